@@ -1,0 +1,1 @@
+"""Manyfold: how good is this model on my multi-label data, honestly?"""

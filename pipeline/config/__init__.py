@@ -1,0 +1,132 @@
+"""What was asked for: the composed configuration as frozen dataclasses, checked once, here."""
+
+import json
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.config.schema import (
+    ArffConfig,
+    Config,
+    CvConfig,
+    DatasetConfig,
+    MlpConfig,
+    ModelConfig,
+    PreparationConfig,
+    PythonModelConfig,
+    RepeatedKFoldConfig,
+    ScoringConfig,
+    SyntheticConfig,
+    TrackingConfig,
+    TrainingConfig,
+)
+from pipeline.errors import UserError, choices
+
+__all__ = [
+    "ArffConfig",
+    "Config",
+    "CvConfig",
+    "DatasetConfig",
+    "MlpConfig",
+    "ModelConfig",
+    "PreparationConfig",
+    "PythonModelConfig",
+    "RepeatedKFoldConfig",
+    "ScoringConfig",
+    "SyntheticConfig",
+    "TrackingConfig",
+    "TrainingConfig",
+    "flatten",
+    "load",
+    "to_yaml",
+]
+
+_CONFIG = TypeAdapter(Config)
+
+
+def load(config: DictConfig) -> Config:
+    """Return the composed configuration as a `Config`.
+
+    Args:
+        config: What Hydra composed from `conf/` and the command line.
+
+    Raises:
+        UserError: If a key is unknown or missing, or a value has a wrong type or is impossible;
+            all of them are named at once.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"Configuration refused: {error}") from error
+    try:
+        return _CONFIG.validate_json(json.dumps(plain))  # JSON mode reads lists into tuples
+    except ValidationError as error:
+        refused = "\n".join(f"  {_refusal(detail)}" for detail in error.errors())
+        raise UserError(f"Configuration refused:\n{refused}") from error
+
+
+def to_yaml(config: Config) -> str:
+    """Return the configuration as YAML that `--config-dir` could read back."""
+    return OmegaConf.to_yaml(OmegaConf.create(_plain(config)))
+
+
+def flatten(config: Config) -> dict[str, str]:
+    """Return the configuration as text by dotted key: `{"cv.n_splits": "10", ...}`."""
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: object) -> None:
+        if isinstance(value, dict) and value:
+            for key, item in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), item)
+        else:
+            flat[prefix] = str(value)
+
+    walk("", _plain(config))
+    return flat
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    plain: dict[str, Any] = _CONFIG.dump_python(config, mode="json")
+    return plain
+
+
+def _refusal(detail: ErrorDetails) -> str:
+    loc = [str(part) for part in detail["loc"]]
+    group = Config.__dataclass_fields__[loc[0]].type if loc[0] in _group_names() else None
+    kinds = {_kind(schema): schema for schema in _schemas(group)}
+    if len(loc) > 1 and len(kinds) > 1:
+        kind = loc.pop(1)
+        schema = kinds.get(kind)
+    else:
+        schema = next(iter(kinds.values()), None)
+    key = ".".join(loc)
+    if detail["type"] == "unexpected_keyword_argument":
+        siblings = fields(schema) if schema and len(loc) > 1 else fields(Config)
+        return f"{key}: no such key. {choices(loc[-1], (f.name for f in siblings))}"
+    if detail["type"] == "union_tag_invalid":
+        received = detail["ctx"]["tag"]
+        return f"{key}.kind: unknown kind {received!r}. {choices(received, kinds)}"
+    expected = detail["msg"].removeprefix("Input should be ")
+    if detail["type"].startswith("missing"):
+        return f"{key}: missing."
+    return f"{key}: expected {expected}. Received: {detail['input']!r}"
+
+
+def _group_names() -> set[str]:
+    return {field.name for field in fields(Config)}
+
+
+def _schemas(group: Any) -> list[type]:
+    """Return the dataclasses that a group may be: those of its union, or itself."""
+    if is_dataclass(group):
+        return [group]  # type: ignore[list-item]
+    return [schema for part in get_args(group) for schema in (*get_args(part), part) if is_dataclass(schema)]
+
+
+def _kind(schema: type) -> str:
+    kind = schema.__dataclass_fields__.get("kind")  # type: ignore[attr-defined]
+    return str(get_args(kind.type)[0]) if kind else ""

@@ -1,0 +1,58 @@
+"""What is said when the command line cannot be composed into a configuration."""
+
+import re
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.errors import choices
+from pipeline.project import CONF_DIR
+
+
+def explain(error: Exception, arguments: list[str]) -> str | None:
+    """Return words for a refused command line, or None if the error is not the user's.
+
+    Args:
+        error: What Hydra raised.
+        arguments: The command line, to see which keys exist under the groups it chose.
+    """
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown:
+        return _unknown_key(unknown[1], arguments)
+    reason = str(error).strip()
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        reason += f"\n{cause}"
+    return f"Configuration refused: {reason}"
+
+
+def _unknown_key(key: str, arguments: list[str]) -> str:
+    parent, _, name = key.rpartition(".")
+    config = _compose_groups(arguments)
+    siblings = OmegaConf.select(config, parent) if parent else config
+    while siblings is None or not isinstance(siblings, DictConfig):
+        parent, _, name = parent.rpartition(".")
+        siblings = OmegaConf.select(config, parent) if parent else config
+    refused = f"{parent}.{name}" if parent else name
+    groups = [] if parent else ["experiment"]
+    return f"Configuration refused:\n  {refused}: no such key. {choices(name, [*map(str, siblings), *groups])}"
+
+
+def _compose_groups(arguments: list[str]) -> DictConfig:
+    """Compose the groups that the command line chooses and nothing else it says, as far as they exist."""
+    GlobalHydra.instance().clear()
+    chosen = []
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        for argument in arguments:
+            if re.fullmatch(r"\w+=[\w/]+", argument):
+                try:
+                    compose("config", overrides=[*chosen, argument])
+                except (HydraException, OmegaConfBaseException):
+                    continue  # this one may be what is refused
+                chosen.append(argument)
+        return compose("config", overrides=chosen)

@@ -1,0 +1,127 @@
+"""The typed schema of `conf/`: one frozen dataclass per group and kind."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_Name = Annotated[str, Field(min_length=1)]
+_Rows = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SyntheticConfig:
+    """Arguments of `sklearn.datasets.make_multilabel_classification`."""
+
+    kind: Literal["synthetic"]
+    n_samples: PositiveInt
+    n_features: PositiveInt
+    n_classes: PositiveInt
+    n_labels: NonNegativeInt
+    length: PositiveInt
+    allow_unlabeled: bool
+    random_state: NonNegativeInt
+    new_rows: _Rows
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ArffConfig:
+    """An ARFF file and the XML that names its labels."""
+
+    kind: Literal["arff"]
+    path: _Name
+    xml: _Name | None
+    new_rows: _Rows
+
+
+DatasetConfig = Annotated[SyntheticConfig | ArffConfig, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RepeatedKFoldConfig:
+    """Arguments of `sklearn.model_selection.RepeatedKFold`."""
+
+    kind: Literal["repeated_kfold"]
+    n_splits: Annotated[int, Field(ge=2)]
+    n_repeats: PositiveInt
+    random_state: NonNegativeInt
+
+
+CvConfig = RepeatedKFoldConfig
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class PreparationConfig:
+    """What is learnt from a fold's training rows and done to its features."""
+
+    kind: Literal["none", "standard"]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class MlpConfig:
+    """Keyword arguments of `pipeline.model.mlp.mlp`."""
+
+    kind: Literal["mlp"]
+    hidden_units: tuple[PositiveInt, ...]
+    activation: _Name
+    kernel_initializer: _Name
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    batch_normalization: bool
+    l2: NonNegativeFloat
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class PythonModelConfig:
+    """A user's own builder by dotted path, with its keyword arguments."""
+
+    kind: Literal["python"]
+    callable: _Name
+    params: dict[str, Any]
+
+
+ModelConfig = Annotated[MlpConfig | PythonModelConfig, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainingConfig:
+    """How each fold is trained; the last two change its speed alone."""
+
+    optimizer: _Name
+    learning_rate: PositiveFloat
+    optimizer_options: dict[str, Any]
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    stack_size: PositiveInt | None
+    threads: PositiveInt | None
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ScoringConfig:
+    """Decision threshold and metrics; the first metric is the headline."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    metrics: Annotated[tuple[_Name, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrackingConfig:
+    """The MLflow store, experiment and run."""
+
+    uri: _Name | None
+    experiment_name: _Name
+    run_name: _Name | None
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Config:
+    """One configuration, whole."""
+
+    dataset: DatasetConfig
+    cv: CvConfig
+    preparation: PreparationConfig
+    model: ModelConfig
+    training: TrainingConfig
+    scoring: ScoringConfig
+    tracking: TrackingConfig
+    seed: NonNegativeInt

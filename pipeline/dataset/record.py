@@ -1,0 +1,79 @@
+"""The record that every source returns, and what must hold for it."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+
+MAX_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A multi-label table.
+
+    Attributes:
+        name: Short name, for titles and run names.
+        X: Features of shape (n_samples, n_features), float64, finite.
+        y: Indicator matrix of shape (n_samples, n_labels), int8, values {0, 1}.
+        feature_names: Unique names, in the order of the columns of `X`.
+        label_names: Unique names, in the order of the columns of `y`.
+        groups: Group of each row, of shape (n_samples,), or None.
+        digest: SHA-256 over all values and names; 32 hexadecimal characters of it.
+    """
+
+    name: str
+    X: NDArray[np.float64]
+    y: NDArray[np.int8]
+    feature_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained on, and take the digest."""
+        if not (len(self.X) and self.feature_names and self.label_names):
+            raise UserError(
+                f"{self.name}: expected at least one row, one feature and one label. Received: "
+                f"{len(self.X)} rows, {len(self.feature_names)} features, "
+                f"{len(self.label_names)} labels."
+            )
+        self._refuse_non_finite()
+        object.__setattr__(self, "digest", self._digest())
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of `X`."""
+        return self.X.shape[1]
+
+    @property
+    def n_labels(self) -> int:
+        """Number of columns of `y`."""
+        return self.y.shape[1]
+
+    def _refuse_non_finite(self) -> None:
+        bad = ~np.isfinite(self.X)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise UserError(
+                f"{self.name}: expected finite features. Received: {self.X[row, column]} in row "
+                f"{row}, feature {self.feature_names[column]!r} ({bad.sum()} such values in "
+                f"{bad.any(axis=1).sum()} rows). Remove or fill them in before training."
+            )
+
+    def _digest(self) -> str:
+        sha = hashlib.sha256()
+        for array in (self.X, self.y, self.groups):
+            if array is not None:
+                sha.update(f"{array.dtype}{array.shape}".encode())
+                sha.update(np.ascontiguousarray(array).data)
+        sha.update(repr((self.feature_names, self.label_names)).encode())
+        return sha.hexdigest()[:32]

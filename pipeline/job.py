@@ -1,0 +1,142 @@
+"""One job: a configuration in, evidence and final model in MLflow, the result on screen."""
+
+import logging
+import os
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from pipeline import console
+from pipeline.config import Config, load
+from pipeline.cv import Split, make_splits
+from pipeline.dataset import Dataset
+from pipeline.dataset import load as load_dataset
+from pipeline.errors import UserError
+from pipeline.scoring import refuse_unknown_metrics
+
+if TYPE_CHECKING:
+    from pipeline.runner import Evaluation, Runner
+    from pipeline.tracking import TrackedRun
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        exit_code: 0, 1 after a failure, 2 after a refused configuration or refused data.
+        objective: Mean of the headline metric, or None.
+    """
+
+    exit_code: int
+    objective: float | None
+
+
+def run_job(composed: DictConfig, overrides: Sequence[str] = ()) -> Outcome:
+    """Run one configuration; failures are shown and returned, so that a sweep goes on.
+
+    Args:
+        composed: What Hydra composed.
+        overrides: What sets this job of a sweep apart; names its run.
+    """
+    try:
+        return Outcome(0, _run(load(composed), overrides))
+    except UserError as error:
+        console.show_error(str(error))
+        return Outcome(2, None)
+    except Exception as error:
+        console.show_error(traceback.format_exc())
+        console.show_error(f"The job failed: {type(error).__name__}: {error}")
+        return Outcome(1, None)
+
+
+def _run(config: Config, overrides: Sequence[str]) -> float:
+    dataset, splits = _read(config)
+    with console.waiting("loading TensorFlow and MLflow"):
+        _import_tensorflow()
+        from pipeline.runner import Runner
+        from pipeline.tracking import locate, open_store, refuse_unreachable, track
+
+    store = locate(config.tracking)
+    refuse_unreachable(store)
+    runner = Runner(config, dataset, splits)
+    name = config.tracking.run_name or ", ".join(overrides)
+    tags = {"overrides": " ".join(overrides)} if overrides else {}
+    with ThreadPoolExecutor(1) as pool:
+        compiled = pool.submit(runner.compile)
+        with console.waiting("compiling the training and opening the MLflow store"):
+            experiment_id = open_store(store, config.tracking.experiment_name)
+        with track(experiment_id, name or f"{dataset.name} {config.model.kind}", tags) as run:
+            with console.waiting("compiling the training"):
+                run.log_start(config, dataset, splits)
+                compiled.result()
+            evaluation = _evaluate(config, runner, run)
+            _finish(evaluation, run)
+    console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
+    return next(iter(evaluation.summary.values())).mean
+
+
+def _read(config: Config) -> tuple[Dataset, list[Split]]:
+    """Read the data and refuse what cannot work, before anything heavy is loaded."""
+    refuse_unknown_metrics(config.scoring)
+    with console.waiting("reading the data"):
+        dataset = load_dataset(config.dataset)
+        splits = make_splits(config.cv, dataset.n_samples)
+    for row in config.dataset.new_rows:
+        if len(row) != dataset.n_features:
+            raise UserError(
+                f"dataset.new_rows: expected rows of {dataset.n_features} features. "
+                f"Received: a row of {len(row)}."
+            )
+    console.show_dataset(dataset)
+    return dataset, splits
+
+
+def _evaluate(config: Config, runner: "Runner", run: "TrackedRun") -> "Evaluation":
+    headline = config.scoring.metrics[0]
+    with console.progress_bar(runner.n_epochs) as advance:
+        for fold in runner.folds(advance):
+            console.show_fold(fold.scores[headline])
+            run.log_fold(fold, config.cv.n_splits)
+    return runner.evaluation()
+
+
+def _finish(evaluation: "Evaluation", run: "TrackedRun") -> None:
+    """Show the result, log the rest, and predict new rows with the model that was logged."""
+    from pipeline.tracking import log_model, predict_rows
+
+    console.show_result(evaluation.summary)
+    with console.waiting("logging figures and the final model"):
+        run.log_evaluation(evaluation)
+        model_uri = log_model(evaluation)
+    rows = evaluation.config.dataset.new_rows
+    if rows:
+        for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
+            console.show_prediction(y_score)
+
+
+def _import_tensorflow() -> None:
+    """Import TensorFlow without the lines that its C++ writes to the error stream meanwhile.
+
+    They come before any setting can silence them. Should the import fail, they are shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with TemporaryFile() as held_back:
+        stderr = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            import tensorflow as tf
+        except BaseException:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    tf.get_logger().setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)

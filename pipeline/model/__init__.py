@@ -1,0 +1,76 @@
+"""Untrained Keras models by configuration."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.config import MlpConfig, ModelConfig
+from pipeline.errors import UserError
+from pipeline.model.mlp import mlp
+
+__all__ = ["build_model", "mlp"]
+
+
+def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Model:
+    """Return an untrained model that maps (batch, n_features) to (batch, n_labels) probabilities.
+
+    Raises:
+        UserError: If the configuration names what Keras does not know, the user's callable cannot
+            be imported or raises, or what it returns is not such a model.
+    """
+    if isinstance(config, MlpConfig):
+        return mlp(
+            n_features,
+            n_labels,
+            hidden_units=config.hidden_units,
+            activation=config.activation,
+            kernel_initializer=config.kernel_initializer,
+            dropout=config.dropout,
+            batch_normalization=config.batch_normalization,
+            l2=config.l2,
+        )
+    model = import_callable("model.callable", config.callable)(
+        n_features=n_features, n_labels=n_labels, **config.params
+    )
+    _refuse_unfit(config.callable, model, n_features, n_labels)
+    return model
+
+
+def import_callable(key: str, path: str) -> Callable[..., Any]:
+    """Return the callable at a dotted path such as `my_module.build`.
+
+    Args:
+        key: The configuration key that names it, for the message.
+        path: Module and attribute; the module is imported from `sys.path`.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{key}: expected the dotted path of a callable, module.name. Received: {path!r} "
+            f"({error}). The module must be importable: in the working directory or installed."
+        ) from error
+    if not callable(found):
+        raise UserError(f"{key}: expected a callable. Received: {path!r}, a {type(found).__name__}.")
+    return found  # type: ignore[no-any-return]
+
+
+def _refuse_unfit(name: str, model: object, n_features: int, n_labels: int) -> None:
+    expected = f"model.callable: expected {name} to return"
+    if not isinstance(model, keras.Model):
+        raise UserError(f"{expected} a keras.Model. Received: {type(model).__name__}.")
+    output = np.asarray(model(np.zeros((2, n_features), dtype=np.float32)))
+    if output.shape != (2, n_labels):
+        raise UserError(
+            f"{expected} a model with outputs of shape (batch, {n_labels}), one per label. "
+            f"Received: (batch, {', '.join(map(str, output.shape[1:]))})."
+        )
+    if not ((output >= 0) & (output <= 1)).all():
+        raise UserError(
+            f"{expected} a model of probabilities in [0, 1], as of a sigmoid. "
+            f"Received: outputs from {output.min():.3g} to {output.max():.3g} for a row of zeros."
+        )

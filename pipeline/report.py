@@ -1,0 +1,114 @@
+"""Figures and tables from an `Evaluation`."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.runner import Evaluation
+from pipeline.scoring import Summary
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers tell them apart in print.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+MARKERS = "os^Dv<>"
+
+
+def title(metric: str) -> str:
+    """Return a metric's name as words: `hamming_loss` is `Hamming loss`."""
+    return metric.replace("_", " ").capitalize()
+
+
+def folds_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return one row per fold: repeat, fold, sizes, every score, seconds."""
+    return pd.DataFrame(
+        [
+            {
+                "repeat": fold.split.repeat,
+                "fold": fold.split.fold,
+                "n_train": len(fold.split.train),
+                "n_test": len(fold.split.test),
+                **fold.scores,
+                "seconds": round(fold.seconds, 4),
+            }
+            for fold in evaluation.folds
+        ]
+    )
+
+
+def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return one row per test row of each fold: repeat, fold, row, `true_*` and `score_*`."""
+    splits = [fold.split for fold in evaluation.folds]
+    sizes = [len(split.test) for split in splits]
+    rows = np.concatenate([split.test for split in splits])
+    scores = np.concatenate([fold.y_score for fold in evaluation.folds])
+    labels = evaluation.dataset.label_names
+    y_true = evaluation.dataset.y[rows]
+    return pd.DataFrame(
+        {
+            "repeat": np.repeat([split.repeat for split in splits], sizes),
+            "fold": np.repeat([split.fold for split in splits], sizes),
+            "row": rows,
+            **{f"true_{label}": y_true[:, i] for i, label in enumerate(labels)},
+            **{f"score_{label}": scores[:, i] for i, label in enumerate(labels)},
+        }
+    )
+
+
+def fold_scores_figure(evaluation: Evaluation) -> Figure:
+    """Return the headline metric of each fold, repeats told apart, with mean and interval."""
+    metric, summary = next(iter(evaluation.summary.items()))
+    figure, axes = _figure(f"{title(metric)} of each fold, {evaluation.dataset.name}")
+    _draw_summary(axes, summary)
+    repeats = sorted({fold.split.repeat for fold in evaluation.folds})
+    for repeat in repeats:
+        folds = [fold for fold in evaluation.folds if fold.split.repeat == repeat]
+        shift = 0.5 * ((repeat + 0.5) / len(repeats) - 0.5)
+        axes.plot(
+            [fold.split.fold + 1 + shift for fold in folds],
+            [fold.scores[metric] for fold in folds],
+            MARKERS[repeat % len(MARKERS)],
+            color=COLOURS[repeat % len(COLOURS)],
+            markersize=6,
+            label=f"repeat {repeat + 1}",
+        )
+    axes.set(xlabel="fold", ylabel=title(metric).lower())
+    axes.set_xticks(sorted({fold.split.fold + 1 for fold in evaluation.folds}))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return figure
+
+
+def training_curves_figure(evaluation: Evaluation) -> Figure:
+    """Return the loss of training and held-out rows by epoch: mean over folds, one deviation."""
+    figure, axes = _figure(f"Loss by epoch, mean of {len(evaluation.folds)} folds")
+    epochs = np.arange(1, evaluation.config.training.epochs + 1)
+    curves = {
+        "training rows": np.stack([fold.loss for fold in evaluation.folds]),
+        "held-out rows": np.stack([fold.val_loss for fold in evaluation.folds]),
+    }
+    for (name, losses), colour, line in zip(curves.items(), COLOURS, ("-", "--"), strict=False):
+        mean, std = losses.mean(axis=0), losses.std(axis=0)
+        axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(epochs, mean, line, color=colour, linewidth=2, label=name)
+    axes.set(xlabel="epoch", ylabel="binary cross-entropy")
+    axes.legend(frameon=False, title="band: ± 1 deviation\nover folds", alignment="left")
+    return figure
+
+
+def _draw_summary(axes: Axes, summary: Summary) -> None:
+    label = f"mean {summary.mean:.3f}\ndeviation {summary.std:.3f}"
+    axes.axhline(summary.mean, color="#444444", linewidth=1.2, label=label)
+    if summary.ci_low is not None:
+        interval = f"95% interval of the mean\n{summary.ci_low:.3f} to {summary.ci_high:.3f}"
+        axes.axhspan(
+            summary.ci_low, summary.ci_high, color="#999999", alpha=0.2, linewidth=0, label=interval
+        )
+
+
+def _figure(heading: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(heading, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.7)
+    axes.set_axisbelow(True)
+    return figure, axes

@@ -1,0 +1,129 @@
+"""The one loop: every split is prepared, trained and scored; then the final model."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import Config
+from pipeline.cv import Split
+from pipeline.dataset import Dataset
+from pipeline.model import build_model
+from pipeline.preparation import fit_preparation
+from pipeline.scoring import Summary, score, summarise
+from pipeline.training import Fit, StackedTrainer, final_model, fit_seed
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """One fold, trained and scored.
+
+    Attributes:
+        split: Its rows.
+        y_score: Probabilities for its test rows, of shape (n_test, n_labels).
+        scores: Each metric by name.
+        loss: Training loss by epoch, of shape (epochs,).
+        val_loss: Loss on the test rows by epoch, of shape (epochs,); looked at, never acted on.
+        seconds: Its share of the training time.
+    """
+
+    split: Split
+    y_score: NDArray[np.float32]
+    scores: dict[str, float]
+    loss: NDArray[np.float32]
+    val_loss: NDArray[np.float32]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What is known once all folds and the final model are trained.
+
+    Attributes:
+        config: What was asked for.
+        dataset: What it was tried on.
+        folds: Every fold, by repeat and fold.
+        summary: Each metric over all folds, the headline first.
+        model: The final model, trained on all rows; takes raw features.
+    """
+
+    config: Config
+    dataset: Dataset
+    folds: tuple[FoldResult, ...]
+    summary: dict[str, Summary]
+    model: keras.Model
+
+
+class Runner:
+    """Runs one configuration on one data set."""
+
+    def __init__(self, config: Config, dataset: Dataset, splits: list[Split]) -> None:
+        """Build the model and lay out all fits, the final one last.
+
+        Raises:
+            UserError: If model or optimizer cannot be built as configured.
+        """
+        self._config, self._dataset, self._splits = config, dataset, splits
+        self._build = partial(build_model, config.model, dataset.n_features, dataset.n_labels)
+        self._trainer = StackedTrainer(
+            self._build, config.training, dataset.X, dataset.y, self._fits()
+        )
+        self._folds: list[FoldResult] = []
+        self._model: keras.Model | None = None
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs to train, summed over folds and the final fit."""
+        return (len(self._splits) + 1) * self._config.training.epochs
+
+    def compile(self) -> None:
+        """Compile the training; may run in a thread while other things are made ready."""
+        self._trainer.compile()
+
+    def folds(self, progress: Callable[[int], None]) -> Iterator[FoldResult]:
+        """Train everything and yield each fold, scored, as soon as it and those before it are done.
+
+        Args:
+            progress: Called from any thread with the number of epochs trained since.
+        """
+        trained = self._trainer.train(progress)
+        for split, fitted in zip(self._splits, trained, strict=False):
+            scores = score(self._config.scoring, self._dataset.y[split.test], fitted.y_score)
+            fold = FoldResult(
+                split, fitted.y_score, scores, fitted.loss, fitted.val_loss, fitted.seconds
+            )
+            self._folds.append(fold)
+            yield fold
+        last = next(trained)
+        self._model = final_model(self._build(), last.weights, self._fits_all().preparation)
+        trained.close()
+
+    def evaluation(self) -> Evaluation:
+        """Return the whole result; call it when `folds` is exhausted."""
+        if self._model is None:
+            raise RuntimeError("Expected all folds to be trained. Received: a run under way.")
+        test_share = float(np.mean([len(s.test) / len(s.train) for s in self._splits]))
+        summary = {
+            name: summarise([fold.scores[name] for fold in self._folds], test_share)
+            for name in self._config.scoring.metrics
+        }
+        return Evaluation(self._config, self._dataset, tuple(self._folds), summary, self._model)
+
+    def _fits(self) -> list[Fit]:
+        seed = self._config.seed
+        folds = [
+            self._fit(fit_seed(seed, (split.repeat, split.fold)), split.train, split.test)
+            for split in self._splits
+        ]
+        return [*folds, self._fits_all()]
+
+    def _fits_all(self) -> Fit:
+        rows = np.arange(self._dataset.n_samples)
+        return self._fit(fit_seed(self._config.seed, "final"), rows, rows[:0])
+
+    def _fit(self, seed: int, train: NDArray[np.int64], test: NDArray[np.int64]) -> Fit:
+        preparation = fit_preparation(self._config.preparation, self._dataset.X, train)
+        return Fit(seed, train, test, preparation)

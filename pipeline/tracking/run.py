@@ -1,0 +1,180 @@
+"""One run in MLflow, from its start to its end, whatever ends it."""
+
+import json
+import math
+import subprocess
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow.entities import Dataset as DatasetEntity
+from mlflow.entities import DatasetInput, InputTag, Metric, Param
+from mlflow.types import ColSpec, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
+
+from pipeline.config import Config, flatten, to_yaml
+from pipeline.cv import Split
+from pipeline.cv import digest as split_digest
+from pipeline.dataset import Dataset
+from pipeline.report import (
+    fold_scores_figure,
+    folds_table,
+    predictions_table,
+    training_curves_figure,
+)
+from pipeline.runner import Evaluation, FoldResult
+
+MAX_PARAM = 6000  # characters of a value that MLflow takes
+MAX_PARAMS = 100  # in one call
+MAX_METRICS = 1000  # in one call
+VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
+
+
+class TrackedRun:
+    """Receives records and sends them to one MLflow run."""
+
+    def __init__(self, run_id: str) -> None:
+        """Take a run that is under way."""
+        self.run_id = run_id
+        self._client = mlflow.MlflowClient()
+        self._n_undefined = 0
+
+    def log_start(self, config: Config, dataset: Dataset, splits: list[Split]) -> None:
+        """Log what is known before training: configuration, data and splits."""
+        flat = flatten(config)
+        cut = sorted(key for key, value in flat.items() if len(value) > MAX_PARAM)
+        params = [Param(key, value[:MAX_PARAM]) for key, value in flat.items()]
+        for start in range(0, len(params), MAX_PARAMS):
+            self._client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
+        tags = {"cut_params": ", ".join(cut)} if cut else {}
+        tags["config_digest"] = sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:32]
+        tags["split_digest"] = split_digest(splits)
+        tags["data_digest"] = dataset.digest
+        for key, value in tags.items():
+            self._client.set_tag(self.run_id, key, value)
+        self._client.log_inputs(self.run_id, [_dataset_input(config, dataset)])
+        self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
+
+    def log_fold(self, fold: FoldResult, n_splits: int) -> None:
+        """Log the scores of one fold, as the step repeat * n_splits + fold."""
+        step = fold.split.repeat * n_splits + fold.split.fold
+        self._log_metrics((f"fold/{name}", value, step) for name, value in fold.scores.items())
+
+    def log_evaluation(self, evaluation: Evaluation) -> None:
+        """Log the summary, the curves, the tables and the figures."""
+        summary: list[tuple[str, float, int]] = []
+        for name, metric in evaluation.summary.items():
+            summary += [(f"{name}_mean", metric.mean, 0), (f"{name}_std", metric.std, 0)]
+            if metric.ci_low is not None and metric.ci_high is not None:
+                summary += [(f"{name}_ci_low", metric.ci_low, 0)]
+                summary += [(f"{name}_ci_high", metric.ci_high, 0)]
+        for name, attribute in (("epoch/loss", "loss"), ("epoch/val_loss", "val_loss")):
+            mean = np.mean([getattr(fold, attribute) for fold in evaluation.folds], axis=0)
+            summary += [(name, float(value), epoch) for epoch, value in enumerate(mean, start=1)]
+        self._log_metrics(summary)
+        self._log_metrics([("undefined_values", self._n_undefined, 0)])
+        self._log_artifacts(evaluation)
+
+    def fail(self, message: str) -> None:
+        """Keep why the run failed, where people look first and in full."""
+        self._client.set_tag(self.run_id, "failure", message[:MAX_PARAM])
+        self._client.log_text(self.run_id, traceback.format_exc(), "traceback.txt")
+
+    def _log_metrics(self, values: Iterable[tuple[str, float, int]]) -> None:
+        """Send metrics; MLflow breaks on NaN and infinity, so those are counted instead."""
+        now = int(time.time() * 1000)
+        values = list(values)
+        finite = [Metric(key, value, now, step) for key, value, step in values if math.isfinite(value)]
+        self._n_undefined += len(values) - len(finite)
+        for start in range(0, len(finite), MAX_METRICS):
+            self._client.log_batch(self.run_id, metrics=finite[start : start + MAX_METRICS])
+
+    def _log_artifacts(self, evaluation: Evaluation) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            table = folds_table(evaluation).to_dict(orient="split", index=False)
+            Path(folder, "folds.json").write_text(json.dumps(_without_nan(table)))
+            predictions_table(evaluation).to_parquet(Path(folder, "predictions.parquet"))
+            figures = Path(folder, "figures")
+            figures.mkdir()
+            fold_scores_figure(evaluation).savefig(figures / "fold_scores.png")
+            training_curves_figure(evaluation).savefig(figures / "training_curves.png")
+            self._client.log_artifacts(self.run_id, folder)
+        shown = json.dumps([{"path": "folds.json", "type": "table"}])
+        self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, shown)
+
+
+@contextmanager
+def track(experiment_id: str, run_name: str, tags: dict[str, str]) -> Iterator[TrackedRun]:
+    """Open a run and end it: FINISHED, FAILED after an exception, KILLED after a signal."""
+    versions = {f"version.{package}": version(package) for package in VERSIONS}
+    commit = _git_commit()
+    source = {"mlflow.source.git.commit": commit} if commit else {}
+    active = mlflow.start_run(
+        experiment_id=experiment_id, run_name=run_name, tags={**versions, **source, **tags}
+    )
+    run = TrackedRun(active.info.run_id)
+    status = "FINISHED"
+    try:
+        yield run
+    except Exception as error:
+        status = "FAILED"
+        run.fail(f"{type(error).__name__}: {error}")
+        raise
+    except BaseException:
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def _dataset_input(config: Config, dataset: Dataset) -> DatasetInput:
+    columns = [ColSpec("double", name) for name in dataset.feature_names]
+    columns += [ColSpec("long", name) for name in dataset.label_names]
+    profile = {
+        "n_samples": dataset.n_samples,
+        "n_features": dataset.n_features,
+        "n_labels": dataset.n_labels,
+        "label_counts": dict(zip(dataset.label_names, dataset.y.sum(axis=0).tolist(), strict=True)),
+        "cardinality": float(dataset.y.sum(axis=1).mean()),
+    }
+    path = getattr(config.dataset, "path", None)
+    entity = DatasetEntity(
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type="local" if path else "code",
+        source=json.dumps({"uri": str(Path(path).absolute())} if path else {"tags": {}}),
+        schema=json.dumps({"mlflow_colspec": Schema(columns).to_dict()}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "cross-validation")])
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that runs, marked where it has been changed since."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    try:
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if tracked.returncode:
+            return None
+        commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None  # no git, or no commit yet: the versions say what ran
+    return f"{commit}-dirty" if changed else commit
+
+
+def _without_nan(table: dict[str, list[object]]) -> dict[str, list[object]]:
+    def clean(value: object) -> object:
+        if isinstance(value, list):
+            return [clean(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {key: [clean(item) for item in values] for key, values in table.items()}

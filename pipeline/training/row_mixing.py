@@ -1,0 +1,33 @@
+"""Whether a model's answer for one row depends on the other rows of its batch."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def mixes_rows(model: keras.Model, x: tf.Tensor) -> bool:
+    """Return whether training mode mixes rows, as BatchNormalization does; found by trying.
+
+    A batch of such a model must hold training rows and nothing else: rows added to even out
+    batches would change its answers, its statistics or its penalties, whatever their weight.
+
+    Args:
+        model: A built model.
+        x: Some rows, of shape (n, n_features).
+    """
+    x = np.concatenate([x[:8].numpy(), x[:1].numpy() + 1])
+    other = x.copy()
+    other[-1] = 2 * other[-1] + 3
+
+    def answers(x: np.ndarray) -> list[np.ndarray]:
+        y, non_trainable, penalties = model.stateless_call(
+            [variable.value for variable in model.trainable_variables],
+            [variable.value for variable in model.non_trainable_variables],
+            tf.constant(x),
+            training=True,
+            return_losses=True,
+        )
+        return [np.asarray(part) for part in (y[:-1], *non_trainable, *penalties)]
+
+    pairs = zip(answers(x), answers(other), strict=True)
+    return not all(np.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) for a, b in pairs)

@@ -1,0 +1,59 @@
+"""How the fits are dealt into stacks: which share a program, and how many epochs make a call.
+
+Stacking pays where a step is so small that calling it costs more than computing it. Once the
+weights, gradients and optimizer state of a stack outgrow a core's cache, a smaller stack is faster
+(`benchmarks/stacking.py` shows it). None of this changes a result.
+"""
+
+import os
+from dataclasses import dataclass
+
+CACHE_BYTES = 4 * 2**20  # what a stack may hold, by the benchmark on a server core of 2026
+CALL_FLOPS = 2e9  # work of one call: some tenths of a second between two signs of progress
+PROGRESS_CALLS = 10  # at least so many calls per training, to show progress
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a group of fits is trained.
+
+    Attributes:
+        stack_size: Fits in one program.
+        threads: Programs side by side.
+        epochs_per_call: Epochs between two signs of progress.
+    """
+
+    stack_size: int
+    threads: int
+    epochs_per_call: int
+
+
+def make_plan(
+    n_fits: int,
+    n_train: int,
+    n_weights: int,
+    n_state: int,
+    epochs: int,
+    stack_size: int | None,
+    threads: int | None,
+) -> Plan:
+    """Return the plan for fits of one architecture.
+
+    Args:
+        n_fits: How many there are.
+        n_train: Training rows of the largest.
+        n_weights: Numbers in the weights of one fit.
+        n_state: Numbers in weights and optimizer state of one fit.
+        epochs: Epochs of each.
+        stack_size: Decided by the user, or None.
+        threads: Decided by the user, or None.
+    """
+    threads = min(threads or len(os.sched_getaffinity(0)), n_fits)
+    if stack_size is None:
+        by_cache = CACHE_BYTES // (4 * (n_state + n_weights))
+        stack_size = max(1, min(by_cache, -(-n_fits // threads)))
+    stack_size = min(stack_size, n_fits)
+    flops_per_epoch = 6 * n_weights * n_train * stack_size
+    by_work = int(CALL_FLOPS / flops_per_epoch)
+    epochs_per_call = max(1, min(by_work, -(-epochs // PROGRESS_CALLS)))
+    return Plan(stack_size, threads, epochs_per_call)
