@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.imports import uncollected
 from pipeline.project import CONF_DIR, mlruns
 
 EXIT_CODES: list[int] = []
@@ -18,7 +19,8 @@ EXIT_CODES: list[int] = []
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
 def _task(config: DictConfig) -> float | None:
-    from pipeline.job import run_job
+    with uncollected():
+        from pipeline.job import run_job
 
     job = HydraConfig.get()
     overrides = list(job.overrides.task) if job.mode == RunMode.MULTIRUN else []

@@ -78,7 +78,7 @@ def show_result(summary: dict[str, Summary]) -> None:
     table = Table("metric", "mean", "std", "95% interval of the mean", box=None, pad_edge=False)
     for name in (headline, *others):
         metric = summary[name]
-        interval = "" if metric.ci_low is None else f"{metric.ci_low:.3f} to {metric.ci_high:.3f}"
+        interval = f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else ""
         table.add_row(names[name], f"{metric.mean:.3f}", f"{metric.std:.3f}", interval)
     _out.print(table)
 

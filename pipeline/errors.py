@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """What was expected, what came and what to do, in words for the screen; shown without a traceback."""
+    """What was expected, what came and what to do, for the screen; shown without a traceback."""
 
 
 def choices(name: str, available: Iterable[str]) -> str:

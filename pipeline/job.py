@@ -1,12 +1,9 @@
 """One job: a configuration in, evidence and final model in MLflow, the result on screen."""
 
-import logging
-import os
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -17,6 +14,7 @@ from pipeline.cv import Split, make_splits
 from pipeline.dataset import Dataset
 from pipeline.dataset import load as load_dataset
 from pipeline.errors import UserError
+from pipeline.imports import import_tensorflow, uncollected
 from pipeline.scoring import refuse_unknown_metrics
 
 if TYPE_CHECKING:
@@ -57,8 +55,8 @@ def run_job(composed: DictConfig, overrides: Sequence[str] = ()) -> Outcome:
 
 def _run(config: Config, overrides: Sequence[str]) -> float:
     dataset, splits = _read(config)
-    with console.waiting("loading TensorFlow and MLflow"):
-        _import_tensorflow()
+    with console.waiting("loading TensorFlow and MLflow"), uncollected():
+        import_tensorflow()
         from pipeline.runner import Runner
         from pipeline.tracking import locate, open_store, refuse_unreachable, track
 
@@ -86,6 +84,7 @@ def _read(config: Config) -> tuple[Dataset, list[Split]]:
     refuse_unknown_metrics(config.scoring)
     with console.waiting("reading the data"):
         dataset = load_dataset(config.dataset)
+        dataset.refuse_missing()  # no preparation fills values in
         splits = make_splits(config.cv, dataset.n_samples)
     for row in config.dataset.new_rows:
         if len(row) != dataset.n_features:
@@ -118,25 +117,3 @@ def _finish(evaluation: "Evaluation", run: "TrackedRun") -> None:
     if rows:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)
-
-
-def _import_tensorflow() -> None:
-    """Import TensorFlow without the lines that its C++ writes to the error stream meanwhile.
-
-    They come before any setting can silence them. Should the import fail, they are shown.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with TemporaryFile() as held_back:
-        stderr = os.dup(2)
-        os.dup2(held_back.fileno(), 2)
-        try:
-            import tensorflow as tf
-        except BaseException:
-            held_back.seek(0)
-            os.write(stderr, held_back.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-    tf.get_logger().setLevel(logging.ERROR)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)

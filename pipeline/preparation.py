@@ -17,7 +17,7 @@ class Preparation:
 
 
 def fit_preparation(
-    config: PreparationConfig, X: NDArray[np.float64], train: NDArray[np.int64]
+    config: PreparationConfig, X: NDArray[np.floating], train: NDArray[np.int64]
 ) -> Preparation:
     """Return the preparation learnt from the training rows alone.
 

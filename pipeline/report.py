@@ -97,11 +97,10 @@ def training_curves_figure(evaluation: Evaluation) -> Figure:
 def _draw_summary(axes: Axes, summary: Summary) -> None:
     label = f"mean {summary.mean:.3f}\ndeviation {summary.std:.3f}"
     axes.axhline(summary.mean, color="#444444", linewidth=1.2, label=label)
-    if summary.ci_low is not None:
-        interval = f"95% interval of the mean\n{summary.ci_low:.3f} to {summary.ci_high:.3f}"
-        axes.axhspan(
-            summary.ci_low, summary.ci_high, color="#999999", alpha=0.2, linewidth=0, label=interval
-        )
+    if summary.ci:
+        low, high = summary.ci
+        interval = f"95% interval of the mean\n{low:.3f} to {high:.3f}"
+        axes.axhspan(low, high, color="#999999", alpha=0.2, linewidth=0, label=interval)
 
 
 def _figure(heading: str) -> tuple[Figure, Axes]:

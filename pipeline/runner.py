@@ -33,8 +33,8 @@ class FoldResult:
     split: Split
     y_score: NDArray[np.float32]
     scores: dict[str, float]
-    loss: NDArray[np.float32]
-    val_loss: NDArray[np.float32]
+    loss: NDArray[np.floating]
+    val_loss: NDArray[np.floating]
     seconds: float
 
 

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 
 
 def accuracy(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
-    """Return the share of rows whose labels are all predicted right: subset accuracy, exact match."""
+    """Return the share of rows with every label right: subset accuracy, or exact match."""
     return float((y_true == y_pred).all(axis=1).mean())
 
 
@@ -51,15 +51,12 @@ class Summary:
     Attributes:
         mean: Mean over folds.
         std: Population standard deviation over folds.
-        ci_low: Lower end of the 95% interval of the corrected resampled t statistic; None for a
-            single fold.
-        ci_high: Its upper end.
+        ci: Ends of the 95% interval of the corrected resampled t statistic; None for a single fold.
     """
 
     mean: float
     std: float
-    ci_low: float | None
-    ci_high: float | None
+    ci: tuple[float, float] | None
 
 
 def refuse_unknown_metrics(config: ScoringConfig) -> None:
@@ -94,8 +91,9 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores) -> dict[str, f
 def summarise(values: Sequence[float], test_share: float) -> Summary:
     """Return mean, deviation and an interval that allows for overlapping training sets.
 
-    Folds share most of their training rows, so their scores are correlated, and the usual standard
-    error (variance / n) is far too small. The corrected one is variance * (1 / n + n_test / n_train).
+    Folds share most of their training rows, so their scores are correlated, and the usual squared
+    error of the mean, variance / n, is far too small. Corrected, it is
+    variance * (1 / n + n_test / n_train).
 
     Args:
         values: One score per fold.
@@ -108,7 +106,7 @@ def summarise(values: Sequence[float], test_share: float) -> Summary:
     mean, std = float(scores.mean()), float(scores.std())
     n = len(scores)
     if n < 2:
-        return Summary(mean, std, None, None)
+        return Summary(mean, std, None)
     error = np.sqrt(scores.var(ddof=1) * (1 / n + test_share))
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * error)
-    return Summary(mean, std, mean - half, mean + half)
+    return Summary(mean, std, (mean - half, mean + half))

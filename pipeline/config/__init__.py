@@ -122,9 +122,9 @@ def _group_names() -> set[str]:
 
 def _schemas(group: Any) -> list[type]:
     """Return the dataclasses that a group may be: those of its union, or itself."""
-    if is_dataclass(group):
-        return [group]  # type: ignore[list-item]
-    return [schema for part in get_args(group) for schema in (*get_args(part), part) if is_dataclass(schema)]
+    parts = [group, *get_args(group)]
+    parts += [inner for part in get_args(group) for inner in get_args(part)]
+    return [part for part in parts if isinstance(part, type) and is_dataclass(part)]
 
 
 def _kind(schema: type) -> str:

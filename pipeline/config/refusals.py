@@ -40,13 +40,14 @@ def _unknown_key(key: str, arguments: list[str]) -> str:
         siblings = OmegaConf.select(config, parent) if parent else config
     refused = f"{parent}.{name}" if parent else name
     groups = [] if parent else ["experiment"]
-    return f"Configuration refused:\n  {refused}: no such key. {choices(name, [*map(str, siblings), *groups])}"
+    counsel = choices(name, [*map(str, siblings), *groups])
+    return f"Configuration refused:\n  {refused}: no such key. {counsel}"
 
 
 def _compose_groups(arguments: list[str]) -> DictConfig:
-    """Compose the groups that the command line chooses and nothing else it says, as far as they exist."""
+    """Compose the groups that the command line chooses, as far as they exist, and nothing else."""
     GlobalHydra.instance().clear()
-    chosen = []
+    chosen: list[str] = []
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         for argument in arguments:
             if re.fullmatch(r"\w+=[\w/]+", argument):

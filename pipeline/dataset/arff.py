@@ -76,7 +76,9 @@ def _label_names(xml: Path) -> list[str]:
     try:
         root = ElementTree.fromstring(_read_text(xml))
     except ElementTree.ParseError as error:
-        raise UserError(f"{xml}: expected an XML file that names labels. Received: {error}") from error
+        raise UserError(
+            f"{xml}: expected an XML file that names labels. Received: {error}"
+        ) from error
     names = [node.get("name", "") for node in root.iter() if node.tag.rpartition("}")[2] == "label"]
     if not names:
         raise UserError(f"{xml}: expected <label name=...> elements. Received: none.")

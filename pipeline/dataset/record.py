@@ -17,19 +17,23 @@ class Dataset:
 
     Attributes:
         name: Short name, for titles and run names.
-        X: Features of shape (n_samples, n_features), float64, finite.
+        X: Features of shape (n_samples, n_features), float32 or float64; a category is its place in
+            `categories`, a missing value NaN; never infinite.
         y: Indicator matrix of shape (n_samples, n_labels), int8, values {0, 1}.
         feature_names: Unique names, in the order of the columns of `X`.
         label_names: Unique names, in the order of the columns of `y`.
+        categories: For each feature its categories as text, or None where it is numeric; empty if
+            all are numeric.
         groups: Group of each row, of shape (n_samples,), or None.
         digest: SHA-256 over all values and names; 32 hexadecimal characters of it.
     """
 
     name: str
-    X: NDArray[np.float64]
+    X: NDArray[np.floating]
     y: NDArray[np.int8]
     feature_names: tuple[str, ...]
     label_names: tuple[str, ...]
+    categories: tuple[tuple[str, ...] | None, ...] = ()
     groups: NDArray[np.int64] | None = None
     digest: str = field(init=False)
 
@@ -41,7 +45,7 @@ class Dataset:
                 f"{len(self.X)} rows, {len(self.feature_names)} features, "
                 f"{len(self.label_names)} labels."
             )
-        self._refuse_non_finite()
+        self._refuse(np.isinf(self.X), "finite features", "Mend them or leave the rows out.")
         object.__setattr__(self, "digest", self._digest())
 
     @property
@@ -52,21 +56,24 @@ class Dataset:
     @property
     def n_features(self) -> int:
         """Number of columns of `X`."""
-        return self.X.shape[1]
+        return int(self.X.shape[1])
 
     @property
     def n_labels(self) -> int:
         """Number of columns of `y`."""
-        return self.y.shape[1]
+        return int(self.y.shape[1])
 
-    def _refuse_non_finite(self) -> None:
-        bad = ~np.isfinite(self.X)
+    def refuse_missing(self) -> None:
+        """Raise UserError if a value is missing; for where nothing fills it in."""
+        self._refuse(np.isnan(self.X), "no missing value", "Fill it in or leave the row out.")
+
+    def _refuse(self, bad: NDArray[np.bool_], expected: str, counsel: str) -> None:
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise UserError(
-                f"{self.name}: expected finite features. Received: {self.X[row, column]} in row "
-                f"{row}, feature {self.feature_names[column]!r} ({bad.sum()} such values in "
-                f"{bad.any(axis=1).sum()} rows). Remove or fill them in before training."
+                f"{self.name}: expected {expected}. Received: {self.X[row, column]} in row {row}, "
+                f"feature {self.feature_names[column]!r} ({bad.sum()} such values in "
+                f"{bad.any(axis=1).sum()} rows). {counsel}"
             )
 
     def _digest(self) -> str:
@@ -75,5 +82,6 @@ class Dataset:
             if array is not None:
                 sha.update(f"{array.dtype}{array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).data)
-        sha.update(repr((self.feature_names, self.label_names)).encode())
+        names = (self.feature_names, self.label_names, self.categories)
+        sha.update(repr(names).encode())
         return sha.hexdigest()[:32]

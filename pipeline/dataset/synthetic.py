@@ -1,8 +1,8 @@
 """The tutorial's data: scikit-learn's `make_multilabel_classification`, bit for bit, but quickly.
 
-scikit-learn rejects one Python-level draw at a time. Where a seed makes one class improbable (seed 1
-of the default data: about 1e-4) that takes some 20 seconds. Here the same random stream is drawn in
-bulk and scanned for the first accepted draw; the generator is then put back to just behind it.
+scikit-learn rejects one Python-level draw at a time. Where a seed makes one class improbable (the
+default data: about 1e-4) that takes some 20 seconds. Here the same random stream is drawn in bulk
+and scanned for the first accepted draw; the generator is then put back to just behind it.
 """
 
 import numpy as np
@@ -64,7 +64,7 @@ def _draw_labels(
 def _next_new(
     generator: RandomState, cumulative: NDArray[np.float64], known: set[int], size: int
 ) -> NDArray[np.int64]:
-    """Return the next draw of `size` classes with one that is new, and leave the stream behind it."""
+    """Return the next draw of `size` classes with one that is new; the stream is left behind it."""
     first = np.searchsorted(cumulative, generator.uniform(size=size))
     if not known.issuperset(first):
         return first
@@ -76,7 +76,8 @@ def _next_new(
             accepted = int(new.argmax())
             generator.set_state(state)
             generator.uniform(size=(accepted + 1, size))
-            return draws[accepted]
+            found: NDArray[np.int64] = draws[accepted]
+            return found
 
 
 def _draw_words(

@@ -55,7 +55,9 @@ def import_callable(key: str, path: str) -> Callable[..., Any]:
             f"({error}). The module must be importable: in the working directory or installed."
         ) from error
     if not callable(found):
-        raise UserError(f"{key}: expected a callable. Received: {path!r}, a {type(found).__name__}.")
+        raise UserError(
+            f"{key}: expected a callable. Received: {path!r}, a {type(found).__name__}."
+        )
     return found  # type: ignore[no-any-return]
 
 

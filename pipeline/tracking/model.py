@@ -27,7 +27,7 @@ def log_model(evaluation: Evaluation) -> str:
         Schema([ColSpec("double", name) for name in dataset.feature_names]),
         Schema([ColSpec("double", name) for name in dataset.label_names]),
     )
-    own = isinstance(config, PythonModelConfig)
+    own = [config.callable] if isinstance(config, PythonModelConfig) else []
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # MLflow would like type hints and an example for the schema that is given explicitly.
         warnings.simplefilter("ignore", UserWarning)
@@ -41,7 +41,7 @@ def log_model(evaluation: Evaluation) -> str:
             model_config={
                 "feature_names": list(dataset.feature_names),
                 "label_names": list(dataset.label_names),
-                "modules": [config.callable.rpartition(".")[0]] if own else [],
+                "modules": [path.rpartition(".")[0] for path in own],
             },
             pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
         )

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib.metadata import version
@@ -16,7 +16,7 @@ import mlflow
 import numpy as np
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.config import Config, flatten, to_yaml
@@ -34,6 +34,7 @@ from pipeline.runner import Evaluation, FoldResult
 MAX_PARAM = 6000  # characters of a value that MLflow takes
 MAX_PARAMS = 100  # in one call
 MAX_METRICS = 1000  # in one call
+SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
 VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
 
 
@@ -45,6 +46,8 @@ class TrackedRun:
         self.run_id = run_id
         self._client = mlflow.MlflowClient()
         self._n_undefined = 0
+        self._waiting: list[tuple[str, float, int]] = []
+        self._sent = time.monotonic()
 
     def log_start(self, config: Config, dataset: Dataset, splits: list[Split]) -> None:
         """Log what is known before training: configuration, data and splits."""
@@ -63,18 +66,20 @@ class TrackedRun:
         self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
 
     def log_fold(self, fold: FoldResult, n_splits: int) -> None:
-        """Log the scores of one fold, as the step repeat * n_splits + fold."""
+        """Log the scores of one fold, as the step repeat * n_splits + fold; sent by the second."""
         step = fold.split.repeat * n_splits + fold.split.fold
-        self._log_metrics((f"fold/{name}", value, step) for name, value in fold.scores.items())
+        self._waiting += [(f"fold/{name}", value, step) for name, value in fold.scores.items()]
+        if time.monotonic() - self._sent > SECONDS_BETWEEN:
+            self._log_metrics([])
 
     def log_evaluation(self, evaluation: Evaluation) -> None:
         """Log the summary, the curves, the tables and the figures."""
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
             summary += [(f"{name}_mean", metric.mean, 0), (f"{name}_std", metric.std, 0)]
-            if metric.ci_low is not None and metric.ci_high is not None:
-                summary += [(f"{name}_ci_low", metric.ci_low, 0)]
-                summary += [(f"{name}_ci_high", metric.ci_high, 0)]
+            if metric.ci:
+                low, high = metric.ci
+                summary += [(f"{name}_ci_low", low, 0), (f"{name}_ci_high", high, 0)]
         for name, attribute in (("epoch/loss", "loss"), ("epoch/val_loss", "val_loss")):
             mean = np.mean([getattr(fold, attribute) for fold in evaluation.folds], axis=0)
             summary += [(name, float(value), epoch) for epoch, value in enumerate(mean, start=1)]
@@ -87,11 +92,14 @@ class TrackedRun:
         self._client.set_tag(self.run_id, "failure", message[:MAX_PARAM])
         self._client.log_text(self.run_id, traceback.format_exc(), "traceback.txt")
 
-    def _log_metrics(self, values: Iterable[tuple[str, float, int]]) -> None:
+    def _log_metrics(self, values: list[tuple[str, float, int]]) -> None:
         """Send metrics; MLflow breaks on NaN and infinity, so those are counted instead."""
         now = int(time.time() * 1000)
-        values = list(values)
-        finite = [Metric(key, value, now, step) for key, value, step in values if math.isfinite(value)]
+        values = self._waiting + values
+        self._waiting, self._sent = [], time.monotonic()
+        finite = [
+            Metric(key, value, now, step) for key, value, step in values if math.isfinite(value)
+        ]
         self._n_undefined += len(values) - len(finite)
         for start in range(0, len(finite), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=finite[start : start + MAX_METRICS])
@@ -135,7 +143,9 @@ def track(experiment_id: str, run_name: str, tags: dict[str, str]) -> Iterator[T
 
 
 def _dataset_input(config: Config, dataset: Dataset) -> DatasetInput:
-    columns = [ColSpec("double", name) for name in dataset.feature_names]
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec("double", name) for name in dataset.feature_names
+    ]
     columns += [ColSpec("long", name) for name in dataset.label_names]
     profile = {
         "n_samples": dataset.n_samples,
@@ -161,7 +171,9 @@ def _git_commit() -> str | None:
     here = Path(__file__).parent
     git = ["git", "-C", str(here)]
     try:
-        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
+        tracked = subprocess.run(
+            [*git, "ls-files", "--error-unmatch", __file__], capture_output=True
+        )
         if tracked.returncode:
             return None
         commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()

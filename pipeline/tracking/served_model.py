@@ -24,7 +24,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
             importlib.import_module(module)
         self._model = keras.saving.load_model(context.artifacts["model"], compile=False)
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Return one column of probabilities per label, in the order of the rows.
 
         Args:

@@ -1,6 +1,7 @@
 """Where runs go: found from any working directory, created once, whoever comes first."""
 
 import fcntl
+import logging
 import os
 import socket
 import sqlite3
@@ -10,12 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import mlflow
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.project import mlruns
 
 SQLITE = "sqlite:///"
 SECONDS_TO_ANSWER = 5
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word on each table it creates
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ def locate(config: TrackingConfig) -> Store:
 
 
 def refuse_unreachable(store: Store) -> None:
-    """Raise UserError if nothing could be written to the store; quick, and without MLflow."""
+    """Raise UserError if nothing could be written to the store, before anything is trained."""
     if store.database:
         _refuse_unwritable(store.database)
     url = urlsplit(store.uri)
@@ -62,10 +69,6 @@ def open_store(store: Store, experiment_name: str) -> str:
     Raises:
         UserError: If MLflow refuses the store or the name.
     """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         with _created_once(store):
             mlflow.set_tracking_uri(store.uri)

@@ -39,7 +39,7 @@ class Fitted:
     """
 
     y_score: NDArray[np.float32]
-    loss: NDArray[np.float32]
-    val_loss: NDArray[np.float32]
+    loss: NDArray[np.floating]
+    val_loss: NDArray[np.floating]
     weights: tuple[NDArray[np.generic], ...]
     seconds: float

@@ -1,7 +1,7 @@
 """Training of all fits: dealt into stacks, compiled once, run side by side in threads."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import NamedTuple
@@ -51,7 +51,7 @@ class StackedTrainer:
         self,
         build: Callable[[], keras.Model],
         config: TrainingConfig,
-        X: NDArray[np.float64],
+        X: NDArray[np.floating],
         y: NDArray[np.int8],
         fits: Sequence[Fit],
     ) -> None:
@@ -92,7 +92,7 @@ class StackedTrainer:
             for future in compiled:
                 future.result()
 
-    def train(self, progress: Progress = lambda n: None) -> Iterator[Fitted]:
+    def train(self, progress: Progress = lambda n: None) -> Generator[Fitted]:
         """Yield what was trained, in the order of the fits, as soon as it is there.
 
         Args:
@@ -139,7 +139,7 @@ class StackedTrainer:
                 cannot share a stack then. Otherwise padding of weight 0 evens them out.
         """
         sizes = [len(fit.train) for fit in self._fits]
-        stacks = []
+        stacks: list[_Stack] = []
         for size in sorted(set(sizes)) if exact else [max(sizes)]:
             batch_size = min(self._config.batch_size, size)
             full, rest = divmod(size, batch_size)
@@ -149,8 +149,11 @@ class StackedTrainer:
                 else _Shape(full + bool(rest), batch_size, 0)
             )
             group = [place for place, n in enumerate(sizes) if n == size or not exact]
-            for start in range(0, len(group), self._plan.stack_size):
-                stacks.append(_Stack(tuple(group[start : start + self._plan.stack_size]), shape))
+            size_of_stack = self._plan.stack_size
+            stacks += [
+                _Stack(tuple(group[start : start + size_of_stack]), shape)
+                for start in range(0, len(group), size_of_stack)
+            ]
         return sorted(stacks)
 
     def _draw_initial(self, fit: Fit) -> State:
@@ -203,7 +206,9 @@ class StackedTrainer:
         ]
         orders += [[no_rows] * self._plan.stack_size] * (self._plan.epochs_per_call - len(epochs))
         batches, rest = cut(orders, *stack.shape)
-        n_steps = max(-(-(len(fit.train) - stack.shape.rest) // stack.shape.batch_size) for fit in fits)
+        n_steps = max(
+            -(-(len(fit.train) - stack.shape.rest) // stack.shape.batch_size) for fit in fits
+        )
         preparations = [fit.preparation for fit in (*fits, *fits[:1] * n_idle)]
         return Inputs(
             X=self._X,
