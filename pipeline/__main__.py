@@ -1,9 +1,7 @@
 """The command line: `python -m pipeline` and `manyfold`. Imports nothing heavy."""
 
 import os
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 import hydra
@@ -29,18 +27,14 @@ def _task(config: DictConfig) -> float | None:
     return outcome.objective
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)
-
-
 def main() -> NoReturn:
     """Run the jobs that the command line asks for and exit with their worst code."""
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         _task()
     except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         from pipeline.config.refusals import explain

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
-
 from pipeline import console
 from pipeline.config import Config, load
 from pipeline.cv import Split, make_splits
@@ -18,6 +16,8 @@ from pipeline.imports import import_tensorflow, uncollected
 from pipeline.scoring import refuse_unknown_metrics
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from pipeline.runner import Evaluation, Runner
     from pipeline.tracking import TrackedRun
 
@@ -35,7 +35,7 @@ class Outcome:
     objective: float | None
 
 
-def run_job(composed: DictConfig, overrides: Sequence[str] = ()) -> Outcome:
+def run_job(composed: "DictConfig", overrides: Sequence[str] = ()) -> Outcome:
     """Run one configuration; failures are shown and returned, so that a sweep goes on.
 
     Args:

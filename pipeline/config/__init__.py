@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -60,6 +60,10 @@ def load(config: DictConfig) -> Config:
     """
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(
+            f"Configuration refused:\n  {error.full_key}: missing. Give it as {error.full_key}=..."
+        ) from error
     except OmegaConfBaseException as error:
         raise UserError(f"Configuration refused: {error}") from error
     try:
@@ -111,6 +115,8 @@ def _refusal(detail: ErrorDetails) -> str:
         received = detail["ctx"]["tag"]
         return f"{key}.kind: unknown kind {received!r}. {choices(received, kinds)}"
     expected = detail["msg"].removeprefix("Input should be ")
+    if expected.startswith(("greater", "less")):
+        expected = f"a value {expected}"
     if detail["type"].startswith("missing"):
         return f"{key}: missing."
     return f"{key}: expected {expected}. Received: {detail['input']!r}"

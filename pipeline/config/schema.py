@@ -77,7 +77,7 @@ class PythonModelConfig:
 
     kind: Literal["python"]
     callable: _Name
-    params: dict[str, Any]
+    params: dict[str, Any] | None
 
 
 ModelConfig = Annotated[MlpConfig | PythonModelConfig, Field(discriminator="kind")]
@@ -89,7 +89,7 @@ class TrainingConfig:
 
     optimizer: _Name
     learning_rate: PositiveFloat
-    optimizer_options: dict[str, Any]
+    optimizer_options: dict[str, Any] | None
     epochs: PositiveInt
     batch_size: PositiveInt
     stack_size: PositiveInt | None

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 import tempfile
 import time
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import mlflow
 import numpy as np
@@ -129,6 +132,7 @@ def track(experiment_id: str, run_name: str, tags: dict[str, str]) -> Iterator[T
     )
     run = TrackedRun(active.info.run_id)
     status = "FINISHED"
+    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield run
     except Exception as error:
@@ -140,6 +144,11 @@ def track(experiment_id: str, run_name: str, tags: dict[str, str]) -> Iterator[T
         raise
     finally:
         mlflow.end_run(status)
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)
 
 
 def _dataset_input(config: Config, dataset: Dataset) -> DatasetInput:
