@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,12 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipeline.cv import Trouble
 from pipeline.dataset import Dataset
 from pipeline.scoring import Summary
 
 MAX_LABELS = 20  # shown; the others are counted
 MAX_FEATURES = 10
 N_ROWS = 3
+MAX_TROUBLED = 5  # labels named with a trouble
+MAX_NAME = 30  # characters of a label's name
 
 _out = Console(highlight=False, soft_wrap=True, markup=False)
 _err = Console(stderr=True, highlight=False)
@@ -41,6 +44,27 @@ def show_dataset(dataset: Dataset) -> None:
         values = " ".join(f"{value:.4g}" for value in x[:width])
         labels = " ".join(map(str, y[:MAX_LABELS]))
         _out.print(f"  {values}{' ...' if width else ''} -> {labels}")
+
+
+def show_troubles(troubles: Sequence[Trouble]) -> None:
+    """Print a line for each kind of trouble that the folds will have."""
+    for trouble in troubles:
+        _out.print(_in_words(trouble), style="yellow")
+
+
+def _in_words(trouble: Trouble) -> str:
+    folds = f"{trouble.n_folds} of {trouble.n_splits} folds"
+    if not trouble.labels:
+        return f"{trouble.what} in {folds}: {trouble.counsel}"
+    first, *others = [f"{_cut(name)} in {n}" for name, n in trouble.labels[:MAX_TROUBLED]]
+    named = [f"{first} of {trouble.n_splits} folds", *others]
+    n_more = len(trouble.labels) - len(named)
+    more = f" and {n_more} more labels" if n_more else ""
+    return f"{trouble.what} {', '.join(named)}{more}: {trouble.counsel}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
 @contextmanager

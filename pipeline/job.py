@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from pipeline import console
 from pipeline.config import Config, load
-from pipeline.cv import Split, make_splits
+from pipeline.cv import Split, find_troubles, make_splits
 from pipeline.dataset import Dataset
 from pipeline.dataset import load as load_dataset
 from pipeline.errors import UserError
@@ -85,7 +85,8 @@ def _read(config: Config) -> tuple[Dataset, list[Split]]:
     with console.waiting("reading the data"):
         dataset = load_dataset(config.dataset)
         dataset.refuse_missing()  # no preparation fills values in
-        splits = make_splits(config.cv, dataset.n_samples)
+        splits = make_splits(config.cv, dataset)
+        troubles = find_troubles(config.cv, dataset, splits)
     for row in config.dataset.new_rows:
         if len(row) != dataset.n_features:
             raise UserError(
@@ -93,15 +94,16 @@ def _read(config: Config) -> tuple[Dataset, list[Split]]:
                 f"Received: a row of {len(row)}."
             )
     console.show_dataset(dataset)
+    console.show_troubles(troubles)
     return dataset, splits
 
 
 def _evaluate(config: Config, runner: "Runner", run: "TrackedRun") -> "Evaluation":
     headline = config.scoring.metrics[0]
     with console.progress_bar(runner.n_epochs) as advance:
-        for fold in runner.folds(advance):
+        for step, fold in enumerate(runner.folds(advance)):
             console.show_fold(fold.scores[headline])
-            run.log_fold(fold, config.cv.n_splits)
+            run.log_fold(fold, step)
     return runner.evaluation()
 
 

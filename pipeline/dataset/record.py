@@ -25,6 +25,7 @@ class Dataset:
         categories: For each feature its categories as text, or None where it is numeric; empty if
             all are numeric.
         groups: Group of each row, of shape (n_samples,), or None.
+        fold: Fold in which each row is tested, of shape (n_samples,), or None; -1 trains always.
         digest: SHA-256 over all values and names; 32 hexadecimal characters of it.
     """
 
@@ -35,6 +36,7 @@ class Dataset:
     label_names: tuple[str, ...]
     categories: tuple[tuple[str, ...] | None, ...] = ()
     groups: NDArray[np.int64] | None = None
+    fold: NDArray[np.int64] | None = None
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -65,9 +65,8 @@ class TrackedRun:
         self._client.log_inputs(self.run_id, [_dataset_input(config, dataset)])
         self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
 
-    def log_fold(self, fold: FoldResult, n_splits: int) -> None:
-        """Log the scores of one fold, as the step repeat * n_splits + fold; sent by the second."""
-        step = fold.split.repeat * n_splits + fold.split.fold
+    def log_fold(self, fold: FoldResult, step: int) -> None:
+        """Log the scores of one fold; its step is its place among all, repeat after repeat."""
         self._waiting += [(f"fold/{name}", value, step) for name, value in fold.scores.items()]
         if time.monotonic() - self._sent > SECONDS_BETWEEN:
             self._log_metrics([])
