@@ -2,15 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+from pipeline.config.strict import STRICT
+
 _Folds = Annotated[int, Field(ge=2)]
 _RandomState = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's RandomState takes
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class RepeatedKFoldConfig:
     """Arguments of `sklearn.model_selection.RepeatedKFold`."""
 
@@ -20,7 +21,7 @@ class RepeatedKFoldConfig:
     random_state: _RandomState
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class MultilabelStratifiedConfig:
     """Repeated k-fold in which each label has its share of every fold."""
 
@@ -30,7 +31,7 @@ class MultilabelStratifiedConfig:
     random_state: _RandomState
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class GroupKFoldConfig:
     """Repeated k-fold over whole groups."""
 
@@ -40,7 +41,7 @@ class GroupKFoldConfig:
     random_state: _RandomState
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class StratifiedGroupKFoldConfig:
     """Repeated k-fold over whole groups in which each label has its share of every fold."""
 
@@ -50,7 +51,7 @@ class StratifiedGroupKFoldConfig:
     random_state: _RandomState
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ShuffleSplitConfig:
     """Arguments of `sklearn.model_selection.ShuffleSplit`; the test size as a share."""
 
@@ -60,7 +61,7 @@ class ShuffleSplitConfig:
     random_state: _RandomState
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PredefinedConfig:
     """The folds that the data bring along."""
 

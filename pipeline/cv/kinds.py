@@ -118,8 +118,8 @@ def _groups(
     if dataset.groups is None:
         raise UserError(
             f"cv={config.kind}: expected data with the group of each row. Received: "
-            f"{dataset.name}, which has none. Name the column that holds the groups where the "
-            "data set is described, or choose cv=multilabel_stratified if rows are independent."
+            f"{dataset.name}, which has none. Name the column that holds them "
+            "(dataset.group=... of a table), or choose cv=repeated_kfold if rows are independent."
         )
     _refuse_too_many(config.n_splits, len(np.unique(dataset.groups)), "groups")
     return dataset.groups
