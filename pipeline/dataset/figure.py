@@ -6,7 +6,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.dataset.summary import DataSummary
+from pipeline.dataset.summary import DataSummary, short
 
 MAX_LABELS = 160  # drawn, the most frequent ones
 MAX_NUMBERED = 12  # labels up to which cells carry their numbers
@@ -25,7 +25,7 @@ def labels_figure(summary: DataSummary) -> Figure:
     widths = [max(1.8, 0.2 * side), side]
     bars, cells = figure.subplots(1, 2, sharey=True, width_ratios=widths)
     figure.suptitle(_title(summary), x=0.01, ha="left", fontsize=11)
-    names = [_cut(summary.label_names[label]) for label in order]
+    names = [short(summary.label_names[label], MAX_NAME) for label in order]
     size = float(np.clip(72 * 0.8 * side / n, 4, 9))  # points: most of the height of a line
     counts, together = summary.label_counts[order], summary.co_occurrence[np.ix_(order, order)]
     _draw_counts(bars, counts, names, size)
@@ -41,7 +41,9 @@ def labels_figure(summary: DataSummary) -> Figure:
     if n <= MAX_NUMBERED:
         _number(cells, shares)
     ticks = [0, 0.05, 0.2, 0.4, 0.6, 0.8, 1]
-    figure.colorbar(image, ax=cells, label="share of rows", pad=0.02, aspect=40, ticks=ticks)
+    figure.colorbar(
+        image, ax=cells, label="share of rows", pad=0.02, aspect=40, ticks=ticks, format="{x:g}"
+    )
     return figure
 
 
@@ -75,7 +77,3 @@ def _number(axes: Axes, shares: NDArray[np.float64]) -> None:
             axes.text(
                 column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8
             )
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"

@@ -65,6 +65,14 @@ class Dataset:
         """Number of columns of `y`."""
         return int(self.y.shape[1])
 
+    def value(self, row: int, feature: int) -> str:
+        """Return one value in words: a number, a category, or ? where it is missing."""
+        value = self.X[row, feature]
+        categories = self.categories[feature] if self.categories else None
+        if np.isnan(value):
+            return "?"
+        return categories[int(value)] if categories else f"{value:.4g}"
+
     def refuse_missing(self) -> None:
         """Raise UserError if a value is missing; for where nothing fills it in."""
         self._refuse(np.isnan(self.X), "no missing value", "Fill it in or leave the row out.")

@@ -110,6 +110,14 @@ class DataSummary:
         }
 
 
+def short(name: str, length: int) -> str:
+    """Return the name, or where it is longer its beginning and end: what tells many apart."""
+    if len(name) <= length:
+        return name
+    tail = (length - 1) // 2
+    return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
+
+
 def summarise(dataset: Dataset) -> DataSummary:
     """Return the table in numbers."""
     counts = dataset.y.sum(axis=0, dtype=np.int64)
