@@ -364,3 +364,13 @@ def test_groups_on_both_sides_are_a_trouble() -> None:
     assert trouble.what == "Rows of one group both train and test"
     config = kfold(GroupKFoldConfig)
     assert find_troubles(config, dataset, make_splits(config, dataset)) == []
+
+
+@pytest.mark.parametrize(("n_repeats", "n_folds"), [(1, None), (3, 6)])
+def test_repeats_that_cannot_differ_are_a_trouble(n_repeats: int, n_folds: int | None) -> None:
+    dataset = table(np.ones((6, 1), dtype=np.int8), np.repeat([0, 1, 2], 2))
+    config = kfold(GroupKFoldConfig, 3, n_repeats)
+    troubles = find_troubles(config, dataset, make_splits(config, dataset))
+    assert [trouble.n_folds for trouble in troubles] == ([n_folds] if n_folds else [])
+    if troubles:
+        assert "cv.n_repeats=1" in troubles[0].counsel

@@ -30,8 +30,8 @@ def iterative_folds(
         ECML PKDD 2011.
     """
     order = generator.permutation(len(y))
-    shuffled = y[order].astype(np.int64)
-    left = shuffled.sum(axis=0)  # rows of each label without a fold
+    shuffled = y[order]
+    left = shuffled.sum(axis=0, dtype=np.int64)  # rows of each label without a fold
     lacking = np.outer(np.full(n_splits, 1 / n_splits), left)  # rows of each label, by fold
     room = generator.permutation(np.bincount(np.arange(len(y)) % n_splits, minlength=n_splits))
     folds = np.full(len(y), -1)

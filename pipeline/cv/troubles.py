@@ -34,12 +34,12 @@ class Trouble:
 
 
 def find_troubles(config: CvConfig, dataset: Dataset, splits: list[Split]) -> list[Trouble]:
-    """Return what makes scores undefined or too good: absent labels, groups on both sides.
+    """Return what makes scores undefined, too good or too sure, as far as the folds show it.
 
     A label without a positive among the training rows cannot be learnt; one without a positive
     among the test rows has no recall, no F1 and no ROC curve there.
     """
-    n_train = np.stack([dataset.y[split.train].sum(axis=0, dtype=int) for split in splits])
+    n_train = np.stack([_n_train(dataset.y, split) for split in splits])
     n_test = np.stack([dataset.y[split.test].sum(axis=0, dtype=int) for split in splits])
     nowhere = dataset.y.sum(axis=0, dtype=int) == 0
     n_folds = 2 if isinstance(config, ShuffleSplitConfig | PredefinedConfig) else config.n_splits
@@ -59,7 +59,16 @@ def find_troubles(config: CvConfig, dataset: Dataset, splits: list[Split]) -> li
         for what, missing, needed in absent
         if missing.any()
     ]
-    return troubles + _torn_groups(config, dataset, splits)
+    return troubles + _torn_groups(config, dataset, splits) + _same_repeats(splits)
+
+
+def _n_train(y: NDArray[np.int8], split: Split) -> NDArray[np.int64]:
+    """Return the training rows of each label, counted by the others, which are fewer."""
+    others = np.ones(len(y), dtype=bool)
+    others[split.train] = False
+    held_out = y[others].sum(axis=0, dtype=np.int64)
+    counts: NDArray[np.int64] = y.sum(axis=0, dtype=np.int64) - held_out
+    return counts
 
 
 def _most_first(names: tuple[str, ...], n_folds: NDArray[np.int64]) -> tuple[tuple[str, int], ...]:
@@ -114,3 +123,16 @@ def _torn_groups(config: CvConfig, dataset: Dataset, splits: list[Split]) -> lis
     what = "Rows of one group both train and test"
     counsel = "scores will be too good where groups are alike; try cv=stratified_group_kfold."
     return [Trouble(what, (), torn, len(splits), counsel)]
+
+
+def _same_repeats(splits: list[Split]) -> list[Trouble]:
+    repeats: dict[int, set[bytes]] = {}
+    for split in splits:
+        repeats.setdefault(split.repeat, set()).add(np.sort(split.test).tobytes())
+    distinct = {frozenset(folds) for folds in repeats.values()}
+    if len(distinct) == len(repeats):
+        return []
+    n_folds = sum(map(len, repeats.values())) - sum(map(len, distinct))
+    what = "Repeats divide the rows as an earlier one"
+    counsel = f"they tell little more; try cv.n_repeats={len(distinct)}."
+    return [Trouble(what, (), n_folds, len(splits), counsel)]

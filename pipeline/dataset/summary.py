@@ -11,6 +11,7 @@ from pipeline.dataset.record import Dataset
 
 N_LABEL_SETS = 10
 N_PAIRS = 50
+CHUNK = 100_000  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,6 @@ def summarise(dataset: Dataset) -> DataSummary:
     per_feature = missing.sum(axis=0)
     grouped = () if dataset.groups is None else dataset.groups
     group_sizes = np.unique_counts(np.asarray(grouped)).counts
-    wide = dataset.y.astype(np.float64)  # its product is exact and uses BLAS
     return DataSummary(
         name=dataset.name,
         digest=dataset.digest,
@@ -148,7 +148,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         constant=_constant(dataset),
         label_names=dataset.label_names,
         label_counts=counts,
-        co_occurrence=(wide.T @ wide).astype(np.int64),
+        co_occurrence=_co_occurrence(dataset.y),
         cardinality=cardinality,
         density=cardinality / dataset.n_labels,
         n_unlabelled=int((~dataset.y.any(axis=1)).sum()),
@@ -159,6 +159,14 @@ def summarise(dataset: Dataset) -> DataSummary:
         n_groups=len(group_sizes) or None,
         largest_group=int(max(group_sizes)) if len(group_sizes) else None,
     )
+
+
+def _co_occurrence(y: NDArray[np.int8]) -> NDArray[np.int64]:
+    together = np.zeros((y.shape[1], y.shape[1]), dtype=np.int64)
+    for start in range(0, len(y), CHUNK):
+        rows = y[start : start + CHUNK].astype(np.float32)  # exact below 2**24, and BLAS is quick
+        together += (rows.T @ rows).astype(np.int64)
+    return together
 
 
 def _label_sets(dataset: Dataset) -> tuple[tuple[tuple[tuple[str, ...], int], ...], int]:
