@@ -51,9 +51,7 @@ def test_train_and_test_become_one_table() -> None:
 
 
 def test_halves_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"same labels in train and test.*in one of them only: q, r"
-    ):
+    with pytest.raises(UserError, match=r"same labels in train and test.*in one .* only: q, r"):
         join(table(2), replace(table(1), label_names=("p", "r")), "whole")
     with pytest.raises(UserError, match=r"same features.*in another order"):
         join(table(2), replace(table(1), feature_names=("b", "a")), "whole")
