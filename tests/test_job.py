@@ -144,7 +144,7 @@ def test_the_model_takes_raw_named_rows_and_names_its_labels(default, store):
     mlflow.set_tracking_uri(store.uri)
     (logged,) = store.client.search_logged_models([run.info.experiment_id])
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
-    row = pd.DataFrame([[3.0, 3, 6, 7, 8, 2, 11, 11, 1, 3]], columns=[f"x{i}" for i in range(10)])
+    row = pd.DataFrame([[3.0, 3, 6, 7, 8, 2, 11, 11, 1, 3]]).add_prefix("x").astype(float)
     answer = model.predict(row[row.columns[::-1]])
     assert list(answer.columns) == ["y0", "y1", "y2"]
     printed = " ".join(f"{value:.5f}" for value in answer.to_numpy()[0])
@@ -195,6 +195,9 @@ def cannot_be_saved(n_features, n_labels):
     import keras
 
     class Stubborn(keras.layers.Layer):
+        def call(self, x):
+            return x
+
         def get_config(self):
             raise RuntimeError("no config")
 

@@ -26,7 +26,7 @@ SMALL = (
 
 def run(config):
     dataset = load(config.dataset)
-    runner = Runner(config, dataset, make_splits(config.cv, dataset.n_samples))
+    runner = Runner(config, dataset, make_splits(config.cv, dataset))
     list(runner.folds(lambda n: None))
     return runner.evaluation()
 

@@ -20,6 +20,7 @@ from pipeline.training.trainer import Stopped
 N, D, L = 50, 5, 3
 RNG = np.random.default_rng(0)
 X = RNG.normal(1, 2, size=(N, D))
+PLAIN = partial(mlp, D, L, hidden_units=(8,))
 Y = (X[:, :L] + RNG.normal(size=(N, L)) > 1).astype(np.int8)
 
 
@@ -45,11 +46,11 @@ def make_fits(sizes=(40, 40, 40), kind="none", X=X) -> list[Fit]:
     return fits
 
 
-def train(fits, config, build=partial(mlp, D, L, hidden_units=(8,)), X=X):
+def train(fits, config, build=PLAIN, X=X):
     return list(StackedTrainer(build, config, X, Y, fits).train())
 
 
-def keras_loop(fit, config, build=partial(mlp, D, L, hidden_units=(8,)), X=X):
+def keras_loop(fit, config, build=PLAIN, X=X):
     """Return weights, losses and scores of `model.fit`, given the same start and batch order."""
     keras.utils.set_random_seed(fit.seed)
     model = build()
@@ -67,7 +68,7 @@ def keras_loop(fit, config, build=partial(mlp, D, L, hidden_units=(8,)), X=X):
     return weights, losses, model.predict(x, verbose=0)[fit.test], val_loss
 
 
-def assert_same(fits, config, build=partial(mlp, D, L, hidden_units=(8,)), rtol=0.0, atol=1e-6):
+def assert_same(fits, config, build=PLAIN, rtol=0.0, atol=1e-6):
     for fit, fitted in zip(fits, train(fits, config, build), strict=True):
         weights, losses, y_score, val_loss = keras_loop(fit, config, build)
         for ours, theirs in zip(fitted.weights, weights, strict=True):

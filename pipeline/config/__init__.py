@@ -9,16 +9,23 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.config.cv import (
+    CvConfig,
+    GroupKFoldConfig,
+    MultilabelStratifiedConfig,
+    PredefinedConfig,
+    RepeatedKFoldConfig,
+    ShuffleSplitConfig,
+    StratifiedGroupKFoldConfig,
+)
 from pipeline.config.schema import (
     ArffConfig,
     Config,
-    CvConfig,
     DatasetConfig,
     MlpConfig,
     ModelConfig,
     PreparationConfig,
     PythonModelConfig,
-    RepeatedKFoldConfig,
     ScoringConfig,
     SyntheticConfig,
     TrackingConfig,
@@ -31,12 +38,17 @@ __all__ = [
     "Config",
     "CvConfig",
     "DatasetConfig",
+    "GroupKFoldConfig",
     "MlpConfig",
     "ModelConfig",
+    "MultilabelStratifiedConfig",
+    "PredefinedConfig",
     "PreparationConfig",
     "PythonModelConfig",
     "RepeatedKFoldConfig",
     "ScoringConfig",
+    "ShuffleSplitConfig",
+    "StratifiedGroupKFoldConfig",
     "SyntheticConfig",
     "TrackingConfig",
     "TrainingConfig",

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from pipeline.config.cv import CvConfig
+
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _Name = Annotated[str, Field(min_length=1)]
 _Rows = tuple[tuple[float, ...], ...]
@@ -36,19 +38,6 @@ class ArffConfig:
 
 
 DatasetConfig = Annotated[SyntheticConfig | ArffConfig, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class RepeatedKFoldConfig:
-    """Arguments of `sklearn.model_selection.RepeatedKFold`."""
-
-    kind: Literal["repeated_kfold"]
-    n_splits: Annotated[int, Field(ge=2)]
-    n_repeats: PositiveInt
-    random_state: NonNegativeInt
-
-
-CvConfig = RepeatedKFoldConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -2,8 +2,9 @@
 
 from pipeline.config import ArffConfig, DatasetConfig, SyntheticConfig
 from pipeline.dataset.record import Dataset
+from pipeline.dataset.summary import DataSummary, short, summarise
 
-__all__ = ["Dataset", "load"]
+__all__ = ["DataSummary", "Dataset", "load", "short", "summarise"]
 
 
 def load(config: DatasetConfig) -> Dataset:

@@ -25,6 +25,7 @@ class Dataset:
         categories: For each feature its categories as text, or None where it is numeric; empty if
             all are numeric.
         groups: Group of each row, of shape (n_samples,), or None.
+        fold: Fold in which each row is tested, of shape (n_samples,), or None; -1 trains always.
         digest: SHA-256 over all values and names; 32 hexadecimal characters of it.
     """
 
@@ -35,6 +36,7 @@ class Dataset:
     label_names: tuple[str, ...]
     categories: tuple[tuple[str, ...] | None, ...] = ()
     groups: NDArray[np.int64] | None = None
+    fold: NDArray[np.int64] | None = None
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +64,14 @@ class Dataset:
     def n_labels(self) -> int:
         """Number of columns of `y`."""
         return int(self.y.shape[1])
+
+    def value(self, row: int, feature: int) -> str:
+        """Return one value in words: a number, a category, or ? where it is missing."""
+        value = self.X[row, feature]
+        categories = self.categories[feature] if self.categories else None
+        if np.isnan(value):
+            return "?"
+        return categories[int(value)] if categories else f"{value:.4g}"
 
     def refuse_missing(self) -> None:
         """Raise UserError if a value is missing; for where nothing fills it in."""
