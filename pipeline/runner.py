@@ -12,9 +12,9 @@ from pipeline.config import Config
 from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.model import build_model
-from pipeline.preparation import fit_preparation
+from pipeline.preparation import Preparation, fit_preparation
 from pipeline.scoring import Summary, score, summarise
-from pipeline.training import Fit, StackedTrainer, final_model, fit_seed
+from pipeline.training import Fit, StackedTrainer, fit_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,8 @@ class Evaluation:
         dataset: What it was tried on.
         folds: Every fold, by repeat and fold.
         summary: Each metric over all folds, the headline first.
-        model: The final model, trained on all rows; takes raw features.
+        model: The final model, trained on all rows; takes what `preparation` makes of raw features.
+        preparation: Learnt from all rows.
     """
 
     config: Config
@@ -55,6 +56,7 @@ class Evaluation:
     folds: tuple[FoldResult, ...]
     summary: dict[str, Summary]
     model: keras.Model
+    preparation: Preparation
 
 
 class Runner:
@@ -67,9 +69,10 @@ class Runner:
             UserError: If model or optimizer cannot be built as configured.
         """
         self._config, self._dataset, self._splits = config, dataset, splits
-        self._build = partial(build_model, config.model, dataset.n_features, dataset.n_labels)
+        self._build = partial(build_model, config.model, n_labels=dataset.n_labels)
+        self._fits = self._make_fits()
         self._trainer = StackedTrainer(
-            self._build, config.training, dataset.X, dataset.y, self._fits()
+            self._build, config.training, dataset.X, dataset.y, self._fits
         )
         self._folds: list[FoldResult] = []
         self._model: keras.Model | None = None
@@ -97,8 +100,8 @@ class Runner:
             )
             self._folds.append(fold)
             yield fold
-        last = next(trained)
-        self._model = final_model(self._build(), last.weights, self._fits_all().preparation)
+        n_columns = self._fits[-1].preparation.n_columns
+        self._model = next(trained).assign_to(self._build(n_columns))
         trained.close()
 
     def evaluation(self) -> Evaluation:
@@ -110,20 +113,26 @@ class Runner:
             name: summarise([fold.scores[name] for fold in self._folds], test_share)
             for name in self._config.scoring.metrics
         }
-        return Evaluation(self._config, self._dataset, tuple(self._folds), summary, self._model)
+        return Evaluation(
+            self._config,
+            self._dataset,
+            tuple(self._folds),
+            summary,
+            self._model,
+            self._fits[-1].preparation,
+        )
 
-    def _fits(self) -> list[Fit]:
+    def _make_fits(self) -> list[Fit]:
         seed = self._config.seed
         folds = [
             self._fit(fit_seed(seed, (split.repeat, split.fold)), split.train, split.test)
             for split in self._splits
         ]
-        return [*folds, self._fits_all()]
-
-    def _fits_all(self) -> Fit:
         rows = np.arange(self._dataset.n_samples)
-        return self._fit(fit_seed(self._config.seed, "final"), rows, rows[:0])
+        return [*folds, self._fit(fit_seed(seed, "final"), rows, rows[:0])]
 
     def _fit(self, seed: int, train: NDArray[np.int64], test: NDArray[np.int64]) -> Fit:
-        preparation = fit_preparation(self._config.preparation, self._dataset.X, train)
+        preparation = fit_preparation(
+            self._config.preparation, self._dataset.X, self._dataset.categories, train
+        )
         return Fit(seed, train, test, preparation)

@@ -60,7 +60,7 @@ def test_the_default_is_the_tutorials_recipe(make_config):
         "cv.n_splits": "10",
         "cv.n_repeats": "3",
         "cv.random_state": "1",
-        "preparation.kind": "none",
+        "preparation.numeric": "none",
         "model.hidden_units": "[20]",
         "model.activation": "relu",
         "model.kernel_initializer": "he_uniform",
@@ -82,10 +82,10 @@ def test_what_is_written_reads_back_as_the_same(make_config):
 
 def test_a_data_set_may_choose_its_preparation_and_the_user_another(make_config):
     arff = ("dataset=arff", "dataset.path=x")
-    assert make_config().preparation.kind == "none"
-    assert make_config("preparation=standard").preparation.kind == "standard"
-    assert make_config(*arff).preparation.kind == "standard"
-    assert make_config(*arff, "preparation=none").preparation.kind == "none"
+    assert make_config().preparation.numeric == "none"
+    assert make_config("preparation=standard").preparation.numeric == "standard"
+    assert make_config(*arff).preparation.numeric == "standard"
+    assert make_config(*arff, "preparation=none").preparation.numeric == "none"
 
 
 @pytest.mark.parametrize("arguments", [("--cfg", "job"), ("--help",), ("-sc", "query=bash")])

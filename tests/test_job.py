@@ -254,7 +254,7 @@ def test_a_real_file(store, shared_data):
     process = store.run("experiment=emotions", f"dataset.path={path}", "cv.n_repeats=1")
     (run,) = [run for run in store.runs() if run.info.run_name.startswith("emotions")]
     assert "emotions: 593 rows, 72 features, 6 labels; 1.868 labels per row" in process.stdout
-    assert run.data.params["preparation.kind"] == "standard"
+    assert run.data.params["preparation.numeric"] == "standard"
     assert run.data.metrics["accuracy_mean"] > 0.25
 
 

@@ -1,38 +1,172 @@
+"""Preparation against scikit-learn's own pipeline, and against test rows that must not matter."""
+
+from itertools import product
+
 import numpy as np
+import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.preprocessing import StandardScaler
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 
 from pipeline.config import PreparationConfig
-from pipeline.preparation import fit_preparation
+from pipeline.preparation import NO_COLUMN, fit_preparation
 
-VALUES = st.floats(-1e6, 1e6, width=32)
+SCALERS = {"standard": StandardScaler, "robust": RobustScaler, "minmax": MinMaxScaler}
+CATEGORIES = (None, ("a", "b", "c", "d"), None, None, ("x", "y"))
+OPTIONS = [
+    {"numeric": numeric, "impute": impute, "indicators": indicators, "pool_below": pool_below}
+    for numeric, impute, indicators, pool_below in product(
+        ["none", *SCALERS], ["median", "mean", "constant"], [False, True], [1, 4]
+    )
+]
+
+
+def preparing(**changes) -> PreparationConfig:
+    defaults = {
+        "numeric": "standard",
+        "impute": "median",
+        "fill_value": 0.0,
+        "indicators": False,
+        "pool_below": 1,
+    }
+    return PreparationConfig(**{**defaults, **changes})
+
+
+def mixed_table(n=40, seed=0):
+    """Numbers and categories, a sixth of them missing."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(3, 2, size=(n, 5))
+    X[:, 1] = rng.choice(4, size=n, p=[0.5, 0.3, 0.15, 0.05])
+    X[:, 4] = rng.integers(0, 2, size=n)
+    X[rng.random(X.shape) < 1 / 6] = np.nan
+    return X
+
+
+def theirs(options, X, train):
+    """What scikit-learn's pipeline makes of all rows, learnt from the training rows."""
+    if options["impute"] == "constant":
+        imputer = SimpleImputer(strategy="constant", fill_value=0.0)
+    else:
+        imputer = SimpleImputer(strategy=options["impute"], keep_empty_features=True)
+    scaler = SCALERS.get(options["numeric"])
+    numbers = make_pipeline(imputer, scaler()) if scaler else imputer
+    numeric, categorical = [0, 2, 3], [1, 4]
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    parts = make_column_transformer((numbers, numeric), (encoder, categorical))
+    parts.fit(X[train])
+    prepared = parts.transform(X)
+    names = parts.get_feature_names_out()
+    return prepared[:, [not name.endswith("nan") for name in names]]  # missing: all zeros
+
+
+@pytest.mark.parametrize("options", [o for o in OPTIONS if o["pool_below"] == 1], ids=str)
+def test_equals_scikit_learns_pipeline(options):
+    X, train = mixed_table(), np.arange(30)
+    preparation = fit_preparation(preparing(**options), X, CATEGORIES, train)
+    ours = preparation.transform(X)
+    n_indicators = len(preparation.indicators)
+    if options["indicators"]:
+        where = np.isnan(X[:, [0, 2, 3]])
+        np.testing.assert_array_equal(ours[:, 3 : 3 + n_indicators], where)
+    without = np.delete(ours, np.arange(3, 3 + n_indicators), axis=1)
+    np.testing.assert_allclose(without, theirs(options, X, train), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_test_rows_do_not_matter(options):
+    X, train = mixed_table(), np.arange(30)
+    config = preparing(**options)
+    expected = fit_preparation(config, X, CATEGORIES, train).transform(X[train])
+    rng = np.random.default_rng(1)
+    perturbed, missing, poisoned = X.copy(), X.copy(), X.copy()
+    perturbed[30:, [0, 2, 3]] += rng.normal(size=(10, 3))
+    missing[30:] = np.nan
+    poisoned[30:, [0, 2, 3]] = 1e30
+    poisoned[30:, [1, 4]] = 0
+    for changed in (perturbed, missing, poisoned, X[:30]):
+        preparation = fit_preparation(config, changed, CATEGORIES, train)
+        np.testing.assert_array_equal(preparation.transform(X[train]), expected)
+
+
+def test_a_category_of_test_rows_alone_is_unknown():
+    X = np.array([[0.0], [1.0], [0.0], [2.0]])
+    preparation = fit_preparation(preparing(), X, (("a", "b", "c"),), np.array([0, 1, 2]))
+    assert preparation.transform(X).tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
+
+
+def test_rare_categories_share_a_column():
+    X = np.array([[0.0]] * 5 + [[1.0]] * 2 + [[2.0]] + [[np.nan]])
+    categories = (("often", "seldom", "once", "never"),)
+    config = preparing(pool_below=3)
+    preparation = fit_preparation(config, X, categories, np.arange(9))
+    assert preparation.columns[0].tolist() == [0, 1, 1, NO_COLUMN]
+    assert preparation.transform(X).tolist() == [[1, 0]] * 5 + [[0, 1]] * 3 + [[0, 0]]
+
+
+def test_a_number_missing_in_all_training_rows_becomes_zero():
+    X = np.array([[np.nan, 1.0], [np.nan, 3.0], [5.0, 2.0]])
+    preparation = fit_preparation(preparing(), X, (), np.array([0, 1]))
+    np.testing.assert_array_equal(preparation.transform(X)[:, 0], [0, 0, 5])
+
+
+VALUES = st.one_of(st.just(np.nan), st.floats(-1e3, 1e3, width=32))
 
 
 @given(arrays(np.float64, (12, 3), elements=VALUES), st.permutations(range(12)))
-def test_standard_is_scikit_learns_standard_scaler(X, order):
+def test_standard_is_scikit_learns_for_any_numbers(X, order):
     train = np.array(order[:8])
-    ours = fit_preparation(PreparationConfig(kind="standard"), X, train)
-    theirs = StandardScaler().fit(X[train])
-    np.testing.assert_allclose(ours.mean, theirs.mean_, rtol=1e-9, atol=1e-9)
-    constant = X[train].max(axis=0) == X[train].min(axis=0)
-    spread = X[train].std(axis=0) > 1e-6 * (1 + np.abs(X[train]).max(axis=0))
-    np.testing.assert_allclose(ours.scale[spread], theirs.scale_[spread], rtol=1e-6)
-    assert (ours.scale[constant] == 1).all()
+    ours = fit_preparation(preparing(), X, (), train)
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+    scaler = StandardScaler().fit(imputer.fit_transform(X[train]))
+    np.testing.assert_allclose(ours.fill, imputer.statistics_)
+    np.testing.assert_allclose(ours.center, scaler.mean_, rtol=1e-9, atol=1e-9)
+    filled = imputer.transform(X[train])
+    spread = filled.std(axis=0) > 1e-6 * (1 + np.abs(filled).max(axis=0))
+    np.testing.assert_allclose(ours.scale[spread], scaler.scale_[spread], rtol=1e-6)
+    assert (ours.scale[filled.max(axis=0) == filled.min(axis=0)] == 1).all()
 
 
-def test_test_rows_do_not_matter():
-    X = np.random.default_rng(0).normal(size=(10, 3))
-    train = np.arange(6)
-    before = fit_preparation(PreparationConfig(kind="standard"), X, train)
-    X[6:] = np.nan
-    after = fit_preparation(PreparationConfig(kind="standard"), X, train)
-    np.testing.assert_array_equal(before.mean, after.mean)
-    np.testing.assert_array_equal(before.scale, after.scale)
+@pytest.mark.parametrize("options", OPTIONS[::5], ids=str)
+def test_the_compiled_program_prepares_the_same(options):
+    import tensorflow as tf
+
+    from pipeline.training.prepared import apply, layout_of, stacked
+
+    X = mixed_table(60)
+    trains = [np.arange(60), np.arange(5, 60), np.arange(55)]
+    preparations = [fit_preparation(preparing(**options), X, CATEGORIES, t) for t in trains]
+    (layout,) = {layout_of(preparation) for preparation in preparations}
+    assert layout.n_columns == preparations[0].n_columns
+    x = tf.constant(X, tf.float32)
+    prepared = tf.vectorized_map(lambda one: apply(one, layout, x), stacked(preparations))
+    for ours, preparation in zip(prepared.numpy(), preparations, strict=True):
+        np.testing.assert_allclose(ours, preparation.transform(X), rtol=1e-4, atol=1e-4)
 
 
-def test_none_changes_nothing():
-    X = np.random.default_rng(0).normal(size=(10, 3))
-    preparation = fit_preparation(PreparationConfig(kind="none"), X, np.arange(6))
-    np.testing.assert_array_equal((X - preparation.mean) / preparation.scale, X)
+@pytest.mark.parametrize("options", OPTIONS[::7], ids=str)
+def test_the_served_model_prepares_the_same(options):
+    from types import SimpleNamespace
+
+    from pipeline.tracking.model import _served_config
+    from pipeline.tracking.served_model import prepare
+
+    X = mixed_table()
+    preparation = fit_preparation(preparing(**options), X, CATEGORIES, np.arange(30))
+    names = ("p", "q", "r", "s", "t")
+    dataset = SimpleNamespace(feature_names=names, label_names=("l",), categories=CATEGORIES)
+    evaluation = SimpleNamespace(
+        dataset=dataset, preparation=preparation, config=SimpleNamespace(model=None)
+    )
+    rows = pd.DataFrame(X, columns=names).astype({"q": object, "t": object})
+    for feature, known in ((1, CATEGORIES[1]), (4, CATEGORIES[4])):
+        place = X[:, feature]
+        rows[names[feature]] = [None if np.isnan(p) else known[int(p)] for p in place]
+    rows.loc[0, "q"] = "never seen"
+    X[0, 1] = np.nan
+    served = prepare(_served_config(evaluation), rows[list("tsrqp")])
+    np.testing.assert_allclose(served, preparation.transform(X), rtol=1e-5, atol=1e-6)

@@ -44,7 +44,11 @@ DatasetConfig = Annotated[SyntheticConfig | ArffConfig, Field(discriminator="kin
 class PreparationConfig:
     """What is learnt from a fold's training rows and done to its features."""
 
-    kind: Literal["none", "standard"]
+    numeric: Literal["none", "standard", "robust", "minmax"]
+    impute: Literal["none", "median", "mean", "constant"]
+    fill_value: float
+    indicators: bool
+    pool_below: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

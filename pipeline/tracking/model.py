@@ -5,15 +5,18 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
 from pipeline.config import PythonModelConfig
+from pipeline.preparation import NO_COLUMN
 from pipeline.runner import Evaluation
 
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
@@ -22,12 +25,12 @@ NEEDS = ("keras", "mlflow", "numpy", "pandas", "tensorflow")
 
 def log_model(evaluation: Evaluation) -> str:
     """Log the final model to the run that is open and return its URI."""
-    dataset, config = evaluation.dataset, evaluation.config.model
+    dataset = evaluation.dataset
+    anything = AnyType()  # type: ignore[no-untyped-call] # as "double" refuses whole numbers
     signature = ModelSignature(
-        Schema([ColSpec("double", name) for name in dataset.feature_names]),
+        Schema([ColSpec(anything, name) for name in dataset.feature_names]),
         Schema([ColSpec("double", name) for name in dataset.label_names]),
     )
-    own = [config.callable] if isinstance(config, PythonModelConfig) else []
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # MLflow would like type hints and an example for the schema that is given explicitly.
         warnings.simplefilter("ignore", UserWarning)
@@ -38,25 +41,50 @@ def log_model(evaluation: Evaluation) -> str:
             python_model=str(SERVED_MODEL),
             artifacts={"model": str(path)},
             signature=signature,
-            model_config={
-                "feature_names": list(dataset.feature_names),
-                "label_names": list(dataset.label_names),
-                "modules": [path.rpartition(".")[0] for path in own],
-            },
+            model_config=_served_config(evaluation),
             pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
         )
     return str(info.model_uri)
 
 
+def _served_config(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what `served_model.py` has to know, as plain values."""
+    dataset, preparation = evaluation.dataset, evaluation.preparation
+    names = np.array(dataset.feature_names, dtype=object)
+    categories = {
+        names[feature]: {
+            category: int(column)
+            for category, column in zip(dataset.categories[feature] or (), columns, strict=True)
+            if column != NO_COLUMN
+        }
+        for feature, columns in zip(preparation.categorical, preparation.columns, strict=True)
+    }
+    config = evaluation.config.model
+    own = [config.callable] if isinstance(config, PythonModelConfig) else []
+    return {
+        "label_names": list(dataset.label_names),
+        "numeric": {
+            "names": names[preparation.numeric].tolist(),
+            "fill": preparation.fill.tolist(),
+            "center": preparation.center.tolist(),
+            "scale": preparation.scale.tolist(),
+            "indicators": preparation.indicators.tolist(),
+        },
+        "categories": categories,
+        "n_category_columns": preparation.n_category_columns,
+        "modules": [path.rpartition(".")[0] for path in own],
+    }
+
+
 def predict_rows(
-    model_uri: str, feature_names: Sequence[str], rows: Sequence[Sequence[float]]
+    model_uri: str, feature_names: Sequence[str], rows: Sequence[Sequence[float | str | None]]
 ) -> NDArray[np.float64]:
     """Return the probabilities of a logged model for raw rows.
 
     Args:
         model_uri: Any URI that MLflow can load.
         feature_names: Name of each column of `rows`.
-        rows: Raw features of shape (n_rows, n_features).
+        rows: Raw features of shape (n_rows, n_features): numbers, texts of categories, None.
 
     Returns:
         Probabilities of shape (n_rows, n_labels).
@@ -64,5 +92,5 @@ def predict_rows(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # type hints again
         model = mlflow.pyfunc.load_model(model_uri)
-    answer = model.predict(pd.DataFrame(rows, columns=list(feature_names), dtype=np.float64))
+    answer = model.predict(pd.DataFrame(rows, columns=list(feature_names)))
     return np.asarray(answer, dtype=np.float64)

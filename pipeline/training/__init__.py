@@ -1,9 +1,8 @@
 """Training: every fold at once, in compiled programs that the folds share."""
 
 from pipeline.training.batches import fit_seed
-from pipeline.training.final import final_model
 from pipeline.training.fit import Fit, Fitted
 from pipeline.training.optimizer import make_optimizer
 from pipeline.training.trainer import StackedTrainer
 
-__all__ = ["Fit", "Fitted", "StackedTrainer", "final_model", "fit_seed", "make_optimizer"]
+__all__ = ["Fit", "Fitted", "StackedTrainer", "fit_seed", "make_optimizer"]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,3 +44,10 @@ class Fitted:
     val_loss: NDArray[np.floating]
     weights: tuple[NDArray[np.generic], ...]
     seconds: float
+
+    def assign_to(self, model: keras.Model) -> keras.Model:
+        """Give an untrained model of the same architecture the trained weights."""
+        variables = [*model.trainable_variables, *model.non_trainable_variables]
+        for variable, value in zip(variables, self.weights, strict=True):
+            variable.assign(value)
+        return model

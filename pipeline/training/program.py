@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.training.batches import PADDING
+from pipeline.training.prepared import Layout, Prepare, apply
 
 Tensors = list[tf.Tensor]
 
@@ -27,10 +28,9 @@ class Inputs(NamedTuple):
     """What training reads.
 
     Attributes:
-        X: The shared features, of shape (n_samples, n_features).
+        X: The shared raw features, of shape (n_samples, n_features).
         y: The shared labels, of shape (n_samples, n_labels).
-        mean: Subtracted from the features, of shape (stack, n_features).
-        scale: Divides them, of shape (stack, n_features).
+        prepare: The preparation of each slice.
         batches: Row numbers of shape (epochs, steps, stack, batch).
         rest: Row numbers of last, smaller batches, of shape (epochs, stack, rest).
         test: Row numbers to score, of shape (chunks, stack, chunk).
@@ -40,8 +40,7 @@ class Inputs(NamedTuple):
 
     X: tf.Tensor
     y: tf.Tensor
-    mean: tf.Tensor
-    scale: tf.Tensor
+    prepare: Prepare
     batches: tf.Tensor
     rest: tf.Tensor
     test: tf.Tensor
@@ -68,10 +67,18 @@ class Outputs(NamedTuple):
 class Program:
     """Epochs of a stack, compiled once for each shape of its inputs."""
 
-    def __init__(self, model: keras.Model, optimizer: keras.Optimizer) -> None:
-        """Take the architecture from `model` and the rule from a functional `optimizer`."""
+    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, layout: Layout) -> None:
+        """Take the architecture from `model`, which is built, and the rule from `optimizer`.
+
+        Args:
+            model: Takes inputs of the width `layout.n_columns`.
+            optimizer: A functional one.
+            layout: Of the preparations.
+        """
+        optimizer.build(model.trainable_variables)
         self.model = model
-        self._optimizer = optimizer
+        self.optimizer_state = [variable.numpy() for variable in optimizer.variables]
+        self._optimizer, self._layout = optimizer, layout
         self.run = tf.function(self._epochs, jit_compile=True, autograph=False)
 
     def _epochs(self, state: State, inputs: Inputs) -> Outputs:
@@ -116,8 +123,8 @@ class Program:
         """Train each slice on its batch; one without rows keeps its state."""
 
         def one(slices: tuple[Any, ...]) -> tuple[State, tf.Tensor]:
-            state, rows, mean, scale = slices
-            x, y, weight = _gather(inputs, rows, mean, scale)
+            state, rows, prepare = slices
+            x, y, weight = self._gather(inputs, rows, prepare)
             count = tf.reduce_sum(weight)
             with tf.GradientTape() as tape:
                 tape.watch(state.trainable)
@@ -138,9 +145,7 @@ class Program:
             kept = tf.nest.map_structure(lambda new, old: tf.where(active, new, old), after, state)
             return kept, loss * count
 
-        mapped: tuple[State, tf.Tensor] = tf.vectorized_map(
-            one, (state, rows, inputs.mean, inputs.scale)
-        )
+        mapped: tuple[State, tf.Tensor] = tf.vectorized_map(one, (state, rows, inputs.prepare))
         return mapped
 
     def _score(
@@ -149,8 +154,8 @@ class Program:
         """Score the test rows of each slice, chunk by chunk."""
 
         def one(slices: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-            state, rows, mean, scale = slices
-            x, y, weight = _gather(inputs, rows, mean, scale)
+            state, rows, prepare = slices
+            x, y, weight = self._gather(inputs, rows, prepare)
             scores, _, penalties = self.model.stateless_call(
                 state.trainable, state.non_trainable, x, training=False, return_losses=True
             )
@@ -159,9 +164,7 @@ class Program:
             return tf.reduce_sum(by_row * weight), scores
 
         def chunk(i: tf.Tensor, total: tf.Tensor, y_score: tf.Tensor) -> tuple[Any, ...]:
-            loss, scores = tf.vectorized_map(
-                one, (state, inputs.test[i], inputs.mean, inputs.scale)
-            )
+            loss, scores = tf.vectorized_map(one, (state, inputs.test[i], inputs.prepare))
             return i + 1, total + loss, tf.tensor_scatter_nd_update(y_score, [[i]], scores[None])
 
         n_chunks, stack, _ = inputs.test.shape
@@ -170,11 +173,10 @@ class Program:
         )
         return total, y_score
 
-
-def _gather(
-    inputs: Inputs, rows: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return prepared features, labels and weights (0 for padding) of the rows."""
-    present = tf.maximum(rows, 0)
-    x = (tf.gather(inputs.X, present) - mean) / scale
-    return x, tf.gather(inputs.y, present), tf.cast(rows != PADDING, tf.float32)
+    def _gather(
+        self, inputs: Inputs, rows: tf.Tensor, prepare: Prepare
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return prepared features, labels and weights (0 for padding) of the rows."""
+        present = tf.maximum(rows, 0)
+        x = apply(prepare, self._layout, tf.gather(inputs.X, present))
+        return x, tf.gather(inputs.y, present), tf.cast(rows != PADDING, tf.float32)

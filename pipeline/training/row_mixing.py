@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 
-def mixes_rows(model: keras.Model, x: tf.Tensor) -> bool:
+def mixes_rows(model: keras.Model, x: NDArray[np.float32]) -> bool:
     """Return whether training mode mixes rows, as BatchNormalization does; found by trying.
 
     A batch of such a model must hold training rows and nothing else: rows added to even out
@@ -13,13 +14,13 @@ def mixes_rows(model: keras.Model, x: tf.Tensor) -> bool:
 
     Args:
         model: A built model.
-        x: Some rows, of shape (n, n_features).
+        x: Some rows of its input, of shape (n, n_columns).
     """
-    x = np.concatenate([x[:8].numpy(), x[:1].numpy() + 1])
+    x = np.concatenate([x[:8], x[:1] + 1])
     other = x.copy()
     other[-1] = 2 * other[-1] + 3
 
-    def answers(x: np.ndarray) -> list[np.ndarray]:
+    def answers(x: NDArray[np.float32]) -> list[NDArray[np.generic]]:
         y, non_trainable, penalties = model.stateless_call(
             [variable.value for variable in model.trainable_variables],
             [variable.value for variable in model.non_trainable_variables],

@@ -15,6 +15,7 @@ from pipeline.config import TrainingConfig
 from pipeline.training.batches import PADDING, cut, epoch_order
 from pipeline.training.fit import Fit, Fitted
 from pipeline.training.optimizer import functional, make_optimizer
+from pipeline.training.prepared import Layout, layout_of, stacked
 from pipeline.training.program import Inputs, Outputs, Program, State
 from pipeline.training.row_mixing import mixes_rows
 from pipeline.training.stacking import Plan, make_plan
@@ -31,6 +32,7 @@ class Stopped(Exception):
 class _Shape(NamedTuple):
     """What must be equal for stacks to share a compiled program."""
 
+    layout: Layout
     n_steps: int
     batch_size: int
     rest: int
@@ -49,7 +51,7 @@ class StackedTrainer:
 
     def __init__(
         self,
-        build: Callable[[], keras.Model],
+        build: Callable[[int], keras.Model],
         config: TrainingConfig,
         X: NDArray[np.floating],
         y: NDArray[np.int8],
@@ -58,10 +60,10 @@ class StackedTrainer:
         """Build the model once and plan the stacks.
 
         Args:
-            build: Returns the untrained model; its randomness must come from Keras, NumPy or
-                Python's `random`, which are seeded for each fit before it is called.
+            build: Returns the untrained model for a width of input; its randomness must come from
+                Keras, NumPy or Python's `random`, which are seeded before each call.
             config: Optimizer, epochs, batch size.
-            X: Features of shape (n_samples, n_features).
+            X: Raw features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
             fits: What to train.
 
@@ -70,13 +72,12 @@ class StackedTrainer:
         """
         self._build, self._config, self._fits = build, config, fits
         self._X, self._y = tf.constant(X, tf.float32), tf.constant(y, tf.float32)
-        model = build()
-        optimizer = functional(make_optimizer(config))
-        optimizer.build(model.trainable_variables)
-        self._program = Program(model, optimizer)
-        self._optimizer_state = [variable.numpy() for variable in optimizer.variables]
-        self._plan = self._make_plan(model)
-        self._stacks = self._deal(mixes_rows(model, self._X[: config.batch_size]))
+        self._layouts = [layout_of(fit.preparation) for fit in fits]
+        self._programs = {layout: self._make_program(layout) for layout in set(self._layouts)}
+        first = self._programs[self._layouts[0]]
+        self._plan = self._make_plan(first)
+        some_rows = fits[0].preparation.transform(X[: config.batch_size])
+        self._stacks = self._deal(mixes_rows(first.model, some_rows))
         n_test = max(len(fit.test) for fit in fits)
         self._test_chunk = max(1, min(n_test, TEST_CHUNK))
         self._n_test_chunks = max(1, -(-n_test // self._test_chunk))
@@ -86,9 +87,10 @@ class StackedTrainer:
     def compile(self) -> None:
         """Trace and compile the program of each shape, and draw the initial weights meanwhile."""
         one_of_each = {stack.shape: stack for stack in self._stacks}.values()
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(self._plan.threads) as pool:
             compiled = [pool.submit(self._compile, stack) for stack in one_of_each]
-            self._initial = [self._draw_initial(fit) for fit in self._fits]
+            places = range(len(self._fits))
+            self._initial = [self._draw_initial(place) for place in places]
             for future in compiled:
                 future.result()
 
@@ -119,13 +121,18 @@ class StackedTrainer:
         """Let the training end after the calls that are under way."""
         self._stop.set()
 
-    def _make_plan(self, model: keras.Model) -> Plan:
-        n_weights = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    def _make_program(self, layout: Layout) -> Program:
+        return Program(
+            self._build(layout.n_columns), functional(make_optimizer(self._config)), layout
+        )
+
+    def _make_plan(self, program: Program) -> Plan:
+        n_weights = sum(int(np.prod(v.shape)) for v in program.model.trainable_variables)
         return make_plan(
             n_fits=len(self._fits),
             n_train=max(len(fit.train) for fit in self._fits),
             n_weights=n_weights,
-            n_state=n_weights + sum(v.size for v in self._optimizer_state),
+            n_state=n_weights + sum(v.size for v in program.optimizer_state),
             epochs=self._config.epochs,
             stack_size=self._config.stack_size,
             threads=self._config.threads,
@@ -138,45 +145,47 @@ class StackedTrainer:
             exact: Whether batches must hold training rows and nothing else; fits of unequal size
                 cannot share a stack then. Otherwise padding of weight 0 evens them out.
         """
-        sizes = [len(fit.train) for fit in self._fits]
-        stacks: list[_Stack] = []
-        for size in sorted(set(sizes)) if exact else [max(sizes)]:
+        shapes: dict[_Shape, list[int]] = {}
+        largest = max(len(fit.train) for fit in self._fits)
+        for place, (fit, layout) in enumerate(zip(self._fits, self._layouts, strict=True)):
+            size = len(fit.train) if exact else largest
             batch_size = min(self._config.batch_size, size)
             full, rest = divmod(size, batch_size)
-            shape = (
-                _Shape(full, batch_size, rest)
-                if exact
-                else _Shape(full + bool(rest), batch_size, 0)
-            )
-            group = [place for place, n in enumerate(sizes) if n == size or not exact]
-            size_of_stack = self._plan.stack_size
-            stacks += [
-                _Stack(tuple(group[start : start + size_of_stack]), shape)
-                for start in range(0, len(group), size_of_stack)
-            ]
-        return sorted(stacks)
+            padded = _Shape(layout, full + bool(rest), batch_size, 0)
+            shape = _Shape(layout, full, batch_size, rest) if exact else padded
+            shapes.setdefault(shape, []).append(place)
+        size_of_stack = self._plan.stack_size
+        stacks = [
+            _Stack(tuple(places[start : start + size_of_stack]), shape)
+            for shape, places in shapes.items()
+            for start in range(0, len(places), size_of_stack)
+        ]
+        return sorted(stacks, key=lambda stack: stack.places)
 
-    def _draw_initial(self, fit: Fit) -> State:
-        keras.utils.set_random_seed(fit.seed)
-        model = self._build()
+    def _draw_initial(self, place: int) -> State:
+        keras.utils.set_random_seed(self._fits[place].seed)
+        layout = self._layouts[place]
+        model = self._build(layout.n_columns)
         return State(
             [variable.numpy() for variable in model.trainable_variables],
             [variable.numpy() for variable in model.non_trainable_variables],
-            self._optimizer_state,
+            self._programs[layout].optimizer_state,
         )
 
     def _compile(self, stack: _Stack) -> None:
+        program = self._programs[stack.shape.layout]
         nothing = State(
-            [np.zeros(v.shape, v.dtype) for v in self._program.model.trainable_variables],
-            [np.zeros(v.shape, v.dtype) for v in self._program.model.non_trainable_variables],
-            self._optimizer_state,
+            [np.zeros(v.shape, v.dtype) for v in program.model.trainable_variables],
+            [np.zeros(v.shape, v.dtype) for v in program.model.non_trainable_variables],
+            program.optimizer_state,
         )
         state = _stacked([nothing] * self._plan.stack_size)
-        self._program.run(state, self._inputs(stack, [], self._test_rows(stack)))
+        program.run(state, self._inputs(stack, [], self._test_rows(stack)))
 
     def _train(self, stack: _Stack, progress: Progress) -> dict[int, Fitted]:
         """Train one stack to its end; called in a thread of its own."""
         began = time.perf_counter()
+        program = self._programs[stack.shape.layout]
         idle = self._plan.stack_size - len(stack.places)
         state = _stacked([self._initial[i] for i in (*stack.places, *stack.places[:1] * idle)])
         test = self._test_rows(stack)
@@ -186,7 +195,7 @@ class StackedTrainer:
                 raise Stopped
             last = min(first + self._plan.epochs_per_call, self._config.epochs)
             inputs = self._inputs(stack, list(range(first, last)), test)
-            outputs: Outputs = self._program.run(state, inputs)
+            outputs: Outputs = program.run(state, inputs)
             state = outputs.state
             loss.append(outputs.loss.numpy()[: last - first])
             val_loss.append(outputs.val_loss.numpy()[: last - first])
@@ -205,21 +214,18 @@ class StackedTrainer:
             for epoch in epochs
         ]
         orders += [[no_rows] * self._plan.stack_size] * (self._plan.epochs_per_call - len(epochs))
-        batches, rest = cut(orders, *stack.shape)
-        n_steps = max(
-            -(-(len(fit.train) - stack.shape.rest) // stack.shape.batch_size) for fit in fits
-        )
-        preparations = [fit.preparation for fit in (*fits, *fits[:1] * n_idle)]
+        _, n_steps, batch_size, rest = stack.shape
+        batches, rests = cut(orders, n_steps, batch_size, rest)
+        steps = max(-(-(len(fit.train) - rest) // batch_size) for fit in fits)
         return Inputs(
             X=self._X,
             y=self._y,
-            mean=tf.constant(np.stack([p.mean for p in preparations]), tf.float32),
-            scale=tf.constant(np.stack([p.scale for p in preparations]), tf.float32),
+            prepare=stacked([fit.preparation for fit in (*fits, *fits[:1] * n_idle)]),
             batches=tf.constant(batches),
-            rest=tf.constant(rest),
+            rest=tf.constant(rests),
             test=test,
             n_epochs=tf.constant(len(epochs)),
-            n_steps=tf.constant(n_steps),
+            n_steps=tf.constant(steps),
         )
 
     def _test_rows(self, stack: _Stack) -> tf.Tensor:

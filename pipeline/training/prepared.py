@@ -1,0 +1,103 @@
+"""Preparation inside the compiled program: each fold's own, on batches of the shared table."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.preparation import NO_COLUMN, Preparation
+
+
+class Prepare(NamedTuple):
+    """The preparations of a stack; every tensor has the stack as its first axis.
+
+    Attributes:
+        fill: Of shape (stack, n_numeric).
+        center: Of shape (stack, n_numeric).
+        scale: Of shape (stack, n_numeric).
+        indicators: Of shape (stack, n_indicators).
+        columns: The column of each category, features laid end to end, of shape
+            (stack, total number of categories).
+    """
+
+    fill: tf.Tensor
+    center: tf.Tensor
+    scale: tf.Tensor
+    indicators: tf.Tensor
+    columns: tf.Tensor
+
+
+class Layout(NamedTuple):
+    """What the preparations of a stack have in common.
+
+    Attributes:
+        numeric: Places of the numeric features.
+        categorical: Places of the categorical features.
+        offsets: Where each categorical feature begins in `Prepare.columns`.
+        n_indicators: Columns that say where a number was missing.
+        n_category_columns: Columns that stand for categories.
+    """
+
+    numeric: tuple[int, ...]
+    categorical: tuple[int, ...]
+    offsets: tuple[int, ...]
+    n_indicators: int
+    n_category_columns: int
+
+    @property
+    def n_columns(self) -> int:
+        """Width of the model's input."""
+        return len(self.numeric) + self.n_indicators + self.n_category_columns
+
+
+def layout_of(preparation: Preparation) -> Layout:
+    """Return what must be equal for fits to share a stack."""
+    sizes = [len(columns) for columns in preparation.columns]
+    return Layout(
+        numeric=tuple(preparation.numeric.tolist()),
+        categorical=tuple(preparation.categorical.tolist()),
+        offsets=tuple(np.cumsum([0, *sizes[:-1]]).tolist()) if sizes else (),
+        n_indicators=len(preparation.indicators),
+        n_category_columns=preparation.n_category_columns,
+    )
+
+
+def stacked(preparations: Sequence[Preparation]) -> Prepare:
+    """Return the preparations of a stack, of one layout, as tensors."""
+
+    def stack(name: str, dtype: tf.DType) -> tf.Tensor:
+        return tf.constant(np.stack([getattr(p, name) for p in preparations]), dtype)
+
+    columns = [np.concatenate([[NO_COLUMN], *p.columns])[1:] for p in preparations]
+    return Prepare(
+        fill=stack("fill", tf.float32),
+        center=stack("center", tf.float32),
+        scale=stack("scale", tf.float32),
+        indicators=stack("indicators", tf.int32),
+        columns=tf.constant(np.stack(columns), tf.int32),
+    )
+
+
+def apply(prepare: Prepare, layout: Layout, x: tf.Tensor) -> tf.Tensor:
+    """Return the model's input for raw rows; `Preparation.transform` in one slice of a stack.
+
+    Args:
+        prepare: One slice of it.
+        layout: Of the stack.
+        x: Raw features of shape (batch, n_features).
+    """
+    numbers = tf.gather(x, layout.numeric, axis=1) if layout.categorical else x
+    missing = tf.math.is_nan(numbers)
+    numbers = (tf.where(missing, prepare.fill, numbers) - prepare.center) / prepare.scale
+    parts = [numbers]
+    if layout.n_indicators:
+        parts.append(tf.cast(tf.gather(missing, prepare.indicators, axis=1), tf.float32))
+    if layout.n_category_columns:
+        places = tf.gather(x, layout.categorical, axis=1)
+        known = ~tf.math.is_nan(places)
+        place = tf.cast(tf.where(known, places, 0.0), tf.int32) + tf.constant(layout.offsets)
+        column = tf.where(known, tf.gather(prepare.columns, place), NO_COLUMN)
+        one_hot = column[:, :, None] == tf.range(layout.n_category_columns)
+        parts.append(tf.reduce_sum(tf.cast(one_hot, tf.float32), axis=1))
+    return tf.concat(parts, axis=1) if len(parts) > 1 else numbers
