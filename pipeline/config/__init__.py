@@ -9,18 +9,26 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.config.schema import (
+from pipeline.config.dataset import (
     ArffConfig,
+    DatasetConfig,
+    NpzConfig,
+    OpenmlConfig,
+    PythonDatasetConfig,
+    SvmlightConfig,
+    SyntheticConfig,
+    TableConfig,
+    Value,
+)
+from pipeline.config.schema import (
     Config,
     CvConfig,
-    DatasetConfig,
     MlpConfig,
     ModelConfig,
     PreparationConfig,
     PythonModelConfig,
     RepeatedKFoldConfig,
     ScoringConfig,
-    SyntheticConfig,
     TrackingConfig,
     TrainingConfig,
 )
@@ -33,13 +41,19 @@ __all__ = [
     "DatasetConfig",
     "MlpConfig",
     "ModelConfig",
+    "NpzConfig",
+    "OpenmlConfig",
     "PreparationConfig",
+    "PythonDatasetConfig",
     "PythonModelConfig",
     "RepeatedKFoldConfig",
     "ScoringConfig",
+    "SvmlightConfig",
     "SyntheticConfig",
+    "TableConfig",
     "TrackingConfig",
     "TrainingConfig",
+    "Value",
     "flatten",
     "load",
     "to_yaml",
