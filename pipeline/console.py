@@ -19,6 +19,7 @@ from pipeline.scoring import Summary
 MAX_LABELS = 20  # shown; the others are counted
 MAX_FEATURES = 10
 N_ROWS = 3
+MAX_WARNINGS = 5
 
 _out = Console(highlight=False, soft_wrap=True, markup=False)
 _err = Console(stderr=True, highlight=False)
@@ -38,9 +39,21 @@ def show_dataset(dataset: Dataset) -> None:
     _out.print(f"rows with each label: {', '.join(shown[:MAX_LABELS])}{rest}")
     width = MAX_FEATURES if dataset.n_features > MAX_FEATURES else None
     for x, y in zip(dataset.X[:N_ROWS], dataset.y[:N_ROWS], strict=True):
-        values = " ".join(f"{value:.4g}" for value in x[:width])
+        values = " ".join(_value(dataset, j, value) for j, value in enumerate(x[:width]))
         labels = " ".join(map(str, y[:MAX_LABELS]))
         _out.print(f"  {values}{' ...' if width else ''} -> {labels}")
+    for warning in dataset.warnings[:MAX_WARNINGS]:
+        _out.print(f"Warning: {warning}.", style="yellow")
+    if len(dataset.warnings) > MAX_WARNINGS:
+        _out.print(f"Warning: {len(dataset.warnings) - MAX_WARNINGS} more.", style="yellow")
+
+
+def _value(dataset: Dataset, column: int, value: float) -> str:
+    """Return a feature's value as it stood in the source: a category's text, ? where missing."""
+    if np.isnan(value):
+        return "?"
+    categories = dataset.categories[column] if dataset.categories else None
+    return categories[int(value)] if categories else f"{value:.4g}"
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def _parse_header(
     relation = ""
     attributes: list[Attribute] = []
     for number, line in lines:
-        word, rest = (line.split(None, 1) + [""])[:2]
+        word, rest = [*line.split(None, 1), ""][:2]
         match word.lower():
             case "@relation":
                 relation = unquoted(rest.strip())

@@ -1,7 +1,7 @@
 """Which column of a table plays which part."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -88,7 +88,7 @@ def refuse_doubles(source: str, names: Sequence[str]) -> None:
         )
 
 
-def refuse_overlap(source: str, parts: dict[str, Iterable[str]]) -> None:
+def refuse_overlap(source: str, parts: Mapping[str, Iterable[str]]) -> None:
     """Raise UserError if a column is asked for in two parts.
 
     Args:

@@ -24,22 +24,23 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class CsvFile:
-    """A text file of separated values, its first block found to be readable.
-
-    Args:
-        path: Where it is; gzipped if it ends in .gz.
-        separator: What stands between values.
-        encoding: Of the text.
-        header: Whether the first line names the columns.
-        missing: Texts that stand for a missing value.
-
-    Raises:
-        UserError: If it is not such a file.
-    """
+    """A text file of separated values, its first block found to be readable."""
 
     def __init__(
         self, path: Path, *, separator: str, encoding: str, header: bool, missing: tuple[str, ...]
     ) -> None:
+        """Read the names of the columns.
+
+        Args:
+            path: Where it is; gzipped if it ends in .gz.
+            separator: What stands between values.
+            encoding: Of the text.
+            header: Whether the first line names the columns.
+            missing: Texts that stand for a missing value.
+
+        Raises:
+            UserError: If it is not such a file.
+        """
         self._path, self._separator, self._encoding = path, separator, encoding
         self._header, self._missing = header, missing
         self._refuse_binary()

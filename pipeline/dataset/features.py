@@ -32,7 +32,7 @@ def is_lossy(block: NDArray[np.floating], narrow: NDArray[np.float32]) -> bool:
     if max(top, -bottom) > _EXACT_FLOAT32:
         large = np.abs(block) > _EXACT_FLOAT32
         return not np.array_equal(block[large], narrow[large])
-    return np.count_nonzero(block) != np.count_nonzero(narrow)
+    return bool(np.count_nonzero(block) != np.count_nonzero(narrow))
 
 
 def narrowed(X: NDArray[np.float64]) -> NDArray[np.floating]:
@@ -46,6 +46,7 @@ class Texts:
     """Numbers for texts, by the order in which they are seen."""
 
     def __init__(self) -> None:
+        """Start without any."""
         self.known: dict[str, int] = {}
 
     def codes(self, column: pa.Array) -> NDArray[np.int64]:
@@ -54,7 +55,8 @@ class Texts:
         texts = encoded.dictionary.cast(pa.string()).to_pylist()
         new = [self.known.setdefault(text, len(self.known)) for text in texts]
         places = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-        return np.array([*new, -1], dtype=np.int64)[places]
+        codes: NDArray[np.int64] = np.array([*new, -1], dtype=np.int64)[places]
+        return codes
 
     @property
     def list(self) -> list[str]:
@@ -63,16 +65,17 @@ class Texts:
 
 
 class Features:
-    """Gathers the features of a table from its record batches.
-
-    Args:
-        source: Where the table came from, for messages.
-        columns: The parts that the columns play.
-        schema: Names and types of the columns.
-        dtype: float32 or float64.
-    """
+    """Gathers the features of a table from its record batches."""
 
     def __init__(self, source: str, columns: Columns, schema: pa.Schema, dtype: type) -> None:
+        """Start without any row.
+
+        Args:
+            source: Where the table came from, for messages.
+            columns: The parts that the columns play.
+            schema: Names and types of the columns.
+            dtype: float32 or float64.
+        """
         self._source, self._columns, self._dtype = source, columns, dtype
         self._texts = {
             name: Texts() for name in columns.features if self._is_text(name, schema.field(name))
@@ -86,7 +89,7 @@ class Features:
         Raises:
             LossyError: If float32 was asked for and a number does not fit.
         """
-        block = np.empty((batch.num_rows, len(self._columns.features)))
+        block: NDArray[np.floating] = np.empty((batch.num_rows, len(self._columns.features)))
         for j, name in enumerate(self._columns.features):
             if name in self._texts:
                 codes = self._texts[name].codes(batch.column(name))
@@ -98,13 +101,14 @@ class Features:
                 narrow = block.astype(np.float32)
             if is_lossy(block, narrow):
                 raise LossyError
-            block = narrow  # type: ignore[assignment]
+            block = narrow
         self._blocks.append(block)
         self._n_rows += len(block)
 
     def matrix(self) -> NDArray[np.floating]:
         """Return all rows; each block is let go as soon as it is copied."""
-        X = np.empty((self._n_rows, len(self._columns.features)), dtype=self._dtype)
+        shape = self._n_rows, len(self._columns.features)
+        X: NDArray[np.floating] = np.empty(shape, dtype=self._dtype)
         end = self._n_rows
         while self._blocks:
             block = self._blocks.pop()
@@ -125,7 +129,7 @@ class Features:
             numbers = self._mostly_numbers(name, texts, X[:, j])
             if numbers is None:
                 found[j] = tuple(sorted(texts))
-                numbers = np.argsort(np.argsort(np.array(texts, dtype=object)))
+                numbers = np.argsort(np.argsort(np.array(texts, dtype=object))).astype(np.float64)
                 if len(texts) > max(100, len(X) // 2):
                     odd.append(
                         f"feature {name!r} has {len(texts)} categories in {len(X)} rows: an id or "
@@ -159,8 +163,11 @@ class Features:
 
     def _numbers(self, name: str, column: pa.Array) -> NDArray[np.number]:
         if pa.types.is_temporal(column.type):
-            seconds = column.cast(pa.timestamp("ns")).cast(pa.int64())
-            return seconds.to_numpy(zero_copy_only=False).astype(np.float64) / 1e9
+            nanoseconds = (
+                column.cast(pa.timestamp("ns")).cast(pa.int64()).cast(pa.float64(), safe=False)
+            )
+            seconds: NDArray[np.float64] = nanoseconds.to_numpy(zero_copy_only=False) / 1e9
+            return seconds
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
         elif pa.types.is_decimal(column.type):
@@ -177,8 +184,8 @@ class Features:
             row = int(bad.argmax())
             raise UserError(
                 f"{self._source}: expected whole numbers up to 2**53. Received: {numbers[row]} in "
-                f"column {name!r}, row {self._n_rows + row} (the first is 0). If it is an id, leave "
-                "it out; in a table, name it in dataset.id or declare it in dataset.categorical."
+                f"column {name!r}, row {self._n_rows + row} (the first is 0). If it is an id, "
+                "leave it out; in a table, name it in dataset.id or dataset.categorical."
             )
 
     def _mostly_numbers(

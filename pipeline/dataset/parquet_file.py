@@ -12,16 +12,14 @@ from pipeline.errors import UserError
 
 
 class ParquetFile:
-    """A Parquet file that was found to be one.
-
-    Args:
-        path: Where it is.
-
-    Raises:
-        UserError: If it is damaged or no Parquet file.
-    """
+    """A Parquet file that was found to be one."""
 
     def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            UserError: If it is damaged or no Parquet file.
+        """
         self._path = path
         try:
             self._file = pa.parquet.ParquetFile(path)

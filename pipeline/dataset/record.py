@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, choices
 
 MAX_SHOWN = 5
 
@@ -79,12 +80,33 @@ class Dataset:
         if np.isnan(self.X.max()):
             self._refuse(np.isnan(self.X), "no missing value", "Fill it in or leave the row out.")
 
+    def refuse_unfit(self, rows: Sequence[Sequence[float | str | None]]) -> None:
+        """Raise UserError if new rows do not fit the features, before anything is trained.
+
+        Args:
+            rows: Numbers, texts of categories, None where missing; a list for each row.
+        """
+        categories = self.categories or (None,) * self.n_features
+        for row in rows:
+            if len(row) != self.n_features:
+                raise UserError(
+                    f"dataset.new_rows: expected rows of {self.n_features} features. "
+                    f"Received: a row of {len(row)}."
+                )
+            for name, known, value in zip(self.feature_names, categories, row, strict=True):
+                if isinstance(value, str) and value not in (known or ()):
+                    counsel = f" {choices(value, known)}" if known else ""
+                    raise UserError(
+                        f"dataset.new_rows: expected {'a category' if known else 'a number'} of "
+                        f"feature {name!r}. Received: {value!r}.{counsel}"
+                    )
+
     def _refuse(self, bad: NDArray[np.bool_], expected: str, counsel: str) -> None:
         row, column = np.argwhere(bad)[0]
         raise UserError(
-            f"{self._where}: expected {expected}. Received: {self.X[row, column]} in row {row} "
-            f"(the first is 0), feature {self.feature_names[column]!r} ({bad.sum()} such values in "
-            f"{bad.any(axis=1).sum()} rows). {counsel}"
+            f"{self._where}: expected {expected}. Received: {self.X[row, column]} in row {row}, "
+            f"feature {self.feature_names[column]!r} ({bad.sum()} such values in "
+            f"{bad.any(axis=1).sum()} rows; the first row is 0). {counsel}"
         )
 
     def _refuse_empty(self) -> None:

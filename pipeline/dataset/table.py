@@ -67,9 +67,11 @@ def _parts(config: TableConfig, names: list[str]) -> Columns:
     source = config.path
     refuse_doubles(source, names)
     single = {"label_list": config.label_list, "group": config.group, "id": config.id}
-    parts = {key: (name,) for key, name in single.items() if name is not None}
-    for key, (name,) in parts.items():
-        refuse_unknown(source, key, name, names)
+    parts: dict[str, tuple[str, ...]] = {
+        key: (name,) for key, name in single.items() if name is not None
+    }
+    for key, found in parts.items():
+        refuse_unknown(source, key, found[0], names)
     parts["drop"] = select(source, "drop", config.drop, names)
     parts["labels"] = _labels(config, names, {name for part in parts.values() for name in part})
     refuse_overlap(source, parts)

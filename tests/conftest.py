@@ -1,0 +1,41 @@
+"""Fixtures that several test modules share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from hydra import compose, initialize_config_dir
+
+from pipeline.config import Config, load
+from pipeline.project import CONF_DIR, mlruns
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _resolver() -> None:
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
+
+
+@pytest.fixture
+def make_config():
+    """Compose a configuration as the command line does."""
+
+    def make(*overrides: str) -> Config:
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            return load(compose("config", overrides=list(overrides)))
+
+    return make
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data sets beside the checkout."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MANYFOLD_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"the real data sets are not beside this checkout: {folder}")
+    return folder
