@@ -56,7 +56,7 @@ def _key(kind: str, parts: Iterable[bytes]) -> str:
 
 def _read(path: Path, name: str, source: str) -> Dataset | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             texts = json.loads(file["texts"].tobytes())
             X = np.zeros(file["shape"], dtype=file["values"].dtype)
             X.reshape(-1)[file["places"]] = file["values"]

@@ -43,10 +43,11 @@ class CsvFile:
         """
         self._path, self._separator, self._encoding = path, separator, encoding
         self._header, self._missing = header, missing
+        self.names: list[str] = []
         self._refuse_binary()
         try:
             with self._open(None) as reader:
-                self.names: list[str] = reader.schema.names
+                self.names = reader.schema.names
         except _ARROW_ERRORS as error:
             raise self._refusal(error) from error
 
@@ -129,6 +130,8 @@ class CsvFile:
                 f"{self._path}: expected {ragged[1]} columns, as in the first line. Received: "
                 f"{ragged[2]} in {self._ragged_line()}."
             )
+        if isinstance(error, OSError) and not isinstance(error, pa.ArrowException):
+            return UserError(f"{self._path}: expected a file that can be read. Received: {reason}.")
         return UserError(
             f"{self._path}: expected values separated by {self._separator!r}. Received: {reason}"
         )
@@ -146,9 +149,14 @@ class CsvFile:
         return "a line that could not be found again"
 
     def _last_column(self, text: str) -> str:
-        names = getattr(self, "names", [])
-        place = text.count(self._separator)
-        return repr(names[place]) if place < len(names) else f"{place} (the first is 0)"
+        """Return the name of the column that a line's text ends in, or its number."""
+        names = self.names or self._first_line().split(self._separator)
+        place = min(text.count(self._separator), len(names) - 1)
+        return repr(names[place].strip('"'))
+
+    def _first_line(self) -> str:
+        first = read_bytes(self._path).partition(b"\n")[0].rstrip(b"\r")
+        return first.decode(self._encoding, "replace") if self._header else ""
 
     def _undecodable(self, reason: str) -> UserError:
         content = read_bytes(self._path)

@@ -146,13 +146,8 @@ class Features:
             return False
         if name in self._columns.categorical and not pa.types.is_nested(kind):
             return True
-        if pa.types.is_null(kind):
-            raise UserError(
-                f"{self._source}: expected a value in each feature. Received: none in any row of "
-                f"feature {name!r}. Leave the column out."
-            )
-        if not (_is_number(kind) or pa.types.is_boolean(kind)):
-            dates = "as a number (seconds since 1970) in dataset.numeric, "
+        if not _is_number(kind):
+            dates = "as a number (seconds since 1970) in dataset.numeric, or "
             raise UserError(
                 f"{self._source}: expected features that are numbers or texts. Received: {kind} in "
                 f"column {name!r}, from row 0 on. Leave it out, or in a table declare it "
@@ -170,7 +165,7 @@ class Features:
             return seconds
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
-        elif pa.types.is_decimal(column.type):
+        elif pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
             column = column.cast(pa.float64())
         elif pa.types.is_integer(column.type) and column.type.bit_width == 64:
             self._refuse_inexact(name, column)
@@ -204,7 +199,7 @@ class Features:
             raise UserError(
                 f"{self._source}: expected numbers in column {name!r}. Received: "
                 f"{texts[int(codes[row])][:60]!r} in row {row} (the first is 0), one of "
-                f"{len(others)} such texts among {len(texts)} values: "
+                f"{len(others)} such texts among {len(texts)} different values: "
                 f"{_shown(texts[i] for i in others[:MAX_SHOWN])}. Mend it, name it in "
                 "dataset.missing, or declare the column in dataset.categorical."
             )
@@ -218,7 +213,8 @@ def _is_string(kind: pa.DataType) -> bool:
 
 def _is_number(kind: pa.DataType) -> bool:
     types = pa.types
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+    known = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
+    return any(is_known(kind) for is_known in known)
 
 
 def _as_number(text: str) -> float | None:

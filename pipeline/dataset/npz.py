@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def read_npz(config: NpzConfig) -> Dataset:
         UserError: If the file is damaged, holds Python objects, or lacks X or y.
     """
     path = readable(config.path)
-    arrays = _load(str(path))
+    arrays = _load(path)
     for key in ("X", "y"):
         if key not in arrays:
             raise UserError(
@@ -48,14 +49,16 @@ def read_npz(config: NpzConfig) -> Dataset:
     )
 
 
-def _load(path: str) -> dict[str, NDArray[Any]]:
+def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not hasattr(file, "files"):
                 raise ValueError("a single array")
             return {key: file[key] for key in file.files}
     except _DAMAGED as error:
         reason = str(error).partition("\n")[0]
+        if "pickle" in reason:  # NumPy's words would counsel to run what is in the file
+            reason = "Python objects" if zipfile.is_zipfile(path) else "no such file"
         raise UserError(
             f"{path}: expected arrays that numpy.savez wrote, without Python objects. Received: "
             f"{reason}"
