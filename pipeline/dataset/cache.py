@@ -10,20 +10,16 @@ import hashlib
 import json
 import os
 import uuid
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.dataset.record import Dataset
-from pipeline.errors import UserError
 from pipeline.project import mlruns
 
 VERSION = 1  # to be raised with every change of a parser or of what is stored
-
-_DAMAGED = (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 def cached(
@@ -70,7 +66,7 @@ def _read(path: Path, name: str, source: str) -> Dataset | None:
                 source=source,
                 warnings=tuple(texts["warnings"]),
             )
-    except (*_DAMAGED, UserError):
+    except Exception:  # zip, NumPy and JSON raise a dozen kinds; whatever it is, it is not used
         return None
     return dataset if dataset.digest == texts["digest"] else None
 
@@ -100,4 +96,5 @@ def _write(path: Path, dataset: Dataset) -> None:
             np.savez(file, allow_pickle=False, **arrays)
         os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

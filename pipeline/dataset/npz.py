@@ -1,5 +1,6 @@
 """Arrays that `numpy.savez` wrote; nothing in them is ever run."""
 
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,7 +15,16 @@ from pipeline.dataset.frames import dataset_of_arrays
 from pipeline.dataset.record import Dataset
 from pipeline.errors import UserError, choices
 
-_DAMAGED = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    MemoryError,
+    RuntimeError,  # an encrypted one, or a version of zip from the future
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_npz(config: NpzConfig) -> Dataset:
