@@ -16,7 +16,13 @@ from pipeline.errors import UserError
 Batches = tuple[pa.Schema, Iterator[pa.RecordBatch]]
 
 
-def assemble(name: str, source: str, columns: Columns, read: Callable[[], Batches]) -> Dataset:
+def assemble(
+    name: str,
+    source: str,
+    columns: Columns,
+    read: Callable[[], Batches],
+    warnings: tuple[str, ...] = (),
+) -> Dataset:
     """Return the data set that a table holds, as float32 if nothing is lost by it.
 
     A table with a value that float32 cannot hold (`is_lossy`) is read again, into float64.
@@ -26,14 +32,15 @@ def assemble(name: str, source: str, columns: Columns, read: Callable[[], Batche
         source: Where the table came from, for messages.
         columns: The parts that its columns play.
         read: Opens the table and returns its schema and its batches.
+        warnings: What is known to be odd about it.
 
     Raises:
         UserError: If a value cannot be what it should be; it is named by column and row.
     """
     try:
-        return _assemble(name, source, columns, *read(), np.float32)
+        return _assemble(name, source, columns, *read(), np.float32, warnings)
     except LossyError:
-        return _assemble(name, source, columns, *read(), np.float64)
+        return _assemble(name, source, columns, *read(), np.float64, warnings)
 
 
 def _assemble(
@@ -43,6 +50,7 @@ def _assemble(
     schema: pa.Schema,
     batches: Iterator[pa.RecordBatch],
     dtype: type,
+    warnings: tuple[str, ...],
 ) -> Dataset:
     features = Features(source, columns, schema, dtype)
     labels = _Listed(source, columns) if columns.label_list is not None else _Named(source, columns)
@@ -74,7 +82,7 @@ def _assemble(
         groups=np.concatenate(group_codes) if group_codes else None,
         ids=np.array(ids.list, dtype=np.str_) if columns.id is not None else None,
         source=source,
-        warnings=odd,
+        warnings=(*warnings, *odd),
     )
 
 

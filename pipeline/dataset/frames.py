@@ -15,7 +15,9 @@ from pipeline.dataset.record import Dataset
 from pipeline.errors import UserError
 
 
-def dataset_of_frame(name: str, source: str, frame: Any, labels: Iterable[str]) -> Dataset:
+def dataset_of_frame(
+    name: str, source: str, frame: Any, labels: Iterable[str], warnings: tuple[str, ...] = ()
+) -> Dataset:
     """Return the data set of one data frame that holds features and labels.
 
     Args:
@@ -23,6 +25,7 @@ def dataset_of_frame(name: str, source: str, frame: Any, labels: Iterable[str]) 
         source: Where the frame came from, for messages.
         frame: A pandas data frame, or any that Arrow can take over.
         labels: Names of the columns that are labels; the others are features.
+        warnings: What is known to be odd about it.
     """
     table = _to_arrow(source, frame)
     labels = tuple(labels)
@@ -33,7 +36,7 @@ def dataset_of_frame(name: str, source: str, frame: Any, labels: Iterable[str]) 
         return table.schema, iter(table.to_batches())
 
     try:
-        return assemble(name, source, columns, read)
+        return assemble(name, source, columns, read, warnings)
     except pa.ArrowException as error:
         raise UserError(f"{source}: expected numbers and texts. Received: {error}") from error
 
@@ -47,6 +50,8 @@ def dataset_of_parts(name: str, source: str, X: Any, y: Any) -> Dataset:
         X: Features of shape (n_samples, n_features).
         y: Labels of shape (n_samples, n_labels).
     """
+    if hasattr(y, "to_frame") and not hasattr(y, "columns"):  # a pandas series
+        y = y.to_frame()
     if not _is_frame(X) and not _is_frame(y):
         return dataset_of_arrays(name, source, X, y)
     tables = [_to_arrow(source, X, "x"), _to_arrow(source, y, "y")]

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.error import URLError
 
 from pipeline.config import OpenmlConfig
-from pipeline.dataset.columns import select
+from pipeline.dataset.columns import refuse_overlap, select
 from pipeline.dataset.frames import dataset_of_frame
 from pipeline.dataset.record import Dataset
 from pipeline.errors import UserError
@@ -29,29 +29,32 @@ def fetch(config: OpenmlConfig) -> Dataset:
             f"{' and '.join(given) or 'neither'}."
         )
     source = f"OpenML {config.data_id or config.data_name}"
-    bunch, odd = _fetch(config, source, "default-target")
-    if config.labels is not None:
-        names = [*bunch.feature_names, *bunch.target_names]
-        labels = select(source, "labels", config.labels, names)
-        bunch, odd = _fetch(config, source, list(labels))
-    if not bunch.target_names:
+    bunch, odd = _fetch(config, source)
+    frame = _frame(bunch)
+    targets = config.labels or _targets(source, bunch.details)
+    labels = select(source, "labels", targets, bunch.feature_names)
+    drop = select(source, "drop", config.drop, bunch.feature_names)
+    refuse_overlap(source, {"labels": labels, "drop": drop})
+    name = config.name or str(bunch.details["name"])
+    return dataset_of_frame(name, source, frame.drop(columns=list(drop)), labels, warnings=odd)
+
+
+def _targets(source: str, details: dict[str, Any]) -> list[str]:
+    """Return the targets that OpenML's description names."""
+    targets = details.get("default_target_attribute")
+    if not targets:
         raise UserError(
             f"{source}: expected targets. Received: none that OpenML names. Name the labels: "
             '"dataset.labels=[tag_*]"'
         )
-    frame = _frame(bunch)
-    drop = select(source, "drop", config.drop, bunch.feature_names)
-    name = config.name or str(bunch.details["name"])
-    dataset = dataset_of_frame(name, source, frame.drop(columns=list(drop)), bunch.target_names)
-    if odd:
-        object.__setattr__(dataset, "warnings", (*odd, *dataset.warnings))
-    return dataset
+    return [target.strip() for target in str(targets).split(",")]
 
 
-def _fetch(config: OpenmlConfig, source: str, target: str | list[str]) -> tuple[Any, list[str]]:
+def _fetch(config: OpenmlConfig, source: str) -> tuple[Any, tuple[str, ...]]:
     """Return what scikit-learn fetches, and its warnings.
 
     Its default parser fails on targets of TRUE and FALSE under pandas 3, so the other one is named.
+    That one fails on targets that a sparse row leaves out, so they are fetched among the features.
     """
     from sklearn.datasets import fetch_openml
 
@@ -62,8 +65,8 @@ def _fetch(config: OpenmlConfig, source: str, target: str | list[str]) -> tuple[
                 config.data_name,
                 version="active" if config.version is None else config.version,
                 data_id=config.data_id,
-                data_home=config.data_home or mlruns() / "cache" / "openml",
-                target_column=target,
+                data_home=config.data_home or mlruns() / "cache",
+                target_column=None,
                 parser="liac-arff",
             )
     except URLError as error:
@@ -73,26 +76,23 @@ def _fetch(config: OpenmlConfig, source: str, target: str | list[str]) -> tuple[
         ) from error
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"{source}: expected a data set of OpenML. Received: {error}") from error
-    odd = [str(warning.message).partition("\n")[0] for warning in caught]
+    odd = tuple(str(warning.message).partition("\n")[0].rstrip(".:") for warning in caught)
     several = [text for text in odd if text.startswith("Multiple active versions")]
     if several:
         raise UserError(
-            f"{source}: expected one active version. Received: {several[0]} Give dataset.version."
+            f"{source}: expected one active version. Received: {several[0]}. Give dataset.version."
         )
     return bunch, odd
 
 
 def _frame(bunch: Any) -> Any:
-    """Return features and targets as one data frame, also of a sparse data set."""
+    """Return all columns as one data frame, also of a sparse data set."""
     import pandas as pd
 
     if bunch.frame is not None:
         return bunch.frame
     frame = pd.DataFrame(bunch.data.toarray(), columns=bunch.feature_names)
     for name, categories in (bunch.categories or {}).items():
-        if name in frame.columns:
-            frame[name] = pd.Categorical.from_codes(frame[name].astype(int), categories)
-    target = bunch.target.reshape(len(frame), -1)
-    for j, name in enumerate(bunch.target_names):
-        frame[name] = target[:, j]
+        codes = frame[name].fillna(-1).astype(int)
+        frame[name] = pd.Categorical.from_codes(codes, categories)
     return frame

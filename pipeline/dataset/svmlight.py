@@ -17,7 +17,8 @@ from pipeline.errors import UserError
 def read_svmlight(config: SvmlightConfig) -> Dataset:
     """Return the table of an svmlight file; feature 3 is named x3, label 3 is named y3.
 
-    What is left out of a row is 0. Labels are whole numbers, as many as the file shows.
+    What is left out of a row is 0; blank lines are no rows. Labels are whole numbers, as many as
+    the file shows.
 
     Raises:
         UserError: If a line cannot be read, or the dense table would not fit into memory.
