@@ -78,6 +78,19 @@ CASES = {
     "label far": ("t.csv", long(b"7,8,x\n"), [L], ["'x' in label 'l', row 400000"]),
     "typo": ("t.csv", GOOD + b"1;5,8,0\n", [L], ["numbers in column 'a'", "'1;5' in row 3"]),
     "typo far": ("t.csv", long(b"1;5,8,0\n"), [L], ["numbers in column 'a'", "row 400000"]),
+    "decimal comma": (
+        "t.csv",
+        b"a;l\n1,5;0\n-2,25;1\n",
+        [L, "dataset.separator=';'"],
+        ["numbers in column 'a'", "'1,5' in row 0", "dataset.decimal=','"],
+    ),
+    "arff bad gzip": (
+        "t.arff.gz",
+        gzip.compress(ROWS)[:20] + b"\xff" * 9,
+        [],
+        ["can be read"],
+    ),
+    "arff no gzip": ("t.arff.gz", ROWS, [], ["can be read", "gzip"]),
     "declared number": (
         "t.csv",
         b"a,l\nx,0\ny,1\n",
@@ -165,7 +178,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def refusal(make_config, path: Path, *overrides: str) -> str:
-    kind = KINDS.get(path.suffix, "table")
+    kind = KINDS.get(Path(path.name.removesuffix(".gz")).suffix, "table")
     config = make_config(f"dataset={kind}", f"dataset.path='{path}'", *overrides)
     with pytest.raises(UserError) as caught:
         dataset.load(config.dataset)

@@ -165,6 +165,16 @@ def test_another_separator_and_encoding(load):
     assert texts(found, 0) == ["klein", "groß"]
 
 
+def test_a_decimal_comma(load):
+    found = load(
+        "a;l\n1,5;0\n-2,25;1\n",
+        "dataset.labels=[l]",
+        "dataset.separator=';'",
+        "dataset.decimal=','",
+    )
+    assert found.X.ravel().tolist() == [1.5, -2.25]
+
+
 def test_what_stands_for_missing_can_be_said(load):
     content = "a,b,l\n-999,NA,0\n1,x,1\n"
     assert load(content, "dataset.labels=[l]").X[0, 0] == -999

@@ -39,6 +39,7 @@ class TableConfig:
     path: Name
     format: Literal["csv", "tsv", "parquet"] | None
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None
+    decimal: Literal[".", ","]
     encoding: Name
     header: bool
     missing: tuple[str, ...]

@@ -27,13 +27,21 @@ class CsvFile:
     """A text file of separated values, its first block found to be readable."""
 
     def __init__(
-        self, path: Path, *, separator: str, encoding: str, header: bool, missing: tuple[str, ...]
+        self,
+        path: Path,
+        *,
+        separator: str,
+        decimal: str,
+        encoding: str,
+        header: bool,
+        missing: tuple[str, ...],
     ) -> None:
         """Read the names of the columns.
 
         Args:
             path: Where it is; gzipped if it ends in .gz.
             separator: What stands between values.
+            decimal: What stands before the decimals of a number.
             encoding: Of the text.
             header: Whether the first line names the columns.
             missing: Texts that stand for a missing value.
@@ -42,7 +50,7 @@ class CsvFile:
             UserError: If it is not such a file.
         """
         self._path, self._separator, self._encoding = path, separator, encoding
-        self._header, self._missing = header, missing
+        self._decimal, self._header, self._missing = decimal, header, missing
         self.names: list[str] = []
         self._refuse_binary()
         try:
@@ -93,6 +101,7 @@ class CsvFile:
             column_types=dict.fromkeys(texts, pa.string()),
             null_values=list(self._missing),
             strings_can_be_null=True,
+            decimal_point=self._decimal,
         )
 
     def _refuse_binary(self) -> None:

@@ -192,7 +192,8 @@ class Features:
             return None
         numbers = [_as_number(text) for text in texts]
         others = [i for i, number in enumerate(numbers) if number is None]
-        if not declared and (not others or 2 * len(others) > len(texts)):
+        alike = sum(_as_number(text.replace(",", ".")) is not None for text in texts)
+        if not declared and (not others or 2 * alike < len(texts)):
             return None
         if others:
             row = int(np.isin(codes, others).argmax())
@@ -201,7 +202,8 @@ class Features:
                 f"{texts[int(codes[row])][:60]!r} in row {row} (the first is 0), one of "
                 f"{len(others)} such texts among {len(texts)} different values: "
                 f"{_shown(texts[i] for i in others[:MAX_SHOWN])}. Mend it, name it in "
-                "dataset.missing, or declare the column in dataset.categorical."
+                "dataset.missing, give dataset.decimal=',' if it has a decimal comma, or declare "
+                "the column in dataset.categorical."
             )
         return np.array(numbers, dtype=np.float64)
 

@@ -3,6 +3,7 @@
 import difflib
 import gzip
 import os
+import zlib
 from pathlib import Path
 
 from pipeline.errors import UserError
@@ -41,7 +42,7 @@ def read_bytes(path: Path) -> bytes:
             with gzip.open(path) as file:
                 return file.read()
         return path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: expected a file that can be read. Received: {error}.") from error
 
 

@@ -41,6 +41,7 @@ def read_table(config: TableConfig) -> Dataset:
     csv = CsvFile(
         path,
         separator=config.separator or _SEPARATORS[kind],
+        decimal=config.decimal,
         encoding=config.encoding,
         header=config.header,
         missing=config.missing,
