@@ -117,6 +117,18 @@ CASES = {
     "other ending": ("t.xlsx", GOOD, [L], ["'.xlsx'", "dataset.format=csv"]),
     "no gzip": ("t.csv.gz", GOOD, [L], ["gzip"]),
     "cut gzip": ("t.csv.gz", gzip.compress(GOOD * 999)[:-40], [L], ["can be read", "Truncated"]),
+    "other separator": ("t.csv", GOOD.replace(b",", b";"), [L], ["one column", "separator=';'"]),
+    "parquet list": ("t.parquet", parquet(a=[1], l=[[0]]), [L], ["one value", "list", "'l'"]),
+    "parquet group": (
+        "t.parquet",
+        parquet(a=[1], g=[{"x": 1}], l=[0]),
+        [L, "dataset.group=g"],
+        ["one value", "struct", "'g'"],
+    ),
+    "parquet lists": (
+        "t.parquet", parquet(a=[1], l=[["x", None]]), ["dataset.label_list=l"], ["'l', row 0"]
+    ),
+    "listed feature": ("t.csv", b"a,l\n1,a\n", ["dataset.label_list=l"], ["'a' more than once"]),
     "no parquet": ("t.parquet", GOOD, [L], ["a whole Parquet file"]),
     "cut parquet": ("t.parquet", parquet(a=[1], l=[0])[:-9], [L], ["a whole Parquet file"]),
     "parquet text": ("t.parquet", parquet(a=["x"], l=["z"]), [L], ["'z' in label 'l', row 0"]),

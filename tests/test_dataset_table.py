@@ -1,11 +1,14 @@
 """Tables are written by the tests and come back with the same values."""
 
 import gzip
+import io
 import math
 import string
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -200,6 +203,21 @@ def test_dates_are_numbers_only_if_declared(load):
     np.testing.assert_array_equal(found.X[:, 0], [86400, 172801])
     found = load(content, "dataset.labels=[l]", "dataset.categorical=[d]")
     assert texts(found, 0) == ["1970-01-02", "1970-01-03 00:00:01"]
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        (pa.array([86400, None], pa.timestamp("s", "UTC")), [86400, np.nan]),
+        (pd.to_timedelta([90, 0.5], unit="s"), [90, 0.5]),
+        (pa.array([60, None], pa.time32("s")), [60, np.nan]),
+    ],
+)
+def test_times_are_seconds_if_declared_numbers(load, values, seconds):
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pa.table({"t": pa.array(values), "l": [0, 1]}), buffer)
+    found = load(buffer.getvalue(), "dataset.labels=[l]", "dataset.numeric=[t]", file="t.parquet")
+    np.testing.assert_array_equal(found.X[:, 0], seconds)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def _assemble(
     dtype: type,
     warnings: tuple[str, ...],
 ) -> Dataset:
+    _refuse_nested(source, columns, schema)
     features = Features(source, columns, schema, dtype)
     labels = _Listed(source, columns) if columns.label_list is not None else _Named(source, columns)
     groups, ids = Texts(), Texts()
@@ -152,6 +153,15 @@ def _json(values: list[object]) -> str:
 
 def _as_text(column: pa.Array) -> pa.Array:
     return column if pa.types.is_dictionary(column.type) else column.cast(pa.string())
+
+
+def _refuse_nested(source: str, columns: Columns, schema: pa.Schema) -> None:
+    for name in {*columns.used} - {*columns.features, columns.label_list}:
+        if pa.types.is_nested(schema.field(name).type):
+            raise UserError(
+                f"{source}: expected one value in each cell. Received: {schema.field(name).type} "
+                f"in column {name!r}, from row 0 on."
+            )
 
 
 def _refuse_missing(

@@ -58,6 +58,7 @@ class CsvFile:
                 self.names = reader.schema.names
         except _ARROW_ERRORS as error:
             raise self._refusal(error) from error
+        self._refuse_one_column()
 
     def batches(self, columns: Columns) -> Batches:
         """Return the types that the first block has, and the rows; Arrow may raise on the way."""
@@ -121,6 +122,14 @@ class CsvFile:
             raise UserError(
                 f"{self._path}: expected text. Received: a zero byte at {start.index(0)}: a binary "
                 "file."
+            )
+
+    def _refuse_one_column(self) -> None:
+        others = [mark for mark in ",;\t|" if mark in self.names[0]]
+        if len(self.names) == 1 and others:
+            raise UserError(
+                f"{self._path}: expected values separated by {self._separator!r}. Received: one "
+                f"column, {self.names[0][:60]!r}. Give dataset.separator='{others[0]}'"
             )
 
     def _refusal(self, error: Exception) -> UserError:

@@ -158,11 +158,7 @@ class Features:
 
     def _numbers(self, name: str, column: pa.Array) -> NDArray[np.number]:
         if pa.types.is_temporal(column.type):
-            nanoseconds = (
-                column.cast(pa.timestamp("ns")).cast(pa.int64()).cast(pa.float64(), safe=False)
-            )
-            seconds: NDArray[np.float64] = nanoseconds.to_numpy(zero_copy_only=False) / 1e9
-            return seconds
+            return _seconds(column)
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
         elif pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
@@ -206,6 +202,19 @@ class Features:
                 "the column in dataset.categorical."
             )
         return np.array(numbers, dtype=np.float64)
+
+
+def _seconds(column: pa.Array) -> NDArray[np.float64]:
+    """Return dates since 1970, times since midnight and durations, all in seconds."""
+    kind = pa.timestamp("us")
+    if pa.types.is_duration(column.type):
+        kind = pa.duration("us")
+    elif pa.types.is_time(column.type):
+        kind = pa.time64("us")
+    whole = column.cast(kind, safe=False).cast(pa.int64())
+    micros = whole.cast(pa.float64(), safe=False)
+    seconds: NDArray[np.float64] = micros.to_numpy(zero_copy_only=False) / 1e6
+    return seconds
 
 
 def _is_string(kind: pa.DataType) -> bool:

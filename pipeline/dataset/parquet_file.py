@@ -1,6 +1,6 @@
 """A Parquet file, read batch after batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +8,7 @@ import pyarrow.parquet
 
 from pipeline.dataset.assemble import Batches
 from pipeline.dataset.columns import Columns
+from pipeline.dataset.record import Dataset
 from pipeline.errors import UserError
 
 
@@ -31,6 +32,15 @@ class ParquetFile:
         """Return the types of the columns and their rows."""
         fields = [self._file.schema_arrow.field(name) for name in columns.used]
         return pa.schema(fields), self._read(columns)
+
+    def refusing(self, read: Callable[[], Dataset]) -> Dataset:
+        """Return what reading returns; word what Arrow raises where it cannot convert a type."""
+        try:
+            return read()
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{self._path}: expected columns of numbers, texts and dates. Received: {error}"
+            ) from error
 
     def _read(self, columns: Columns) -> Iterator[pa.RecordBatch]:
         try:
