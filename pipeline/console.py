@@ -22,6 +22,7 @@ MAX_FEATURES = 10
 N_ROWS = 3
 MAX_TROUBLED = 5  # labels named with a trouble
 MAX_NAME = 30  # characters of a label's name
+MAX_WARNINGS = 5
 
 _out = Console(highlight=False, soft_wrap=True, markup=False)
 _page = Console(highlight=False, markup=False, width=100)
@@ -42,6 +43,15 @@ def show_dataset(dataset: Dataset, summary: DataSummary) -> None:
         _out.print(f"  {values}{more} -> {labels}")
     if summary.n_duplicates:
         show_duplicates(summary)
+    show_warnings(dataset)
+
+
+def show_warnings(dataset: Dataset) -> None:
+    """Print what may surprise in the data but can be worked with."""
+    for warning in dataset.warnings[:MAX_WARNINGS]:
+        _out.print(f"Warning: {warning}.", style="yellow")
+    if len(dataset.warnings) > MAX_WARNINGS:
+        _out.print(f"Warning: {len(dataset.warnings) - MAX_WARNINGS} more.", style="yellow")
 
 
 def show_shape(summary: DataSummary) -> None:

@@ -47,6 +47,7 @@ def _task(composed: "DictConfig", overrides: list[str]) -> "Outcome":
         console.show_shape(summary)
         console.show(*tables(dataset, summary))
         console.show_duplicates(summary)
+        console.show_warnings(dataset)
         _show_folds(config.cv, dataset)
         with console.waiting("drawing the labels"):
             path = draw(summary, mlruns() / "describe")

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+MAX_CHOICES = 40
+
 
 class UserError(Exception):
     """What was expected, what came and what to do, for the screen; shown without a traceback."""
@@ -13,4 +15,5 @@ def choices(name: str, available: Iterable[str]) -> str:
     known = sorted(available)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{hint}Available: {', '.join(known) or '(none)'}."
+    more = f" and {len(known) - MAX_CHOICES} more" if len(known) > MAX_CHOICES else ""
+    return f"{hint}Available: {', '.join(known[:MAX_CHOICES]) or '(none)'}{more}."

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pipeline import console
 from pipeline.config import Config, load
@@ -94,12 +94,7 @@ def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
         splits = make_splits(config.cv, dataset)
         troubles = find_troubles(config.cv, dataset, splits)
         summary = summarise(dataset)
-    for row in config.dataset.new_rows:
-        if len(row) != dataset.n_features:
-            raise UserError(
-                f"dataset.new_rows: expected rows of {dataset.n_features} features. "
-                f"Received: a row of {len(row)}."
-            )
+    dataset.refuse_unfit(config.dataset.new_rows)
     console.show_dataset(dataset, summary)
     console.show_troubles(troubles)
     return dataset, summary, splits
@@ -122,7 +117,7 @@ def _finish(evaluation: "Evaluation", run: "TrackedRun") -> None:
     with console.waiting("logging figures and the final model"):
         run.log_evaluation(evaluation)
         model_uri = log_model(evaluation)
-    rows = evaluation.config.dataset.new_rows
+    rows = cast("Sequence[Sequence[float]]", evaluation.config.dataset.new_rows)
     if rows:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)

@@ -306,7 +306,7 @@ def real_labels(name: str) -> NDArray[np.int8]:
         (
             PredefinedConfig(kind="predefined"),
             table(np.ones((9, 1), dtype=np.int8)),
-            "Provide a column with the fold of each row",
+            "Name a column with the fold of each row",
         ),
         (
             PredefinedConfig(kind="predefined"),
@@ -333,8 +333,7 @@ def test_troubles_name_labels_folds_and_counsel() -> None:
     y[0, 2] = 1  # once; the fourth never
     dataset = table(y, fold=np.repeat([0, 1], 10))
     config = PredefinedConfig(kind="predefined")
-    nowhere, training, test = find_troubles(config, dataset, make_splits(config, dataset))
-    assert (nowhere.what, nowhere.labels) == ("No row at all has", (("y3", 2),))
+    training, test = find_troubles(config, dataset, make_splits(config, dataset))
     assert (training.what, training.labels) == ("No training row has", (("y1", 1), ("y2", 1)))
     assert (test.what, test.labels) == ("No test row has", (("y1", 1), ("y2", 1)))
     assert (test.n_folds, test.n_splits) == (1, 2)

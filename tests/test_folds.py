@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.dataset import Dataset
+from pipeline.dataset import Dataset, load
 from pipeline.dataset.folds import join, read_folds
 from pipeline.errors import UserError
 
@@ -55,3 +55,44 @@ def test_halves_that_do_not_fit_are_refused() -> None:
         join(table(2), replace(table(1), label_names=("p", "r")), "whole")
     with pytest.raises(UserError, match=r"same features.*in another order"):
         join(table(2), replace(table(1), feature_names=("b", "a")), "whole")
+
+
+def test_a_column_of_a_table_names_the_folds(tmp_path, make_config):
+    path = tmp_path / "table.csv"
+    path.write_text("a,part,l\n1,train,0\n2,test,1\n3,train,1\n4,test,0\n")
+    table = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]", "dataset.fold=part")
+    dataset = load(make_config(*table).dataset)
+    assert dataset.feature_names == ("a",)
+    assert dataset.fold.tolist() == [-1, 0, -1, 0]
+
+
+def test_a_wrong_fold_is_refused_by_column_and_row(tmp_path, make_config):
+    path = tmp_path / "table.csv"
+    path.write_text("a,part,l\n1,train,0\n2,maybe,1\n")
+    table = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]", "dataset.fold=part")
+    with pytest.raises(UserError, match=r"column 'part': .*Received: 'maybe' in row 1\."):
+        load(make_config(*table).dataset)
+
+
+def test_a_pair_of_files_joins_their_categories(tmp_path, make_config):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("a,c,l\n1,red,0\n2,blue,1\n3,red,1\n")
+    test.write_text("a,c,l\n4,green,0\n5,blue,1\n6,,1\n")
+    pair = (f"dataset.path={train}", f"dataset.test_path={test}", "dataset.labels=[l]")
+    dataset = load(make_config("dataset=table", *pair).dataset)
+    assert dataset.categories == (None, ("blue", "green", "red"))
+    texts = [dataset.value(row, 1) for row in range(6)]
+    assert texts == ["red", "blue", "red", "green", "blue", "?"]
+    assert dataset.X[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert dataset.fold.tolist() == [-1, -1, -1, 0, 0, 0]
+
+
+def test_mulans_pair_of_files_shares_one_xml(tmp_path, make_config):
+    header = "@relation r\n@attribute a numeric\n@attribute l {0,1}\n@data\n"
+    (tmp_path / "small-train.arff").write_text(f"{header}1,0\n2,1\n")
+    (tmp_path / "small-test.arff").write_text(f"{header}3,1\n4,0\n")
+    (tmp_path / "small.xml").write_text('<labels><label name="l"></label></labels>')
+    parts = {"path": "train", "test_path": "test"}
+    pair = [f"dataset.{key}={tmp_path}/small-{part}.arff" for key, part in parts.items()]
+    dataset = load(make_config("dataset=arff", *pair).dataset)
+    assert (dataset.y.ravel().tolist(), dataset.fold.tolist()) == ([0, 1, 1, 0], [-1, -1, 0, 0])

@@ -2,42 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from pipeline.config.cv import CvConfig
-
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-_Name = Annotated[str, Field(min_length=1)]
-_Rows = tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class SyntheticConfig:
-    """Arguments of `sklearn.datasets.make_multilabel_classification`."""
-
-    kind: Literal["synthetic"]
-    n_samples: PositiveInt
-    n_features: PositiveInt
-    n_classes: PositiveInt
-    n_labels: NonNegativeInt
-    length: PositiveInt
-    allow_unlabeled: bool
-    random_state: NonNegativeInt
-    new_rows: _Rows
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ArffConfig:
-    """An ARFF file and the XML that names its labels."""
-
-    kind: Literal["arff"]
-    path: _Name
-    xml: _Name | None
-    new_rows: _Rows
-
-
-DatasetConfig = Annotated[SyntheticConfig | ArffConfig, Field(discriminator="kind")]
+from pipeline.config.dataset import DatasetConfig
+from pipeline.config.strict import STRICT as _STRICT
+from pipeline.config.strict import Name as _Name
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -98,9 +98,9 @@ def _predefined(dataset: Dataset) -> list[Split]:
     if dataset.fold is None:
         raise UserError(
             f"cv=predefined: expected data that say which rows test. Received: {dataset.name}, "
-            "which does not. Provide a column with the fold of each row, or with the words train "
-            "and test, or a train file and a test file; or choose another cv, such as "
-            "cv=multilabel_stratified."
+            "which does not. Name a column with the fold of each row, or with the words train and "
+            "test, in dataset.fold, or a file of test rows in dataset.test_path; or choose another "
+            "cv, such as cv=multilabel_stratified."
         )
     splits = splits_of(dataset.fold, repeat=0)
     if not splits or not all(len(split.train) for split in splits):

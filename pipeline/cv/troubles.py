@@ -44,7 +44,6 @@ def find_troubles(config: CvConfig, dataset: Dataset, splits: list[Split]) -> li
     nowhere = dataset.y.sum(axis=0, dtype=int) == 0
     n_folds = 2 if isinstance(config, ShuffleSplitConfig | PredefinedConfig) else config.n_splits
     absent = [
-        ("No row at all has", np.tile(nowhere, (len(splits), 1)), 0),
         ("No training row has", (n_train == 0) & ~nowhere, 2),
         ("No test row has", (n_test == 0) & ~nowhere, n_folds),
     ]
@@ -87,8 +86,6 @@ def _counsel(config: CvConfig, dataset: Dataset, labels: NDArray[np.bool_], need
     """
     unit, counts = _places(config, dataset)
     fewest = int(counts[labels].min())
-    if needed == 0:
-        return "leave such labels out: nothing can be learnt of them."
     counsel = []
     if (counts[labels] >= needed).any():
         better = "stratified_group_kfold" if unit == "groups" else "multilabel_stratified"

@@ -1,6 +1,18 @@
 """Multi-label tables from any source, validated: one file per source, each a function."""
 
-from pipeline.config import ArffConfig, DatasetConfig, SyntheticConfig
+from dataclasses import replace
+
+from pipeline.config import (
+    ArffConfig,
+    DatasetConfig,
+    NpzConfig,
+    OpenmlConfig,
+    PythonDatasetConfig,
+    SvmlightConfig,
+    SyntheticConfig,
+    TableConfig,
+)
+from pipeline.dataset.folds import join
 from pipeline.dataset.record import Dataset
 from pipeline.dataset.summary import DataSummary, short, summarise
 
@@ -13,12 +25,40 @@ def load(config: DatasetConfig) -> Dataset:
     Raises:
         UserError: If it cannot be read or is not a multi-label table.
     """
-    match config:
+    if isinstance(config, TableConfig | ArffConfig) and config.test_path:
+        train = _read(replace(config, test_path=None))
+        test = _read(replace(config, path=config.test_path, test_path=None))
+        return join(train, test, train.name)
+    return _read(config)
+
+
+def _read(config: DatasetConfig) -> Dataset:
+    match config:  # each source brings its own heavy imports
         case SyntheticConfig():
             from pipeline.dataset.synthetic import synthetic
 
             return synthetic(config)
+        case TableConfig():
+            from pipeline.dataset.table import read_table
+
+            return read_table(config)
         case ArffConfig():
             from pipeline.dataset.arff import read_arff
 
             return read_arff(config)
+        case OpenmlConfig():
+            from pipeline.dataset.openml import fetch
+
+            return fetch(config)
+        case SvmlightConfig():
+            from pipeline.dataset.svmlight import read_svmlight
+
+            return read_svmlight(config)
+        case NpzConfig():
+            from pipeline.dataset.npz import read_npz
+
+            return read_npz(config)
+        case PythonDatasetConfig():
+            from pipeline.dataset.python import call
+
+            return call(config)

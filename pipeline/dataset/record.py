@@ -1,12 +1,14 @@
 """The record that every source returns, and what must hold for it."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, choices
 
 MAX_SHOWN = 5
 
@@ -26,6 +28,9 @@ class Dataset:
             all are numeric.
         groups: Group of each row, of shape (n_samples,), or None.
         fold: Fold in which each row is tested, of shape (n_samples,), or None; -1 trains always.
+        ids: Unique text that names each row, of shape (n_samples,), or None.
+        source: Where it came from, a path as a rule; names it in messages.
+        warnings: What may surprise but can be worked with, such as a constant label.
         digest: SHA-256 over all values and names; 32 hexadecimal characters of it.
     """
 
@@ -37,17 +42,20 @@ class Dataset:
     categories: tuple[tuple[str, ...] | None, ...] = ()
     groups: NDArray[np.int64] | None = None
     fold: NDArray[np.int64] | None = None
+    ids: NDArray[np.str_] | None = None
+    source: str = ""
+    warnings: tuple[str, ...] = ()
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained on, and take the digest."""
-        if not (len(self.X) and self.feature_names and self.label_names):
-            raise UserError(
-                f"{self.name}: expected at least one row, one feature and one label. Received: "
-                f"{len(self.X)} rows, {len(self.feature_names)} features, "
-                f"{len(self.label_names)} labels."
-            )
-        self._refuse(np.isinf(self.X), "finite features", "Mend them or leave the rows out.")
+        """Refuse what cannot be trained on, warn of constant labels, and take the digest."""
+        self._refuse_empty()
+        self._refuse_doubles()
+        if np.isinf([np.fmax.reduce(self.X, axis=None), np.fmin.reduce(self.X, axis=None)]).any():
+            self._refuse(np.isinf(self.X), "finite features", "Mend them or leave the rows out.")
+        self._refuse_all_missing()
+        known = [text for text in self._constant_labels() if text not in self.warnings]
+        object.__setattr__(self, "warnings", (*self.warnings, *known))
         object.__setattr__(self, "digest", self._digest())
 
     @property
@@ -73,18 +81,81 @@ class Dataset:
             return "?"
         return categories[int(value)] if categories else f"{value:.4g}"
 
+    @property
+    def _where(self) -> str:
+        return self.source or self.name
+
     def refuse_missing(self) -> None:
-        """Raise UserError if a value is missing; for where nothing fills it in."""
-        self._refuse(np.isnan(self.X), "no missing value", "Fill it in or leave the row out.")
+        """Raise UserError if a number is missing; for where nothing fills it in."""
+        numeric = [not known for known in self.categories] or [True] * self.n_features
+        missing = np.isnan(self.X) & numeric if np.isnan(self.X.max()) else np.zeros((1, 1), bool)
+        if missing.any():
+            counsel = "Fill it in, leave the row out, or choose preparation.impute=median."
+            self._refuse(missing, "no missing value", counsel)
+
+    def refuse_unfit(self, rows: Sequence[Sequence[float | str | None]]) -> None:
+        """Raise UserError if new rows do not fit the features, before anything is trained.
+
+        Args:
+            rows: Numbers, texts of categories, None where missing; a list for each row.
+        """
+        categories = self.categories or (None,) * self.n_features
+        for row in rows:
+            if len(row) != self.n_features:
+                raise UserError(
+                    f"dataset.new_rows: expected rows of {self.n_features} features. "
+                    f"Received: a row of {len(row)}."
+                )
+            for name, known, value in zip(self.feature_names, categories, row, strict=True):
+                if isinstance(value, str) and value not in (known or ()):
+                    counsel = f" {choices(value, known)}" if known else ""
+                    raise UserError(
+                        f"dataset.new_rows: expected {'a category' if known else 'a number'} of "
+                        f"feature {name!r}. Received: {value!r}.{counsel}"
+                    )
 
     def _refuse(self, bad: NDArray[np.bool_], expected: str, counsel: str) -> None:
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
+        row, column = np.argwhere(bad)[0]
+        raise UserError(
+            f"{self._where}: expected {expected}. Received: {self.X[row, column]} in row {row}, "
+            f"feature {self.feature_names[column]!r} ({bad.sum()} such values in "
+            f"{bad.any(axis=1).sum()} rows; the first row is 0). {counsel}"
+        )
+
+    def _refuse_empty(self) -> None:
+        if not (len(self.X) and self.feature_names and self.label_names):
             raise UserError(
-                f"{self.name}: expected {expected}. Received: {self.X[row, column]} in row {row}, "
-                f"feature {self.feature_names[column]!r} ({bad.sum()} such values in "
-                f"{bad.any(axis=1).sum()} rows). {counsel}"
+                f"{self._where}: expected at least one row, one feature and one label. Received: "
+                f"{len(self.X)} rows, {len(self.feature_names)} features, "
+                f"{len(self.label_names)} labels."
             )
+
+    def _refuse_doubles(self) -> None:
+        counts = Counter((*self.feature_names, *self.label_names))
+        doubles = [repr(name) for name, n in counts.items() if n > 1]
+        if doubles:
+            raise UserError(
+                f"{self._where}: expected names that occur once among the features and labels. "
+                f"Received: {', '.join(doubles[:MAX_SHOWN])} more than once."
+            )
+
+    def _refuse_all_missing(self) -> None:
+        for column in np.flatnonzero(np.isnan(self.X[0])):
+            if np.isnan(self.X[:, column]).all():
+                raise UserError(
+                    f"{self._where}: expected a value in each feature. Received: none in any of "
+                    f"{len(self.X)} rows of feature {self.feature_names[column]!r}. Leave the "
+                    "column out."
+                )
+
+    def _constant_labels(self) -> list[str]:
+        counts = self.y.sum(axis=0)
+        return [
+            f"label {name!r} is {'0' if count == 0 else '1'} in every row: metrics that compare "
+            "its rows with and without it are undefined"
+            for name, count in zip(self.label_names, counts, strict=True)
+            if count in (0, len(self.y))
+        ]
 
     def _digest(self) -> str:
         sha = hashlib.sha256()
@@ -94,4 +165,6 @@ class Dataset:
                 sha.update(np.ascontiguousarray(array).data)
         names = (self.feature_names, self.label_names, self.categories)
         sha.update(repr(names).encode())
+        if self.ids is not None:
+            sha.update(repr(self.ids.tolist()).encode())
         return sha.hexdigest()[:32]

@@ -41,7 +41,7 @@ def synthetic(config: SyntheticConfig) -> Dataset:
         X[row] = np.bincount(words, minlength=config.n_features)
         y[row, labels] = 1
     return Dataset(
-        name="synthetic",
+        name=config.name or "synthetic",
         X=X,
         y=y,
         feature_names=tuple(f"x{i}" for i in range(config.n_features)),

@@ -1,13 +1,11 @@
 """Untrained Keras models by configuration."""
 
 import traceback
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any
 
 import keras
 import numpy as np
 
+from pipeline.callables import import_callable
 from pipeline.config import MlpConfig, ModelConfig
 from pipeline.errors import UserError
 from pipeline.model.mlp import mlp
@@ -47,28 +45,6 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
         ) from error
     _refuse_unfit(config.callable, model, n_features, n_labels)
     return model
-
-
-def import_callable(key: str, path: str) -> Callable[..., Any]:
-    """Return the callable at a dotted path such as `my_module.build`.
-
-    Args:
-        key: The configuration key that names it, for the message.
-        path: Module and attribute; the module is imported from `sys.path`.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"{key}: expected the dotted path of a callable, module.name. Received: {path!r} "
-            f"({error}). The module must be importable: in the working directory or installed."
-        ) from error
-    if not callable(found):
-        raise UserError(
-            f"{key}: expected a callable. Received: {path!r}, a {type(found).__name__}."
-        )
-    return found  # type: ignore[no-any-return]
 
 
 def _refuse_unfit(name: str, model: object, n_features: int, n_labels: int) -> None:

@@ -1,0 +1,75 @@
+"""Arrays that `numpy.savez` wrote; nothing in them is ever run."""
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import NpzConfig
+from pipeline.dataset.files import readable
+from pipeline.dataset.frames import dataset_of_arrays
+from pipeline.dataset.record import Dataset
+from pipeline.errors import UserError, choices
+
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    MemoryError,
+    RuntimeError,  # an encrypted one, or a version of zip from the future
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_npz(config: NpzConfig) -> Dataset:
+    """Return the data set of the arrays `X` and `y`, and the names and groups beside them.
+
+    Raises:
+        UserError: If the file is damaged, holds Python objects, or lacks X or y.
+    """
+    path = readable(config.path)
+    arrays = _load(path)
+    for key in ("X", "y"):
+        if key not in arrays:
+            raise UserError(
+                f"{path}: expected arrays X and y. Received: no {key}. {choices(key, arrays)}"
+            )
+    groups = arrays.get("groups")
+    if groups is not None:
+        if groups.shape != (len(arrays["X"]),):
+            raise UserError(
+                f"{path}: expected groups of shape ({len(arrays['X'])},), one per row. Received: "
+                f"shape {groups.shape}."
+            )
+        groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    return dataset_of_arrays(
+        config.name or path.stem,
+        str(path),
+        arrays["X"],
+        arrays["y"],
+        feature_names=arrays.get("feature_names"),
+        label_names=arrays.get("label_names"),
+        groups=groups,
+    )
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            if not hasattr(file, "files"):
+                raise ValueError("a single array")
+            return {key: file[key] for key in file.files}
+    except _DAMAGED as error:
+        reason = str(error).partition("\n")[0]
+        if "pickle" in reason:  # NumPy's words would counsel to run what is in the file
+            reason = "Python objects" if zipfile.is_zipfile(path) else "no such file"
+        raise UserError(
+            f"{path}: expected arrays that numpy.savez wrote, without Python objects. Received: "
+            f"{reason}"
+        ) from error

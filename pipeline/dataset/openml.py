@@ -1,0 +1,98 @@
+"""Data sets of OpenML, fetched once and kept in scikit-learn's cache."""
+
+import warnings
+from typing import Any
+from urllib.error import URLError
+
+from pipeline.config import OpenmlConfig
+from pipeline.dataset.columns import refuse_overlap, select
+from pipeline.dataset.frames import dataset_of_frame
+from pipeline.dataset.record import Dataset
+from pipeline.errors import UserError
+from pipeline.project import mlruns
+
+
+def fetch(config: OpenmlConfig) -> Dataset:
+    """Return a data set of OpenML; its labels are the targets that OpenML names, or those given.
+
+    Raises:
+        UserError: If it does not exist, cannot be reached, has several versions and none was asked
+            for, or its targets are not labels.
+
+    References:
+        `sklearn.datasets.fetch_openml`.
+    """
+    given = [key for key in ("data_id", "data_name") if getattr(config, key) is not None]
+    if len(given) != 1:
+        raise UserError(
+            "dataset: expected either data_id or data_name of an OpenML data set. Received: "
+            f"{' and '.join(given) or 'neither'}."
+        )
+    source = f"OpenML {config.data_id or config.data_name}"
+    bunch, odd = _fetch(config, source)
+    frame = _frame(bunch)
+    targets = config.labels or _targets(source, bunch.details)
+    labels = select(source, "labels", targets, bunch.feature_names)
+    drop = select(source, "drop", config.drop, bunch.feature_names)
+    refuse_overlap(source, {"labels": labels, "drop": drop})
+    name = config.name or str(bunch.details["name"])
+    return dataset_of_frame(name, source, frame.drop(columns=list(drop)), labels, warnings=odd)
+
+
+def _targets(source: str, details: dict[str, Any]) -> list[str]:
+    """Return the targets that OpenML's description names."""
+    targets = details.get("default_target_attribute")
+    if not targets:
+        raise UserError(
+            f"{source}: expected targets. Received: none that OpenML names. Name the labels: "
+            '"dataset.labels=[tag_*]"'
+        )
+    return [target.strip() for target in str(targets).split(",")]
+
+
+def _fetch(config: OpenmlConfig, source: str) -> tuple[Any, tuple[str, ...]]:
+    """Return what scikit-learn fetches, and its warnings.
+
+    Its default parser fails on targets of TRUE and FALSE under pandas 3, so the other one is named.
+    That one fails on targets that a sparse row leaves out, so they are fetched among the features.
+    """
+    from sklearn.datasets import fetch_openml
+
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            bunch = fetch_openml(
+                config.data_name,
+                version="active" if config.version is None else config.version,
+                data_id=config.data_id,
+                data_home=config.data_home or mlruns() / "cache",
+                target_column=None,
+                parser="liac-arff",
+            )
+    except URLError as error:
+        raise UserError(
+            f"{source}: expected OpenML or a copy in its cache within reach. Received: "
+            f"{getattr(error, 'reason', error)}."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise UserError(f"{source}: expected a data set of OpenML. Received: {error}") from error
+    odd = tuple(str(warning.message).partition("\n")[0].rstrip(".:") for warning in caught)
+    several = [text for text in odd if text.startswith("Multiple active versions")]
+    if several:
+        raise UserError(
+            f"{source}: expected one active version. Received: {several[0]}. Give dataset.version."
+        )
+    return bunch, odd
+
+
+def _frame(bunch: Any) -> Any:
+    """Return all columns as one data frame, also of a sparse data set."""
+    import pandas as pd
+
+    if bunch.frame is not None:
+        return bunch.frame
+    frame = pd.DataFrame(bunch.data.toarray(), columns=bunch.feature_names)
+    for name, categories in (bunch.categories or {}).items():
+        codes = frame[name].fillna(-1).astype(int)
+        frame[name] = pd.Categorical.from_codes(codes, categories)
+    return frame

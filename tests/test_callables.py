@@ -1,0 +1,32 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.callables import import_callable
+from pipeline.errors import UserError
+
+
+def test_a_callable_is_imported_by_its_path():
+    assert import_callable("model.callable", "os.path.join") is os.path.join
+
+
+@pytest.mark.parametrize("path", ["no_such_module.build", "os.no_such", "os", ".build", ""])
+def test_what_does_not_exist_is_refused(path):
+    with pytest.raises(UserError, match=r"^model.callable: expected the dotted path"):
+        import_callable("model.callable", path)
+
+
+def test_what_cannot_be_called_is_refused():
+    with pytest.raises(UserError, match=r"^k: expected a callable. Received: 'os.sep', a str\.$"):
+        import_callable("k", "os.sep")
+
+
+@pytest.mark.parametrize(
+    ("module", "light"),
+    [("pipeline.callables", "keras"), ("pipeline.dataset", "pyarrow")],
+)
+def test_nothing_heavy_comes_along(module, light):
+    program = f"import sys, {module}; sys.exit({light!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

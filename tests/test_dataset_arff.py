@@ -1,0 +1,208 @@
+"""ARFF of every kind, against published statistics and against liac-arff."""
+
+import gzip
+import string
+import time
+from pathlib import Path
+
+import arff as liac
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import dataset
+from pipeline.dataset import Dataset
+from pipeline.dataset.arff_text import parse_arff
+from pipeline.errors import UserError
+
+PUBLISHED = {
+    # name: rows, features, labels, cardinality, density, distinct label sets
+    "emotions": (593, 72, 6, 1.868, 0.311, 27),
+    "yeast": (2417, 103, 14, 4.237, 0.303, 198),
+    "flags": (194, 19, 7, 3.392, 0.485, 54),
+    "foodtruck": (407, 21, 12, 2.290, 0.191, 116),
+    "birds": (645, 260, 19, 1.014, 0.053, 133),
+    "medical": (978, 1449, 45, 1.245, 0.028, 94),
+    "bibtex": (7395, 1836, 159, 2.402, 0.015, 2856),
+    "meka_music": (592, 71, 6, 1.870, 0.312, 27),
+}
+HEADER = "@relation r\n@attribute a numeric\n@attribute c {x,'y z'}\n@attribute l {0,1}\n@data\n"
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr("pipeline.dataset.cache.mlruns", lambda: tmp_path / "mlruns")
+    return tmp_path / "mlruns" / "cache" / "datasets"
+
+
+@pytest.fixture
+def load(tmp_path, make_config):
+    """Write a file, and an XML beside it if given, and load them with some overrides."""
+
+    def load(text: str, *overrides: str, xml: str | None = None, file="t.arff") -> Dataset:
+        path = tmp_path / file
+        content = text.encode()
+        path.write_bytes(gzip.compress(content) if file.endswith(".gz") else content)
+        if xml is not None:
+            (tmp_path / "t.xml").write_text(xml)
+        return dataset.load(
+            make_config("dataset=arff", f"dataset.path='{path}'", *overrides).dataset
+        )
+
+    return load
+
+
+@pytest.fixture
+def load_shared(shared_data, make_config):
+    def load(name: str) -> Dataset:
+        return dataset.load(
+            make_config("dataset=arff", f"dataset.path='{shared_data}/{name}.arff'").dataset
+        )
+
+    return load
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_real_data_have_their_published_statistics(name, load_shared):
+    found = load_shared(name)
+    n_samples, n_features, n_labels, cardinality, density, n_sets = PUBLISHED[name]
+    assert found.X.shape == (n_samples, n_features)
+    assert found.y.shape == (n_samples, n_labels)
+    assert found.y.sum(axis=1).mean() == pytest.approx(cardinality, abs=5e-4)
+    assert found.y.mean() == pytest.approx(density, abs=5e-4)
+    assert len({row.tobytes() for row in found.y}) == n_sets
+    assert found.X.dtype == np.float32
+    assert not found.warnings
+    assert load_shared(name).digest == found.digest  # from the cache
+
+
+def test_real_nominal_features_are_categories(load_shared):
+    flags = load_shared("flags")
+    assert sum(known is not None for known in flags.categories) == 9
+    assert flags.categories[flags.feature_names.index("zone")] == ("1", "2", "3", "4")
+    food = load_shared("foodtruck")
+    assert sum(known is not None for known in food.categories) == 4
+    assert food.X[0, food.feature_names.index("time")] == 3  # dinner
+    birds = load_shared("birds")
+    assert sum(known is not None for known in birds.categories) == 2
+    assert "Swainson's Thrush" in birds.label_names
+    assert (birds.y.sum(axis=1) == 0).sum() == 294
+    assert load_shared("medical").y.sum(axis=0).min() == 1
+
+
+def test_real_targets_of_five_values_are_refused(load_shared):
+    with pytest.raises(UserError, match=r"0 or 1 .*Received: '2' in label 'c-class', row 45"):
+        load_shared("meka_solar_flare")
+
+
+def test_the_order_of_the_xml_is_kept(load_shared, shared_data):
+    yeast = load_shared("yeast")
+    text = (shared_data / "yeast.xml").read_text()
+    places = [text.index(f'"{label}"') for label in yeast.label_names]
+    assert places == sorted(places)
+    assert yeast.label_names != tuple(sorted(yeast.label_names))
+
+
+def test_a_large_sparse_file_is_quick(load_shared):
+    start = time.perf_counter()
+    load_shared("bibtex")
+    cold = time.perf_counter()
+    load_shared("bibtex")
+    assert cold - start < 5
+    assert time.perf_counter() - cold < 0.3
+
+
+def test_labels_by_xml_relation_or_name(load):
+    rows = "1,x,0\n2,'y z',1\n?,?,1\n"
+    by_xml = load(HEADER + rows, xml='<labels><label name="l"/></labels>')
+    assert by_xml.label_names == ("l",)
+    assert by_xml.categories == (None, ("x", "y z"))
+    np.testing.assert_array_equal(by_xml.X, [[1, 0], [2, 1], [np.nan, np.nan]])
+    assert by_xml.y.ravel().tolist() == [0, 1, 1]
+    by_name = load(HEADER + rows, "dataset.labels=[l]")
+    by_relation = load(HEADER.replace("relation r", "relation 'r: -C -1'") + rows, file="m.arff")
+    assert by_name.digest == by_relation.digest == by_xml.digest
+    zipped = load(HEADER + rows, "dataset.labels=[l]", file="z.arff.gz")
+    assert zipped.digest == by_xml.digest
+    assert zipped.name == "z"
+
+
+def test_meka_labels_may_come_first(load):
+    text = "@relation 'Music: -C 2 -S 1'\n@attribute l {0,1}\n@attribute m {1,0}\n"
+    found = load(text + "@attribute a real\n@data\n0,1,5\n1,0,6\n")
+    assert found.label_names == ("l", "m")
+    assert found.y.tolist() == [[0, 1], [1, 0]]
+    assert found.X.ravel().tolist() == [5, 6]
+
+
+def test_what_a_sparse_row_leaves_out_is_first_or_zero(load):
+    text = HEADER.replace("{0,1}", "{1,0}") + "{}\n{0 2.5, 1 'y z', 2 0}\n{0 ?,2 1}\n"
+    found = load(text, "dataset.labels=[l]")
+    np.testing.assert_array_equal(found.X, [[0, 0], [2.5, 1], [np.nan, 0]])
+    assert found.y.ravel().tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["{FALSE,TRUE}", "{no,yes}", "numeric", "{0,1,2}"])
+def test_any_spelling_of_labels(kind, load):
+    no, yes = ("0", "1") if "0" in kind or kind == "numeric" else kind[1:-1].split(",")
+    found = load(HEADER.replace("{0,1}", kind) + f"1,x,{no}\n2,x,{yes}\n", "dataset.labels=[l]")
+    assert found.y.ravel().tolist() == [0, 1]
+
+
+def test_attributes_may_be_dropped(load):
+    text = HEADER.replace("numeric", "string") + "'free text',x,0\nb,x,1\n"
+    found = load(text, "dataset.labels=[l]", "dataset.drop=[a]")
+    assert found.feature_names == ("c",)
+
+
+def test_comments_blanks_and_line_ends(load):
+    text = f"% hello\r\n\r\n{HEADER}% more\r\n 1 , x ,\t0 \r\n\r\n2,'y z',1".replace(
+        "@data", "@DATA"
+    )
+    found = load(text, "dataset.labels=[l]")
+    np.testing.assert_array_equal(found.X, [[1, 0], [2, 1]])
+
+
+# liac-arff writes braces, and quotes in names, as they are: no ARFF, so none here
+NAMES = st.text(string.ascii_letters + string.digits + " ,%é", min_size=1, max_size=6)
+WORDS = st.text(string.ascii_letters + string.digits + " ,'\"%\\é", min_size=1, max_size=6)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-999, 999) | st.none()
+
+
+@given(data=st.data(), names=st.lists(NAMES, min_size=1, max_size=4, unique=True))
+@settings(max_examples=150, deadline=None)
+def test_liac_arff_reads_what_is_read_here(data, names):
+    kinds = [
+        data.draw(st.just("REAL") | st.lists(WORDS, min_size=1, max_size=3, unique=True))
+        for _ in names
+    ]
+    rows = [
+        [
+            data.draw(NUMBERS if kind == "REAL" else st.none() | st.sampled_from(kind))
+            for kind in kinds
+        ]
+        for _ in range(data.draw(st.integers(1, 5)))
+    ]
+    text = liac.dumps(
+        {"relation": "r", "attributes": list(zip(names, kinds, strict=True)), "data": rows}
+    )
+    found = parse_arff("t.arff", text)
+    assert [attribute.name for attribute in found.attributes] == names
+    for j, attribute in enumerate(found.attributes):
+        expected = [row[j] for row in rows]
+        if attribute.kind == "nominal":
+            assert list(attribute.categories) == kinds[j]
+            places = {None: np.nan, **{text: i for i, text in enumerate(kinds[j])}}
+            expected = [places[value] for value in expected]
+        np.testing.assert_array_equal(found.values[:, j], np.array(expected, dtype=float))
+
+
+@given(text=st.text("@datribue {}01,x'\"%?\n\\", max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_garbage_is_refused_or_read(text):
+    for content in (text, HEADER + text):
+        try:
+            parse_arff("t.arff", content)
+        except UserError as error:
+            assert str(error).startswith("t.arff: expected")  # noqa: PT017

@@ -1,0 +1,45 @@
+import pytest
+
+from pipeline.dataset.columns import refuse_doubles, refuse_overlap, refuse_unknown, select
+from pipeline.errors import UserError
+
+NAMES = ["a", "tag_x", "tag_y", "x[1]", "Tag_z"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (["a"], ("a",)),
+        (["tag_*"], ("tag_x", "tag_y")),
+        (["tag_y", "tag_*"], ("tag_y", "tag_x")),
+        (["x[1]"], ("x[1]",)),
+        (["tag_[!x]"], ("tag_y",)),
+        (["?"], ("a",)),
+        ([], ()),
+    ],
+)
+def test_names_and_patterns(patterns, found):
+    assert select("t.csv", "labels", patterns, NAMES) == found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"), [("tag_z", "Did you mean 'tag_"), ("b*", "Available: Tag_z, a, tag_x")]
+)
+def test_what_nothing_answers_to_is_refused(pattern, hint):
+    with pytest.raises(UserError) as caught:
+        select("t.csv", "labels", ["a", pattern], NAMES)
+    assert f"exist in dataset.labels. Received: {pattern!r}. {hint}" in str(caught.value)
+
+
+def test_a_long_list_of_names_is_cut():
+    with pytest.raises(UserError, match=r"n38, n39 and 60 more\.$"):
+        refuse_unknown("t.csv", "group", "g", [f"n{i:02}" for i in range(100)])
+
+
+def test_doubles_and_overlaps_are_refused():
+    refuse_doubles("t.csv", NAMES)
+    with pytest.raises(UserError, match=r"'a' as the name of columns 0, 2"):
+        refuse_doubles("t.csv", ["a", "b", "a"])
+    refuse_overlap("t.csv", {"labels": ["a"], "drop": ["b"]})
+    with pytest.raises(UserError, match=r"'a' in both dataset.labels and dataset.drop"):
+        refuse_overlap("t.csv", {"labels": ["a"], "drop": ["b", "a"]})

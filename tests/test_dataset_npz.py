@@ -1,0 +1,69 @@
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import dataset
+from pipeline.config import NpzConfig
+from pipeline.dataset import Dataset
+from pipeline.dataset.npz import _load
+from pipeline.errors import UserError
+
+
+def load(path) -> Dataset:
+    return dataset.load(NpzConfig(kind="npz", path=str(path), new_rows=()))
+
+
+def test_arrays_come_back(tmp_path):
+    X = np.array([[1, 2.5], [np.nan, 4]])
+    np.savez(tmp_path / "t.npz", X=X, y=[[1, 0], [0, 1]])
+    found = load(tmp_path / "t.npz")
+    assert found.name == "t"
+    assert found.feature_names == ("x0", "x1")
+    assert found.label_names == ("y0", "y1")
+    np.testing.assert_array_equal(found.X, X)
+    assert found.X.dtype == np.float32
+    assert found.y.tolist() == [[1, 0], [0, 1]]
+
+
+def test_names_and_groups_are_taken_over(tmp_path):
+    np.savez_compressed(
+        tmp_path / "t.npz",
+        X=np.array([[1], [2], [3]]),
+        y=np.array(["yes", "no", "yes"]),
+        feature_names=["a"],
+        label_names=["l"],
+        groups=["u", "v", "u"],
+    )
+    found = load(tmp_path / "t.npz")
+    assert (found.feature_names, found.label_names) == (("a",), ("l",))
+    assert found.y.ravel().tolist() == [1, 0, 1]
+    assert found.groups.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(2**24, "float32"), (2**24 + 1, "float64"), (1e-60, "float64")]
+)
+def test_float32_where_nothing_is_lost(value, dtype, tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.array([[value], [0]]), y=[0, 1])
+    found = load(tmp_path / "t.npz")
+    assert found.X.dtype == dtype
+    assert found.X[0, 0] == value
+
+
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_damage_is_refused_or_read(tmp_path_factory, place, byte, cut):
+    buffer = io.BytesIO()
+    np.savez(buffer, X=np.ones((3, 2)), y=np.array([0, 1, 1]))
+    content = bytearray(buffer.getvalue())
+    at = int(place * len(content))
+    content[at] = byte
+    path = tmp_path_factory.getbasetemp() / "damaged.npz"
+    path.write_bytes(content[:at] if cut else content)
+    try:
+        _load(path)
+    except UserError as error:
+        assert "expected arrays that numpy.savez wrote" in str(error)  # noqa: PT017

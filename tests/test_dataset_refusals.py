@@ -1,0 +1,266 @@
+"""Every bad input is refused with one message that says where, and never with a traceback."""
+
+import gzip
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from pipeline import dataset
+from pipeline.errors import UserError
+
+GOOD = b"a,b,l\n1,2,0\n3,4,1\n5,6,0\n"
+ARFF = b"@relation r\n@attribute a numeric\n@attribute c {x,y}\n@attribute l {0,1}\n@data\n"
+ROWS = ARFF + b"1,x,0\n2,y,1\n"
+XML = b'<labels><label name="l"></label></labels>'
+L = "dataset.labels=[l]"
+
+
+def parquet(**columns: object) -> bytes:
+    buffer = io.BytesIO()
+    pa.parquet.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def npz(**arrays: object) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def long(row: bytes, *, n: int = 400_000) -> bytes:
+    """A file of several blocks with one odd row near its end."""
+    return b"a,b,l\n" + b"1,2,0\n3,4,1\n" * (n // 2) + row
+
+
+CASES = {
+    # name: (file, its content, overrides, essential words)
+    "empty": ("t.csv", b"", [L], ["t.csv", "an empty file"]),
+    "header only": ("t.csv", b"a,b,l\n", [L], ["t.csv", "at least one row", "none"]),
+    "blank lines": ("t.csv", b"\n\n\n", [L], ["t.csv"]),
+    "ragged short": ("t.csv", GOOD + b"7,8\n", [L], ["3 columns", "2 in line 5, column 'b'"]),
+    "ragged long": ("t.csv", GOOD + b"7,8,0,9\n", [L], ["3 columns", "4 in line 5, column 'l'"]),
+    "ragged far": ("t.csv", long(b"7,8\n"), [L], ["3 columns", "2 in line 400002", "column 'b'"]),
+    "truncated": ("t.csv", GOOD[:-6] + b"5", [L], ["3 columns", "1 in line 4, column 'a'"]),
+    "latin-1": ("t.csv", GOOD + b"7,\xe9,0\n", [L], ["utf-8", "0xe9 in line 5", "column 'b'"]),
+    "latin-1 far": ("t.csv", long(b"7,\xe9,0\n"), [L], ["0xe9 in line 400002, column 'b'"]),
+    "latin-1 header": ("t.csv", b"a,\xe9,l\n1,2,0\n", [L], ["utf-8", "0xe9 in line 1, column"]),
+    "latin-1 label": ("t.csv", GOOD + b"7,8,\xe9\n", [L], ["0xe9 in line 5, column 'l'"]),
+    "utf-16": ("t.csv", GOOD.decode().encode("utf-16"), [L], ["UTF-16", "encoding=utf-16"]),
+    "binary": ("t.csv", b"\x89PNG\r\n\x1a\n\0\0\0", [L], ["a binary file"]),
+    "no codec": ("t.csv", GOOD, [L, "dataset.encoding=utf-99"], ["utf-99", "dataset.encoding"]),
+    "same names": ("t.csv", b"a,a,l\n1,2,0\n", [L], ["different names", "'a'", "columns 0, 1"]),
+    "no name": ("t.csv", b",a,l\n0,1,0\n1,2,1\n", [L], ["a name for each", "column 0", "drop="]),
+    "no such label": ("t.csv", GOOD, ["dataset.labels=[ll]"], ["'ll'", "Did you mean 'l'?"]),
+    "no such pattern": ("t.csv", GOOD, ["dataset.labels=['q*']"], ["'q*'", "Available: a, b, l"]),
+    "no such feature": ("t.csv", GOOD, [L, "dataset.features=[z]"], ["dataset.features", "'z'"]),
+    "no such drop": ("t.csv", GOOD, [L, "dataset.drop=[z]"], ["dataset.drop", "'z'"]),
+    "no such group": ("t.csv", GOOD, [L, "dataset.group=z"], ["dataset.group", "'z'"]),
+    "no such id": ("t.csv", GOOD, [L, "dataset.id=z"], ["dataset.id", "'z'"]),
+    "no such list": ("t.csv", GOOD, ["dataset.label_list=z"], ["dataset.label_list", "'z'"]),
+    "no such category": ("t.csv", GOOD, [L, "dataset.categorical=[z]"], ["categorical", "'z'"]),
+    "no way": ("t.csv", GOOD, [], ["one of dataset.labels", "none of them"]),
+    "two ways": ("t.csv", GOOD, [L, "dataset.last_labels=1"], ["dataset.labels and", "others"]),
+    "all labels": ("t.csv", GOOD, ["dataset.last_labels=3"], ["last_labels below", "3"]),
+    "two parts": ("t.csv", GOOD, [L, "dataset.group=l"], ["'l' in both", "dataset.group"]),
+    "label as feature": ("t.csv", GOOD, [L, "dataset.features=[a,l]"], ["'l' in both"]),
+    "only labels": ("t.csv", GOOD, ["dataset.labels=['*']"], ["at least one feature"]),
+    "label of 2": ("t.csv", GOOD + b"7,8,2\n", [L], ["'2' in label 'l', row 3"]),
+    "label maybe": ("t.csv", GOOD + b"7,8,maybe\n", [L], ["'maybe' in label 'l', row 3"]),
+    "label missing": ("t.csv", GOOD + b"7,8,\n", [L], ["a missing value in label 'l', row 3"]),
+    "label 0.5": ("t.csv", GOOD + b"7,8,0.5\n", [L], ["'0.5' in label 'l', row 3"]),
+    "label date": ("t.csv", b"a,l\n1,2020-01-01\n", [L], ["2020-01-01", "label 'l', row 0"]),
+    "label far": ("t.csv", long(b"7,8,x\n"), [L], ["'x' in label 'l', row 400000"]),
+    "typo": ("t.csv", GOOD + b"1;5,8,0\n", [L], ["numbers in column 'a'", "'1;5' in row 3"]),
+    "typo far": ("t.csv", long(b"1;5,8,0\n"), [L], ["numbers in column 'a'", "row 400000"]),
+    "decimal comma": (
+        "t.csv",
+        b"a;l\n1,5;0\n-2,25;1\n",
+        [L, "dataset.separator=';'"],
+        ["numbers in column 'a'", "'1,5' in row 0", "dataset.decimal=','"],
+    ),
+    "arff bad gzip": (
+        "t.arff.gz",
+        gzip.compress(ROWS)[:20] + b"\xff" * 9,
+        [],
+        ["can be read"],
+    ),
+    "arff no gzip": ("t.arff.gz", ROWS, [], ["can be read", "gzip"]),
+    "declared number": (
+        "t.csv",
+        b"a,l\nx,0\ny,1\n",
+        [L, "dataset.numeric=[a]"],
+        ["numbers in column 'a'", "'x' in row 0"],
+    ),
+    "infinite": ("t.csv", GOOD + b"inf,8,0\n", [L], ["finite", "inf in row 3, feature 'a'"]),
+    "huge": ("t.csv", GOOD + b"1e999,8,0\n", [L], ["finite", "inf in row 3, feature 'a'"]),
+    "all missing": ("t.csv", b"a,b,l\n1,,0\n2,,1\n", [L], ["a value in each", "feature 'b'"]),
+    "all nan": ("t.csv", b"a,b,l\n1,nan,0\n2,nan,1\n", [L], ["a value in each", "'b'"]),
+    "long id": ("t.csv", b"a,l\n9007199254740993,0\n", [L], ["up to 2**53", "column 'a', row 0"]),
+    "date": ("t.csv", b"a,l\n2020-01-01,0\n", [L], ["numbers or texts", "'a'", "since 1970"]),
+    "id twice": ("t.csv", b"a,i,l\n1,7,0\n2,7,1\n", [L, "dataset.id=i"], ["'7' again", "row 1"]),
+    "id missing": ("t.csv", b"a,i,l\n1,7,0\n2,,1\n", [L, "dataset.id=i"], ["'i', row 1"]),
+    "group missing": ("t.csv", b"a,g,l\n1,7,0\n2,,1\n", [L, "dataset.group=g"], ["'g', row 1"]),
+    "no json": (
+        "t.csv",
+        b'a,l\n1,"[""x""]"\n2,x|y\n',
+        ["dataset.label_list=l", "dataset.label_separator=json"],
+        ["a JSON list", "'x|y' in column 'l', row 1"],
+    ),
+    "no labels listed": ("t.csv", b"a,l\n1,\n2,\n", ["dataset.label_list=l"], ["0 labels"]),
+    "no ending": ("t", GOOD, [L], ["no ending", "dataset.format=csv"]),
+    "other ending": ("t.xlsx", GOOD, [L], ["'.xlsx'", "dataset.format=csv"]),
+    "no gzip": ("t.csv.gz", GOOD, [L], ["gzip"]),
+    "cut gzip": ("t.csv.gz", gzip.compress(GOOD * 999)[:-40], [L], ["can be read", "Truncated"]),
+    "other separator": ("t.csv", GOOD.replace(b",", b";"), [L], ["one column", "separator=';'"]),
+    "parquet list": ("t.parquet", parquet(a=[1], l=[[0]]), [L], ["one value", "list", "'l'"]),
+    "parquet group": (
+        "t.parquet",
+        parquet(a=[1], g=[{"x": 1}], l=[0]),
+        [L, "dataset.group=g"],
+        ["one value", "struct", "'g'"],
+    ),
+    "parquet lists": (
+        "t.parquet", parquet(a=[1], l=[["x", None]]), ["dataset.label_list=l"], ["'l', row 0"]
+    ),
+    "listed feature": ("t.csv", b"a,l\n1,a\n", ["dataset.label_list=l"], ["'a' more than once"]),
+    "no parquet": ("t.parquet", GOOD, [L], ["a whole Parquet file"]),
+    "cut parquet": ("t.parquet", parquet(a=[1], l=[0])[:-9], [L], ["a whole Parquet file"]),
+    "parquet text": ("t.parquet", parquet(a=["x"], l=["z"]), [L], ["'z' in label 'l', row 0"]),
+    "parquet struct": ("t.parquet", parquet(a=[{"x": 1}], l=[0]), [L], ["struct", "'a'"]),
+    "parquet no rows": ("t.parquet", parquet(a=pa.array([], "i4"), l=pa.array([], "i4")), [L], [
+        "at least one row"
+    ]),
+    "arff empty": ("t.arff", b"", [], ["an empty file"]),
+    "arff no data": ("t.arff", ARFF[:-6], [L], ["a line @data"]),
+    "arff no rows": ("t.arff", ARFF, [L], ["at least one row"]),
+    "arff ragged": ("t.arff", ROWS + b"3,x\n", [L], ["3 values", "2 in line 8", "'c'"]),
+    "arff long": ("t.arff", ROWS + b"3,x,0,1\n", [L], ["3 values", "4 in line 8"]),
+    "arff text": ("t.arff", ROWS + b"z,x,0\n", [L], ["a number in attribute 'a'", "'z' in line 8"]),
+    "arff category": ("t.arff", ROWS + b"3,z,0\n", [L], ["attribute 'c'", "'z' in line 8", "x, y"]),
+    "arff label": ("t.arff", ROWS + b"3,x,2\n", [L], ["attribute 'l'", "'2' in line 8"]),
+    "arff label missing": ("t.arff", ROWS + b"3,x,?\n", [L], ["missing", "label 'l', row 2"]),
+    "arff quote": ("t.arff", ROWS + b"3,'x,0\n", [L], ["matching quotes", "line 8"]),
+    "arff sparse": ("t.arff", ROWS + b"{0 1,2\n", [L], ["sparse row", "line 8"]),
+    "arff sparse far": ("t.arff", ROWS + b"{7 1}\n", [L], ["from 0 to 2", "7", "line 8"]),
+    "arff same names": ("t.arff", ROWS.replace(b" c ", b" a "), [L], ["'a' twice"]),
+    "arff garbage": ("t.arff", b"hello\n" + ROWS, [L], ["'hello' in line 1"]),
+    "arff no type": ("t.arff", b"@attribute a\n" + ROWS, [L], ["a type", "line 1"]),
+    "arff string": ("t.arff", ROWS.replace(b"numeric", b"string"), [L], ["'a' of kind string"]),
+    "arff inf": ("t.arff", ROWS + b"inf,x,0\n", [L], ["inf in row 2, feature 'a'"]),
+    "arff latin-1": ("t.arff", ROWS + b"% \xe9\n", [L], ["0xe9 in line 8"]),
+    "arff all missing": ("t.arff", ARFF + b"?,x,0\n?,y,1\n", [L], ["a value in each", "'a'"]),
+    "arff no labels": ("t.arff", ROWS, [], ["an XML beside", "neither", "dataset.labels="]),
+    "arff -C twice": ("t.arff", ROWS.replace(b"n r\n", b"n 'r: -C 1 -C 2'\n"), [], ["2 such"]),
+    "arff -C many": ("t.arff", ROWS.replace(b"n r\n", b"n 'r: -C 3'\n"), [], ["fewer", "-C 3"]),
+    "arff label name": ("t.arff", ROWS, ["dataset.labels=[m]"], ["dataset.labels", "'m'"]),
+    "arff values": ("t.arff", ROWS, ["dataset.labels=[c]"], ["'x' in label 'c', row 0"]),
+    "npz text": ("t.npz", GOOD, [], ["numpy.savez"]),
+    "npz cut": ("t.npz", npz(X=np.ones((9, 9)), y=np.ones(9))[:-30], [], ["numpy.savez"]),
+    "npz no y": ("t.npz", npz(X=np.ones((2, 2)), Y=np.ones(2)), [], ["no y", "Available: X, Y"]),
+    "npz objects": ("t.npz", npz(X=np.array([[{}]]), y=np.ones(1)), [], ["without Python objects"]),
+    "npz lengths": ("t.npz", npz(X=np.ones((2, 2)), y=np.ones(3)), [], ["2 and 3 rows"]),
+    "npz texts": ("t.npz", npz(X=np.array([["a"]]), y=np.ones(1)), [], ["X of numbers"]),
+    "npz shape": ("t.npz", npz(X=np.ones(2), y=np.ones(2)), [], ["X of shape", "(2,)"]),
+    "npz names": (
+        "t.npz",
+        npz(X=np.ones((2, 2)), y=np.ones(2), feature_names=["a"]),
+        [],
+        ["one name for each of 2 columns of X"],
+    ),
+    "npz label": ("t.npz", npz(X=np.ones((2, 1)), y=[0, 3]), [], ["'3' in label 'y0', row 1"]),
+    "npz groups": ("t.npz", npz(X=np.ones((2, 1)), y=[0, 1], groups=[1]), [], ["one per row"]),
+    "svm text": ("t.svmlight", b"1 1:0.5\nhello\n", [], ["'hello' in line 2"]),
+    "svm value": ("t.svmlight", b"1 1:0.5\n1 2:x\n", [], ["'1 2:x' in line 2"]),
+    "svm fraction": ("t.svmlight", b"1 1:1\n1.5 2:1\n", [], ["whole numbers", "1.5 in row 1"]),
+    "svm narrow": ("t.svmlight", b"1 9:1\n", ["dataset.n_features=2"], ["t.svmlight"]),
+    "svm huge": ("t.svmlight", b"1 999999999:1\n" * 999, [], ["fits into memory"]),
+}  # fmt: skip
+KINDS = {".arff": "arff", ".npz": "npz", ".svmlight": "svmlight"}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.dataset.cache.mlruns", lambda: tmp_path / "mlruns")
+
+
+def refusal(make_config, path: Path, *overrides: str) -> str:
+    kind = KINDS.get(Path(path.name.removesuffix(".gz")).suffix, "table")
+    config = make_config(f"dataset={kind}", f"dataset.path='{path}'", *overrides)
+    with pytest.raises(UserError) as caught:
+        dataset.load(config.dataset)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_files_are_refused_by_place(case, tmp_path, make_config):
+    file, content, overrides, words = CASES[case]
+    path = tmp_path / file
+    path.write_bytes(content)
+    message = refusal(make_config, path, *overrides)
+    assert str(path) in message
+    for word in (*words, "expected", "Received: "):
+        assert word in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "arff", "npz", "svmlight"])
+@pytest.mark.parametrize(
+    ("what", "words"), [("folder", "a directory"), ("missing", "no such file"), ("url", "a URL")]
+)
+def test_what_is_no_file_is_refused(ending, what, words, tmp_path, make_config):
+    (tmp_path / f"folder.{ending}").mkdir()
+    path = f"https://host/t.{ending}" if what == "url" else tmp_path / f"{what}.{ending}"
+    kind = KINDS.get(f".{ending}", "table")
+    config = make_config(f"dataset={kind}", f"dataset.path='{path}'")
+    with pytest.raises(UserError, match=words):
+        dataset.load(config.dataset)
+
+
+def test_a_near_file_is_named(tmp_path, make_config):
+    (tmp_path / "emotions.csv").write_bytes(GOOD)
+    message = refusal(make_config, tmp_path / "emotion.csv", L)
+    assert "no such file; did you mean 'emotions.csv'?" in message
+
+
+@pytest.mark.parametrize(
+    ("xml", "words"),
+    [
+        (XML.replace(b'"l"', b'"m"'), ["t.xml", "labels that t.arff has", "'m'"]),
+        (XML[:-5], ["t.xml", "an XML file that names labels"]),
+        (b"<labels></labels>", ["t.xml", "<label name=...>", "none"]),
+        (XML.replace(b"</labels>", b'<label name="l"/></labels>'), ["t.xml", "'l' twice"]),
+        (b"", ["t.xml", "an XML file"]),
+    ],
+)
+def test_bad_xml_is_refused(xml, words, tmp_path, make_config):
+    (tmp_path / "t.arff").write_bytes(ROWS)
+    (tmp_path / "t.xml").write_bytes(xml)
+    message = refusal(make_config, tmp_path / "t.arff")
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("case", ["ragged short", "label maybe", "arff category"])
+def test_the_command_line_ends_with_2_and_no_traceback(case, tmp_path):
+    file, content, overrides, words = CASES[case]
+    path = tmp_path / file
+    path.write_bytes(content)
+    kind = KINDS.get(path.suffix, "table")
+    arguments = [f"dataset={kind}", f"dataset.path='{path}'", *overrides]
+    found = subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments, f"hydra.run.dir='{tmp_path}/run'"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert "Traceback" not in found.stderr
+    for word in words:
+        assert word in found.stderr.replace("\n", " ")

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import dump_svmlight_file
+
+from pipeline import dataset
+from pipeline.config import SvmlightConfig
+from pipeline.dataset import Dataset
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.dataset.cache.mlruns", lambda: tmp_path / "mlruns")
+
+
+def load(path: Path, **more) -> Dataset:
+    arguments = {"n_features": None, "zero_based": None, "new_rows": (), **more}
+    return dataset.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments))
+
+
+def test_lists_of_labels_become_columns(tmp_path):
+    path = tmp_path / "t.svm"
+    path.write_text("# a comment\n7,2 1:0.5 3:2\n 2:1\n2 1:-1 # more\n")
+    found = load(path)
+    assert found.name == "t"
+    assert found.feature_names == ("x1", "x2", "x3")
+    assert found.label_names == ("y2", "y7")
+    np.testing.assert_array_equal(found.X, [[0.5, 0, 2], [0, 1, 0], [-1, 0, 0]])
+    assert found.y.tolist() == [[1, 1], [0, 0], [1, 0]]
+    assert load(path).digest == found.digest  # from the cache
+
+
+@pytest.mark.parametrize(
+    ("text", "zero_based", "names"),
+    [
+        ("1 0:1 1:2\n0 1:1\n", None, ("x0", "x1")),
+        ("1 1:1 2:2\n0 1:1\n", None, ("x1", "x2")),
+        ("1 1:1 2:2\n0 1:1\n", True, ("x0", "x1", "x2")),
+    ],
+)
+def test_features_are_counted_from_0_or_1(text, zero_based, names, tmp_path):
+    path = tmp_path / "t.svm"
+    path.write_text(text)
+    assert load(path, zero_based=zero_based).feature_names == names
+    assert load(path, zero_based=zero_based, n_features=9).n_features == 9
+
+
+@given(
+    X=st.lists(
+        st.lists(st.integers(-9, 9).map(float), min_size=3, max_size=3), min_size=2, max_size=6
+    ),
+    data=st.data(),
+)
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_what_scikit_learn_writes_is_loaded(tmp_path, X, data):
+    labels = st.lists(st.integers(0, 1), min_size=2, max_size=2)
+    y = np.array([data.draw(labels) for _ in X])
+    y[0] = 1
+    X = np.hstack([X, np.ones((len(X), 1))])  # a row without anything is a blank line, so no row
+    path = tmp_path / "t.svm"
+    dump_svmlight_file(X, y, str(path), multilabel=True, zero_based=False)
+    found = load(path, n_features=4, zero_based=False)
+    np.testing.assert_array_equal(found.X, X)
+    np.testing.assert_array_equal(found.y, y)
