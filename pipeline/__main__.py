@@ -1,10 +1,9 @@
 """The command line: `python -m pipeline` and `manyfold`. Imports nothing heavy."""
 
 import os
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,33 +13,35 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.imports import uncollected
 from pipeline.project import CONF_DIR, mlruns
 
-EXIT_CODES: list[int] = []
+if TYPE_CHECKING:
+    from pipeline.job import Outcome
+
+Task = Callable[[DictConfig, list[str]], "Outcome"]
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def _task(config: DictConfig) -> float | None:
-    with uncollected():
-        from pipeline.job import run_job
+def run_command(task: Task, config_name: str = "config") -> NoReturn:
+    """Run the jobs that the command line asks for and exit with their worst code.
 
-    job = HydraConfig.get()
-    overrides = list(job.overrides.task) if job.mode == RunMode.MULTIRUN else []
-    outcome = run_job(config, overrides)
-    EXIT_CODES.append(outcome.exit_code)
-    return outcome.objective
+    Args:
+        task: Takes what Hydra composed and, in a sweep, the overrides that set the job apart.
+        config_name: Primary configuration in `conf/`.
+    """
+    exit_codes: list[int] = []
 
+    @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
+    def job(config: DictConfig) -> float | None:
+        running = HydraConfig.get()
+        overrides = list(running.overrides.task) if running.mode == RunMode.MULTIRUN else []
+        outcome = task(config, overrides)
+        exit_codes.append(outcome.exit_code)
+        return outcome.objective
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)
-
-
-def main() -> NoReturn:
-    """Run the jobs that the command line asks for and exit with their worst code."""
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        _task()
+        job()
     except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         from pipeline.config.refusals import explain
@@ -50,7 +51,19 @@ def main() -> NoReturn:
             raise
         print(message, file=sys.stderr)
         sys.exit(2)
-    sys.exit(EXIT_CODES[0] if len(EXIT_CODES) == 1 else int(any(EXIT_CODES)))
+    sys.exit(exit_codes[0] if len(exit_codes) == 1 else int(any(exit_codes)))
+
+
+def main() -> NoReturn:
+    """Evaluate the configurations that the command line describes."""
+    run_command(_evaluate)
+
+
+def _evaluate(config: DictConfig, overrides: list[str]) -> "Outcome":
+    with uncollected():
+        from pipeline.job import run_job
+
+    return run_job(config, overrides)
 
 
 if __name__ == "__main__":

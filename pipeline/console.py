@@ -3,57 +3,97 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline.dataset import Dataset
+from pipeline.cv import Trouble
+from pipeline.dataset import Dataset, DataSummary, short
 from pipeline.scoring import Summary
 
 MAX_LABELS = 20  # shown; the others are counted
 MAX_FEATURES = 10
 N_ROWS = 3
 MAX_WARNINGS = 5
+MAX_TROUBLED = 5  # labels named with a trouble
+MAX_NAME = 30  # characters of a label's name
 
 _out = Console(highlight=False, soft_wrap=True, markup=False)
+_page = Console(highlight=False, markup=False, width=100)
 _err = Console(stderr=True, highlight=False)
 
 
-def show_dataset(dataset: Dataset) -> None:
-    """Print shape, label counts, cardinality and the first rows."""
-    cardinality = dataset.y.sum(axis=1).mean()
-    _out.print(
-        f"{dataset.name}: {dataset.n_samples} rows, {dataset.n_features} features, "
-        f"{dataset.n_labels} labels; {cardinality:.3f} labels per row, "
-        f"{(dataset.y.sum(axis=1) == 0).sum()} rows without"
-    )
-    counts = dataset.y.sum(axis=0)
-    shown = [f"{name} {n}" for name, n in zip(dataset.label_names, counts, strict=True)]
+def show_dataset(dataset: Dataset, summary: DataSummary) -> None:
+    """Print shape, label counts, cardinality, the first rows and what is wrong with the rows."""
+    show_shape(summary)
+    counts = zip(summary.label_names, summary.label_counts, strict=True)
+    shown = [f"{short(name, MAX_NAME)} {n}" for name, n in counts]
     rest = f", and {len(shown) - MAX_LABELS} more" if len(shown) > MAX_LABELS else ""
     _out.print(f"rows with each label: {', '.join(shown[:MAX_LABELS])}{rest}")
-    width = MAX_FEATURES if dataset.n_features > MAX_FEATURES else None
-    for x, y in zip(dataset.X[:N_ROWS], dataset.y[:N_ROWS], strict=True):
-        values = " ".join(_value(dataset, j, value) for j, value in enumerate(x[:width]))
-        labels = " ".join(map(str, y[:MAX_LABELS]))
-        _out.print(f"  {values}{' ...' if width else ''} -> {labels}")
+    for row in range(min(N_ROWS, dataset.n_samples)):
+        values = " ".join(dataset.value(row, i) for i in range(dataset.n_features)[:MAX_FEATURES])
+        more = " ..." if dataset.n_features > MAX_FEATURES else ""
+        labels = " ".join(map(str, dataset.y[row, :MAX_LABELS]))
+        _out.print(f"  {values}{more} -> {labels}")
+    if summary.n_duplicates:
+        show_duplicates(summary)
     for warning in dataset.warnings[:MAX_WARNINGS]:
         _out.print(f"Warning: {warning}.", style="yellow")
     if len(dataset.warnings) > MAX_WARNINGS:
         _out.print(f"Warning: {len(dataset.warnings) - MAX_WARNINGS} more.", style="yellow")
 
 
-def _value(dataset: Dataset, column: int, value: float) -> str:
-    """Return a feature's value as it stood in the source: a category's text, ? where missing."""
-    if np.isnan(value):
-        return "?"
-    categories = dataset.categories[column] if dataset.categories else None
-    return categories[int(value)] if categories else f"{value:.4g}"
+def show_shape(summary: DataSummary) -> None:
+    """Print how large the table is and how full of labels."""
+    _out.print(
+        f"{summary.name}: {summary.n_samples} rows, {summary.n_features} features, "
+        f"{summary.n_labels} labels; {summary.cardinality:.3f} labels per row, "
+        f"{summary.n_unlabelled} rows without"
+    )
+
+
+def show_duplicates(summary: DataSummary) -> None:
+    """Print how many rows repeat others."""
+    if not summary.n_duplicates:
+        _out.print("No row has the features of another.")
+        return
+    _out.print(
+        f"{summary.n_duplicates} rows have the features of an earlier row, {summary.n_conflicting} "
+        "of them with other labels; such rows leak between folds.",
+        style="yellow",
+    )
+
+
+def show(*parts: RenderableType) -> None:
+    """Print text as it is, and tables within the width of the screen, or of a page."""
+    for part in parts:
+        screen = _out if isinstance(part, str) or _out.is_terminal else _page
+        screen.print(part)
+
+
+def show_troubles(troubles: Sequence[Trouble]) -> None:
+    """Print a line for each kind of trouble that the folds will have."""
+    for trouble in troubles:
+        _out.print(_in_words(trouble), style="yellow")
+
+
+def _in_words(trouble: Trouble) -> str:
+    folds = f"{trouble.n_folds} of {trouble.n_splits} folds"
+    if not trouble.labels:
+        return f"{trouble.what} in {folds}: {trouble.counsel}"
+    first, *others = [
+        f"{short(name, MAX_NAME)} in {n}" for name, n in trouble.labels[:MAX_TROUBLED]
+    ]
+    named = [f"{first} of {trouble.n_splits} folds", *others]
+    n_more = len(trouble.labels) - len(named)
+    more = f" and {n_more} more labels" if n_more else ""
+    return f"{trouble.what} {', '.join(named)}{more}: {trouble.counsel}"
 
 
 @contextmanager
@@ -107,6 +147,11 @@ def show_where(uri: str, database: Path | None, experiment: str, run_id: str) ->
     store = f"sqlite:///{_short(database)}" if database else uri
     _out.print(f"Run {run_id} in experiment {experiment!r}; look at it with")
     _out.print(f"  {mlflow} ui --backend-store-uri {shlex.quote(store)}")
+
+
+def show_file(what: str, path: Path) -> None:
+    """Print where a file was written."""
+    _out.print(f"{what}: {_short(path)}")
 
 
 def show_error(message: str) -> None:

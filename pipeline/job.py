@@ -1,23 +1,23 @@
 """One job: a configuration in, evidence and final model in MLflow, the result on screen."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from omegaconf import DictConfig
-
 from pipeline import console
 from pipeline.config import Config, load
-from pipeline.cv import Split, make_splits
-from pipeline.dataset import Dataset
+from pipeline.cv import Split, find_troubles, make_splits
+from pipeline.dataset import Dataset, DataSummary, summarise
 from pipeline.dataset import load as load_dataset
 from pipeline.errors import UserError
 from pipeline.imports import import_tensorflow, uncollected
 from pipeline.scoring import refuse_unknown_metrics
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from pipeline.runner import Evaluation, Runner
     from pipeline.tracking import TrackedRun
 
@@ -35,15 +35,20 @@ class Outcome:
     objective: float | None
 
 
-def run_job(composed: DictConfig, overrides: Sequence[str] = ()) -> Outcome:
-    """Run one configuration; failures are shown and returned, so that a sweep goes on.
+def run_job(composed: "DictConfig", overrides: Sequence[str] = ()) -> Outcome:
+    """Run one configuration.
 
     Args:
         composed: What Hydra composed.
         overrides: What sets this job of a sweep apart; names its run.
     """
+    return attempt(lambda: _run(load(composed), overrides))
+
+
+def attempt(work: Callable[[], float | None]) -> Outcome:
+    """Do the work; failures are shown and returned, so that a sweep goes on."""
     try:
-        return Outcome(0, _run(load(composed), overrides))
+        return Outcome(0, work())
     except UserError as error:
         console.show_error(str(error))
         return Outcome(2, None)
@@ -54,7 +59,7 @@ def run_job(composed: DictConfig, overrides: Sequence[str] = ()) -> Outcome:
 
 
 def _run(config: Config, overrides: Sequence[str]) -> float:
-    dataset, splits = _read(config)
+    dataset, summary, splits = _read(config)
     with console.waiting("loading TensorFlow and MLflow"), uncollected():
         import_tensorflow()
         from pipeline.runner import Runner
@@ -71,7 +76,7 @@ def _run(config: Config, overrides: Sequence[str]) -> float:
             experiment_id = open_store(store, config.tracking.experiment_name)
         with track(experiment_id, name or f"{dataset.name} {config.model.kind}", tags) as run:
             with console.waiting("compiling the training"):
-                run.log_start(config, dataset, splits)
+                run.log_start(config, dataset, summary, splits)
                 compiled.result()
             evaluation = _evaluate(config, runner, run)
             _finish(evaluation, run)
@@ -79,24 +84,27 @@ def _run(config: Config, overrides: Sequence[str]) -> float:
     return next(iter(evaluation.summary.values())).mean
 
 
-def _read(config: Config) -> tuple[Dataset, list[Split]]:
+def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
     """Read the data and refuse what cannot work, before anything heavy is loaded."""
     refuse_unknown_metrics(config.scoring)
     with console.waiting("reading the data"):
         dataset = load_dataset(config.dataset)
         dataset.refuse_missing()  # no preparation fills values in
-        splits = make_splits(config.cv, dataset.n_samples)
+        splits = make_splits(config.cv, dataset)
+        troubles = find_troubles(config.cv, dataset, splits)
+        summary = summarise(dataset)
     dataset.refuse_unfit(config.dataset.new_rows)
-    console.show_dataset(dataset)
-    return dataset, splits
+    console.show_dataset(dataset, summary)
+    console.show_troubles(troubles)
+    return dataset, summary, splits
 
 
 def _evaluate(config: Config, runner: "Runner", run: "TrackedRun") -> "Evaluation":
     headline = config.scoring.metrics[0]
     with console.progress_bar(runner.n_epochs) as advance:
-        for fold in runner.folds(advance):
+        for step, fold in enumerate(runner.folds(advance)):
             console.show_fold(fold.scores[headline])
-            run.log_fold(fold, config.cv.n_splits)
+            run.log_fold(fold, step)
     return runner.evaluation()
 
 

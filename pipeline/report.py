@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from pipeline.runner import Evaluation
 from pipeline.scoring import Summary
@@ -78,7 +79,7 @@ def fold_scores_figure(evaluation: Evaluation) -> Figure:
 
 
 def training_curves_figure(evaluation: Evaluation) -> Figure:
-    """Return the loss of training and held-out rows by epoch: mean over folds, one deviation."""
+    """Return the loss of training and held-out rows by epoch: mean and middle of folds."""
     figure, axes = _figure(f"Loss by epoch, mean of {len(evaluation.folds)} folds")
     epochs = np.arange(1, evaluation.config.training.epochs + 1)
     curves = {
@@ -86,11 +87,13 @@ def training_curves_figure(evaluation: Evaluation) -> Figure:
         "held-out rows": np.stack([fold.val_loss for fold in evaluation.folds]),
     }
     for (name, losses), colour, line in zip(curves.items(), COLOURS, ("-", "--"), strict=False):
-        mean, std = losses.mean(axis=0), losses.std(axis=0)
-        axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(epochs, mean, line, color=colour, linewidth=2, label=name)
-    axes.set(xlabel="epoch", ylabel="binary cross-entropy")
-    axes.legend(frameon=False, title="band: ± 1 deviation\nover folds", alignment="left")
+        low, high = np.quantile(losses, [0.16, 0.84], axis=0)
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(epochs, losses.mean(axis=0), line, color=colour, linewidth=2, label=name)
+    axes.set(xlabel="epoch", ylabel="binary cross-entropy (log scale)", yscale="log")
+    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        ticks(LogFormatter(minor_thresholds=(2, 0.5)))
+    axes.legend(frameon=False, title="band: two thirds of the folds", alignment="left")
     return figure
 
 

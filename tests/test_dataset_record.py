@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline import console
-from pipeline.dataset import Dataset
+from pipeline.dataset import Dataset, summarise
 from pipeline.errors import UserError
 
 
@@ -39,12 +39,13 @@ def test_a_constant_label_is_a_warning(value, capsys):
     assert found.warnings[0] == "first"
     assert f"label 'l' is {value} in every row" in found.warnings[1]
     assert make(y=((value,), (value,)), warnings=found.warnings).warnings == found.warnings
-    console.show_dataset(found)
+    console.show_dataset(found, summarise(found))
     assert f"Warning: {found.warnings[1]}." in capsys.readouterr().out
 
 
 def test_only_some_warnings_are_shown(capsys):
-    console.show_dataset(make(warnings=tuple(f"odd {i}" for i in range(9))))
+    found = make(warnings=tuple(f"odd {i}" for i in range(9)))
+    console.show_dataset(found, summarise(found))
     shown = capsys.readouterr().out
     assert "Warning: odd 4." in shown
     assert "odd 5" not in shown
@@ -52,7 +53,8 @@ def test_only_some_warnings_are_shown(capsys):
 
 
 def test_categories_are_shown_as_texts(capsys):
-    console.show_dataset(make(X=((1.0, 0.5), (np.nan, 4.0)), categories=(("x", "y"), None)))
+    found = make(X=((1.0, 0.5), (np.nan, 4.0)), categories=(("x", "y"), None))
+    console.show_dataset(found, summarise(found))
     shown = capsys.readouterr().out
     assert "  y 0.5 -> 0\n  ? 4 -> 1\n" in shown
 

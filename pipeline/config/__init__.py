@@ -5,10 +5,19 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.config.cv import (
+    CvConfig,
+    GroupKFoldConfig,
+    MultilabelStratifiedConfig,
+    PredefinedConfig,
+    RepeatedKFoldConfig,
+    ShuffleSplitConfig,
+    StratifiedGroupKFoldConfig,
+)
 from pipeline.config.dataset import (
     ArffConfig,
     DatasetConfig,
@@ -22,12 +31,10 @@ from pipeline.config.dataset import (
 )
 from pipeline.config.schema import (
     Config,
-    CvConfig,
     MlpConfig,
     ModelConfig,
     PreparationConfig,
     PythonModelConfig,
-    RepeatedKFoldConfig,
     ScoringConfig,
     TrackingConfig,
     TrainingConfig,
@@ -39,15 +46,20 @@ __all__ = [
     "Config",
     "CvConfig",
     "DatasetConfig",
+    "GroupKFoldConfig",
     "MlpConfig",
     "ModelConfig",
+    "MultilabelStratifiedConfig",
     "NpzConfig",
     "OpenmlConfig",
+    "PredefinedConfig",
     "PreparationConfig",
     "PythonDatasetConfig",
     "PythonModelConfig",
     "RepeatedKFoldConfig",
     "ScoringConfig",
+    "ShuffleSplitConfig",
+    "StratifiedGroupKFoldConfig",
     "SvmlightConfig",
     "SyntheticConfig",
     "TableConfig",
@@ -74,6 +86,10 @@ def load(config: DictConfig) -> Config:
     """
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(
+            f"Configuration refused:\n  {error.full_key}: missing. Give it as {error.full_key}=..."
+        ) from error
     except OmegaConfBaseException as error:
         raise UserError(f"Configuration refused: {error}") from error
     try:
@@ -125,6 +141,8 @@ def _refusal(detail: ErrorDetails) -> str:
         received = detail["ctx"]["tag"]
         return f"{key}.kind: unknown kind {received!r}. {choices(received, kinds)}"
     expected = detail["msg"].removeprefix("Input should be ")
+    if expected.startswith(("greater", "less")):
+        expected = f"a value {expected}"
     if detail["type"].startswith("missing"):
         return f"{key}: missing."
     return f"{key}: expected {expected}. Received: {detail['input']!r}"

@@ -4,7 +4,7 @@ import re
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,6 +24,11 @@ def explain(error: Exception, arguments: list[str]) -> str | None:
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown:
         return _unknown_key(unknown[1], arguments)
+    missing = re.search(r"Could not find '([^']+)/([^/']+)'", str(error))
+    if isinstance(error, MissingConfigException) and missing:
+        group, option = missing.groups()
+        counsel = choices(option, error.options or [])
+        return f"Configuration refused:\n  {group}: no such option {option!r}. {counsel}"
     reason = str(error).strip()
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):

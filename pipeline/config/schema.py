@@ -5,22 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from pipeline.config.cv import CvConfig
 from pipeline.config.dataset import DatasetConfig
 from pipeline.config.strict import STRICT as _STRICT
 from pipeline.config.strict import Name as _Name
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class RepeatedKFoldConfig:
-    """Arguments of `sklearn.model_selection.RepeatedKFold`."""
-
-    kind: Literal["repeated_kfold"]
-    n_splits: Annotated[int, Field(ge=2)]
-    n_repeats: PositiveInt
-    random_state: NonNegativeInt
-
-
-CvConfig = RepeatedKFoldConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -49,7 +37,7 @@ class PythonModelConfig:
 
     kind: Literal["python"]
     callable: _Name
-    params: dict[str, Any]
+    params: dict[str, Any] | None
 
 
 ModelConfig = Annotated[MlpConfig | PythonModelConfig, Field(discriminator="kind")]
@@ -61,7 +49,7 @@ class TrainingConfig:
 
     optimizer: _Name
     learning_rate: PositiveFloat
-    optimizer_options: dict[str, Any]
+    optimizer_options: dict[str, Any] | None
     epochs: PositiveInt
     batch_size: PositiveInt
     stack_size: PositiveInt | None

@@ -11,8 +11,9 @@ from pipeline.config import (
     TableConfig,
 )
 from pipeline.dataset.record import Dataset
+from pipeline.dataset.summary import DataSummary, short, summarise
 
-__all__ = ["Dataset", "load"]
+__all__ = ["DataSummary", "Dataset", "load", "short", "summarise"]
 
 
 def load(config: DatasetConfig) -> Dataset:

@@ -30,6 +30,7 @@ class Dataset:
         ids: Unique text that names each row, of shape (n_samples,), or None.
         source: Where it came from, a path as a rule; names it in messages.
         warnings: What may surprise but can be worked with, such as a constant label.
+        fold: Fold in which each row is tested, of shape (n_samples,), or None; -1 trains always.
         digest: SHA-256 over all values and names; 32 hexadecimal characters of it.
     """
 
@@ -43,6 +44,7 @@ class Dataset:
     ids: NDArray[np.str_] | None = None
     source: str = ""
     warnings: tuple[str, ...] = ()
+    fold: NDArray[np.int64] | None = None
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +76,14 @@ class Dataset:
     @property
     def _where(self) -> str:
         return self.source or self.name
+
+    def value(self, row: int, feature: int) -> str:
+        """Return one value in words: a number, a category, or ? where it is missing."""
+        value = self.X[row, feature]
+        categories = self.categories[feature] if self.categories else None
+        if np.isnan(value):
+            return "?"
+        return categories[int(value)] if categories else f"{value:.4g}"
 
     def refuse_missing(self) -> None:
         """Raise UserError if a value is missing; for where nothing fills it in."""

@@ -1,5 +1,7 @@
 """Untrained Keras models by configuration."""
 
+import traceback
+
 import keras
 import numpy as np
 
@@ -29,9 +31,18 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
             batch_normalization=config.batch_normalization,
             l2=config.l2,
         )
-    model = import_callable("model.callable", config.callable)(
-        n_features=n_features, n_labels=n_labels, **config.params
-    )
+    keywords = {"n_features": n_features, "n_labels": n_labels, **(config.params or {})}
+    try:
+        model = import_callable("model.callable", config.callable)(**keywords)
+    except UserError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"model.callable: expected {config.callable} to return a model. Received: "
+            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno}), when called "
+            f"with {keywords}."
+        ) from error
     _refuse_unfit(config.callable, model, n_features, n_labels)
     return model
 

@@ -41,7 +41,10 @@ def mlp(
     for units in hidden_units:
         stack.append(
             layers.Dense(
-                units, kernel_initializer=kernel_initializer, kernel_regularizer=regularizer
+                units,
+                use_bias=not batch_normalization,  # which has a shift of its own
+                kernel_initializer=kernel_initializer,
+                kernel_regularizer=regularizer,
             )
         )
         if batch_normalization:

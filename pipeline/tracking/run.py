@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 import tempfile
 import time
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import mlflow
 import numpy as np
@@ -22,7 +25,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from pipeline.config import Config, flatten, to_yaml
 from pipeline.cv import Split
 from pipeline.cv import digest as split_digest
-from pipeline.dataset import Dataset
+from pipeline.dataset import Dataset, DataSummary
+from pipeline.dataset.figure import labels_figure
 from pipeline.report import (
     fold_scores_figure,
     folds_table,
@@ -49,7 +53,9 @@ class TrackedRun:
         self._waiting: list[tuple[str, float, int]] = []
         self._sent = time.monotonic()
 
-    def log_start(self, config: Config, dataset: Dataset, splits: list[Split]) -> None:
+    def log_start(
+        self, config: Config, dataset: Dataset, summary: DataSummary, splits: list[Split]
+    ) -> None:
         """Log what is known before training: configuration, data and splits."""
         flat = flatten(config)
         cut = sorted(key for key, value in flat.items() if len(value) > MAX_PARAM)
@@ -62,12 +68,13 @@ class TrackedRun:
         tags["data_digest"] = dataset.digest
         for key, value in tags.items():
             self._client.set_tag(self.run_id, key, value)
-        self._client.log_inputs(self.run_id, [_dataset_input(config, dataset)])
+        self._client.log_inputs(self.run_id, [_dataset_input(config, dataset, summary)])
         self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
+        self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
+        self._client.log_figure(self.run_id, labels_figure(summary), "figures/labels.png")
 
-    def log_fold(self, fold: FoldResult, n_splits: int) -> None:
-        """Log the scores of one fold, as the step repeat * n_splits + fold; sent by the second."""
-        step = fold.split.repeat * n_splits + fold.split.fold
+    def log_fold(self, fold: FoldResult, step: int) -> None:
+        """Log the scores of one fold; its step is its place among all, repeat after repeat."""
         self._waiting += [(f"fold/{name}", value, step) for name, value in fold.scores.items()]
         if time.monotonic() - self._sent > SECONDS_BETWEEN:
             self._log_metrics([])
@@ -129,6 +136,7 @@ def track(experiment_id: str, run_name: str, tags: dict[str, str]) -> Iterator[T
     )
     run = TrackedRun(active.info.run_id)
     status = "FINISHED"
+    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield run
     except Exception as error:
@@ -140,19 +148,24 @@ def track(experiment_id: str, run_name: str, tags: dict[str, str]) -> Iterator[T
         raise
     finally:
         mlflow.end_run(status)
+        signal.signal(signal.SIGTERM, previous)
 
 
-def _dataset_input(config: Config, dataset: Dataset) -> DatasetInput:
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)
+
+
+def _dataset_input(config: Config, dataset: Dataset, summary: DataSummary) -> DatasetInput:
     columns: list[ColSpec | TensorSpec] = [
         ColSpec("double", name) for name in dataset.feature_names
     ]
     columns += [ColSpec("long", name) for name in dataset.label_names]
     profile = {
-        "n_samples": dataset.n_samples,
-        "n_features": dataset.n_features,
-        "n_labels": dataset.n_labels,
-        "label_counts": dict(zip(dataset.label_names, dataset.y.sum(axis=0).tolist(), strict=True)),
-        "cardinality": float(dataset.y.sum(axis=1).mean()),
+        "n_samples": summary.n_samples,
+        "n_features": summary.n_features,
+        "n_labels": summary.n_labels,
+        "label_counts": dict(zip(summary.label_names, summary.label_counts.tolist(), strict=True)),
+        "cardinality": summary.cardinality,
     }
     path = getattr(config.dataset, "path", None)
     entity = DatasetEntity(

@@ -76,7 +76,8 @@ def open_store(store: Store, experiment_name: str) -> str:
             experiment = client.get_experiment_by_name(experiment_name)
             if experiment is None:
                 root = store.artifacts and f"{store.artifacts}/{experiment_name}"
-                return str(client.create_experiment(experiment_name, artifact_location=root))
+                tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view of it
+                return str(client.create_experiment(experiment_name, root, tags))
     except (MlflowException, SQLAlchemyError) as error:
         raise UserError(
             f"tracking.uri: expected a store that MLflow can use. Received: {store.uri} "

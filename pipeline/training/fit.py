@@ -32,8 +32,8 @@ class Fitted:
     Attributes:
         y_score: Probabilities for the rows `test`, of shape (n_test, n_labels).
         loss: Mean training loss of each epoch, penalties included, of shape (epochs,).
-        val_loss: Mean loss on the rows `test` after each epoch, of shape (epochs,); NaN without
-            such rows. It is looked at, never acted on.
+        val_loss: The same on the rows `test` after each epoch, of shape (epochs,); NaN without such
+            rows. It is looked at, never acted on.
         weights: Trainable, then non-trainable variables, in the model's order.
         seconds: This fit's share of its stack's time.
     """

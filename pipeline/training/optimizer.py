@@ -27,16 +27,16 @@ def make_optimizer(config: TrainingConfig) -> keras.Optimizer:
             f"training.optimizer: unknown name {config.optimizer!r}. "
             f"{choices(config.optimizer.lower(), known)}"
         )
+    own = config.optimizer_options or {}
     for option, reason in _REFUSED.items():
-        if config.optimizer_options.get(option):
+        if own.get(option):
             raise UserError(f"training.optimizer_options: {option} is not supported: {reason}.")
-    options = {"learning_rate": config.learning_rate, **config.optimizer_options}
     try:
-        return kind(**options)
+        return kind(**{"learning_rate": config.learning_rate, **own})
     except (TypeError, ValueError) as error:
         raise UserError(
             f"training.optimizer_options: expected options of keras.optimizers.{kind.__name__}. "
-            f"Received: {config.optimizer_options} ({error})"
+            f"Received: {own} ({error})"
         ) from error
 
 
@@ -62,7 +62,13 @@ def functional(optimizer: keras.Optimizer) -> keras.Optimizer:
 
 
 def _optimizers() -> dict[str, type[keras.Optimizer]]:
-    base = {keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer}
+    optimizers = keras.optimizers
+    base = {
+        optimizers.Optimizer,
+        optimizers.LossScaleOptimizer,
+        optimizers.MultiOptimizer,
+        optimizers.ScheduleFreeAdamW,  # scores other weights than it trains
+    }
     return {
         name.lower(): kind
         for name, kind in vars(keras.optimizers).items()

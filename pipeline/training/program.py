@@ -151,10 +151,11 @@ class Program:
         def one(slices: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
             state, rows, mean, scale = slices
             x, y, weight = _gather(inputs, rows, mean, scale)
-            scores, _ = self.model.stateless_call(
-                state.trainable, state.non_trainable, x, training=False
+            scores, _, penalties = self.model.stateless_call(
+                state.trainable, state.non_trainable, x, training=False, return_losses=True
             )
             by_row = keras.losses.binary_crossentropy(y, scores)
+            by_row += tf.add_n(penalties) if penalties else 0.0
             return tf.reduce_sum(by_row * weight), scores
 
         def chunk(i: tf.Tensor, total: tf.Tensor, y_score: tf.Tensor) -> tuple[Any, ...]:

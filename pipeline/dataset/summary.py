@@ -1,0 +1,201 @@
+"""What a table is like, in numbers: computed once, shown, drawn and logged elsewhere."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dataset.record import Dataset
+
+N_LABEL_SETS = 10
+N_PAIRS = 50
+CHUNK = 100_000  # rows
+
+
+@dataclass(frozen=True, eq=False)
+class DataSummary:
+    """A table in numbers.
+
+    Attributes:
+        name: Its name.
+        digest: Its digest.
+        n_samples: Rows.
+        n_features: Columns of features.
+        n_labels: Columns of labels.
+        categories: Number of categories of each categorical feature.
+        missing: Number of missing values of each feature that has some.
+        n_missing_rows: Rows with a missing value.
+        constant: Features with one value, or none.
+        label_names: Names of the labels.
+        label_counts: Rows with each label, of shape (n_labels,).
+        co_occurrence: Rows with both labels, of shape (n_labels, n_labels).
+        cardinality: Mean number of labels per row.
+        density: Cardinality as a share of the labels.
+        n_unlabelled: Rows without a label.
+        n_label_sets: Distinct combinations of labels.
+        label_sets: The most frequent of them, with their rows.
+        n_duplicates: Rows whose features equal those of an earlier row; folds leak through them.
+        n_conflicting: Those of them whose labels differ from the first such row.
+        n_groups: Groups of rows, or None.
+        largest_group: Rows of the largest group, or None.
+    """
+
+    name: str
+    digest: str
+    n_samples: int
+    n_features: int
+    n_labels: int
+    categories: dict[str, int]
+    missing: dict[str, int]
+    n_missing_rows: int
+    constant: tuple[str, ...]
+    label_names: tuple[str, ...]
+    label_counts: NDArray[np.int64]
+    co_occurrence: NDArray[np.int64]
+    cardinality: float
+    density: float
+    n_unlabelled: int
+    n_label_sets: int
+    label_sets: tuple[tuple[tuple[str, ...], int], ...]
+    n_duplicates: int
+    n_conflicting: int
+    n_groups: int | None
+    largest_group: int | None
+
+    def pairs(self, n: int) -> list[tuple[str, str, int]]:
+        """Return the n pairs of labels that most rows share, and how many rows."""
+        first, second = np.triu_indices(self.n_labels, k=1)
+        together = self.co_occurrence[first, second]
+        order = [place for place in np.argsort(-together, kind="stable")[:n] if together[place]]
+        return [
+            (self.label_names[first[i]], self.label_names[second[i]], int(together[i]))
+            for i in order
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold; of the co-occurrence the most frequent pairs."""
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "n_samples": self.n_samples,
+            "n_features": self.n_features,
+            "n_labels": self.n_labels,
+            "features": {
+                "n_numeric": self.n_features - len(self.categories),
+                "n_categorical": len(self.categories),
+                "categories": self.categories,
+                "missing": self.missing,
+                "n_missing_rows": self.n_missing_rows,
+                "constant": list(self.constant),
+            },
+            "labels": {
+                "counts": dict(zip(self.label_names, self.label_counts.tolist(), strict=True)),
+                "cardinality": self.cardinality,
+                "density": self.density,
+                "n_unlabelled": self.n_unlabelled,
+                "n_label_sets": self.n_label_sets,
+                "label_sets": [
+                    {"labels": list(labels), "rows": rows} for labels, rows in self.label_sets
+                ],
+                "pairs": [
+                    {"labels": [first, second], "rows": rows}
+                    for first, second, rows in self.pairs(N_PAIRS)
+                ],
+            },
+            "n_duplicates": self.n_duplicates,
+            "n_conflicting": self.n_conflicting,
+            "n_groups": self.n_groups,
+            "largest_group": self.largest_group,
+        }
+
+
+def short(name: str, length: int) -> str:
+    """Return the name, or where it is longer its beginning and end: what tells many apart."""
+    if len(name) <= length:
+        return name
+    tail = (length - 1) // 2
+    return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def summarise(dataset: Dataset) -> DataSummary:
+    """Return the table in numbers."""
+    counts = dataset.y.sum(axis=0, dtype=np.int64)
+    cardinality = float(dataset.y.sum(axis=1, dtype=np.int64).mean())
+    sets, n_sets = _label_sets(dataset)
+    n_duplicates, n_conflicting = _duplicates(dataset)
+    missing = np.isnan(dataset.X)
+    per_feature = missing.sum(axis=0)
+    grouped = () if dataset.groups is None else dataset.groups
+    group_sizes = np.unique_counts(np.asarray(grouped)).counts
+    return DataSummary(
+        name=dataset.name,
+        digest=dataset.digest,
+        n_samples=dataset.n_samples,
+        n_features=dataset.n_features,
+        n_labels=dataset.n_labels,
+        categories={
+            name: len(categories)
+            for name, categories in zip(dataset.feature_names, dataset.categories, strict=False)
+            if categories is not None
+        },
+        missing={
+            dataset.feature_names[feature]: int(per_feature[feature])
+            for feature in np.flatnonzero(per_feature)
+        },
+        n_missing_rows=int(missing.any(axis=1).sum()),
+        constant=_constant(dataset),
+        label_names=dataset.label_names,
+        label_counts=counts,
+        co_occurrence=_co_occurrence(dataset.y),
+        cardinality=cardinality,
+        density=cardinality / dataset.n_labels,
+        n_unlabelled=int((~dataset.y.any(axis=1)).sum()),
+        n_label_sets=n_sets,
+        label_sets=sets,
+        n_duplicates=n_duplicates,
+        n_conflicting=n_conflicting,
+        n_groups=len(group_sizes) or None,
+        largest_group=int(max(group_sizes)) if len(group_sizes) else None,
+    )
+
+
+def _co_occurrence(y: NDArray[np.int8]) -> NDArray[np.int64]:
+    together = np.zeros((y.shape[1], y.shape[1]), dtype=np.int64)
+    for start in range(0, len(y), CHUNK):
+        rows = y[start : start + CHUNK].astype(np.float32)  # exact below 2**24, and BLAS is quick
+        together += (rows.T @ rows).astype(np.int64)
+    return together
+
+
+def _label_sets(dataset: Dataset) -> tuple[tuple[tuple[tuple[str, ...], int], ...], int]:
+    packed = np.packbits(dataset.y, axis=1)
+    _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
+    frequent = np.argsort(-counts, kind="stable")[:N_LABEL_SETS]
+    named = tuple(
+        (
+            tuple(dataset.label_names[label] for label in np.flatnonzero(dataset.y[first[place]])),
+            int(counts[place]),
+        )
+        for place in frequent
+    )
+    return named, len(counts)
+
+
+def _duplicates(dataset: Dataset) -> tuple[int, int]:
+    X = dataset.X + 0.0  # -0.0 becomes 0.0
+    X[np.isnan(X)] = np.nan  # of all its bit patterns one
+    first: dict[bytes, int] = {}
+    pairs = [
+        (first.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), i), i)
+        for i, row in enumerate(X)
+    ]
+    earlier, later = np.array([pair for pair in pairs if pair[0] != pair[1]] or [(0, 0)]).T
+    differ = (dataset.y[earlier] != dataset.y[later]).any(axis=1)
+    return len(X) - len(first), int(differ.sum())
+
+
+def _constant(dataset: Dataset) -> tuple[str, ...]:
+    low, high = np.fmin.reduce(dataset.X), np.fmax.reduce(dataset.X)
+    return tuple(dataset.feature_names[feature] for feature in np.flatnonzero(~(low < high)))

@@ -1,0 +1,105 @@
+"""The command line as people mistype it: exact words, exit code 2, nothing trained."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.config import flatten, load, to_yaml
+from pipeline.errors import UserError
+
+REFUSALS = {
+    "model.hiden_units=[3]": "model.hiden_units: no such key. Did you mean 'hidden_units'?",
+    "modle=mlp": "modle: no such key. Did you mean 'model'?",
+    "model=mpl": "model: no such option 'mpl'. Did you mean 'mlp'? Available: mlp, python.",
+    "experiment=none_such": "experiment: no such option 'none_such'. Available:",
+    "+model.foo=3": "model.foo: no such key. Available: activation,",
+    "dataset.path=x": "dataset.path: no such key.",
+    "training.foo.bar=1": "training.foo: no such key.",
+    "model.hidden_units=[3": "Configuration refused: ",
+    "cv.n_splits=abc": "cv.n_splits: expected a valid integer. Received: 'abc'",
+    "cv.n_splits=2.5": "cv.n_splits: expected a valid integer. Received: 2.5",
+    "cv.n_splits=1": "cv.n_splits: expected a value greater than or equal to 2. Received: 1",
+    "cv.n_splits=1001": "cv.n_splits: expected at most the number of rows, 1000. Received: 1001",
+    "training.epochs=0": "training.epochs: expected a value greater than 0. Received: 0",
+    "training.learning_rate=-1": "training.learning_rate: expected a value greater than 0.",
+    "training.learning_rate=inf": "training.learning_rate: expected a finite number.",
+    "training.batch_size=true": "training.batch_size: expected a valid integer. Received: True",
+    "model.hidden_units=[0]": "model.hidden_units.0: expected a value greater than 0. Received: 0",
+    "model.dropout=1": "model.dropout: expected a value less than 1. Received: 1",
+    "model.activation=3": "model.activation: expected a valid string. Received: 3",
+    "model.kind=tree": "model.kind: unknown kind 'tree'. Available: mlp, python.",
+    "scoring.threshold=1": "scoring.threshold: expected a value less than 1. Received: 1",
+    "scoring.metrics=[acuracy]": "unknown name 'acuracy'. Did you mean 'accuracy'?",
+    "seed=-1": "seed: expected a value greater than or equal to 0. Received: -1",
+    "dataset=arff": "dataset.path: missing. Give it as dataset.path=...",
+    "dataset.new_rows=[[1,2]]": "dataset.new_rows: expected rows of 10 features. Received: a row",
+}
+
+
+@pytest.mark.parametrize("argument", REFUSALS)
+def test_refused_in_one_message(argument):
+    process = subprocess.run(
+        [sys.executable, "-m", "pipeline", argument], capture_output=True, text=True, check=False
+    )
+    assert REFUSALS[argument] in process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.returncode == 2
+
+
+def test_all_refused_values_are_named_at_once(make_config):
+    with pytest.raises(UserError) as refusal:
+        make_config("training.epochs=0", "cv.n_splits=1", "model.dropout=2")
+    assert all(key in str(refusal.value) for key in ("epochs", "n_splits", "dropout"))
+
+
+def test_the_default_is_the_tutorials_recipe(make_config):
+    flat = flatten(make_config())
+    expected = {
+        "dataset.n_samples": "1000",
+        "cv.n_splits": "10",
+        "cv.n_repeats": "3",
+        "cv.random_state": "1",
+        "preparation.kind": "none",
+        "model.hidden_units": "[20]",
+        "model.activation": "relu",
+        "model.kernel_initializer": "he_uniform",
+        "training.optimizer": "adam",
+        "training.learning_rate": "0.001",
+        "training.epochs": "100",
+        "training.batch_size": "32",
+        "scoring.threshold": "0.5",
+    }
+    assert expected.items() <= flat.items()
+
+
+def test_what_is_written_reads_back_as_the_same(make_config):
+    from omegaconf import OmegaConf
+
+    config = make_config("model.hidden_units=[64,32]", "training.optimizer_options={clipnorm: 1.0}")
+    assert load(OmegaConf.create(to_yaml(config))) == config
+
+
+def test_a_data_set_may_choose_its_preparation_and_the_user_another(make_config):
+    arff = ("dataset=arff", "dataset.path=x")
+    assert make_config().preparation.kind == "none"
+    assert make_config("preparation=standard").preparation.kind == "standard"
+    assert make_config(*arff).preparation.kind == "standard"
+    assert make_config(*arff, "preparation=none").preparation.kind == "none"
+
+
+@pytest.mark.parametrize("arguments", [("--cfg", "job"), ("--help",), ("-sc", "query=bash")])
+def test_quick_answers_import_nothing_heavy(arguments):
+    program = (
+        "import sys; from pipeline.__main__ import main\n"
+        "try: main()\n"
+        "finally: print({'tensorflow', 'mlflow', 'sklearn', 'pandas'} & set(sys.modules))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={"COMP_LINE": "manyfold mod", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout.strip().endswith("set()")

@@ -1,0 +1,271 @@
+"""The summary of a table, its words and its picture, and the command."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from rich.console import Console
+
+from pipeline import console
+from pipeline.cv import Trouble
+from pipeline.dataset import Dataset, DataSummary, short, summarise
+from pipeline.dataset.figure import labels_figure
+from pipeline.describe import draw, tables
+
+ROOT = Path(__file__).parents[1]
+NAN = np.nan
+
+
+@pytest.fixture
+def small() -> Dataset:
+    return Dataset(
+        name="small",
+        X=np.array(
+            [
+                [1.0, 0, 7],
+                [1.0, 0, 7],
+                [-0.0, 1, 7],
+                [0.0, 1, 7],
+                [NAN, 1, 7],
+                [NAN, 1, 7],
+                [2, NAN, 7],
+            ]
+        ),
+        y=np.array(
+            [[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [1, 1, 0], [1, 1, 0], [0, 1, 0]],
+            dtype=np.int8,
+        ),
+        feature_names=("length", "colour", "always"),
+        label_names=("warm", "loud", "never"),
+        categories=(None, ("red", "blue"), None),
+        groups=np.array([3, 3, 3, 9, 9, 5, 5]),
+    )
+
+
+def test_summary_of_a_small_table(small: Dataset) -> None:
+    summary = summarise(small)
+    assert (summary.n_samples, summary.n_features, summary.n_labels) == (7, 3, 3)
+    assert summary.categories == {"colour": 2}
+    assert summary.missing == {"length": 2, "colour": 1}
+    assert summary.n_missing_rows == 3
+    assert summary.constant == ("always",)
+    assert summary.label_counts.tolist() == [4, 4, 0]
+    assert summary.co_occurrence.tolist() == [[4, 3, 0], [3, 4, 0], [0, 0, 0]]
+    assert summary.cardinality == pytest.approx(8 / 7)
+    assert summary.density == pytest.approx(8 / 21)
+    assert summary.n_unlabelled == 2
+    assert summary.n_label_sets == 4
+    assert summary.label_sets[0] == (("warm", "loud"), 3)
+    assert (("warm",), 1) in summary.label_sets
+    assert ((), 2) in summary.label_sets
+    # -0 is 0 and a missing value equals another; one of the three pairs differs in labels.
+    assert (summary.n_duplicates, summary.n_conflicting) == (3, 1)
+    assert (summary.n_groups, summary.largest_group) == (3, 3)
+    assert summary.pairs(5) == [("warm", "loud", 3)]
+
+
+def test_summary_goes_through_json(small: Dataset) -> None:
+    read = json.loads(json.dumps(summarise(small).as_dict(), allow_nan=False))
+    assert read["labels"]["counts"] == {"warm": 4, "loud": 4, "never": 0}
+    assert read["labels"]["pairs"] == [{"labels": ["warm", "loud"], "rows": 3}]
+    assert read["features"]["n_numeric"] == 2
+    assert read["n_duplicates"] == 3
+
+
+@given(
+    X=arrays(
+        float, st.tuples(st.integers(1, 12), st.just(2)), elements=st.sampled_from([0, 1, NAN])
+    ),
+    seed=st.integers(0, 1000),
+)
+@settings(deadline=None, max_examples=50)
+def test_summary_agrees_with_counting_one_by_one(X: np.ndarray, seed: int) -> None:
+    assume(not np.isnan(X).all(axis=0).any())  # a feature without any value is refused
+    y = np.random.default_rng(seed).integers(0, 2, (len(X), 3), dtype=np.int8)
+    summary = summarise(Dataset("table", X, y, ("a", "b"), ("p", "q", "r")))
+    rows = [tuple(map(str, row)) for row in X]
+    seen = [rows.index(row) for row in rows]
+    assert summary.n_duplicates == sum(first < i for i, first in enumerate(seen))
+    assert summary.n_conflicting == sum(
+        first < i and bool((y[first] != y[i]).any()) for i, first in enumerate(seen)
+    )
+    assert summary.n_label_sets == len({tuple(row) for row in y})
+    assert summary.co_occurrence.tolist() == [
+        [int((y[:, a] & y[:, b]).sum()) for b in range(3)] for a in range(3)
+    ]
+    json.dumps(summary.as_dict(), allow_nan=False)
+
+
+def test_duplicates_are_looked_for_without_touching_the_data(small: Dataset) -> None:
+    before = small.X.copy()
+    summarise(small)
+    np.testing.assert_array_equal(small.X, before)
+    assert np.signbit(small.X[2, 0])
+
+
+def many(n_labels: int) -> Dataset:
+    generator = np.random.default_rng(0)
+    y = (generator.uniform(size=(200, n_labels)) < np.linspace(0, 0.4, n_labels)).astype(np.int8)
+    X = generator.normal(size=(200, 9))
+    X[0, :5] = NAN
+    return Dataset(
+        name="many / odd: name",
+        X=X,
+        y=y,
+        feature_names=tuple(f"a feature with rather a long name, number {i}" for i in range(9)),
+        label_names=tuple(f"[red]a label with rather a long name, {i}" for i in range(n_labels)),
+        categories=(None,) * 9,
+    )
+
+
+@pytest.mark.parametrize("n_labels", [1, 2, 20, 21, 60])
+def test_tables_fit_100_columns_and_cut_nothing_short(n_labels: int) -> None:
+    dataset = many(n_labels)
+    screen = Console(width=100, markup=False, highlight=False, force_terminal=False)
+    with screen.capture() as captured:
+        for part in tables(dataset, summarise(dataset)):
+            screen.print(part)
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 100
+    listed = [line for line in lines if line.startswith("[red]") and line.count("%") == 1]
+    assert any("... 1 more ..." in line for line in lines) == (n_labels == 21)
+    assert len(listed) >= min(n_labels, 20)
+    assert not any(line.startswith(" ") for line in lines)  # nothing is wrapped
+
+
+def test_first_rows_show_categories_and_missing_values(small: Dataset) -> None:
+    screen = Console(width=100)
+    with screen.capture() as captured:
+        for part in tables(small, summarise(small)):
+            screen.print(part)
+    text = captured.get()
+    assert "blue" in text
+    assert "2 categories" in text
+    assert "28.6%" in text
+    assert "Groups: 3 of rows, the largest of 3" in text
+
+
+@pytest.mark.parametrize("n_labels", [1, 3, 159, 161])
+def test_the_figure_names_its_labels(n_labels: int) -> None:
+    summary = summarise(many(n_labels))
+    figure = labels_figure(summary)
+    bars, cells, _ = figure.axes
+    names = [tick.get_text() for tick in cells.get_xticklabels()]
+    assert len(names) == len(bars.patches) == min(n_labels, 160)
+    assert [bar.get_width() for bar in bars.patches] == sorted(summary.label_counts)[::-1][:160]
+    title = figure.get_suptitle()
+    assert title.startswith(f"many / odd: name: 200 rows, {n_labels} label")
+    assert ("the 160 most frequent shown" in title) == (n_labels > 160)
+
+
+def test_the_figure_is_written_whole_under_a_safe_name(tmp_path: Path) -> None:
+    path = draw(summarise(many(3)), tmp_path / "describe")
+    assert path.name == "many_odd_name.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "expected"),
+    [
+        ("short", 5, "short"),
+        ("label number 1", 9, "labe…er 1"),
+        ("abcdef", 2, "a…"),
+        ("ab", 1, "…"),
+    ],
+)
+def test_short_keeps_beginning_and_end(name: str, length: int, expected: str) -> None:
+    assert short(name, length) == expected
+    assert len(expected) <= length
+
+
+def test_troubles_take_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = tuple((f"label {i}", 9 - i) for i in range(8))
+    console.show_troubles(
+        [
+            Trouble("No test row has", labels, 9, 10, "try something."),
+            Trouble("No training row has", labels[:1], 9, 10, "try something."),
+            Trouble("Rows of one group both train and test", (), 3, 10, "try something."),
+        ]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "No test row has label 0 in 9 of 10 folds, label 1 in 8, label 2 in 7, label 3 in 6, "
+        "label 4 in 5 and 3 more labels: try something.",
+        "No training row has label 0 in 9 of 10 folds: try something.",
+        "Rows of one group both train and test in 3 of 10 folds: try something.",
+    ]
+
+
+def test_duplicates_are_said_where_there_are_some(
+    small: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary: DataSummary = summarise(small)
+    console.show_dataset(small, summary)
+    assert "3 rows have the features of an earlier row, 1 of them" in capsys.readouterr().out
+    console.show_dataset(small, replace(summary, n_duplicates=0))
+    assert "earlier row" not in capsys.readouterr().out
+
+
+RUN = """
+import sys
+from pathlib import Path
+from pipeline import describe
+describe.mlruns = lambda: Path("results")
+try:
+    describe.main()
+finally:
+    heavy = {"tensorflow", "keras", "mlflow"} & set(sys.modules)
+    assert not heavy, heavy
+"""
+
+
+def describe(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *overrides],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_command_leaves_the_figure_and_nothing_else(tmp_path: Path) -> None:
+    done = describe(tmp_path, "dataset.n_samples=50", "dataset.n_classes=30", "cv.n_splits=5")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("synthetic: 50 rows, 10 features, 30 labels")
+    assert "HYDRA" not in done.stdout
+    assert "No test row has" in done.stdout
+    assert "try cv=multilabel_stratified" in done.stdout
+    assert max(map(len, done.stdout.split("No row has")[0].splitlines())) <= 100
+    assert done.stdout.splitlines()[-1] == "Figure: results/describe/synthetic.png"
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert {path for path in left if not path.startswith(".")} == {"results/describe/synthetic.png"}
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("dataset.foo=1", "dataset.foo: no such key"),
+        ("cv.n_splits=1", "cv.n_splits: expected"),
+        ("dataset=nothing", "dataset"),
+    ],
+)
+def test_the_command_refuses_with_code_2(tmp_path: Path, override: str, words: str) -> None:
+    done = describe(tmp_path, override)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_impossible_folds_do_not_hide_the_data(tmp_path: Path) -> None:
+    done = describe(tmp_path, "cv=group_kfold", "dataset.n_samples=20")
+    assert done.returncode == 0, done.stderr
+    assert "Folds would be refused. cv=group_kfold: expected data with the group" in done.stdout

@@ -1,0 +1,266 @@
+"""The program as its users run it: what it prints, what it leaves, how it ends."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.scoring import summarise
+
+QUICK = ("cv.n_splits=3", "cv.n_repeats=1", "training.epochs=3")
+
+
+class Store:
+    """A store of its own, and the program that writes to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+
+    def command(self, *arguments: str) -> list[str]:
+        places = [f"tracking.uri={self.uri}", f"hydra.run.dir={self.folder}/hydra"]
+        places += [f"hydra.sweep.dir={self.folder}/sweep"]
+        return [sys.executable, "-m", "pipeline", *arguments, *places]
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        process = subprocess.run(
+            self.command(*arguments), capture_output=True, text=True, check=False
+        )
+        assert process.returncode == code, process.stdout + process.stderr
+        return process
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.uri)
+
+    def runs(self, experiment: str = "manyfold"):
+        found = self.client.get_experiment_by_name(experiment)
+        return self.client.search_runs([found.experiment_id]) if found else []
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def default(store):
+    """The default experiment: what it printed, and its run."""
+    process = store.run("tracking.experiment_name=tutorial")
+    (run,) = store.runs("tutorial")
+    return process, run
+
+
+def artifact(run, name: str) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://")) / name
+
+
+def test_it_prints_the_tutorials_lines_and_nothing_else(default):
+    process, run = default
+    assert process.stderr == ""
+    lines = process.stdout.splitlines()
+    assert lines[0].startswith("synthetic: 1000 rows, 10 features, 3 labels; ")
+    assert len([line for line in lines if re.fullmatch(r">0\.\d{3}", line)]) == 30
+    (accuracy,) = [line for line in lines if re.fullmatch(r"Accuracy: 0\.\d{3} \(0\.\d{3}\)", line)]
+    assert 0.79 < float(accuracy.split()[1]) < 0.84
+    (predicted,) = [line for line in lines if line.startswith("Predicted: [")]
+    y_score = [float(value) for value in predicted[len("Predicted: [") : -1].split()]
+    np.testing.assert_allclose(y_score, [1, 1, 0], atol=0.1)
+    assert run.info.run_id in lines[-2]
+    assert lines[-1].strip().endswith(f"mlflow ui --backend-store-uri sqlite:///{_database(run)}")
+
+
+def _database(run) -> Path:
+    return artifact(run, "").parents[3] / "mlflow.db"
+
+
+def test_the_run_holds_what_was_asked_for(default):
+    _, run = default
+    assert run.info.status == "FINISHED"
+    assert run.data.params["cv.n_splits"] == "10"
+    assert run.data.params["model.hidden_units"] == "[20]"
+    assert "n_splits: 10" in artifact(run, "config.yaml").read_text()
+    tags = run.data.tags
+    assert {"split_digest", "data_digest", "config_digest", "version.tensorflow"} <= tags.keys()
+
+
+def test_folds_are_steps_and_the_summary_follows_from_them(default, store):
+    _, run = default
+    history = store.client.get_metric_history(run.info.run_id, "fold/accuracy")
+    assert sorted(metric.step for metric in history) == list(range(30))
+    values = [metric.value for metric in sorted(history, key=lambda metric: metric.step)]
+    metrics = run.data.metrics
+    expected = summarise(values, test_share=1 / 9)
+    assert metrics["accuracy_mean"] == pytest.approx(np.mean(values))
+    assert metrics["accuracy_std"] == pytest.approx(np.std(values))
+    assert (metrics["accuracy_ci_low"], metrics["accuracy_ci_high"]) == pytest.approx(expected.ci)
+    assert {"hamming_loss_mean", "f1_micro_mean"} <= metrics.keys()
+    assert metrics["undefined_values"] == 0
+    for name in ("epoch/loss", "epoch/val_loss"):
+        curve = store.client.get_metric_history(run.info.run_id, name)
+        assert sorted(metric.step for metric in curve) == list(range(1, 101))
+
+
+def test_the_tables_agree_with_the_metrics(default, store):
+    _, run = default
+    table = json.loads(artifact(run, "folds.json").read_text())
+    folds = pd.DataFrame(table["data"], columns=table["columns"])
+    assert folds[["n_train", "n_test"]].drop_duplicates().to_numpy().tolist() == [[900, 100]]
+    assert folds["accuracy"].mean() == pytest.approx(run.data.metrics["accuracy_mean"])
+    rows = pd.read_parquet(artifact(run, "predictions.parquet"))
+    assert rows.groupby("repeat")["row"].apply(sorted).map(lambda r: r == list(range(1000))).all()
+    true = rows[["true_y0", "true_y1", "true_y2"]].to_numpy()
+    score = rows[["score_y0", "score_y1", "score_y2"]].to_numpy()
+    right = pd.Series(((score > 0.5) == true).all(axis=1))
+    by_fold = right.groupby([rows["repeat"], rows["fold"]]).mean()
+    np.testing.assert_allclose(by_fold.to_numpy(), folds["accuracy"])
+
+
+def test_the_figures_are_there(default):
+    _, run = default
+    for name in ("fold_scores.png", "training_curves.png"):
+        assert artifact(run, f"figures/{name}").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_dataset_is_an_input_with_the_digest_of_all_values(default):
+    _, run = default
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.digest == run.data.tags["data_digest"]
+    assert len(used.dataset.digest) <= 36
+    assert json.loads(used.dataset.profile)["n_samples"] == 1000
+
+
+def test_the_model_takes_raw_named_rows_and_names_its_labels(default, store):
+    process, run = default
+    mlflow.set_tracking_uri(store.uri)
+    (logged,) = store.client.search_logged_models([run.info.experiment_id])
+    model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+    row = pd.DataFrame([[3.0, 3, 6, 7, 8, 2, 11, 11, 1, 3]]).add_prefix("x").astype(float)
+    answer = model.predict(row[row.columns[::-1]])
+    assert list(answer.columns) == ["y0", "y1", "y2"]
+    printed = " ".join(f"{value:.5f}" for value in answer.to_numpy()[0])
+    assert f"Predicted: [{printed}]" in process.stdout
+    folder = Path(logged.artifact_location.removeprefix("file://"))
+    assert "tensorflow==" in (folder / "requirements.txt").read_text()
+
+
+def test_a_seed_repeats_a_run_and_another_does_not(store):
+    for seed in (5, 5, 6):
+        store.run(*QUICK, f"seed={seed}", "tracking.experiment_name=seeds")
+    last, second, first = (
+        pd.read_parquet(artifact(run, "predictions.parquet")) for run in store.runs("seeds")
+    )
+    pd.testing.assert_frame_equal(first, second)
+    assert not first.equals(last)
+
+
+def test_a_sweep_runs_all_and_names_each_by_its_overrides(store):
+    sweep = ("--multirun", "model.hidden_units=[20],[8,4]", "seed=range(2)")
+    store.run(*sweep, *QUICK, "tracking.experiment_name=sweep")
+    names = {run.info.run_name for run in store.runs("sweep")}
+    assert len(names) == 4
+    assert any("model.hidden_units=[8,4], seed=1" in name for name in names)
+
+
+def test_a_refused_job_does_not_stop_a_sweep(store):
+    sweep = ("--multirun", "model.activation=rellu,relu", *QUICK)
+    process = store.run(*sweep, "tracking.experiment_name=partly", code=1)
+    assert "unknown name 'rellu'" in process.stderr
+    (run,) = store.runs("partly")
+    assert run.info.status == "FINISHED"
+
+
+def test_a_failed_run_says_why(store):
+    # Passes every check, trains, and breaks where the final model is saved.
+    broken = ("model=python", "model.callable=tests.test_job.cannot_be_saved", *QUICK)
+    process = store.run(*broken, "tracking.experiment_name=broken", code=1)
+    assert "The job failed: RuntimeError: no config" in process.stderr
+    (run,) = store.runs("broken")
+    assert run.info.status == "FAILED"
+    assert run.data.tags["failure"] == "RuntimeError: no config"
+    assert "no config" in artifact(run, "traceback.txt").read_text()
+    assert "accuracy_mean" in run.data.metrics  # what was finished is kept
+
+
+def cannot_be_saved(n_features, n_labels):
+    import keras
+
+    class Stubborn(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+        def get_config(self):
+            raise RuntimeError("no config")
+
+    inputs = keras.Input((n_features,))
+    outputs = keras.layers.Dense(n_labels, "sigmoid")(Stubborn()(inputs))
+    return keras.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_ends_killed(store, sent, code):
+    name = sent.name.lower()
+    command = store.command("training.epochs=200000", f"tracking.experiment_name={name}")
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    for _ in range(600):
+        if any("config_digest" in run.data.tags for run in store.runs(name)):
+            break
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(sent)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    (run,) = store.runs(name)
+    assert run.info.status == "KILLED"
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("http://127.0.0.1:9", "expected a running MLflow server"),
+        ("sqlite:////proc/none/mlflow.db", "expected an SQLite store that can be written"),
+        ("./folder", "expected a store that MLflow can use"),
+        ("sqlite:///{file}", "expected an SQLite store that can be written"),
+    ],
+)
+def test_a_store_that_cannot_be_written_is_refused(tmp_path, uri, expected):
+    file = tmp_path / "not_a_database.db"
+    file.write_text("this is no database, and long enough to be seen as none" * 20)
+    uri = f"tracking.uri={uri.format(file=file)}"
+    command = [sys.executable, "-m", "pipeline", uri, f"hydra.run.dir={tmp_path}/hydra"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert expected in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not re.search(r"^>0", process.stdout, re.MULTILINE)
+
+
+def test_a_real_file(store, shared_data):
+    path = shared_data / "emotions.arff"
+    process = store.run("experiment=emotions", f"dataset.path={path}", "cv.n_repeats=1")
+    (run,) = [run for run in store.runs() if run.info.run_name.startswith("emotions")]
+    assert "emotions: 593 rows, 72 features, 6 labels; 1.868 labels per row" in process.stdout
+    assert run.data.params["preparation.kind"] == "standard"
+    assert run.data.metrics["accuracy_mean"] > 0.25
+
+
+def test_labels_that_are_not_yes_or_no_are_refused(store, shared_data, tmp_path):
+    xml = tmp_path / "solar.xml"
+    xml.write_text('<labels xmlns="x"><label name="c-class"/></labels>')
+    path = shared_data / "meka_solar_flare.arff"
+    process = store.run(f"dataset.path={path}", "dataset=arff", f"dataset.xml={xml}", code=2)
+    assert "labels" in process.stderr

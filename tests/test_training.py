@@ -1,0 +1,299 @@
+"""The stacked trainer against the plain loop of `model.fit` that it replaces."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.config import PreparationConfig, TrainingConfig
+from pipeline.errors import UserError
+from pipeline.model import mlp
+from pipeline.preparation import fit_preparation
+from pipeline.training import Fit, StackedTrainer, final_model, fit_seed, make_optimizer
+from pipeline.training.batches import PADDING, cut, epoch_order
+from pipeline.training.optimizer import _optimizers
+from pipeline.training.row_mixing import mixes_rows
+from pipeline.training.stacking import make_plan
+from pipeline.training.trainer import Stopped
+
+N, D, L = 50, 5, 3
+RNG = np.random.default_rng(0)
+X = RNG.normal(1, 2, size=(N, D))
+PLAIN = partial(mlp, D, L, hidden_units=(8,))
+Y = (X[:, :L] + RNG.normal(size=(N, L)) > 1).astype(np.int8)
+
+
+def training(**changes) -> TrainingConfig:
+    defaults = {
+        "optimizer": "adam",
+        "learning_rate": 0.01,
+        "optimizer_options": None,
+        "epochs": 3,
+        "batch_size": 16,
+        "stack_size": None,
+        "threads": None,
+    }
+    return TrainingConfig(**{**defaults, **changes})
+
+
+def make_fits(sizes=(40, 40, 40), kind="none", X=X) -> list[Fit]:
+    fits = []
+    for fold, size in enumerate(sizes):
+        rows = np.random.default_rng(fold).permutation(N)
+        preparation = fit_preparation(PreparationConfig(kind=kind), X, rows[:size])
+        fits.append(Fit(fit_seed(7, (0, fold)), rows[:size], rows[size:], preparation))
+    return fits
+
+
+def train(fits, config, build=PLAIN, X=X):
+    return list(StackedTrainer(build, config, X, Y, fits).train())
+
+
+def keras_loop(fit, config, build=PLAIN, X=X):
+    """Return weights, losses and scores of `model.fit`, given the same start and batch order."""
+    keras.utils.set_random_seed(fit.seed)
+    model = build()
+    model.compile(make_optimizer(config), loss="binary_crossentropy", run_eagerly=True)
+    x = ((X - fit.preparation.mean) / fit.preparation.scale).astype(np.float32)
+    losses = []
+    for epoch in range(config.epochs):
+        order = epoch_order(fit.seed, epoch, fit.train)
+        history = model.fit(
+            x[order], Y[order], batch_size=config.batch_size, shuffle=False, verbose=0
+        )
+        losses.append(history.history["loss"][0])
+    weights = [v.numpy() for v in (*model.trainable_variables, *model.non_trainable_variables)]
+    val_loss = model.evaluate(x[fit.test], Y[fit.test], verbose=0) if len(fit.test) else None
+    return weights, losses, model.predict(x, verbose=0)[fit.test], val_loss
+
+
+def assert_same(fits, config, build=PLAIN, rtol=0.0, atol=1e-6):
+    for fit, fitted in zip(fits, train(fits, config, build), strict=True):
+        weights, losses, y_score, val_loss = keras_loop(fit, config, build)
+        for ours, theirs in zip(fitted.weights, weights, strict=True):
+            if np.issubdtype(theirs.dtype, np.floating):
+                np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
+        np.testing.assert_allclose(fitted.loss, losses, rtol=1e-4)
+        np.testing.assert_allclose(fitted.y_score, y_score, rtol=1e-3, atol=1e-5)
+        if val_loss is not None:
+            np.testing.assert_allclose(fitted.val_loss[-1], val_loss, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop", "adamw"])
+def test_equals_model_fit(name):
+    assert_same(make_fits(), training(optimizer=name))
+
+
+@pytest.mark.parametrize("name", sorted(set(_optimizers()) - {"adam", "sgd", "rmsprop", "adamw"}))
+def test_every_other_optimizer_equals_model_fit(name):
+    assert_same(make_fits((40, 40)), training(optimizer=name), rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clipnorm": 0.1},
+        {"global_clipnorm": 0.1},
+        {"clipvalue": 0.02},
+        {"weight_decay": 0.1},
+        {"amsgrad": True},
+    ],
+    ids=str,
+)
+def test_options_that_look_across_variables_stay_within_a_fold(options):
+    assert_same(make_fits(), training(optimizer_options=options))
+
+
+def test_sgd_with_momentum_equals_model_fit():
+    options = {"momentum": 0.9, "nesterov": True}
+    assert_same(make_fits(), training(optimizer="sgd", optimizer_options=options))
+
+
+@pytest.mark.parametrize("extra", [{"l2": 0.01}, {"batch_normalization": True}], ids=str)
+def test_penalties_and_batch_statistics_equal_model_fit(extra):
+    build = partial(mlp, D, L, hidden_units=(8,), **extra)
+    assert_same(make_fits((40, 41, 33)), training(), build, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(40, 41, 33), (48, 50), (3, 49)], ids=str)
+def test_folds_of_unequal_size_equal_model_fit(sizes):
+    assert_same(make_fits(sizes), training())
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40, 64])
+def test_every_batch_size_equals_model_fit(batch_size):
+    assert_same(make_fits((40, 39)), training(batch_size=batch_size))
+
+
+def test_a_batch_larger_than_a_fold_with_batch_statistics():
+    build = partial(mlp, D, L, hidden_units=(8,), batch_normalization=True)
+    assert_same(make_fits((40, 20)), training(batch_size=64), build, rtol=1e-4, atol=1e-5)
+
+
+def test_logistic_regression_equals_model_fit():
+    assert_same(make_fits(), training(), partial(mlp, D, L, hidden_units=()))
+
+
+def test_standardised_features_equal_model_fit():
+    assert_same(make_fits(kind="standard"), training(), atol=2e-6)
+
+
+def custom(n_features=D, n_labels=L):
+    """A model of the user's own, with what a perceptron does not have."""
+    inputs = keras.Input((n_features,))
+    x = keras.layers.Dense(8, activation="gelu")(inputs)
+    x = keras.layers.LayerNormalization()(x)
+    x = keras.layers.Add()([x, keras.layers.Dense(8)(x)])
+    return keras.Model(inputs, keras.layers.Dense(n_labels, activation="sigmoid")(x))
+
+
+def test_a_custom_model_equals_model_fit():
+    assert_same(make_fits(), training(), custom)
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"dropout": 0.5}, {"batch_normalization": True}], ids=["plain", "dropout", "bn"]
+)
+def test_a_fold_does_not_depend_on_its_stack_or_on_threads(extra):
+    build = partial(mlp, D, L, hidden_units=(8,), **extra)
+    fits = make_fits((40, 41, 40, 40, 40))
+    alone = train(fits, training(stack_size=1, threads=1), build)
+    for stack_size, threads in ((1, 2), (2, 2), (5, 1)):
+        together = train(fits, training(stack_size=stack_size, threads=threads), build)
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one.y_score, other.y_score, atol=1e-6)
+            for a, b in zip(one.weights, other.weights, strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_two_runs_with_one_seed_agree():
+    first, second = (train(make_fits(), training()) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.y_score, other.y_score)
+        for a, b in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_dropout_masks_differ_between_folds():
+    # Equal weights, and all rows in one batch: only the masks can set these folds apart.
+    build = partial(mlp, D, L, hidden_units=(8,), kernel_initializer="ones", dropout=0.5)
+
+    def equal_output():
+        model = build()
+        model.layers[-1].kernel.assign(np.ones((8, L)))
+        return model
+
+    rows = np.arange(N)
+    preparation = fit_preparation(PreparationConfig(kind="none"), X, rows)
+    fits = [Fit(seed, rows, rows[:0], preparation) for seed in (1, 2, 1)]
+    one_epoch = training(batch_size=N, epochs=1)
+    losses = [float(fitted.loss[0]) for fitted in train(fits, one_epoch, equal_output)]
+    assert losses[0] == pytest.approx(losses[2], abs=0.05)
+    assert abs(losses[0] - losses[1]) > 1e-3
+    keep_all = partial(mlp, D, L, hidden_units=(8,), kernel_initializer="ones")
+
+    def no_dropout():
+        model = keep_all()
+        model.layers[-1].kernel.assign(np.ones((8, L)))
+        return model
+
+    without = [float(fitted.loss[0]) for fitted in train(fits, one_epoch, no_dropout)]
+    assert without[0] == pytest.approx(without[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["none", "standard"])
+def test_test_rows_leave_the_trained_fold_unchanged(kind):
+    fits = make_fits(kind=kind)
+    before = train(fits, training())
+    for place, fit in enumerate(fits):
+        poisoned = X.copy()
+        poisoned[fit.test] = 1e6
+        refitted = make_fits(kind=kind, X=poisoned)[place]
+        after = train([refitted], training(), X=poisoned)[0]
+        for a, b in zip(before[place].weights, after.weights, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        assert not np.allclose(before[place].y_score, after.y_score)
+
+
+def test_the_final_model_takes_raw_rows_and_scores_as_the_fold_did():
+    fit = make_fits(kind="standard")[0]
+    fitted = train([fit], training())[0]
+    model = final_model(mlp(D, L, hidden_units=(8,)), fitted.weights, fit.preparation)
+    y_score = model(X[fit.test].astype(np.float32)).numpy()
+    np.testing.assert_allclose(y_score, fitted.y_score, atol=1e-5)
+
+
+def test_results_come_in_order_with_progress_for_every_epoch():
+    epochs = []
+    fits = make_fits((40, 40, 40, 40, 40))
+    trainer = StackedTrainer(
+        partial(mlp, D, L), training(stack_size=2, threads=2, epochs=11), X, Y, fits
+    )
+    fitted = list(trainer.train(epochs.append))
+    assert [len(one.y_score) for one in fitted] == [len(fit.test) for fit in fits]
+    assert sum(epochs) == 11 * len(fits)
+    assert all(one.loss.shape == one.val_loss.shape == (11,) for one in fitted)
+
+
+def test_training_stops_when_told():
+    trainer = StackedTrainer(partial(mlp, D, L), training(epochs=1000), X, Y, make_fits())
+    with pytest.raises(Stopped):
+        list(trainer.train(lambda n: trainer.stop()))
+
+
+def test_diverged_training_is_left_as_it_is():
+    wild = training(optimizer="sgd", learning_rate=1e30, epochs=4)
+    fitted = train(make_fits(kind="none"), wild)[0]
+    assert not np.isfinite(fitted.loss).all()
+
+
+def test_unknown_optimizers_and_options_are_refused():
+    with pytest.raises(UserError, match=r"unknown name 'adan'\. Did you mean 'adam'\?"):
+        make_optimizer(training(optimizer="adan"))
+    with pytest.raises(UserError, match="beta_one"):
+        make_optimizer(training(optimizer_options={"beta_one": 0.5}))
+    with pytest.raises(UserError, match="use_ema is not supported"):
+        make_optimizer(training(optimizer_options={"use_ema": True}))
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (partial(mlp, D, L), False),
+        (partial(mlp, D, L, dropout=0.5), False),
+        (partial(mlp, D, L, l2=0.1), False),
+        (custom, False),
+        (partial(mlp, D, L, batch_normalization=True), True),
+    ],
+)
+def test_row_mixing_is_found(build, expected):
+    import tensorflow as tf
+
+    assert mixes_rows(build(), tf.constant(X[:16], tf.float32)) is expected
+
+
+@pytest.mark.parametrize("rest", [0, 3])
+def test_every_training_row_is_visited_once_an_epoch(rest):
+    n = 16 + 3 if rest else 23
+    orders = [[epoch_order(1, epoch, np.arange(n)), np.empty(0, int)] for epoch in range(2)]
+    batches, rests = cut(orders, n_steps=2 if rest else 3, batch_size=8, rest=rest)
+    for epoch in range(2):
+        visited = [*batches[epoch, :, 0].ravel(), *rests[epoch, 0]]
+        assert sorted(row for row in visited if row != PADDING) == list(range(n))
+        assert (batches[epoch, :, 1] == PADDING).all()
+    assert (orders[0][0] != orders[1][0]).any()
+
+
+def test_seeds_differ_for_every_fit():
+    places = ["final", *((repeat, fold) for repeat in range(20) for fold in range(50))]
+    seeds = {fit_seed(seed, place) for seed in (0, 1) for place in places}
+    assert len(seeds) == 2 * len(places)
+
+
+def test_large_models_are_not_stacked():
+    small = make_plan(31, 900, 283, 1130, 100, None, 2)
+    large = make_plan(11, 18_000, 281_000, 843_000, 100, None, 2)
+    assert (small.stack_size, small.threads, small.epochs_per_call) == (16, 2, 10)
+    assert (large.stack_size, large.threads, large.epochs_per_call) == (1, 2, 1)
+    assert make_plan(31, 900, 283, 1130, 100, 5, 1).stack_size == 5
