@@ -8,8 +8,8 @@ import pytest
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
-    "project", "errors", "callables", "imports", "config", "dataset", "cv", "preparation", "model", "training",
-    "scoring", "runner", "report", "tracking", "console", "job", "__main__", "describe",
+    "project", "errors", "callables", "imports", "config", "dataset", "cv", "preparation", "model",
+    "training", "scoring", "runner", "report", "tracking", "console", "job", "__main__", "describe",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
