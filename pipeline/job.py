@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pipeline import console
 from pipeline.config import Config, load
@@ -117,7 +117,7 @@ def _finish(evaluation: "Evaluation", run: "TrackedRun") -> None:
     with console.waiting("logging figures and the final model"):
         run.log_evaluation(evaluation)
         model_uri = log_model(evaluation)
-    rows = cast("Sequence[Sequence[float]]", evaluation.config.dataset.new_rows)
+    rows = evaluation.config.dataset.new_rows
     if rows:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)
