@@ -264,3 +264,32 @@ def test_labels_that_are_not_yes_or_no_are_refused(store, shared_data, tmp_path)
     path = shared_data / "meka_solar_flare.arff"
     process = store.run(f"dataset.path={path}", "dataset=arff", f"dataset.xml={xml}", code=2)
     assert "labels" in process.stderr
+
+
+def test_a_table_of_numbers_and_categories_end_to_end(store, tmp_path):
+    rng = np.random.default_rng(0)
+    age, city = rng.integers(20, 80, size=150), rng.choice(["Rome", "Bonn", "Oslo"], size=150)
+    table = pd.DataFrame({"age": age.astype(float), "city": city})
+    table["tag_old"] = np.where(age > 50, "yes", "no")
+    table["tag_rome"] = np.where(city == "Rome", "yes", "no")
+    table.loc[::9, "age"] = np.nan
+    table.loc[::11, "city"] = None
+    path = tmp_path / "people.csv"
+    table.to_csv(path, index=False)
+    process = store.run(
+        *("dataset=table", f"dataset.path={path}", "dataset.labels=[tag_*]"),
+        *("dataset.new_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
+        *("training.learning_rate=0.02", "tracking.experiment_name=table"),
+    )
+    (run,) = store.runs("table")
+    assert run.data.metrics["accuracy_mean"] > 0.8
+    mlflow.set_tracking_uri(store.uri)
+    (logged,) = store.client.search_logged_models([run.info.experiment_id])
+    model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+    rows = pd.DataFrame({"city": ["Rome", "Paris"], "age": [75, None]}, dtype=object)
+    answer = model.predict(rows)
+    assert list(answer.columns) == ["tag_old", "tag_rome"]
+    for row in answer.to_numpy():
+        assert f"Predicted: [{' '.join(f'{value:.5f}' for value in row)}]" in process.stdout
+    whole = pd.DataFrame({"age": [75], "city": ["Rome"]})
+    np.testing.assert_allclose(model.predict(whole), answer[:1])
