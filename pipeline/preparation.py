@@ -2,7 +2,8 @@
 
 A table of raw features (numbers, places of categories, NaN where missing) becomes the model's
 input: the numbers, filled in and scaled, then columns that say where one was missing, then one
-column for each category that the training rows hold. A missing or unknown category is all zeros.
+column for each category that the training rows hold. A missing or unknown category is all zeros; so
+is 0 where the only categories are 0 and 1, as in sparse files.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.config import PreparationConfig
 
 NO_COLUMN = -1
+FLAG = {"0", "1"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +151,12 @@ def _category_columns(
         present = values[~np.isnan(values)].astype(np.int64)
         counts = np.bincount(present, minlength=len(known))
         column = np.full(len(known), NO_COLUMN)
-        own = counts >= config.pool_below if config.pool_below > 1 else counts > 0
+        flag = set(known) == FLAG
+        shown = np.array([category == "1" for category in known]) if flag else counts > 0
+        own = shown & (flag | (counts >= config.pool_below))
         column[own] = n_used + np.arange(own.sum())
         n_used += int(own.sum())
-        pooled = (counts > 0) & ~own
+        pooled = shown & ~own
         if pooled.any():
             column[pooled] = n_used
             n_used += 1

@@ -108,6 +108,13 @@ def test_rare_categories_share_a_column():
     assert preparation.transform(X).tolist() == [[1, 0]] * 5 + [[0, 1]] * 3 + [[0, 0]]
 
 
+def test_flags_have_one_column():
+    X = np.array([[0.0], [1.0], [np.nan]])
+    for train in (np.arange(3), np.array([0, 2])):
+        preparation = fit_preparation(preparing(pool_below=2), X, (("0", "1"),), train)
+        assert preparation.transform(X).tolist() == [[0], [1], [0]]
+
+
 def test_a_number_missing_in_all_training_rows_becomes_zero():
     X = np.array([[np.nan, 1.0], [np.nan, 3.0], [5.0, 2.0]])
     preparation = fit_preparation(preparing(), X, (), np.array([0, 1]))
@@ -152,7 +159,7 @@ def test_the_compiled_program_prepares_the_same(options):
 def test_the_served_model_prepares_the_same(options):
     from types import SimpleNamespace
 
-    from pipeline.tracking.model import _served_config
+    from pipeline.tracking.model import _served
     from pipeline.tracking.served_model import prepare
 
     X = mixed_table()
@@ -168,5 +175,5 @@ def test_the_served_model_prepares_the_same(options):
         rows[names[feature]] = [None if np.isnan(p) else known[int(p)] for p in place]
     rows.loc[0, "q"] = "never seen"
     X[0, 1] = np.nan
-    served = prepare(_served_config(evaluation), rows[list("tsrqp")])
+    served = prepare(_served(evaluation), rows[list("tsrqp")])
     np.testing.assert_allclose(served, preparation.transform(X), rtol=1e-5, atol=1e-6)

@@ -1,5 +1,6 @@
 """The final model in MLflow: logged to be loaded by `mlflow.pyfunc`, and used from there."""
 
+import json
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -34,20 +35,20 @@ def log_model(evaluation: Evaluation) -> str:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # MLflow would like type hints and an example for the schema that is given explicitly.
         warnings.simplefilter("ignore", UserWarning)
-        path = Path(folder, "model.keras")
-        evaluation.model.save(path)
+        files = {"model": f"{folder}/model.keras", "preparation": f"{folder}/preparation.json"}
+        evaluation.model.save(files["model"])
+        Path(files["preparation"]).write_text(json.dumps(_served(evaluation)), encoding="utf-8")
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SERVED_MODEL),
-            artifacts={"model": str(path)},
+            artifacts=files,
             signature=signature,
-            model_config=_served_config(evaluation),
             pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
         )
     return str(info.model_uri)
 
 
-def _served_config(evaluation: Evaluation) -> dict[str, Any]:
+def _served(evaluation: Evaluation) -> dict[str, Any]:
     """Return what `served_model.py` has to know, as plain values."""
     dataset, preparation = evaluation.dataset, evaluation.preparation
     names = np.array(dataset.feature_names, dtype=object)

@@ -5,6 +5,7 @@ nothing of Manyfold. What it does to raw rows is what `pipeline.preparation` doe
 """
 
 import importlib
+import json
 from typing import Any
 
 import mlflow
@@ -17,10 +18,12 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
     """A Keras model behind named columns of numbers and categories, any of which may be missing."""
 
     def load_context(self, context: Any) -> None:
-        """Load the weights; Keras's safe mode refuses code in the file."""
+        """Load weights and preparation; Keras's safe mode refuses code in the file."""
         import keras
 
-        for module in context.model_config["modules"]:  # where a user's own layers are defined
+        with open(context.artifacts["preparation"], encoding="utf-8") as file:
+            self._preparation = json.load(file)
+        for module in self._preparation["modules"]:  # where a user's own layers are defined
             importlib.import_module(module)
         self._model = keras.saving.load_model(context.artifacts["model"], compile=False)
 
@@ -28,25 +31,24 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         """Return one column of probabilities per label, in the order of the rows.
 
         Args:
-            context: MLflow's, with the preparation.
+            context: Not used.
             model_input: Raw features in named columns, in any order.
             params: Not used.
         """
-        prepared = prepare(context.model_config, model_input)
-        y_score = np.asarray(self._model(prepared, training=False))
-        labels = context.model_config["label_names"]
+        y_score = np.asarray(self._model(prepare(self._preparation, model_input), training=False))
+        labels = self._preparation["label_names"]
         return pd.DataFrame(y_score, columns=labels, index=model_input.index)
 
 
-def prepare(config: dict[str, Any], rows: pd.DataFrame) -> NDArray[np.float32]:
+def prepare(preparation: dict[str, Any], rows: pd.DataFrame) -> NDArray[np.float32]:
     """Return the model's input for raw rows, of shape (n, n_columns)."""
-    numeric = config["numeric"]
+    numeric = preparation["numeric"]
     numbers = rows[numeric["names"]].apply(pd.to_numeric).to_numpy(np.float64, na_value=np.nan)
     missing = np.isnan(numbers)
     filled = np.where(missing, np.array(numeric["fill"]), numbers)
     scaled = (filled - np.array(numeric["center"])) / np.array(numeric["scale"])
-    categories = np.zeros((len(rows), config["n_category_columns"]))
-    for name, columns in config["categories"].items():
+    categories = np.zeros((len(rows), preparation["n_category_columns"]))
+    for name, columns in preparation["categories"].items():
         for row, value in enumerate(rows[name]):
             column = columns.get(_text(value))
             if column is not None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from pipeline.preparation import NO_COLUMN, Preparation
 
@@ -19,6 +20,8 @@ class Prepare(NamedTuple):
         indicators: Of shape (stack, n_indicators).
         columns: The column of each category, features laid end to end, of shape
             (stack, total number of categories).
+        owners: The categorical feature that each of those columns belongs to, of shape
+            (stack, n_category_columns).
     """
 
     fill: tf.Tensor
@@ -26,6 +29,7 @@ class Prepare(NamedTuple):
     scale: tf.Tensor
     indicators: tf.Tensor
     columns: tf.Tensor
+    owners: tf.Tensor
 
 
 class Layout(NamedTuple):
@@ -70,12 +74,14 @@ def stacked(preparations: Sequence[Preparation]) -> Prepare:
         return tf.constant(np.stack([getattr(p, name) for p in preparations]), dtype)
 
     columns = [np.concatenate([[NO_COLUMN], *p.columns])[1:] for p in preparations]
+    owners = [_owners(p) for p in preparations]
     return Prepare(
         fill=stack("fill", tf.float32),
         center=stack("center", tf.float32),
         scale=stack("scale", tf.float32),
         indicators=stack("indicators", tf.int32),
         columns=tf.constant(np.stack(columns), tf.int32),
+        owners=tf.constant(np.stack(owners), tf.int32),
     )
 
 
@@ -87,7 +93,8 @@ def apply(prepare: Prepare, layout: Layout, x: tf.Tensor) -> tf.Tensor:
         layout: Of the stack.
         x: Raw features of shape (batch, n_features).
     """
-    numbers = tf.gather(x, layout.numeric, axis=1) if layout.categorical else x
+    numeric = tf.constant(layout.numeric, tf.int32)
+    numbers = tf.gather(x, numeric, axis=1) if layout.categorical else x
     missing = tf.math.is_nan(numbers)
     numbers = (tf.where(missing, prepare.fill, numbers) - prepare.center) / prepare.scale
     parts = [numbers]
@@ -98,6 +105,13 @@ def apply(prepare: Prepare, layout: Layout, x: tf.Tensor) -> tf.Tensor:
         known = ~tf.math.is_nan(places)
         place = tf.cast(tf.where(known, places, 0.0), tf.int32) + tf.constant(layout.offsets)
         column = tf.where(known, tf.gather(prepare.columns, place), NO_COLUMN)
-        one_hot = column[:, :, None] == tf.range(layout.n_category_columns)
-        parts.append(tf.reduce_sum(tf.cast(one_hot, tf.float32), axis=1))
+        present = tf.gather(column, prepare.owners, axis=1) == tf.range(layout.n_category_columns)
+        parts.append(tf.cast(present, tf.float32))
     return tf.concat(parts, axis=1) if len(parts) > 1 else numbers
+
+
+def _owners(preparation: Preparation) -> NDArray[np.int64]:
+    owners = np.zeros(preparation.n_category_columns, dtype=np.int64)
+    for feature, columns in enumerate(preparation.columns):
+        owners[columns[columns != NO_COLUMN]] = feature
+    return owners
