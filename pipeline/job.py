@@ -89,6 +89,7 @@ def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
     refuse_unknown_metrics(config.scoring)
     with console.waiting("reading the data"):
         dataset = load_dataset(config.dataset)
+        dataset.refuse_extreme()
         if config.preparation.impute == "none":
             dataset.refuse_missing()
         splits = make_splits(config.cv, dataset)

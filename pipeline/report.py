@@ -2,12 +2,15 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from pipeline.runner import Evaluation
 from pipeline.scoring import Summary
+
+rcParams["text.parse_math"] = False  # a name with $ is no formula
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers tell them apart in print.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -37,18 +40,19 @@ def folds_table(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per test row of each fold: repeat, fold, row, `true_*` and `score_*`."""
+    """Return one row per test row of each fold: repeat, fold, row, id, `true_*` and `score_*`."""
     splits = [fold.split for fold in evaluation.folds]
     sizes = [len(split.test) for split in splits]
     rows = np.concatenate([split.test for split in splits])
     scores = np.concatenate([fold.y_score for fold in evaluation.folds])
-    labels = evaluation.dataset.label_names
+    labels, ids = evaluation.dataset.label_names, evaluation.dataset.ids
     y_true = evaluation.dataset.y[rows]
     return pd.DataFrame(
         {
             "repeat": np.repeat([split.repeat for split in splits], sizes),
             "fold": np.repeat([split.fold for split in splits], sizes),
             "row": rows,
+            **({} if ids is None else {"id": ids[rows]}),
             **{f"true_{label}": y_true[:, i] for i, label in enumerate(labels)},
             **{f"score_{label}": scores[:, i] for i, label in enumerate(labels)},
         }

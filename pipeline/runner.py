@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.cv import Split
 from pipeline.dataset import Dataset
+from pipeline.errors import UserError
 from pipeline.model import build_model
 from pipeline.preparation import Preparation, fit_preparation
 from pipeline.scoring import Summary, score, summarise
@@ -94,6 +95,7 @@ class Runner:
         """
         trained = self._trainer.train(progress)
         for split, fitted in zip(self._splits, trained, strict=False):
+            self._refuse_diverged(split, fitted.y_score)
             scores = score(self._config.scoring, self._dataset.y[split.test], fitted.y_score)
             fold = FoldResult(
                 split, fitted.y_score, scores, fitted.loss, fitted.val_loss, fitted.seconds
@@ -121,6 +123,17 @@ class Runner:
             self._model,
             self._fits[-1].preparation,
         )
+
+    def _refuse_diverged(self, split: Split, y_score: NDArray[np.float32]) -> None:
+        bad = ~np.isfinite(y_score)
+        if bad.any():
+            raise UserError(
+                f"training: expected finite probabilities. Received: {bad.sum()} that are not, "
+                f"of {y_score.size} in fold {split.fold} of repeat "
+                f"{split.repeat}; the training diverged. Lower training.learning_rate (now "
+                f"{self._config.training.learning_rate}), or scale the features "
+                "(preparation=standard)."
+            )
 
     def _make_fits(self) -> list[Fit]:
         seed = self._config.seed

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.cv import make_splits
 from pipeline.dataset import Dataset, load
 from pipeline.dataset.folds import join, read_folds
 from pipeline.errors import UserError
@@ -41,8 +42,7 @@ def table(n: int) -> Dataset:
 
 
 def test_train_and_test_become_one_table() -> None:
-    both = join(table(2), table(1), "whole")
-    assert both.name == "whole"
+    both = join(table(2), table(1))
     assert both.X[:, 0].tolist() == [2, 2, 1]
     assert both.y.shape == (3, 2)
     assert both.fold is not None
@@ -52,9 +52,44 @@ def test_train_and_test_become_one_table() -> None:
 
 def test_halves_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match=r"same labels in train and test.*in one .* only: q, r"):
-        join(table(2), replace(table(1), label_names=("p", "r")), "whole")
-    with pytest.raises(UserError, match=r"same features.*in another order"):
-        join(table(2), replace(table(1), feature_names=("b", "a")), "whole")
+        join(table(2), replace(table(1), label_names=("p", "r")))
+    ids = np.array(["i", "j"])
+    with pytest.raises(
+        UserError, match=r"each row in one of them. Received: 1 in both, such as 'i'"
+    ):
+        join(replace(table(2), ids=ids), replace(table(1), ids=ids[:1]))
+
+
+def test_columns_are_joined_by_name() -> None:
+    one = table(2)
+    swapped = replace(table(1), feature_names=one.feature_names[::-1], X=one.X[:1, ::-1] + [[0, 5]])
+    both = join(one, swapped)
+    assert both.X[2].tolist() == (one.X[0] + [5, 0]).tolist()
+
+
+def test_a_label_that_one_list_lacks_is_one_that_its_rows_lack(tmp_path, make_config):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("a,tags\n1,p|q\n2,q\n")
+    test.write_text("a,tags\n3,p|r\n")
+    pair = (f"dataset.path={train}", f"dataset.test_path={test}", "dataset.label_list=tags")
+    dataset = load(make_config("dataset=table", *pair).dataset)
+    assert dataset.label_names == ("p", "q", "r")
+    assert dataset.y.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
+
+
+def test_what_says_which_rows_test_is_heeded_or_refused(tmp_path, make_config):
+    path = tmp_path / "table.csv"
+    path.write_text("a,part,l\n1,train,0\n2,test,1\n3,train,1\n4,test,0\n")
+    table = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]", "dataset.fold=part")
+    config = make_config(*table, "cv.n_splits=2")
+    dataset = load(config.dataset)
+    with pytest.raises(UserError, match="expected cv=predefined, as table says which rows test"):
+        make_splits(config.cv, dataset)
+    (split,) = make_splits(make_config(*table, "cv=predefined").cv, dataset)
+    assert (split.train.tolist(), split.test.tolist()) == ([0, 2], [1, 3])
+    assert dataset.digest != replace(dataset, fold=-1 - dataset.fold).digest
+    with pytest.raises(UserError, match=r"neither dataset\.fold nor dataset\.group beside it"):
+        load(make_config(*table, f"dataset.test_path={path}").dataset)
 
 
 def test_a_column_of_a_table_names_the_folds(tmp_path, make_config):

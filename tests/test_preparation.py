@@ -108,6 +108,59 @@ def test_rare_categories_share_a_column():
     assert preparation.transform(X).tolist() == [[1, 0]] * 5 + [[0, 1]] * 3 + [[0, 0]]
 
 
+def test_many_categories_are_rounded_up_to_share_programs():
+    widths = set()
+    for n in (5, 16, 90, 93, 95):
+        X = np.arange(n, dtype=float)[:, None]
+        names = tuple(f"c{i:03}" for i in range(n))
+        preparation = fit_preparation(preparing(), X, (names,), np.arange(n))
+        assert n <= preparation.n_columns <= n * 9 / 8
+        prepared = preparation.transform(X)
+        np.testing.assert_array_equal(prepared[:, :n], np.eye(n))
+        assert not prepared[:, n:].any()
+        widths.add(preparation.n_columns)
+    assert widths == {5, 16, 96}
+
+
+def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
+    from types import SimpleNamespace
+
+    from pipeline.dataset import load
+    from pipeline.tracking.model import _served
+    from pipeline.tracking.served_model import prepare
+
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "size,room,open,amount,l\n8.0,8.0,TRUE,1.5,0\n9.5,9.0,FALSE,NA,1\n7,10.0,TRUE,?,1\n"
+        "7,8.0,FALSE,2.5,0\n"
+    )
+    settings = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]")
+    dataset = load(make_config(*settings, "dataset.categorical=[room,open]").dataset)
+    preparation = fit_preparation(preparing(), dataset.X, dataset.categories, np.arange(4))
+    evaluation = SimpleNamespace(
+        dataset=dataset, preparation=preparation, config=SimpleNamespace(model=None)
+    )
+    expected = preparation.transform(dataset.X)
+    for reading in ({}, {"dtype": str}, {"dtype": str, "keep_default_na": False}):
+        rows = pd.read_csv(path, **reading)
+        np.testing.assert_allclose(prepare(_served(evaluation), rows), expected, rtol=1e-6)
+
+
+def test_a_model_without_filling_in_refuses_missing_values():
+    from types import SimpleNamespace
+
+    from pipeline.tracking.model import _served
+    from pipeline.tracking.served_model import prepare
+
+    X = np.ones((3, 1))
+    preparation = fit_preparation(preparing(numeric="none", impute="none"), X, (), np.arange(3))
+    dataset = SimpleNamespace(feature_names=("a",), label_names=("l",), categories=())
+    config = SimpleNamespace(model=None)
+    evaluation = SimpleNamespace(dataset=dataset, preparation=preparation, config=config)
+    with pytest.raises(ValueError, match="missing values in a"):
+        prepare(_served(evaluation), pd.DataFrame({"a": [1.0, None]}))
+
+
 def test_flags_have_one_column():
     X = np.array([[0.0], [1.0], [np.nan]])
     for train in (np.arange(3), np.array([0, 2])):

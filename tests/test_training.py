@@ -16,7 +16,7 @@ from pipeline.training.optimizer import _optimizers
 from pipeline.training.row_mixing import mixes_rows
 from pipeline.training.stacking import make_plan
 from pipeline.training.trainer import Stopped
-from tests.test_preparation import CATEGORIES, mixed_table, preparing
+from tests.test_preparation import CATEGORIES, OPTIONS, mixed_table, preparing
 
 N, D, L = 50, 5, 3
 RNG = np.random.default_rng(0)
@@ -226,6 +226,59 @@ def test_dropout_masks_differ_between_folds():
 
     without = [float(fitted.loss[0]) for fitted in train(fits, one_epoch, no_dropout)]
     assert without[0] == pytest.approx(without[1], rel=1e-5)
+
+
+def option_fits(X):
+    """A fold for each option of the preparation, all of them one training."""
+    rows = np.random.default_rng(3).permutation(N)
+    train, test = rows[:35], rows[35:]
+    fits = [
+        Fit(7, train, test, fit_preparation(preparing(**options), X, CATEGORIES, train))
+        for options in OPTIONS
+    ]
+    return fits, test
+
+
+def test_test_rows_leave_the_trained_fold_unchanged_for_every_option():
+    X = mixed_table(N)
+    fits, test = option_fits(X)
+    one_epoch = training(epochs=1)
+    expected = train(fits, one_epoch, X=X)
+    poisoned, missing = X.copy(), X.copy()
+    poisoned[np.ix_(test, [0, 2, 3])] = 1e20
+    poisoned[np.ix_(test, [1, 4])] = 0
+    missing[test] = np.nan
+    for changed in (poisoned, missing):
+        found = train(option_fits(changed)[0], one_epoch, X=changed)
+        for one, other in zip(expected, found, strict=True):
+            for a, b in zip(one.weights, other.weights, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_deleted_test_rows_leave_the_trained_fold_unchanged():
+    X = mixed_table(N)
+    (fit, *_), test = option_fits(X)
+    kept = np.setdiff1d(np.arange(N), test[5:])
+    place = {row: new for new, row in enumerate(kept)}
+    train_rows = np.array([place[row] for row in fit.train])
+    smaller = X[kept]
+    preparation = fit_preparation(preparing(**OPTIONS[0]), smaller, CATEGORIES, train_rows)
+    shorter = Fit(7, train_rows, np.array([place[row] for row in test[:5]]), preparation)
+    whole = train([fit], training(), X=X)[0]
+    trainer = StackedTrainer(PLAIN, training(), smaller, Y[kept], [shorter])
+    (part,) = trainer.train()
+    for a, b in zip(whole.weights, part.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(whole.y_score[:5], part.y_score, atol=1e-6)
+
+
+def test_an_offset_that_float32_cannot_hold_changes_nothing():
+    near = train(make_fits(kind="standard"), training())
+    X_far = X.copy()
+    X_far[:, 0] += 1.7e9  # as of seconds since 1970; float32 knows 128 of them
+    far = train(make_fits(kind="standard", X=X_far), training(), X=X_far)
+    for one, other in zip(near, far, strict=True):
+        np.testing.assert_allclose(one.y_score, other.y_score, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["none", "standard"])

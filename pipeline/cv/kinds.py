@@ -32,6 +32,11 @@ def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
         UserError: If the data do not allow them: fewer rows or groups than folds, no groups, no
             folds of their own.
     """
+    if dataset.fold is not None and not isinstance(config, PredefinedConfig):
+        raise UserError(
+            f"cv: expected cv=predefined, as {dataset.name} says which rows test (dataset.fold or "
+            f"dataset.test_path). Received: cv={config.kind}, which would not heed it."
+        )
     match config:
         case RepeatedKFoldConfig():
             return _repeated_kfold(config, dataset.n_samples)

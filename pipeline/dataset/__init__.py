@@ -15,6 +15,7 @@ from pipeline.config import (
 from pipeline.dataset.folds import join
 from pipeline.dataset.record import Dataset
 from pipeline.dataset.summary import DataSummary, short, summarise
+from pipeline.errors import UserError
 
 __all__ = ["DataSummary", "Dataset", "load", "short", "summarise"]
 
@@ -26,10 +27,19 @@ def load(config: DatasetConfig) -> Dataset:
         UserError: If it cannot be read or is not a multi-label table.
     """
     if isinstance(config, TableConfig | ArffConfig) and config.test_path:
-        train = _read(replace(config, test_path=None))
-        test = _read(replace(config, path=config.test_path, test_path=None))
-        return join(train, test, train.name)
+        return _pair(config, config.test_path)
     return _read(config)
+
+
+def _pair(config: TableConfig | ArffConfig, test_path: str) -> Dataset:
+    if isinstance(config, TableConfig) and (config.fold or config.group):
+        raise UserError(
+            "dataset.test_path: expected neither dataset.fold nor dataset.group beside it, as the "
+            f"files say which rows test. Received: {config.fold or config.group!r}."
+        )
+    train = _read(replace(config, test_path=None))
+    test = _read(replace(config, path=test_path, test_path=None))
+    return join(train, test, all_labels=isinstance(config, TableConfig) and bool(config.label_list))
 
 
 def _read(config: DatasetConfig) -> Dataset:

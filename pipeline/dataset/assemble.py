@@ -142,12 +142,27 @@ class _Listed:
         self._codes.append(codes)
 
     def matrix(self) -> tuple[tuple[str, ...], NDArray[np.int8]]:
+        self._refuse_other_separator()
         names = tuple(sorted({label for labels in self._found for label in labels}))
         place = {name: j for j, name in enumerate(names)}
         rows = np.zeros((len(self._found) + 1, len(names)), dtype=np.int8)  # the last: none
         for code, labels in enumerate(self._found):
             rows[code, [place[label] for label in labels]] = 1
         return names, rows[np.concatenate(self._codes)]
+
+    def _refuse_other_separator(self) -> None:
+        """Refuse to take `a;b` for one label where no cell at all has the separator."""
+        texts = self._texts.list
+        if self._separator == "json" or any(self._separator in text for text in texts):
+            return
+        for mark, option in {"[": "json", ";": ";", ",": ",", "|": "|"}.items():
+            found = [text for text in texts if mark in text]
+            if found:
+                raise UserError(
+                    f"{self._source}: expected labels separated by {self._separator!r} in column "
+                    f"{self._name!r}. Received: none with it, but {found[0][:60]!r}. Give "
+                    f"\"dataset.label_separator='{option}'\""
+                )
 
 
 def _json(values: list[object]) -> str:

@@ -129,7 +129,7 @@ class CsvFile:
         if len(self.names) == 1 and others:
             raise UserError(
                 f"{self._path}: expected values separated by {self._separator!r}. Received: one "
-                f"column, {self.names[0][:60]!r}. Give dataset.separator='{others[0]}'"
+                f"column, {self.names[0][:60]!r}. Give \"dataset.separator='{others[0]}'\""
             )
 
     def _refusal(self, error: Exception) -> UserError:

@@ -198,8 +198,8 @@ class Features:
                 f"{texts[int(codes[row])][:60]!r} in row {row} (the first is 0), one of "
                 f"{len(others)} such texts among {len(texts)} different values: "
                 f"{_shown(texts[i] for i in others[:MAX_SHOWN])}. Mend it, name it in "
-                "dataset.missing, give dataset.decimal=',' if it has a decimal comma, or declare "
-                "the column in dataset.categorical."
+                "dataset.missing, give \"dataset.decimal=','\" if it has a decimal comma, or "
+                "declare the column in dataset.categorical."
             )
         return np.array(numbers, dtype=np.float64)
 

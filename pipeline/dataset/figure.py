@@ -1,12 +1,15 @@
 """The labels of a table in one picture: how many rows each has, and which come together."""
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.dataset.summary import DataSummary, short
+
+rcParams["text.parse_math"] = False  # a name with $ is no formula
 
 MAX_LABELS = 160  # drawn, the most frequent ones
 MAX_NUMBERED = 12  # labels up to which cells carry their numbers

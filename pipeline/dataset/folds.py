@@ -31,44 +31,82 @@ def read_folds(
     return np.array(folds, dtype=np.int64)
 
 
-def join(train: Dataset, test: Dataset, name: str) -> Dataset:
-    """Return the rows of both under one name, the first to train on, the second to test on.
+def join(train: Dataset, test: Dataset, *, all_labels: bool = False) -> Dataset:
+    """Return the rows of both, the first to train on, the second to test on; columns by name.
+
+    Args:
+        train: Rows to train on.
+        test: Rows to test on.
+        all_labels: Whether a label that one of them lacks is one that none of its rows has.
 
     Raises:
-        UserError: If features or labels differ, or a feature is numeric in one of them only.
+        UserError: If features or labels differ, a feature is numeric in one of them only, or a row
+            is in both by its id.
     """
-    kinds = [
-        tuple(known is not None for known in part.categories) or (False,) * part.n_features
-        for part in (train, test)
-    ]
-    for what, one, other in (
-        ("features", train.feature_names, test.feature_names),
-        ("labels", train.label_names, test.label_names),
-        ("kinds of features", kinds[0], kinds[1]),
-    ):
-        if one != other:
-            differing = sorted({str(item) for item in set(one) ^ set(other)})[:5]
-            raise UserError(
-                f"{name}: expected the same {what} in train and test, in the same order. "
-                f"Received: {len(one)} and {len(other)}; {_in_one(differing)}"
-            )
+    where = f"{train.source or train.name} and {test.source or test.name}"
+    _refuse_differing(where, "features", train.feature_names, test.feature_names)
+    if not all_labels:
+        _refuse_differing(where, "labels", train.label_names, test.label_names)
+    test = _ordered(test, train.feature_names)
+    kinds = [_categorical(part) for part in (train, test)]
+    _refuse_differing(where, "categorical features", *kinds)
     categories = tuple(
         None if one is None or other is None else tuple(sorted({*one, *other}))
         for one, other in zip(train.categories, test.categories, strict=True)
     )
+    label_names = tuple(dict.fromkeys([*train.label_names, *test.label_names]))
     return replace(
         train,
-        name=name,
         X=np.concatenate([_recoded(part, categories) for part in (train, test)]),
+        y=np.concatenate([_labels(part, label_names) for part in (train, test)]),
+        label_names=label_names,
         categories=categories,
-        ids=None,
+        ids=_ids(where, train, test),
         warnings=(),
-        y=np.concatenate([train.y, test.y]),
-        groups=None
-        if train.groups is None or test.groups is None
-        else np.concatenate([train.groups, test.groups]),
         fold=np.repeat([TRAIN, TEST], [train.n_samples, test.n_samples]),
     )
+
+
+def _refuse_differing(where: str, what: str, one: Sequence[str], other: Sequence[str]) -> None:
+    if set(one) != set(other):
+        differing = sorted(set(one) ^ set(other))[:5]
+        raise UserError(
+            f"{where}: expected the same {what} in train and test. Received: in one of them only: "
+            f"{', '.join(differing)}."
+        )
+
+
+def _categorical(part: Dataset) -> list[str]:
+    known = part.categories or (None,) * part.n_features
+    return [name for name, its in zip(part.feature_names, known, strict=True) if its is not None]
+
+
+def _ordered(part: Dataset, feature_names: tuple[str, ...]) -> Dataset:
+    """Return the data with its features in the order of the names."""
+    if part.feature_names == feature_names:
+        return part
+    places = [part.feature_names.index(name) for name in feature_names]
+    categories = tuple(part.categories[place] for place in places) if part.categories else ()
+    X = np.ascontiguousarray(part.X[:, places])
+    return replace(part, X=X, feature_names=feature_names, categories=categories)
+
+
+def _labels(part: Dataset, label_names: tuple[str, ...]) -> NDArray[np.int8]:
+    y = np.zeros((part.n_samples, len(label_names)), dtype=np.int8)
+    y[:, [label_names.index(name) for name in part.label_names]] = part.y
+    return y
+
+
+def _ids(where: str, train: Dataset, test: Dataset) -> NDArray[np.str_] | None:
+    if train.ids is None or test.ids is None:
+        return None
+    both = np.intersect1d(train.ids, test.ids)
+    if len(both):
+        raise UserError(
+            f"{where}: expected each row in one of them. Received: {len(both)} in both, such as "
+            f"'{both[0]}'."
+        )
+    return np.concatenate([train.ids, test.ids])
 
 
 def _recoded(part: Dataset, categories: tuple[tuple[str, ...] | None, ...]) -> NDArray[np.floating]:
@@ -96,7 +134,3 @@ def _fold(value: object, row: int, where: str) -> int:
             f"or test. Received: {value!r} in row {row}."
         )
     return int(number)
-
-
-def _in_one(names: list[str]) -> str:
-    return f"in one of them only: {', '.join(names)}" if names else "in another order."

@@ -86,7 +86,7 @@ def listed(source: str, name: str, text: str, separator: str, row: int) -> tuple
         return tuple(filter(None, map(str.strip, text.split(separator))))
     try:
         found = json.loads(text or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(f, str | int) and f != "" for f in found):
         raise UserError(

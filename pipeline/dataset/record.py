@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 
 MAX_SHOWN = 5
+LARGEST = 1e30  # size of a feature
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +148,19 @@ class Dataset:
                     "column out."
                 )
 
+    def refuse_extreme(self) -> None:
+        """Raise UserError for numbers beyond float32, in which networks are trained."""
+        if self.X.dtype == np.float32:
+            return
+        largest = np.fmax(np.fmax.reduce(self.X, axis=0), -np.fmin.reduce(self.X, axis=0))
+        for name, size in zip(self.feature_names, largest, strict=True):
+            if size > LARGEST or 0 < size < 1 / LARGEST:
+                raise UserError(
+                    f"{self._where}: expected features between {1 / LARGEST:g} and {LARGEST:g} in "
+                    f"size. Received: at most {size:g} in feature {name!r}. Multiply it by a "
+                    "constant, or take its logarithm."
+                )
+
     def _constant_labels(self) -> list[str]:
         counts = self.y.sum(axis=0)
         return [
@@ -158,7 +172,7 @@ class Dataset:
 
     def _digest(self) -> str:
         sha = hashlib.sha256()
-        for array in (self.X, self.y, self.groups):
+        for array in (self.X, self.y, self.groups, self.fold):
             if array is not None:
                 sha.update(f"{array.dtype}{array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).data)

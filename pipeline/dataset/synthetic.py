@@ -33,7 +33,7 @@ def synthetic(config: SyntheticConfig) -> Dataset:
     p_word = generator.uniform(size=(config.n_features, config.n_classes))
     p_word /= p_word.sum(axis=0)
 
-    X = np.zeros((config.n_samples, config.n_features))
+    X = np.zeros((config.n_samples, config.n_features), dtype=np.float32)  # holds counts exactly
     y = np.zeros((config.n_samples, config.n_classes), dtype=np.int8)
     for row in range(config.n_samples):
         labels = _draw_labels(generator, np.cumsum(p_class), config)

@@ -107,12 +107,13 @@ def _features(
         others = {key: part for key, part in parts.items() if key != "drop"}
         refuse_overlap(config.path, {**others, "features": set(config.features) & set(names)})
     features = tuple(name for name in asked if name not in taken)
-    if "" in features:
-        raise UserError(
-            f"{config.path}: expected a name for each column. Received: none for column "
-            f"{names.index('')} (the first is 0); a row number that pandas wrote? Leave it out: "
-            "'dataset.drop=[\"\"]'"
-        )
+    for index in {"", "Unnamed: 0", "__index_level_0__"} & set(features):
+        if config.features is None or index not in config.features:
+            raise UserError(
+                f"{config.path}: expected a name for each column. Received: {index!r} for column "
+                f"{names.index(index)} (the first is 0); a row number that pandas wrote? Leave it "
+                f"out: 'dataset.drop=[\"{index}\"]'"
+            )
     if not features:
         raise UserError(
             f"{config.path}: expected at least one feature. Received: no column beside labels, "

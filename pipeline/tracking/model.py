@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.config import PythonModelConfig
 from pipeline.preparation import NO_COLUMN
 from pipeline.runner import Evaluation
+from pipeline.tracking.served_model import canonical
 
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
 NEEDS = ("keras", "mlflow", "numpy", "pandas", "tensorflow")
@@ -54,8 +55,9 @@ def _served(evaluation: Evaluation) -> dict[str, Any]:
     names = np.array(dataset.feature_names, dtype=object)
     categories = {
         names[feature]: {
-            category: int(column)
+            text: int(column)
             for category, column in zip(dataset.categories[feature] or (), columns, strict=True)
+            for text in _spellings(category, dataset.categories[feature] or ())
             if column != NO_COLUMN
         }
         for feature, columns in zip(preparation.categorical, preparation.columns, strict=True)
@@ -75,6 +77,13 @@ def _served(evaluation: Evaluation) -> dict[str, Any]:
         "n_category_columns": preparation.n_category_columns,
         "modules": [path.rpartition(".")[0] for path in own],
     }
+
+
+def _spellings(category: str, known: Sequence[str]) -> set[str]:
+    """Return a category as it stood and, unless another could be meant, its canonical spelling."""
+    spelling = canonical(category)
+    alone = sum(canonical(other) == spelling for other in known) == 1
+    return {category, spelling} if alone else {category}
 
 
 def predict_rows(

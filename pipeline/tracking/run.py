@@ -37,6 +37,7 @@ from pipeline.runner import Evaluation, FoldResult
 
 MAX_PARAM = 6000  # characters of a value that MLflow takes
 MAX_PARAMS = 100  # in one call
+MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
 MAX_METRICS = 1000  # in one call
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
 VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
@@ -167,13 +168,14 @@ def _dataset_input(config: Config, dataset: Dataset, summary: DataSummary) -> Da
         "label_counts": dict(zip(summary.label_names, summary.label_counts.tolist(), strict=True)),
         "cardinality": summary.cardinality,
     }
+    schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
     path = getattr(config.dataset, "path", None)
     entity = DatasetEntity(
         name=dataset.name,
         digest=dataset.digest,
         source_type="local" if path else "code",
         source=json.dumps({"uri": str(Path(path).absolute())} if path else {"tags": {}}),
-        schema=json.dumps({"mlflow_colspec": Schema(columns).to_dict()}),
+        schema=schema if len(schema) <= MAX_SCHEMA else None,
         profile=json.dumps(profile),
     )
     return DatasetInput(entity, [InputTag("mlflow.data.context", "cross-validation")])

@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+BLANKS = ("", "?", "na", "n/a", "nan", "null", "none", "<na>")
+MEANT = {"true": 1.0, "false": 0.0, **dict.fromkeys(BLANKS, np.nan)}
+
 
 class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """A Keras model behind named columns of numbers and categories, any of which may be missing."""
@@ -43,24 +46,51 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
 def prepare(preparation: dict[str, Any], rows: pd.DataFrame) -> NDArray[np.float32]:
     """Return the model's input for raw rows, of shape (n, n_columns)."""
     numeric = preparation["numeric"]
-    numbers = rows[numeric["names"]].apply(pd.to_numeric).to_numpy(np.float64, na_value=np.nan)
+    names = numeric["names"]
+    numbers = np.empty((len(rows), len(names)))
+    for place, name in enumerate(names):
+        numbers[:, place] = _numbers(name, rows[name])
     missing = np.isnan(numbers)
     filled = np.where(missing, np.array(numeric["fill"]), numbers)
     scaled = (filled - np.array(numeric["center"])) / np.array(numeric["scale"])
+    if np.isnan(filled).any():
+        lacking = [names[place] for place in np.flatnonzero(np.isnan(filled).any(axis=0))]
+        raise ValueError(
+            f"Expected no missing value, as the model was trained without filling in. Received: "
+            f"missing values in {', '.join(lacking[:5])}."
+        )
     categories = np.zeros((len(rows), preparation["n_category_columns"]))
     for name, columns in preparation["categories"].items():
         for row, value in enumerate(rows[name]):
-            column = columns.get(_text(value))
+            column = columns.get(str(value), columns.get(canonical(value)))
             if column is not None:
                 categories[row, column] = 1
     indicators = missing[:, numeric["indicators"]]
     return np.hstack([scaled, indicators, categories]).astype(np.float32)
 
 
-def _text(value: object) -> str:
-    """Return a category as the table had it: 3 and 3.0 are the category 3."""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
+def canonical(value: object) -> str:
+    """Return one text for the spellings of a number or of true and false: 8, 8.0 and "8.0"."""
+    text = str(value).strip()
+    if text.lower() in {"true", "false"}:
+        return text.lower()
+    try:
+        return f"{float(text):.15g}"
+    except ValueError:
+        return text
+
+
+def _numbers(name: str, values: pd.Series) -> NDArray[np.float64]:
+    """Return a column as numbers: dates as seconds since 1970, true as 1, blanks as missing."""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return np.asarray((values - pd.Timestamp(0, tz=values.dt.tz)).dt.total_seconds())
+    if not pd.api.types.is_numeric_dtype(values):
+        values = values.map(lambda value: MEANT.get(str(value).strip().lower(), value))
+    try:
+        numbers: NDArray[np.float64] = pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
+        return numbers
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Expected numbers in the column {name!r}. Received: {error}") from error
 
 
 mlflow.models.set_model(ServedModel())

@@ -14,8 +14,8 @@ class Prepare(NamedTuple):
     """The preparations of a stack; every tensor has the stack as its first axis.
 
     Attributes:
-        fill: Of shape (stack, n_numeric).
-        center: Of shape (stack, n_numeric).
+        fill: Of shape (stack, parts, n_numeric); parts as in `shared_table`.
+        center: Of shape (stack, parts, n_numeric).
         scale: Of shape (stack, n_numeric).
         indicators: Of shape (stack, n_indicators).
         columns: The column of each category, features laid end to end, of shape
@@ -41,6 +41,7 @@ class Layout(NamedTuple):
         offsets: Where each categorical feature begins in `Prepare.columns`.
         n_indicators: Columns that say where a number was missing.
         n_category_columns: Columns that stand for categories.
+        double: Whether the table holds each number in two parts.
     """
 
     numeric: tuple[int, ...]
@@ -48,6 +49,7 @@ class Layout(NamedTuple):
     offsets: tuple[int, ...]
     n_indicators: int
     n_category_columns: int
+    double: bool
 
     @property
     def n_columns(self) -> int:
@@ -55,7 +57,21 @@ class Layout(NamedTuple):
         return len(self.numeric) + self.n_indicators + self.n_category_columns
 
 
-def layout_of(preparation: Preparation) -> Layout:
+def shared_table(X: NDArray[np.floating]) -> tf.Tensor:
+    """Return the features as float32, of shape (n_samples, n_features), or twice as wide.
+
+    A number of a float64 table is kept in two parts, its nearest float32 and what that leaves.
+    Centering takes both, so that seconds since 1970 keep their seconds, whatever other rows hold.
+    """
+    return tf.constant(np.concatenate(_parts(X), axis=1) if X.dtype == np.float64 else X)
+
+
+def _parts(values: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    nearest = values.astype(np.float32)
+    return nearest, (values - nearest).astype(np.float32)
+
+
+def layout_of(preparation: Preparation, *, double: bool = False) -> Layout:
     """Return what must be equal for fits to share a stack."""
     sizes = [len(columns) for columns in preparation.columns]
     return Layout(
@@ -64,6 +80,7 @@ def layout_of(preparation: Preparation) -> Layout:
         offsets=tuple(np.cumsum([0, *sizes[:-1]]).tolist()) if sizes else (),
         n_indicators=len(preparation.indicators),
         n_category_columns=preparation.n_category_columns,
+        double=double,
     )
 
 
@@ -73,11 +90,14 @@ def stacked(preparations: Sequence[Preparation]) -> Prepare:
     def stack(name: str, dtype: tf.DType) -> tf.Tensor:
         return tf.constant(np.stack([getattr(p, name) for p in preparations]), dtype)
 
+    def in_parts(name: str) -> tf.Tensor:
+        return tf.constant(np.stack([_parts(getattr(p, name)) for p in preparations]))
+
     columns = [np.concatenate([[NO_COLUMN], *p.columns])[1:] for p in preparations]
     owners = [_owners(p) for p in preparations]
     return Prepare(
-        fill=stack("fill", tf.float32),
-        center=stack("center", tf.float32),
+        fill=in_parts("fill"),
+        center=in_parts("center"),
         scale=stack("scale", tf.float32),
         indicators=stack("indicators", tf.int32),
         columns=tf.constant(np.stack(columns), tf.int32),
@@ -91,12 +111,17 @@ def apply(prepare: Prepare, layout: Layout, x: tf.Tensor) -> tf.Tensor:
     Args:
         prepare: One slice of it.
         layout: Of the stack.
-        x: Raw features of shape (batch, n_features).
+        x: Rows of the shared table.
     """
     numeric = tf.constant(layout.numeric, tf.int32)
-    numbers = tf.gather(x, numeric, axis=1) if layout.categorical else x
+    plain = not (layout.categorical or layout.double)
+    numbers = x if plain else tf.gather(x, numeric, axis=1)
     missing = tf.math.is_nan(numbers)
-    numbers = (tf.where(missing, prepare.fill, numbers) - prepare.center) / prepare.scale
+    numbers = tf.where(missing, prepare.fill[0], numbers) - prepare.center[0]
+    if layout.double:
+        rest = tf.gather(x, numeric + x.shape[1] // 2, axis=1)
+        numbers += tf.where(missing, prepare.fill[1], rest) - prepare.center[1]
+    numbers /= prepare.scale
     parts = [numbers]
     if layout.n_indicators:
         parts.append(tf.cast(tf.gather(missing, prepare.indicators, axis=1), tf.float32))

@@ -15,7 +15,7 @@ from pipeline.config import TrainingConfig
 from pipeline.training.batches import PADDING, cut, epoch_order
 from pipeline.training.fit import Fit, Fitted
 from pipeline.training.optimizer import functional, make_optimizer
-from pipeline.training.prepared import Layout, layout_of, stacked
+from pipeline.training.prepared import Layout, layout_of, shared_table, stacked
 from pipeline.training.program import Inputs, Outputs, Program, State
 from pipeline.training.row_mixing import mixes_rows
 from pipeline.training.stacking import Plan, make_plan
@@ -71,8 +71,9 @@ class StackedTrainer:
             UserError: If the optimizer or one of its options is unknown.
         """
         self._build, self._config, self._fits = build, config, fits
-        self._X, self._y = tf.constant(X, tf.float32), tf.constant(y, tf.float32)
-        self._layouts = [layout_of(fit.preparation) for fit in fits]
+        self._X, self._y = shared_table(X), tf.constant(y, tf.float32)
+        double = X.dtype == np.float64
+        self._layouts = [layout_of(fit.preparation, double=double) for fit in fits]
         self._programs = {layout: self._make_program(layout) for layout in set(self._layouts)}
         first = self._programs[self._layouts[0]]
         self._plan = self._make_plan(first)
@@ -85,10 +86,14 @@ class StackedTrainer:
         self._stop = Event()
 
     def compile(self) -> None:
-        """Trace and compile the program of each shape, and draw the initial weights meanwhile."""
+        """Trace and compile the program of each shape, and draw the initial weights meanwhile.
+
+        Tracing is Python's work and compiling is not: only the latter goes on beside other things.
+        """
         one_of_each = {stack.shape: stack for stack in self._stacks}.values()
         with ThreadPoolExecutor(self._plan.threads) as pool:
-            compiled = [pool.submit(self._compile, stack) for stack in one_of_each]
+            traced = map(self._trace, one_of_each)
+            compiled = [pool.submit(run, state, inputs) for run, state, inputs in traced]
             places = range(len(self._fits))
             self._initial = [self._draw_initial(place) for place in places]
             for future in compiled:
@@ -172,7 +177,8 @@ class StackedTrainer:
             self._programs[layout].optimizer_state,
         )
 
-    def _compile(self, stack: _Stack) -> None:
+    def _trace(self, stack: _Stack) -> tuple[Callable[..., Outputs], State, Inputs]:
+        """Return the program of a stack, traced, and arguments under which it does nothing."""
         program = self._programs[stack.shape.layout]
         nothing = State(
             [np.zeros(v.shape, v.dtype) for v in program.model.trainable_variables],
@@ -180,7 +186,9 @@ class StackedTrainer:
             program.optimizer_state,
         )
         state = _stacked([nothing] * self._plan.stack_size)
-        program.run(state, self._inputs(stack, [], self._test_rows(stack)))
+        inputs = self._inputs(stack, [], self._test_rows(stack))
+        program.run.get_concrete_function(state, inputs)
+        return program.run, state, inputs
 
     def _train(self, stack: _Stack, progress: Progress) -> dict[int, Fitted]:
         """Train one stack to its end; called in a thread of its own."""
