@@ -10,8 +10,8 @@ over all 30 splits for each of the 10 seeds, 300 fits, which takes a plain loop 
 the difference of the same Keras fits to the mean of Manyfold's 10 on each split: less noise.
 
 Measured with `--rounds 2`, 60 fits a side: Manyfold 0.8185, Keras 0.8105, difference +0.0080
-(standard error 0.0035). Manyfold's own mean over the 300 fits is 0.8136, 0.0031 above Keras: half
-of the paired difference is the luck of Manyfold's 60 fits.
+(standard error 0.0035). Manyfold's own mean over the 300 fits is 0.8136, 0.0031 above Keras: the
+rest of the paired difference is the luck of Manyfold's 60 fits.
 """
 
 import argparse

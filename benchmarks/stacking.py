@@ -5,8 +5,9 @@ Adam; compiling is not counted. Scoring of the test rows after each epoch is. Th
 and the faster of 2 rounds counts. An arrow marks what `make_plan` chooses.
 
 Measured on 2 cores that other work shared: the small work is fastest in stacks of 10, 1.6 times as
-fast as one by one; the large one by one or in twos, in stacks of 10 half as fast; the one between
-gains least and is flat. 20 fits in stacks of 4 leave a thread idle for the last stack.
+fast as one by one; the large one by one or in twos, twice as fast as in stacks of 10. For the work
+between, runs disagree: all sizes alike, or stacks of 5 up to 1.6 times as fast as one by one. 20
+fits in stacks of 4 are 5 stacks: one thread idles while the last is trained.
 """
 
 import time
