@@ -58,7 +58,7 @@ def attempt(work: Callable[[], float | None]) -> Outcome:
         return Outcome(1, None)
 
 
-def _run(config: Config, overrides: Sequence[str]) -> float:
+def _run(config: Config, overrides: Sequence[str]) -> float | None:
     dataset, summary, splits = _read(config)
     with console.waiting("loading TensorFlow and MLflow"), uncollected():
         import_tensorflow()
@@ -78,10 +78,11 @@ def _run(config: Config, overrides: Sequence[str]) -> float:
             with console.waiting("compiling the training"):
                 run.log_start(config, dataset, summary, splits)
                 compiled.result()
-            evaluation = _evaluate(config, runner, run)
+            evaluation = _evaluate(runner, run)
             _finish(evaluation, run)
     console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
-    return next(iter(evaluation.summary.values())).mean
+    headline = next(iter(evaluation.summary.values()))
+    return headline.mean if headline.n_folds else None
 
 
 def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
@@ -100,11 +101,10 @@ def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
     return dataset, summary, splits
 
 
-def _evaluate(config: Config, runner: "Runner", run: "TrackedRun") -> "Evaluation":
-    headline = config.scoring.metrics[0]
+def _evaluate(runner: "Runner", run: "TrackedRun") -> "Evaluation":
     with console.progress_bar(runner.n_epochs) as advance:
         for step, fold in enumerate(runner.folds(advance)):
-            console.show_fold(fold.scores[headline])
+            console.show_fold(next(iter(fold.scores.values())))
             run.log_fold(fold, step)
     return runner.evaluation()
 

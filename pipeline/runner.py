@@ -24,7 +24,8 @@ class FoldResult:
     Attributes:
         split: Its rows.
         y_score: Probabilities for its test rows, of shape (n_test, n_labels).
-        scores: Each metric by name.
+        scores: Each metric by name; NaN where undefined.
+        left_out: How many labels a macro metric does without, by name; only where there are some.
         loss: Training loss by epoch, of shape (epochs,).
         val_loss: Loss on the test rows by epoch, of shape (epochs,); looked at, never acted on.
         seconds: Its share of the training time.
@@ -33,6 +34,7 @@ class FoldResult:
     split: Split
     y_score: NDArray[np.float32]
     scores: dict[str, float]
+    left_out: dict[str, int]
     loss: NDArray[np.floating]
     val_loss: NDArray[np.floating]
     seconds: float
@@ -96,7 +98,13 @@ class Runner:
         for split, fitted in zip(self._splits, trained, strict=False):
             scores = score(self._config.scoring, self._dataset.y[split.test], fitted.y_score)
             fold = FoldResult(
-                split, fitted.y_score, scores, fitted.loss, fitted.val_loss, fitted.seconds
+                split,
+                fitted.y_score,
+                scores.values,
+                scores.left_out,
+                fitted.loss,
+                fitted.val_loss,
+                fitted.seconds,
             )
             self._folds.append(fold)
             yield fold
@@ -108,19 +116,25 @@ class Runner:
         """Return the whole result; call it when `folds` is exhausted."""
         if self._model is None:
             raise RuntimeError("Expected all folds to be trained. Received: a run under way.")
-        test_share = float(np.mean([len(s.test) / len(s.train) for s in self._splits]))
-        summary = {
-            name: summarise([fold.scores[name] for fold in self._folds], test_share)
-            for name in self._config.scoring.metrics
-        }
         return Evaluation(
             self._config,
             self._dataset,
             tuple(self._folds),
-            summary,
+            self._summary(),
             self._model,
             self._fits[-1].preparation,
         )
+
+    def _summary(self) -> dict[str, Summary]:
+        test_share = float(np.mean([len(s.test) / len(s.train) for s in self._splits]))
+        return {
+            name: summarise(
+                [fold.scores[name] for fold in self._folds],
+                test_share,
+                sum(fold.left_out.get(name, 0) for fold in self._folds),
+            )
+            for name in self._folds[0].scores
+        }
 
     def _make_fits(self) -> list[Fit]:
         seed = self._config.seed

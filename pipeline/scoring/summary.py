@@ -1,94 +1,37 @@
-"""Thresholds and metrics: what out-of-fold probabilities are worth. Pure NumPy and scikit-learn."""
+"""One metric over all folds: mean, deviation, and an interval that does not pretend."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
-from sklearn import metrics as sk
-
-from pipeline.config import ScoringConfig
-from pipeline.errors import UserError, choices
-
-Labels = NDArray[np.int8]
-Scores = NDArray[np.float32]
-Metric = Callable[[Labels, Scores, Labels], float]
 
 CONFIDENCE = 0.95
 
 
-def accuracy(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
-    """Return the share of rows with every label right: subset accuracy, or exact match."""
-    return float((y_true == y_pred).all(axis=1).mean())
-
-
-def hamming_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
-    """Return the share of single labels that are predicted wrong."""
-    return float((y_true != y_pred).mean())
-
-
-def f1_micro(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
-    """Return F1 over all single labels together; 0 where none is present nor predicted."""
-    return float(sk.f1_score(y_true, y_pred, average="micro", zero_division=0.0))
-
-
-def label_ranking_average_precision(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
-    """Return how far up each row's true labels rank by probability; 1 is best."""
-    return float(sk.label_ranking_average_precision_score(y_true, y_score))
-
-
-METRICS: Mapping[str, Metric] = {
-    metric.__name__: metric
-    for metric in (accuracy, hamming_loss, f1_micro, label_ranking_average_precision)
-}
-
-
 @dataclass(frozen=True)
 class Summary:
-    """One metric over all folds.
+    """One metric over the folds in which it is defined.
 
     Attributes:
-        mean: Mean over folds.
-        std: Population standard deviation over folds.
-        ci: Ends of the 95% interval of the corrected resampled t statistic; None for a single fold.
+        mean: Mean over folds; NaN if it is defined in none.
+        std: Population standard deviation over folds; NaN like the mean.
+        ci: Ends of the 95% interval of the corrected resampled t statistic; None for fewer than
+            two folds.
+        n_folds: Folds in which the metric is defined.
+        n_undefined: Folds in which it is not.
+        n_left_out: Labels that the means within folds do without, summed over folds.
     """
 
     mean: float
     std: float
     ci: tuple[float, float] | None
+    n_folds: int
+    n_undefined: int = 0
+    n_left_out: int = 0
 
 
-def refuse_unknown_metrics(config: ScoringConfig) -> None:
-    """Raise UserError if a metric of the configuration does not exist."""
-    for name in config.metrics:
-        if name not in METRICS:
-            raise UserError(f"scoring.metrics: unknown name {name!r}. {choices(name, METRICS)}")
-
-
-def apply_threshold(y_score: Scores, threshold: float) -> Labels:
-    """Return 1 where the probability is above the threshold; at 0.5, what rounding gives."""
-    return (y_score > threshold).astype(np.int8)
-
-
-def score(config: ScoringConfig, y_true: Labels, y_score: Scores) -> dict[str, float]:
-    """Return each metric of the configuration for one fold.
-
-    Args:
-        config: Threshold and metrics.
-        y_true: Indicator matrix of shape (n_test, n_labels).
-        y_score: Probabilities of the same shape.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
-    if y_true.shape != y_score.shape:
-        raise ValueError(f"Expected equal shapes. Received: {y_true.shape} and {y_score.shape}")
-    y_pred = apply_threshold(y_score, config.threshold)
-    return {name: METRICS[name](y_true, y_score, y_pred) for name in config.metrics}
-
-
-def summarise(values: Sequence[float], test_share: float) -> Summary:
+def summarise(values: Sequence[float], test_share: float, n_left_out: int = 0) -> Summary:
     """Return mean, deviation and an interval that allows for overlapping training sets.
 
     Folds share most of their training rows, so their scores are correlated, and the usual squared
@@ -96,17 +39,21 @@ def summarise(values: Sequence[float], test_share: float) -> Summary:
     variance * (1 / n + n_test / n_train).
 
     Args:
-        values: One score per fold.
+        values: One score per fold; NaN, where the metric is undefined, is left out and counted.
         test_share: Mean of n_test / n_train over folds.
+        n_left_out: Labels left out within folds, to be told along.
 
     References:
         Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
     """
     scores = np.asarray(values, dtype=np.float64)
+    scores = scores[np.isfinite(scores)]
+    n, n_undefined = len(scores), len(values) - len(scores)
+    if n == 0:
+        return Summary(np.nan, np.nan, None, 0, n_undefined, n_left_out)
     mean, std = float(scores.mean()), float(scores.std())
-    n = len(scores)
-    if n < 2:
-        return Summary(mean, std, None)
+    if n == 1:
+        return Summary(mean, std, None, n, n_undefined, n_left_out)
     error = np.sqrt(scores.var(ddof=1) * (1 / n + test_share))
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * error)
-    return Summary(mean, std, (mean - half, mean + half))
+    return Summary(mean, std, (mean - half, mean + half), n, n_undefined, n_left_out)

@@ -30,6 +30,7 @@ from pipeline.dataset.figure import labels_figure
 from pipeline.report import (
     fold_scores_figure,
     folds_table,
+    labels_table,
     predictions_table,
     training_curves_figure,
 )
@@ -39,6 +40,7 @@ MAX_PARAM = 6000  # characters of a value that MLflow takes
 MAX_PARAMS = 100  # in one call
 MAX_METRICS = 1000  # in one call
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
+TABLES = {"folds.json": folds_table, "labels.json": labels_table}
 VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
 
 
@@ -83,6 +85,9 @@ class TrackedRun:
         """Log the summary, the curves, the tables and the figures."""
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
+            self._n_undefined += metric.n_left_out
+            if metric.n_folds == 0:
+                continue
             summary += [(f"{name}_mean", metric.mean, 0), (f"{name}_std", metric.std, 0)]
             if metric.ci:
                 low, high = metric.ci
@@ -113,15 +118,16 @@ class TrackedRun:
 
     def _log_artifacts(self, evaluation: Evaluation) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            table = folds_table(evaluation).to_dict(orient="split", index=False)
-            Path(folder, "folds.json").write_text(json.dumps(_without_nan(table)))
+            for name, make_table in TABLES.items():
+                table = make_table(evaluation).to_dict(orient="split", index=False)
+                Path(folder, name).write_text(json.dumps(_without_nan(table)))
             predictions_table(evaluation).to_parquet(Path(folder, "predictions.parquet"))
             figures = Path(folder, "figures")
             figures.mkdir()
             fold_scores_figure(evaluation).savefig(figures / "fold_scores.png")
             training_curves_figure(evaluation).savefig(figures / "training_curves.png")
             self._client.log_artifacts(self.run_id, folder)
-        shown = json.dumps([{"path": "folds.json", "type": "table"}])
+        shown = json.dumps([{"path": name, "type": "table"} for name in TABLES])
         self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, shown)
 
 
