@@ -123,6 +123,11 @@ def test_the_tables_agree_with_the_metrics(default, store):
     right = pd.Series(((score > 0.5) == true).all(axis=1))
     by_fold = right.groupby([rows["repeat"], rows["fold"]]).mean()
     np.testing.assert_allclose(by_fold.to_numpy(), folds["accuracy"])
+    table = json.loads(artifact(run, "labels.json").read_text())
+    labels = pd.DataFrame(table["data"], columns=table["columns"]).set_index("label")
+    assert labels["f1_mean"].mean() == pytest.approx(run.data.metrics["f1_macro_mean"])
+    shown = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert [table["path"] for table in shown] == ["folds.json", "labels.json"]
 
 
 def test_the_figures_are_there(default):
