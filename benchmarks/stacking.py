@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.tutorial import default_config
 from pipeline.config import TrainingConfig
 from pipeline.model import mlp
-from pipeline.preparation import Preparation
+from pipeline.preparation import fit_preparation
 from pipeline.training import Fit, StackedTrainer
 from pipeline.training.stacking import make_plan
 
@@ -57,15 +57,15 @@ WORKS = (
 def seconds_per_epoch(work: Work, config: TrainingConfig) -> float:
     """Train all fits and return seconds per fit and epoch, compiling aside."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(work.n_samples, work.n_features))
+    X = rng.normal(size=(work.n_samples, work.n_features)).astype(np.float32)
     y = (rng.random((work.n_samples, work.n_labels)) < 0.3).astype(np.int8)
-    nothing = Preparation(np.zeros(work.n_features), np.ones(work.n_features))
+    nothing = fit_preparation(default_config().preparation, X, (), np.arange(work.n_samples))
     folds = np.arange(work.n_samples) % 10
     fits = [
         Fit(fit, np.flatnonzero(folds != fit % 10), np.flatnonzero(folds == fit % 10), nothing)
         for fit in range(N_FITS)
     ]
-    build = partial(mlp, work.n_features, work.n_labels, hidden_units=work.hidden_units)
+    build = partial(mlp, n_labels=work.n_labels, hidden_units=work.hidden_units)
     trainer = StackedTrainer(build, config, X, y, fits)
     trainer.compile()
     began = time.perf_counter()
@@ -78,7 +78,9 @@ def automatic(work: Work) -> int:
     n_weights = mlp(work.n_features, work.n_labels, hidden_units=work.hidden_units).count_params()
     n_state = 3 * n_weights + 2  # Adam: two moments per weight, iterations and learning rate
     n_train = work.n_samples * 9 // 10
-    return make_plan(N_FITS, n_train, n_weights, n_state, work.epochs, None, THREADS).stack_size
+    return make_plan(
+        N_FITS, n_train, work.batch_size, n_weights, n_state, work.epochs, None, THREADS
+    ).stack_size
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ def make_fits(config: Config, dataset: Dataset, work: Iterable[tuple[int, Split]
             fit_seed(seed, (split.repeat, split.fold)),
             split.train,
             split.test,
-            fit_preparation(config.preparation, dataset.X, split.train),
+            fit_preparation(config.preparation, dataset.X, (), split.train),
         )
         for seed, split in work
     ]

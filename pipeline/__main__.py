@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import hydra
@@ -16,14 +17,15 @@ from pipeline.project import CONF_DIR, mlruns
 if TYPE_CHECKING:
     from pipeline.job import Outcome
 
-Task = Callable[[DictConfig, list[str]], "Outcome"]
+Task = Callable[[DictConfig, list[str], str | None], "Outcome"]
 
 
 def run_command(task: Task, config_name: str = "config") -> NoReturn:
     """Run the jobs that the command line asks for and exit with their worst code.
 
     Args:
-        task: Takes what Hydra composed and, in a sweep, the overrides that set the job apart.
+        task: Takes what Hydra composed and, in a sweep, the overrides that set the job apart and
+            the name of the sweep.
         config_name: Primary configuration in `conf/`.
     """
     exit_codes: list[int] = []
@@ -31,8 +33,11 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
     def job(config: DictConfig) -> float | None:
         running = HydraConfig.get()
-        overrides = list(running.overrides.task) if running.mode == RunMode.MULTIRUN else []
-        outcome = task(config, overrides)
+        if running.mode == RunMode.MULTIRUN:
+            name = "/".join(Path(running.sweep.dir).parts[-2:])
+            outcome = task(config, list(running.overrides.task), name)
+        else:
+            outcome = task(config, [], None)
         exit_codes.append(outcome.exit_code)
         return outcome.objective
 
@@ -59,11 +64,11 @@ def main() -> NoReturn:
     run_command(_evaluate)
 
 
-def _evaluate(config: DictConfig, overrides: list[str]) -> "Outcome":
+def _evaluate(config: DictConfig, overrides: list[str], sweep: str | None) -> "Outcome":
     with uncollected():
         from pipeline.job import run_job
 
-    return run_job(config, overrides)
+    return run_job(config, overrides, sweep)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ def import_callable(key: str, path: str) -> Callable[..., Any]:
             f"{key}: expected the dotted path of a callable, module.name. Received: {path!r} "
             f"({error}). The module must be importable: in the working directory or installed."
         ) from error
+    except Exception as error:  # whatever the user's module does when it is imported
+        raise UserError(
+            f"{key}: expected {path!r} to be importable. Received: {type(error).__name__}: {error}"
+        ) from error
     if not callable(found):
         raise UserError(
             f"{key}: expected a callable. Received: {path!r}, a {type(found).__name__}."

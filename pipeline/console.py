@@ -1,5 +1,6 @@
 """What a job prints: the data, progress, each fold, the result and where to look."""
 
+import math
 import os
 import shlex
 import sys
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from pipeline.cv import Trouble
 from pipeline.dataset import Dataset, DataSummary, short
-from pipeline.scoring import Summary
+from pipeline.scoring import Summary, in_words
 
 MAX_LABELS = 20  # shown; the others are counted
 MAX_FEATURES = 10
@@ -124,21 +125,37 @@ def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
 
 def show_fold(score: float) -> None:
     """Print the headline score of one fold."""
-    _out.print(f">{score:.3f}")
+    _out.print(f">{_number(score)}")
 
 
 def show_result(summary: dict[str, Summary]) -> None:
-    """Print the headline with its interval, then the other metrics."""
-    names = {name: name.replace("_", " ").capitalize() for name in summary}
-    headline, *others = summary
-    first = summary[headline]
-    _out.print(f"{names[headline]}: {first.mean:.3f} ({first.std:.3f})", style="bold")
+    """Print the headline, then all metrics with their intervals and what is left out of them."""
+    headline, first = next(iter(summary.items()))
+    line = f"{in_words(headline)}: {_number(first.mean)}"
+    _out.print(f"{line} ({first.std:.3f})" if first.n_folds else line, style="bold")
     table = Table("metric", "mean", "std", "95% interval of the mean", box=None, pad_edge=False)
-    for name in (headline, *others):
-        metric = summary[name]
+    for name, metric in summary.items():
         interval = f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else ""
-        table.add_row(names[name], f"{metric.mean:.3f}", f"{metric.std:.3f}", interval)
+        std = f"{metric.std:.3f}" if metric.n_folds else ""
+        table.add_row(in_words(name), _number(metric.mean), std, interval)
     _out.print(table)
+    for name, metric in summary.items():
+        if undefined := _undefined(metric):
+            _out.print(f"{in_words(name)}: {undefined}; left out of the means")
+
+
+def _number(score: float) -> str:
+    return f"{score:.3f}" if math.isfinite(score) else "undefined"
+
+
+def _undefined(metric: Summary) -> str:
+    places = []
+    if metric.n_undefined:
+        places.append(f"in {metric.n_undefined} of {metric.n_folds + metric.n_undefined} folds")
+    if metric.n_left_out:
+        labels = "label" if metric.n_left_out == 1 else "labels"
+        places.append(f"for {metric.n_left_out} {labels} within folds")
+    return f"undefined {' and '.join(places)}" if places else ""
 
 
 def show_prediction(y_score: NDArray[np.float64]) -> None:

@@ -31,7 +31,7 @@ def main() -> NoReturn:
     run_command(_task, "describe")
 
 
-def _task(composed: "DictConfig", overrides: list[str]) -> "Outcome":
+def _task(composed: "DictConfig", overrides: list[str], sweep: str | None) -> "Outcome":
     from pipeline.config import load
     from pipeline.job import attempt
 

@@ -10,10 +10,17 @@ class UserError(Exception):
     """What was expected, what came and what to do, for the screen; shown without a traceback."""
 
 
-def choices(name: str, available: Iterable[str]) -> str:
-    """Return the counsel for an unknown name: the nearest one that exists, and all that exist."""
+def choices(name: str, available: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """Return the counsel for an unknown name: the nearest one that exists, and all that exist.
+
+    Args:
+        name: What was asked for.
+        available: What exists.
+        listed: What to list instead, where one entry can stand for several names.
+    """
     known = sorted(available)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    more = f" and {len(known) - MAX_CHOICES} more" if len(known) > MAX_CHOICES else ""
-    return f"{hint}Available: {', '.join(known[:MAX_CHOICES]) or '(none)'}{more}."
+    shown = known if listed is None else sorted(listed)
+    more = f" and {len(shown) - MAX_CHOICES} more" if len(shown) > MAX_CHOICES else ""
+    return f"{hint}Available: {', '.join(shown[:MAX_CHOICES]) or '(none)'}{more}."

@@ -35,14 +35,17 @@ class Outcome:
     objective: float | None
 
 
-def run_job(composed: "DictConfig", overrides: Sequence[str] = ()) -> Outcome:
+def run_job(
+    composed: "DictConfig", overrides: Sequence[str] = (), sweep: str | None = None
+) -> Outcome:
     """Run one configuration.
 
     Args:
         composed: What Hydra composed.
         overrides: What sets this job of a sweep apart; names its run.
+        sweep: Name of the sweep, or None.
     """
-    return attempt(lambda: _run(load(composed), overrides))
+    return attempt(lambda: _run(load(composed), overrides, sweep))
 
 
 def attempt(work: Callable[[], float | None]) -> Outcome:
@@ -58,7 +61,7 @@ def attempt(work: Callable[[], float | None]) -> Outcome:
         return Outcome(1, None)
 
 
-def _run(config: Config, overrides: Sequence[str]) -> float:
+def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> float | None:
     dataset, summary, splits = _read(config)
     with console.waiting("loading TensorFlow and MLflow"), uncollected():
         import_tensorflow()
@@ -74,14 +77,16 @@ def _run(config: Config, overrides: Sequence[str]) -> float:
         compiled = pool.submit(runner.compile)
         with console.waiting("compiling the training and opening the MLflow store"):
             experiment_id = open_store(store, config.tracking.experiment_name)
-        with track(experiment_id, name or f"{dataset.name} {config.model.kind}", tags) as run:
+        name = name or f"{dataset.name} {config.model.kind}"
+        with track(experiment_id, name, tags, sweep) as run:
             with console.waiting("compiling the training"):
                 run.log_start(config, dataset, summary, splits)
                 compiled.result()
-            evaluation = _evaluate(config, runner, run)
+            evaluation = _evaluate(runner, run)
             _finish(evaluation, run)
     console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
-    return next(iter(evaluation.summary.values())).mean
+    headline = next(iter(evaluation.summary.values()))
+    return headline.mean if headline.n_folds else None
 
 
 def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
@@ -101,12 +106,23 @@ def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
     return dataset, summary, splits
 
 
-def _evaluate(config: Config, runner: "Runner", run: "TrackedRun") -> "Evaluation":
-    headline = config.scoring.metrics[0]
+def _evaluate(runner: "Runner", run: "TrackedRun") -> "Evaluation":
+    from pipeline.training import Stopped
+
     with console.progress_bar(runner.n_epochs) as advance:
-        for step, fold in enumerate(runner.folds(advance)):
-            console.show_fold(fold.scores[headline])
-            run.log_fold(fold, step)
+
+        def progress(n: int) -> None:
+            advance(n)
+            if run.interrupted:
+                runner.stop()
+
+        try:
+            for step, fold in enumerate(runner.folds(progress)):
+                console.show_fold(next(iter(fold.scores.values())))
+                run.log_fold(fold, step)
+        except Stopped:
+            run.raise_interrupt()
+            raise
     return runner.evaluation()
 
 

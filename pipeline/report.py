@@ -5,25 +5,22 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FuncFormatter
 
 from pipeline.runner import Evaluation
-from pipeline.scoring import Summary
+from pipeline.scoring import Summary, in_words, label_scores
 
 rcParams["text.parse_math"] = False  # a name with $ is no formula
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers tell them apart in print.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 MARKERS = "os^Dv<>"
-
-
-def title(metric: str) -> str:
-    """Return a metric's name as words: `hamming_loss` is `Hamming loss`."""
-    return metric.replace("_", " ").capitalize()
+MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 
 def folds_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per fold: repeat, fold, sizes, every score, seconds."""
+    """Return one row per fold: repeat, fold, sizes, every score, labels left out, seconds."""
+    incomplete = [name for name, summary in evaluation.summary.items() if summary.n_left_out]
     return pd.DataFrame(
         [
             {
@@ -32,11 +29,30 @@ def folds_table(evaluation: Evaluation) -> pd.DataFrame:
                 "n_train": len(fold.split.train),
                 "n_test": len(fold.split.test),
                 **fold.scores,
+                **{f"{name}_left_out": fold.left_out.get(name, 0) for name in incomplete},
                 "seconds": round(fold.seconds, 4),
             }
             for fold in evaluation.folds
         ]
     )
+
+
+def labels_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return one row per label: its scores alone, mean and deviation over folds, as in summaries.
+
+    A fold in which a score is undefined is left out; where that can happen, the column `*_folds`
+    says how many remain.
+    """
+    y, config = evaluation.dataset.y, evaluation.config.scoring
+    folds = [label_scores(config, y[fold.split.test], fold.y_score) for fold in evaluation.folds]
+    columns: dict[str, object] = {"label": evaluation.dataset.label_names}
+    for name in folds[0]:
+        values = np.ma.masked_invalid([fold[name] for fold in folds])
+        columns[f"{name}_mean"] = values.mean(axis=0).filled(np.nan)
+        columns[f"{name}_std"] = values.std(axis=0).filled(np.nan)
+        if name in MAY_BE_UNDEFINED:
+            columns[f"{name}_folds"] = values.count(axis=0)
+    return pd.DataFrame(columns)
 
 
 def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
@@ -62,7 +78,7 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
 def fold_scores_figure(evaluation: Evaluation) -> Figure:
     """Return the headline metric of each fold, repeats told apart, with mean and interval."""
     metric, summary = next(iter(evaluation.summary.items()))
-    figure, axes = _figure(f"{title(metric)} of each fold, {evaluation.dataset.name}")
+    figure, axes = _figure(f"{in_words(metric)} of each fold, {evaluation.dataset.name}")
     _draw_summary(axes, summary)
     repeats = sorted({fold.split.repeat for fold in evaluation.folds})
     for repeat in repeats:
@@ -76,7 +92,7 @@ def fold_scores_figure(evaluation: Evaluation) -> Figure:
             markersize=6,
             label=f"repeat {repeat + 1}",
         )
-    axes.set(xlabel="fold", ylabel=title(metric).lower())
+    axes.set(xlabel="fold", ylabel=in_words(metric))
     axes.set_xticks(sorted({fold.split.fold + 1 for fold in evaluation.folds}))
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
@@ -96,7 +112,7 @@ def training_curves_figure(evaluation: Evaluation) -> Figure:
         axes.plot(epochs, losses.mean(axis=0), line, color=colour, linewidth=2, label=name)
     axes.set(xlabel="epoch", ylabel="binary cross-entropy (log scale)", yscale="log")
     for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        ticks(LogFormatter(minor_thresholds=(2, 0.5)))
+        ticks(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.legend(frameon=False, title="band: two thirds of the folds", alignment="left")
     return figure
 

@@ -8,11 +8,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config
+from pipeline.config import Config, PythonModelConfig
 from pipeline.cv import Split
 from pipeline.dataset import Dataset
-from pipeline.errors import UserError
-from pipeline.model import build_model
+from pipeline.model import build_model, refuse_unsavable
 from pipeline.preparation import Preparation, fit_preparation
 from pipeline.scoring import Summary, score, summarise
 from pipeline.training import Fit, StackedTrainer, fit_seed
@@ -25,7 +24,8 @@ class FoldResult:
     Attributes:
         split: Its rows.
         y_score: Probabilities for its test rows, of shape (n_test, n_labels).
-        scores: Each metric by name.
+        scores: Each metric by name; NaN where undefined.
+        left_out: How many labels a macro metric does without, by name; only where there are some.
         loss: Training loss by epoch, of shape (epochs,).
         val_loss: Loss on the test rows by epoch, of shape (epochs,); looked at, never acted on.
         seconds: Its share of the training time.
@@ -34,6 +34,7 @@ class FoldResult:
     split: Split
     y_score: NDArray[np.float32]
     scores: dict[str, float]
+    left_out: dict[str, int]
     loss: NDArray[np.floating]
     val_loss: NDArray[np.floating]
     seconds: float
@@ -72,6 +73,8 @@ class Runner:
         self._config, self._dataset, self._splits = config, dataset, splits
         self._build = partial(build_model, config.model, n_labels=dataset.n_labels)
         self._fits = self._make_fits()
+        if isinstance(config.model, PythonModelConfig):
+            refuse_unsavable(config.model, self._build(self._fits[-1].preparation.n_columns))
         self._trainer = StackedTrainer(
             self._build, config.training, dataset.X, dataset.y, self._fits
         )
@@ -87,6 +90,10 @@ class Runner:
         """Compile the training; may run in a thread while other things are made ready."""
         self._trainer.compile()
 
+    def stop(self) -> None:
+        """Let the training end early; `folds` raises `Stopped` then."""
+        self._trainer.stop()
+
     def folds(self, progress: Callable[[int], None]) -> Iterator[FoldResult]:
         """Train everything and yield each fold, scored, as soon as it and those before it are done.
 
@@ -95,10 +102,15 @@ class Runner:
         """
         trained = self._trainer.train(progress)
         for split, fitted in zip(self._splits, trained, strict=False):
-            self._refuse_diverged(split, fitted.y_score)
             scores = score(self._config.scoring, self._dataset.y[split.test], fitted.y_score)
             fold = FoldResult(
-                split, fitted.y_score, scores, fitted.loss, fitted.val_loss, fitted.seconds
+                split,
+                fitted.y_score,
+                scores.values,
+                scores.left_out,
+                fitted.loss,
+                fitted.val_loss,
+                fitted.seconds,
             )
             self._folds.append(fold)
             yield fold
@@ -110,30 +122,25 @@ class Runner:
         """Return the whole result; call it when `folds` is exhausted."""
         if self._model is None:
             raise RuntimeError("Expected all folds to be trained. Received: a run under way.")
-        test_share = float(np.mean([len(s.test) / len(s.train) for s in self._splits]))
-        summary = {
-            name: summarise([fold.scores[name] for fold in self._folds], test_share)
-            for name in self._config.scoring.metrics
-        }
         return Evaluation(
             self._config,
             self._dataset,
             tuple(self._folds),
-            summary,
+            self._summary(),
             self._model,
             self._fits[-1].preparation,
         )
 
-    def _refuse_diverged(self, split: Split, y_score: NDArray[np.float32]) -> None:
-        bad = ~np.isfinite(y_score)
-        if bad.any():
-            raise UserError(
-                f"training: expected finite probabilities. Received: {bad.sum()} that are not, "
-                f"of {y_score.size} in fold {split.fold} of repeat "
-                f"{split.repeat}; the training diverged. Lower training.learning_rate (now "
-                f"{self._config.training.learning_rate}), or scale the features "
-                "(preparation=standard)."
+    def _summary(self) -> dict[str, Summary]:
+        test_share = float(np.mean([len(s.test) / len(s.train) for s in self._splits]))
+        return {
+            name: summarise(
+                [fold.scores[name] for fold in self._folds],
+                test_share,
+                sum(fold.left_out.get(name, 0) for fold in self._folds),
             )
+            for name in self._folds[0].scores
+        }
 
     def _make_fits(self) -> list[Fit]:
         seed = self._config.seed

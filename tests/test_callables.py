@@ -24,6 +24,17 @@ def test_what_cannot_be_called_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1 +", "SyntaxError: invalid syntax"), ("nothing", "NameError: name 'nothing' is not")],
+)
+def test_a_module_that_breaks_is_refused(tmp_path, monkeypatch, text, expected):
+    (tmp_path / f"broken_{len(text)}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=rf"^k: expected .* to be importable. Received: {expected}"):
+        import_callable("k", f"broken_{len(text)}.build")
+
+
+@pytest.mark.parametrize(
     ("module", "light"),
     [("pipeline.callables", "keras"), ("pipeline.dataset", "pyarrow")],
 )

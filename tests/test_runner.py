@@ -115,6 +115,22 @@ def test_unfit_callables_are_refused(make_config, path, params, expected):
         run(config)
 
 
+class Unregistered(keras.layers.Layer):
+    def call(self, x):
+        return x
+
+
+def unsavable(n_features, n_labels):
+    inputs = keras.Input((n_features,))
+    return keras.Model(inputs, keras.layers.Dense(n_labels, "sigmoid")(Unregistered()(inputs)))
+
+
+def test_a_model_that_could_not_be_kept_is_refused_before_training(make_config):
+    config = make_config(*SMALL, "model=python", "model.callable=tests.test_runner.unsavable")
+    with pytest.raises(UserError, match=r"can save and load\. Received: TypeError: .*Unregistered"):
+        run(config)
+
+
 def test_a_callable_of_the_users_own_is_trained(make_config):
     own = ("model=python", "model.callable=tests.test_runner.narrow", "model.params={units: 3}")
     evaluation = run(make_config(*SMALL, *own))

@@ -8,19 +8,32 @@ from sklearn import metrics as sk
 
 from pipeline.config import ScoringConfig
 from pipeline.errors import UserError
-from pipeline.scoring import METRICS, apply_threshold, refuse_unknown_metrics, score, summarise
+from pipeline.scoring import (
+    apply_threshold,
+    in_words,
+    label_scores,
+    refuse_unknown_metrics,
+    score,
+    summarise,
+)
 
 Y_TRUE = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=np.int8)
 Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.1, 0.7, 0.6], [0.2, 0.1, 0.3], [0.4, 0.9, 0.1]], "float32")
-ALL = ScoringConfig(threshold=0.5, metrics=tuple(METRICS))
+
+
+def scoring(*metrics, threshold=0.5, zero_division=0.0):
+    return ScoringConfig(threshold=threshold, metrics=metrics, zero_division=zero_division)
 
 
 def test_a_table_worked_by_hand():
     # Wrong: label 3 of row 2 (0.6 for a 0) and label 1 of row 4 (0.4 for a 1); 4 hits of 5 and 5.
-    assert score(ALL, Y_TRUE, Y_SCORE) == {
+    # F1 of labels: 2 * 1 / (2 + 1), 1, 2 * 1 / (1 + 2).
+    names = ("accuracy", "hamming_loss", "f1_micro", "f1_macro", "label_ranking_average_precision")
+    assert score(scoring(*names), Y_TRUE, Y_SCORE).values == {
         "accuracy": 2 / 4,
         "hamming_loss": 2 / 12,
         "f1_micro": 2 * 4 / (5 + 5),
+        "f1_macro": (2 / 3 + 1 + 2 / 3) / 3,
         # Row 4 ranks its labels 1 and 2; row 3, without labels, counts 1.
         "label_ranking_average_precision": 1.0,
     }
@@ -31,16 +44,50 @@ def test_a_table_worked_by_hand():
     arrays(np.float32, (9, 4), elements=st.floats(0, 1, width=32)),
     st.floats(0.05, 0.95),
 )
-def test_agrees_with_scikit_learn(y_true, y_score, threshold):
-    scores = score(ScoringConfig(threshold=threshold, metrics=tuple(METRICS)), y_true, y_score)
+def test_the_threshold_of_the_configuration_decides(y_true, y_score, threshold):
+    scores = score(scoring("accuracy", "hamming_loss", threshold=threshold), y_true, y_score)
     y_pred = (y_score > threshold).astype(int)
-    assert scores["accuracy"] == pytest.approx(sk.accuracy_score(y_true, y_pred))
-    assert scores["hamming_loss"] == pytest.approx(sk.hamming_loss(y_true, y_pred))
+    assert scores.values["accuracy"] == pytest.approx(sk.accuracy_score(y_true, y_pred))
+    assert scores.values["hamming_loss"] == pytest.approx(sk.hamming_loss(y_true, y_pred))
 
 
 @given(arrays(np.float32, (20, 3), elements=st.floats(0, 1, width=32)))
 def test_the_threshold_one_half_rounds(y_score):
     np.testing.assert_array_equal(apply_threshold(y_score, 0.5), y_score.round())
+
+
+def test_zero_division_is_the_configurations():
+    silent = np.zeros_like(Y_TRUE), np.zeros_like(Y_SCORE)
+    for zero_division in (0.0, 1.0):
+        config = scoring("f1_micro", "jaccard_samples", zero_division=zero_division)
+        values = score(config, *silent).values
+        assert values == {"f1_micro": zero_division, "jaccard_samples": zero_division}
+
+
+def test_labels_without_meaning_in_a_fold_are_left_out_and_counted():
+    y_true = Y_TRUE.copy()
+    y_true[:, 1], y_true[:, 2] = 1, 0  # one always present, one never
+    config = scoring("accuracy", "roc_auc_macro", "average_precision_macro")
+    found = score(config, y_true, Y_SCORE)
+    assert found.left_out == {"roc_auc_macro": 2, "average_precision_macro": 1}
+    assert found.values["roc_auc_macro"] == sk.roc_auc_score(y_true[:, 0], Y_SCORE[:, 0])
+    assert found.values["average_precision_macro"] == (1 + 1) / 2
+    undefined = score(config, np.zeros_like(Y_TRUE), Y_SCORE)
+    assert np.isnan(undefined.values["roc_auc_macro"])
+    assert undefined.left_out == {}
+    assert score(scoring("accuracy"), y_true, Y_SCORE).left_out == {}
+
+
+def test_scores_of_single_labels():
+    found = label_scores(scoring("accuracy", zero_division=1.0), Y_TRUE, Y_SCORE)
+    assert found["support"].tolist() == [2, 2, 1]
+    assert found["precision"].tolist() == [1, 1, 1 / 2]
+    assert found["recall"].tolist() == [1 / 2, 1, 1]
+    assert found["f1"] == pytest.approx([2 / 3, 1, 2 / 3])
+    assert found["roc_auc"].tolist() == [1, 1, 1]
+    silent = label_scores(scoring("accuracy", zero_division=1.0), Y_TRUE * 0, Y_SCORE * 0)
+    assert silent["f1"].tolist() == [1, 1, 1]
+    assert np.isnan(silent["average_precision"]).all()
 
 
 def test_the_interval_is_that_of_nadeau_and_bengio():
@@ -53,6 +100,18 @@ def test_the_interval_is_that_of_nadeau_and_bengio():
     assert summary.ci == pytest.approx((low, high))
     naive = stats.t.interval(0.95, df=9, loc=0.815, scale=values.std(ddof=1) / np.sqrt(10))
     assert high - low > naive[1] - naive[0]
+    assert (summary.n_folds, summary.n_undefined) == (10, 0)
+
+
+def test_folds_in_which_a_metric_is_undefined_are_left_out_and_counted():
+    summary = summarise([0.8, np.nan, 0.6, 0.7, np.nan], 0.1, n_left_out=4)
+    without = summarise([0.8, 0.6, 0.7], 0.1)
+    assert (summary.mean, summary.std, summary.ci) == (without.mean, without.std, without.ci)
+    assert (summary.n_folds, summary.n_undefined, summary.n_left_out) == (3, 2, 4)
+    assert summarise([np.nan, 0.8], 0.1).ci is None
+    nothing = summarise([np.nan, np.nan], 0.1)
+    assert np.isnan(nothing.mean)
+    assert (nothing.ci, nothing.n_folds, nothing.n_undefined) == (None, 0, 2)
 
 
 def test_a_single_fold_has_no_interval():
@@ -61,9 +120,132 @@ def test_a_single_fold_has_no_interval():
 
 def test_unequal_shapes_are_an_error():
     with pytest.raises(ValueError, match="Expected equal shapes"):
-        score(ALL, Y_TRUE, Y_SCORE[:, :2])
+        score(scoring("accuracy"), Y_TRUE, Y_SCORE[:, :2])
 
 
-def test_unknown_metrics_are_refused_with_the_known():
-    with pytest.raises(UserError, match=r"'acuracy'\. Did you mean 'accuracy'\?"):
-        refuse_unknown_metrics(ScoringConfig(threshold=0.5, metrics=("acuracy",)))
+def test_diverged_folds_are_refused_not_scored():
+    y_score = Y_SCORE.copy()
+    y_score[1:3, 0] = np.nan
+    with pytest.raises(UserError, match=r"NaN for 2 of 4 held-out rows: the training of a fold"):
+        score(scoring("accuracy"), Y_TRUE, y_score)
+
+
+@pytest.mark.parametrize(
+    ("name", "counsel"),
+    [
+        ("acuracy", "Did you mean 'accuracy'? Available: accuracy, average_precision_micro|macro,"),
+        ("accuracy_score", "Did you mean 'accuracy'?"),
+        ("precison_at_7", "Did you mean 'precision_at_7'?"),
+        ("precision_at_0", "Did you mean 'precision_at_1'?"),
+        ("ndcg", "Did you mean 'ndcg_at_1'?"),
+        ("f1", "f1_samples|micro|macro|weighted,"),
+        ("f1_macr", "Did you mean 'f1_macro'?"),
+        ("hamming", "ndcg_at_<k>, one_error, precision_at_<k>,"),
+        ("x", "Or the dotted path of your own: my_module.my_metric"),
+    ],
+)
+def test_unknown_metrics_are_refused_with_the_known(name, counsel):
+    with pytest.raises(UserError) as refusal:
+        refuse_unknown_metrics(scoring("accuracy", name))
+    assert str(refusal.value).startswith(f"scoring.metrics: unknown name {name!r}. ")
+    assert counsel in str(refusal.value)
+
+
+@pytest.mark.parametrize("names", [("accuracy", "accuracy"), ("accuracy", "my.own.accuracy")])
+def test_a_name_that_comes_twice_is_refused(names, monkeypatch, tmp_path):
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my/own.py").write_text("def accuracy(y_true, y_score, y_pred): return 1.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"expected each name once. Received: 'accuracy' twice"):
+        refuse_unknown_metrics(scoring(*names))
+
+
+def test_the_configurations_metrics_exist(make_config):
+    short, full = make_config().scoring, make_config("scoring=full").scoring
+    for config in (short, full):
+        refuse_unknown_metrics(config)
+        assert config.metrics[0] == "accuracy"
+    assert set(short.metrics) < set(full.metrics)
+    assert (full.threshold, full.zero_division) == (short.threshold, short.zero_division)
+
+
+def test_zero_division_is_zero_or_one(make_config):
+    assert make_config("scoring.zero_division=1").scoring.zero_division == 1.0
+    with pytest.raises(UserError, match=r"zero_division: expected 0\.0 or 1\.0\. Received: 0\.5"):
+        make_config("scoring.zero_division=0.5")
+
+
+def largest_set(y_true, y_score, y_pred):
+    """A metric of the user's own."""
+    return y_pred.sum(axis=1).max()
+
+
+def words(y_true, y_score, y_pred):
+    return "good"
+
+
+def by_label(y_true, y_score, y_pred):
+    return (y_true == y_pred).mean(axis=0)
+
+
+def verdict(y_true, y_score, y_pred):
+    return (y_true == y_pred).all()
+
+
+def broken(y_true, y_score, y_pred):
+    return y_true.no_such
+
+
+def careless(y_true, y_score, y_pred):
+    y_score *= 2
+    return 1.0
+
+
+def test_a_metric_of_the_users_own_takes_part_under_its_name():
+    config = scoring("accuracy", "tests.test_scoring.largest_set")
+    refuse_unknown_metrics(config)
+    assert score(config, Y_TRUE, Y_SCORE).values == {"accuracy": 0.5, "largest_set": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "received"),
+    [
+        ("words", "str."),
+        ("by_label", "ndarray of shape (3,)."),
+        ("verdict", "bool"),
+        ("broken", "AttributeError: 'numpy.ndarray' object has no attribute 'no_such' ("),
+        ("careless", "ValueError: output array is read-only ("),
+    ],
+)
+def test_what_is_no_metric_is_refused_by_name(name, received):
+    with pytest.raises(UserError) as refusal:
+        score(scoring(f"tests.test_scoring.{name}"), Y_TRUE, Y_SCORE.copy())
+    expected = f"scoring.metrics: expected tests.test_scoring.{name}(y_true, y_score, y_pred) to"
+    assert str(refusal.value).startswith(expected)
+    assert f"Received: {received}" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("no_such_module.metric", "No module named 'no_such_module'"),
+        ("tests.test_scoring.no_such", "has no attribute 'no_such'"),
+        ("tests.test_scoring.Y_TRUE", r"expected a callable\. Received: .* a ndarray"),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_before_training(path, expected):
+    with pytest.raises(UserError, match=rf"^scoring\.metrics: .*{expected}"):
+        refuse_unknown_metrics(scoring("accuracy", path))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hamming_loss", "Hamming loss"),
+        ("f1_micro", "F1 micro"),
+        ("roc_auc_macro", "ROC AUC macro"),
+        ("ndcg_at_3", "nDCG at 3"),
+    ],
+)
+def test_names_in_words(name, words):
+    assert in_words(name) == words

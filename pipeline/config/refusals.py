@@ -4,7 +4,7 @@ import re
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,6 +29,11 @@ def explain(error: Exception, arguments: list[str]) -> str | None:
         group, option = missing.groups()
         counsel = choices(option, error.options or [])
         return f"Configuration refused:\n  {group}: no such option {option!r}. {counsel}"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"Configuration refused: expected key=value. Received: {error.override!r}. Quote what "
+            "the shell would take apart: 'model.hidden_units=[64,32]'"
+        )
     reason = str(error).strip()
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):

@@ -2,8 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from pipeline.config.cv import CvConfig
 from pipeline.config.dataset import DatasetConfig
@@ -60,12 +68,19 @@ class TrainingConfig:
     threads: PositiveInt | None
 
 
+def _zero_or_one(value: float) -> float:
+    if value not in (0.0, 1.0):
+        raise PydanticCustomError("zero_or_one", "Input should be 0.0 or 1.0")
+    return value
+
+
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ScoringConfig:
-    """Decision threshold and metrics; the first metric is the headline."""
+    """Decision threshold, metrics (the first is the headline) and what 0 / 0 counts."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)]
     metrics: Annotated[tuple[_Name, ...], Field(min_length=1)]
+    zero_division: Annotated[float, AfterValidator(_zero_or_one)]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

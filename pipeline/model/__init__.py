@@ -1,16 +1,17 @@
 """Untrained Keras models by configuration."""
 
 import traceback
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
 
 from pipeline.callables import import_callable
-from pipeline.config import MlpConfig, ModelConfig
+from pipeline.config import MlpConfig, ModelConfig, PythonModelConfig
 from pipeline.errors import UserError
 from pipeline.model.mlp import mlp
 
-__all__ = ["build_model", "mlp"]
+__all__ = ["build_model", "mlp", "refuse_unsavable"]
 
 
 def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Model:
@@ -45,6 +46,22 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
         ) from error
     _refuse_unfit(config.callable, model, n_features, n_labels)
     return model
+
+
+def refuse_unsavable(config: PythonModelConfig, model: keras.Model) -> None:
+    """Raise UserError if a model of the user's own could not be kept; tried before training."""
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/model.keras"
+        try:
+            model.save(path)
+            keras.saving.load_model(path, compile=False)
+        except Exception as error:
+            raise UserError(
+                f"model.callable: expected {config.callable} to return a model that Keras can save "
+                f"and load. Received: {type(error).__name__}: {str(error).strip()[:300]}. Decorate "
+                "own layers with @keras.saving.register_keras_serializable(), give those with "
+                "arguments a get_config, and use no Lambda layers."
+            ) from error
 
 
 def _refuse_unfit(name: str, model: object, n_features: int, n_labels: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import layers
 
 from pipeline.errors import UserError, choices
@@ -58,8 +59,18 @@ def mlp(
 
 def _refuse_unknown(key: str, name: str, module: object) -> None:
     try:
-        module.get(name)  # type: ignore[attr-defined]
-    except (ValueError, TypeError) as error:
+        found = module.get(name)  # type: ignore[attr-defined]
+        trial = found(np.zeros((2, 4), dtype=np.float32)) if key == "activation" else found((2, 4))
+        if trial.shape != (2, 4):
+            raise ValueError(f"it changes shapes: (2, 4) became {tuple(trial.shape)}")
+    except Exception as error:
         known = [item for item in dir(module) if item.islower() and not item.startswith("_")]
         known = [item for item in known if item not in {"get", "serialize", "deserialize"}]
-        raise UserError(f"model.{key}: unknown name {name!r}. {choices(name, known)}") from error
+        if name not in known:
+            raise UserError(
+                f"model.{key}: unknown name {name!r}. {choices(name, known)}"
+            ) from error
+        raise UserError(
+            f"model.{key}: expected one that needs no arguments of its own. Received: {name!r} "
+            f"({str(error).strip().splitlines()[0][:200]})"
+        ) from error

@@ -1,6 +1,7 @@
 """The final model in MLflow: logged to be loaded by `mlflow.pyfunc`, and used from there."""
 
 import json
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
-from pipeline.config import PythonModelConfig
+from pipeline.config import ModelConfig, PythonModelConfig
 from pipeline.preparation import NO_COLUMN
 from pipeline.runner import Evaluation
 from pipeline.tracking.served_model import canonical
@@ -43,10 +44,23 @@ def log_model(evaluation: Evaluation) -> str:
             name="model",
             python_model=str(SERVED_MODEL),
             artifacts=files,
+            code_paths=_own_code(evaluation.config.model),
             signature=signature,
             pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
         )
     return str(info.model_uri)
+
+
+def _own_code(config: ModelConfig) -> list[str] | None:
+    """Return the file or package that defines the user's own model, to travel with it."""
+    if not isinstance(config, PythonModelConfig):
+        return None
+    top = config.callable.partition(".")[0]
+    found = sys.modules[top].__file__ if top in sys.modules else None
+    if found is None or "site-packages" in found:
+        return None
+    path = Path(found)
+    return [str(path.parent if path.name == "__init__.py" else path)]
 
 
 def _served(evaluation: Evaluation) -> dict[str, Any]:

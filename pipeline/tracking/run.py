@@ -30,16 +30,25 @@ from pipeline.dataset.figure import labels_figure
 from pipeline.report import (
     fold_scores_figure,
     folds_table,
+    labels_table,
     predictions_table,
     training_curves_figure,
 )
 from pipeline.runner import Evaluation, FoldResult
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_PARAM = 6000  # characters of a value that MLflow takes
 MAX_PARAMS = 100  # in one call
+NO_MATTER = (
+    "tracking.",
+    "training.stack_size",
+    "training.threads",
+    "dataset.new_rows",
+)  # to scores
 MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
 MAX_METRICS = 1000  # in one call
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
+TABLES = {"folds.json": folds_table, "labels.json": labels_table}
 VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
 
 
@@ -51,6 +60,7 @@ class TrackedRun:
         self.run_id = run_id
         self._client = mlflow.MlflowClient()
         self._n_undefined = 0
+        self._signum: int | None = None
         self._waiting: list[tuple[str, float, int]] = []
         self._sent = time.monotonic()
 
@@ -64,7 +74,8 @@ class TrackedRun:
         for start in range(0, len(params), MAX_PARAMS):
             self._client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
         tags = {"cut_params": ", ".join(cut)} if cut else {}
-        tags["config_digest"] = sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:32]
+        asked = {key: value for key, value in flat.items() if not key.startswith(NO_MATTER)}
+        tags["config_digest"] = sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
         tags["split_digest"] = split_digest(splits)
         tags["data_digest"] = dataset.digest
         for key, value in tags.items():
@@ -84,6 +95,9 @@ class TrackedRun:
         """Log the summary, the curves, the tables and the figures."""
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
+            self._n_undefined += metric.n_left_out
+            if metric.n_folds == 0:
+                continue
             summary += [(f"{name}_mean", metric.mean, 0), (f"{name}_std", metric.std, 0)]
             if metric.ci:
                 low, high = metric.ci
@@ -94,6 +108,21 @@ class TrackedRun:
         self._log_metrics(summary)
         self._log_metrics([("undefined_values", self._n_undefined, 0)])
         self._log_artifacts(evaluation)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal came; Python loses the exception if it is raised in a finalizer."""
+        return self._signum is not None
+
+    def interrupt(self, signum: int, frame: FrameType | None = None) -> NoReturn:
+        """Remember the signal and raise what it stands for."""
+        self._signum = signum
+        raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(128 + signum)
+
+    def raise_interrupt(self) -> None:
+        """Raise again what an earlier signal stood for, if one came."""
+        if self._signum is not None:
+            self.interrupt(self._signum)
 
     def fail(self, message: str) -> None:
         """Keep why the run failed, where people look first and in full."""
@@ -114,30 +143,44 @@ class TrackedRun:
 
     def _log_artifacts(self, evaluation: Evaluation) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            table = folds_table(evaluation).to_dict(orient="split", index=False)
-            Path(folder, "folds.json").write_text(json.dumps(_without_nan(table)))
+            for name, make_table in TABLES.items():
+                table = make_table(evaluation).to_dict(orient="split", index=False)
+                Path(folder, name).write_text(json.dumps(_without_nan(table)))
             predictions_table(evaluation).to_parquet(Path(folder, "predictions.parquet"))
             figures = Path(folder, "figures")
             figures.mkdir()
             fold_scores_figure(evaluation).savefig(figures / "fold_scores.png")
             training_curves_figure(evaluation).savefig(figures / "training_curves.png")
             self._client.log_artifacts(self.run_id, folder)
-        shown = json.dumps([{"path": "folds.json", "type": "table"}])
+        shown = json.dumps([{"path": name, "type": "table"} for name in TABLES])
         self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, shown)
 
 
 @contextmanager
-def track(experiment_id: str, run_name: str, tags: dict[str, str]) -> Iterator[TrackedRun]:
-    """Open a run and end it: FINISHED, FAILED after an exception, KILLED after a signal."""
+def track(
+    experiment_id: str, run_name: str, tags: dict[str, str], sweep: str | None = None
+) -> Iterator[TrackedRun]:
+    """Open a run and end it: FINISHED, FAILED after an exception, KILLED after a signal.
+
+    Args:
+        experiment_id: Where it belongs.
+        run_name: Shown in the UI.
+        tags: More tags than every run has.
+        sweep: Name of the sweep whose parent run it goes under, or None.
+    """
+    parent = _sweep_run(experiment_id, sweep) if sweep else None
     versions = {f"version.{package}": version(package) for package in VERSIONS}
     commit = _git_commit()
     source = {"mlflow.source.git.commit": commit} if commit else {}
     active = mlflow.start_run(
-        experiment_id=experiment_id, run_name=run_name, tags={**versions, **source, **tags}
+        experiment_id=experiment_id,
+        run_name=run_name,
+        parent_run_id=parent,
+        tags={**versions, **source, **tags, **({"sweep": sweep} if sweep else {})},
     )
     run = TrackedRun(active.info.run_id)
     status = "FINISHED"
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    previous = {signum: signal.signal(signum, run.interrupt) for signum in SIGNALS}
     try:
         yield run
     except Exception as error:
@@ -149,11 +192,22 @@ def track(experiment_id: str, run_name: str, tags: dict[str, str]) -> Iterator[T
         raise
     finally:
         mlflow.end_run(status)
-        signal.signal(signal.SIGTERM, previous)
+        if parent:
+            mlflow.MlflowClient().set_terminated(parent)  # so far; the next job moves its end
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)
+def _sweep_run(experiment_id: str, sweep: str) -> str:
+    """Return the parent run of a sweep; its first job makes it."""
+    client = mlflow.MlflowClient()
+    mine = f"tags.sweep = '{sweep}' AND tags.is_sweep = 'true'"
+    found = client.search_runs([experiment_id], mine, max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    tags = {"sweep": sweep, "is_sweep": "true"}
+    run = client.create_run(experiment_id, run_name=f"sweep {sweep}", tags=tags)
+    return str(run.info.run_id)
 
 
 def _dataset_input(config: Config, dataset: Dataset, summary: DataSummary) -> DatasetInput:

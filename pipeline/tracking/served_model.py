@@ -26,9 +26,15 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
 
         with open(context.artifacts["preparation"], encoding="utf-8") as file:
             self._preparation = json.load(file)
-        for module in self._preparation["modules"]:  # where a user's own layers are defined
-            importlib.import_module(module)
-        self._model = keras.saving.load_model(context.artifacts["model"], compile=False)
+        path = context.artifacts["model"]
+        try:
+            self._model = keras.saving.load_model(path, compile=False)
+        except (TypeError, ValueError):
+            if not self._preparation["modules"]:
+                raise
+            for module in self._preparation["modules"]:  # where a user's own layers are defined
+                importlib.import_module(module)
+            self._model = keras.saving.load_model(path, compile=False)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Return one column of probabilities per label, in the order of the rows.

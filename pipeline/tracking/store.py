@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import re
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -75,7 +76,8 @@ def open_store(store: Store, experiment_name: str) -> str:
             client = mlflow.MlflowClient()
             experiment = client.get_experiment_by_name(experiment_name)
             if experiment is None:
-                root = store.artifacts and f"{store.artifacts}/{experiment_name}"
+                folder = re.sub(r"[^\w-]+", "_", experiment_name)
+                root = store.artifacts and f"{store.artifacts}/{folder}"
                 tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view of it
                 return str(client.create_experiment(experiment_name, root, tags))
     except (MlflowException, SQLAlchemyError) as error:

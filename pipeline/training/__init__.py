@@ -3,6 +3,6 @@
 from pipeline.training.batches import fit_seed
 from pipeline.training.fit import Fit, Fitted
 from pipeline.training.optimizer import make_optimizer
-from pipeline.training.trainer import StackedTrainer
+from pipeline.training.trainer import StackedTrainer, Stopped
 
-__all__ = ["Fit", "Fitted", "StackedTrainer", "fit_seed", "make_optimizer"]
+__all__ = ["Fit", "Fitted", "StackedTrainer", "Stopped", "fit_seed", "make_optimizer"]

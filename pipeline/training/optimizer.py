@@ -7,6 +7,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from pipeline.config import TrainingConfig
 from pipeline.errors import UserError, choices
 
+CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")
 _REFUSED = {
     "use_ema": "the averaged weights would not be the ones that are scored",
     "gradient_accumulation_steps": "raise batch_size instead",
@@ -31,6 +32,13 @@ def make_optimizer(config: TrainingConfig) -> keras.Optimizer:
     for option, reason in _REFUSED.items():
         if own.get(option):
             raise UserError(f"training.optimizer_options: {option} is not supported: {reason}.")
+    if "learning_rate" in own:
+        raise UserError("training.optimizer_options: give learning_rate as training.learning_rate.")
+    for option in CLIPS:
+        if own.get(option) is not None and not own[option] > 0:
+            raise UserError(
+                f"training.optimizer_options: expected {option} above 0. Received: {own[option]}"
+            )
     try:
         return kind(**{"learning_rate": config.learning_rate, **own})
     except (TypeError, ValueError) as error:

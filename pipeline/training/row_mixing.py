@@ -16,9 +16,9 @@ def mixes_rows(model: keras.Model, x: NDArray[np.float32]) -> bool:
         model: A built model.
         x: Some rows of its input, of shape (n, n_columns).
     """
-    x = np.concatenate([x[:8], x[:1] + 1])
+    x, others = x[:9], x[9:] if len(x) > 9 else x
     other = x.copy()
-    other[-1] = 2 * other[-1] + 3
+    other[-1] = others[(others != x[-1]).any(axis=1).argmax()]
 
     def answers(x: NDArray[np.float32]) -> list[NDArray[np.generic]]:
         y, non_trainable, penalties = model.stateless_call(

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 
 CACHE_BYTES = 4 * 2**20  # what a stack may hold, by the benchmark on a server core of 2026
+CALL_STEPS = 1000  # of one call: the same for the smallest networks
 CALL_FLOPS = 2e9  # work of one call: some tenths of a second between two signs of progress
 PROGRESS_CALLS = 10  # at least so many calls per training, to show progress
 
@@ -31,6 +32,7 @@ class Plan:
 def make_plan(
     n_fits: int,
     n_train: int,
+    batch_size: int,
     n_weights: int,
     n_state: int,
     epochs: int,
@@ -42,6 +44,7 @@ def make_plan(
     Args:
         n_fits: How many there are.
         n_train: Training rows of the largest.
+        batch_size: Rows of one step.
         n_weights: Numbers in the weights of one fit.
         n_state: Numbers in weights and optimizer state of one fit.
         epochs: Epochs of each.
@@ -52,8 +55,9 @@ def make_plan(
     if stack_size is None:
         stack_size = _cheapest(n_fits, threads, CACHE_BYTES / (4 * (n_state + n_weights)))
     stack_size = min(stack_size, n_fits)
+    n_steps = -(-n_train // batch_size)
     flops_per_epoch = 6 * n_weights * n_train * stack_size
-    by_work = int(CALL_FLOPS / flops_per_epoch)
+    by_work = int(min(CALL_FLOPS / flops_per_epoch, CALL_STEPS / n_steps))
     epochs_per_call = max(1, min(by_work, -(-epochs // PROGRESS_CALLS)))
     return Plan(stack_size, threads, epochs_per_call)
 

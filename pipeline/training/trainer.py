@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
+from pipeline.errors import UserError
 from pipeline.training.batches import PADDING, cut, epoch_order
 from pipeline.training.fit import Fit, Fitted
 from pipeline.training.optimizer import functional, make_optimizer
@@ -96,8 +97,14 @@ class StackedTrainer:
             compiled = [pool.submit(run, state, inputs) for run, state, inputs in traced]
             places = range(len(self._fits))
             self._initial = [self._draw_initial(place) for place in places]
-            for future in compiled:
-                future.result()
+            try:
+                for future in compiled:
+                    future.result()
+            except tf.errors.OpError as error:
+                raise UserError(
+                    "model: expected layers that XLA can compile, for all folds train in one "
+                    f"program. Received: {str(error).strip().splitlines()[0][:300]}"
+                ) from error
 
     def train(self, progress: Progress = lambda n: None) -> Generator[Fitted]:
         """Yield what was trained, in the order of the fits, as soon as it is there.
@@ -109,6 +116,7 @@ class StackedTrainer:
         Raises:
             Stopped: After `stop`.
         """
+        self._stop.clear()
         if not self._initial:
             self.compile()
         with ThreadPoolExecutor(self._plan.threads) as pool:
@@ -136,6 +144,7 @@ class StackedTrainer:
         return make_plan(
             n_fits=len(self._fits),
             n_train=max(len(fit.train) for fit in self._fits),
+            batch_size=self._config.batch_size,
             n_weights=n_weights,
             n_state=n_weights + sum(v.size for v in program.optimizer_state),
             epochs=self._config.epochs,

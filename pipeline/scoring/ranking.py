@@ -1,0 +1,163 @@
+"""Metrics of the order of scores: within a row over its labels, within a label over the rows.
+
+Entries of equal score are neither ahead nor behind: ranks count them all, as scikit-learn's do, and
+what looks at the first k takes the mean over every order of equal scores (McSherry and Najork, ECIR
+2008), so that no score depends on the order of the labels.
+
+References:
+    Schapire and Singer, BoosTexter, Machine Learning 39, 2000: one-error, coverage, average
+    precision over labels.
+    Tsoumakas, Katakis and Vlahavas, Mining Multi-label Data, Data Mining and Knowledge Discovery
+    Handbook, 2010: ranking loss.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.scoring.arrays import Labels, Scores
+from pipeline.scoring.ranked import Places, Ranked
+
+Values = NDArray[np.float64]
+
+
+def one_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return the share of rows whose first label is not true; rows without labels are errors."""
+    first = np.where(np.arange(y_true.shape[1]) < 1, 1.0, 0.0)
+    return float((1.0 - _gain(Ranked.of(y_true, y_score), first)).mean())
+
+
+def coverage_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return how far down the ranking all true labels are covered, as a mean number of labels.
+
+    scikit-learn's convention: the best is the number of labels per row (Schapire and Singer count
+    one less); a row without labels counts 0.
+    """
+    lowest = np.where(y_true == 1, y_score, np.inf).min(axis=1, keepdims=True)
+    return float((y_score >= lowest).sum(axis=1).mean())
+
+
+def label_ranking_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return the share of a row's pairs (true label, other label) that are not in that order.
+
+    Pairs of equal scores are wrong; a row with no such pair counts 0.
+    """
+    ranked = Ranked.of(y_true, y_score)
+    n_others = y_true.shape[1] - ranked.n_relevant
+    wrong = (ranked.relevant * (ranked.through - ranked.relevant_through)).sum(axis=1)
+    return float((wrong / np.maximum(ranked.n_relevant * n_others, 1)).mean())
+
+
+def label_ranking_average_precision(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return the mean precision of a row's ranking at each of its true labels.
+
+    1 is best; a row without labels counts 1, as in scikit-learn.
+    """
+    found = _average_precision(Ranked.of(y_true, y_score))
+    return float(np.where(np.isnan(found), 1.0, found).mean())
+
+
+def precision_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> float:
+    """Return how many of a row's first k labels are true; of all labels where there are fewer.
+
+    A row without labels counts 0.
+
+    References:
+        Prabhu and Varma, FastXML, KDD 2014.
+    """
+    n_first = min(k, y_true.shape[1])
+    weights = np.where(np.arange(y_true.shape[1]) < k, 1 / n_first, 0.0)
+    return float(_gain(Ranked.of(y_true, y_score), weights).mean())
+
+
+def ndcg_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> float:
+    """Return the normalised discounted cumulative gain of a row's first k labels.
+
+    A true label at place i is worth 1 / log2(i + 1); the sum is divided by that of the best
+    ranking. A row without labels counts 0, as in scikit-learn.
+
+    References:
+        Jaervelin and Kekaelaeinen, Cumulated Gain-based Evaluation, TOIS 20, 2002.
+    """
+    places = np.arange(y_true.shape[1])
+    weights = np.where(places < k, 1 / np.log2(places + 2), 0.0)
+    ranked = Ranked.of(y_true, y_score)
+    best = np.concatenate([[1.0], weights.cumsum()])[ranked.n_relevant]  # 0 / 1 without labels
+    return float((_gain(ranked, weights) / best).mean())
+
+
+def roc_auc(
+    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Literal["micro", "macro"]
+) -> float:
+    """Return how often a true entry scores higher than another one, equal scores counting half.
+
+    Macro is the mean over labels, without those that are always or never present; micro ranks all
+    entries of the table together.
+
+    References:
+        Fawcett, An Introduction to ROC Analysis, Pattern Recognition Letters 27, 2006.
+    """
+    if average == "micro":
+        y_true, y_score = y_true.reshape(-1, 1), y_score.reshape(-1, 1)
+    return mean_of_defined(label_roc_auc(y_true, y_score))
+
+
+def average_precision(
+    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Literal["micro", "macro"]
+) -> float:
+    """Return the area under the precision-recall curve, in steps: no interpolation flatters it.
+
+    Macro is the mean over labels, without those that are never present (for which scikit-learn
+    says 0); micro ranks all entries of the table together.
+
+    References:
+        Davis and Goadrich, The Relationship Between Precision-Recall and ROC Curves, ICML 2006.
+    """
+    if average == "micro":
+        y_true, y_score = y_true.reshape(-1, 1), y_score.reshape(-1, 1)
+    return mean_of_defined(label_average_precision(y_true, y_score))
+
+
+def label_roc_auc(y_true: Labels, y_score: Scores) -> Values:
+    """Return the ROC-AUC of each label, NaN for those that are always or never present."""
+    ranked = Ranked.of(y_true.T, y_score.T)
+    n_others = len(y_true) - ranked.n_relevant
+    others = ranked.through + ranked.above - ranked.relevant_through - ranked.relevant_above
+    wrong = (ranked.relevant * others).sum(axis=1) / 2
+    n_pairs = ranked.n_relevant * n_others
+    return 1.0 - _divide(wrong, n_pairs)
+
+
+def label_average_precision(y_true: Labels, y_score: Scores) -> Values:
+    """Return the average precision of each label, NaN for those that are never present."""
+    return _average_precision(Ranked.of(y_true.T, y_score.T))
+
+
+def mean_of_defined(values: Values) -> float:
+    """Return the mean without NaNs, NaN if nothing remains."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else np.nan
+
+
+def _average_precision(ranked: Ranked) -> Values:
+    """Return the mean precision at each row's true entries, NaN for rows that have none."""
+    total = (ranked.relevant * ranked.relevant_through / ranked.through).sum(axis=1)
+    return _divide(total, ranked.n_relevant)
+
+
+def _divide(part: Values, whole: Places) -> Values:
+    quotient: Values = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=quotient, where=whole > 0)
+    return quotient
+
+
+def _gain(ranked: Ranked, weights: Values) -> Values:
+    """Return each row's sum of the weights of its true entries' places.
+
+    Entries of equal score share the mean of the weights of their places.
+    """
+    sums = np.concatenate([[0.0], weights.cumsum()])
+    shared = (sums[ranked.through] - sums[ranked.above]) / (ranked.through - ranked.above)
+    gain: Values = (ranked.relevant * shared).sum(axis=1)
+    return gain

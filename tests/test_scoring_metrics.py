@@ -1,0 +1,212 @@
+"""Metrics against scikit-learn on random tables, and against tables worked by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics as sk
+
+from pipeline.scoring import find_metric
+from pipeline.scoring.ranking import label_average_precision, label_roc_auc
+from pipeline.scoring.registry import AREAS, FIRST, PLAIN, QUOTIENTS
+
+FUNCTIONS = {
+    "precision": sk.precision_score,
+    "recall": sk.recall_score,
+    "f1": sk.f1_score,
+    "jaccard": sk.jaccard_score,
+}
+ALL = (*PLAIN, *QUOTIENTS, *AREAS, *(f"{family}_{k}" for family in FIRST for k in (1, 3, 5)))
+
+
+@st.composite
+def tables(draw, min_labels=2):
+    """Draw y_true and y_score: small ones, so that ties and empty or constant rows are common."""
+    shape = (draw(st.integers(1, 12)), draw(st.integers(min_labels, 6)))
+    y_true = draw(arrays(np.int8, shape, elements=st.integers(0, 1), fill=st.just(0)))
+    fine = st.floats(0, 1, width=32)
+    few = st.sampled_from([0.0, 0.125, 0.5, 0.75, 1.0])
+    y_score = draw(arrays(np.float32, shape, elements=draw(st.sampled_from([fine, few]))))
+    return y_true, y_score
+
+
+def found(name, y_true, y_score, zero_division=0.0):
+    y_pred = (y_score > 0.5).astype(np.int8)
+    return find_metric(name, zero_division)(y_true, y_score, y_pred)
+
+
+@pytest.mark.parametrize("name", QUOTIENTS)
+@given(table=tables(), zero_division=st.sampled_from([0.0, 1.0]))
+def test_quotients_are_those_of_scikit_learn(name, table, zero_division):
+    y_true, y_score = table
+    family, average = name.split("_")
+    expected = FUNCTIONS[family](
+        y_true, y_score > 0.5, average=average, zero_division=zero_division
+    )
+    assert found(name, y_true, y_score, zero_division) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@given(table=tables(), zero_division=st.sampled_from([0.0, 1.0]))
+def test_of_one_label_all_means_are_the_labels_own(name, table, zero_division):
+    y_true, y_score = table[0][:, :1], table[1][:, :1]
+    options = {"pos_label": 1, "zero_division": zero_division}
+    expected = FUNCTIONS[name](y_true[:, 0], (y_score > 0.5)[:, 0], **options)
+    for average in ("micro", "macro", "weighted"):
+        value = found(f"{name}_{average}", y_true, y_score, zero_division)
+        assert value == pytest.approx(expected)
+
+
+@given(tables())
+def test_shares_of_what_is_right_are_those_of_scikit_learn(table):
+    y_true, y_score = table
+    y_pred = y_score > 0.5
+    assert found("accuracy", *table) == pytest.approx(sk.accuracy_score(y_true, y_pred))
+    assert found("hamming_loss", *table) == pytest.approx(sk.hamming_loss(y_true, y_pred))
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("coverage_error", sk.coverage_error),
+        ("label_ranking_loss", sk.label_ranking_loss),
+        ("label_ranking_average_precision", sk.label_ranking_average_precision_score),
+        ("ndcg_at_1", lambda *table: sk.ndcg_score(*table, k=1)),
+        ("ndcg_at_3", lambda *table: sk.ndcg_score(*table, k=3)),
+        ("ndcg_at_50", lambda *table: sk.ndcg_score(*table, k=50)),
+    ],
+)
+@given(table=tables())
+def test_rankings_are_those_of_scikit_learn(name, function, table):
+    assert found(name, *table) == pytest.approx(function(*table), abs=1e-12)
+
+
+@given(tables(min_labels=1))
+def test_areas_are_those_of_scikit_learn_where_it_defines_them(table):
+    y_true, y_score = table
+    several, some = y_true.min(axis=0) < y_true.max(axis=0), y_true.any(axis=0)
+    aucs = label_roc_auc(y_true, y_score)
+    precisions = label_average_precision(y_true, y_score)
+    np.testing.assert_array_equal(np.isnan(aucs), ~several)
+    np.testing.assert_array_equal(np.isnan(precisions), ~some)
+    for label in np.flatnonzero(several):
+        expected = sk.roc_auc_score(y_true[:, label], y_score[:, label])
+        assert aucs[label] == pytest.approx(expected)
+    for label in np.flatnonzero(some):
+        expected = sk.average_precision_score(y_true[:, label], y_score[:, label])
+        assert precisions[label] == pytest.approx(expected)
+    mean = aucs[several].mean() if several.any() else np.nan
+    assert found("roc_auc_macro", *table) == pytest.approx(mean, nan_ok=True)
+    mean = precisions[some].mean() if some.any() else np.nan
+    assert found("average_precision_macro", *table) == pytest.approx(mean, nan_ok=True)
+
+
+@given(tables(min_labels=1))
+def test_micro_areas_rank_the_whole_table(table):
+    flat = [values.ravel() for values in table]
+    auc = sk.roc_auc_score(*flat) if len(np.unique(flat[0])) == 2 else np.nan
+    assert found("roc_auc_micro", *table) == pytest.approx(auc, nan_ok=True)
+    precision = sk.average_precision_score(*flat) if flat[0].any() else np.nan
+    assert found("average_precision_micro", *table) == pytest.approx(precision, nan_ok=True)
+
+
+@given(tables(min_labels=1))
+def test_probabilities_are_judged_as_scikit_learn_judges_each_label(table):
+    y_true, y_score = table
+    columns = list(zip(y_true.T, y_score.T, strict=True))
+    losses = [sk.log_loss(*column, labels=[0, 1]) for column in columns]
+    # scikit-learn clips at the precision of float32, as we do, and sums in it.
+    assert found("log_loss", *table) == pytest.approx(np.mean(losses), rel=1e-5, abs=1e-6)
+    briers = [((score.astype(float) - true) ** 2).mean() for true, score in columns]
+    assert found("brier_score", *table) == pytest.approx(np.mean(briers), abs=1e-6)
+
+
+@given(tables(), st.randoms(use_true_random=False))
+def test_no_metric_depends_on_the_order_of_labels_or_rows(table, random):
+    y_true, y_score = table
+    rows, labels = list(range(len(y_true))), list(range(y_true.shape[1]))
+    random.shuffle(rows)
+    random.shuffle(labels)
+    shuffled = (y_true[rows][:, labels], y_score[rows][:, labels])
+    for name in ALL:
+        value = pytest.approx(found(name, *table), nan_ok=True)
+        assert found(name, *shuffled) == value, name
+
+
+@given(tables(min_labels=1))
+def test_one_error_is_what_precision_at_1_lacks(table):
+    assert found("one_error", *table) == pytest.approx(1 - found("precision_at_1", *table))
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("fill", [0, 1])
+@pytest.mark.parametrize("n_labels", [1, 3])
+def test_constant_tables_have_scores_or_are_undefined_without_a_warning(name, fill, n_labels):
+    y_true = np.full((4, n_labels), fill, dtype=np.int8)
+    for y_score in (np.zeros((4, n_labels), "float32"), np.ones((4, n_labels), "float32")):
+        undefined = name.startswith("roc_auc") or (name.startswith("average_") and not fill)
+        value = found(name, y_true, y_score)
+        assert isinstance(value, float)
+        assert np.isnan(value) == undefined
+
+
+Y_TRUE = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=np.int8)
+Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.6, 0.7, 0.7], [0.2, 0.1, 0.3], [0.4, 0.9, 0.5]], "float32")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # Row 2 ties its true label with another one: half a hit. Row 3 has no label: no hit.
+        ("one_error", (0 + 0.5 + 1 + 0) / 4),
+        ("precision_at_1", (1 + 0.5 + 0 + 1) / 4),
+        ("precision_at_2", (2 / 2 + 1 / 2 + 0 + 1 / 2) / 4),
+        ("precision_at_3", (2 / 3 + 1 / 3 + 0 + 2 / 3) / 4),
+        ("precision_at_9", (2 / 3 + 1 / 3 + 0 + 2 / 3) / 4),  # there are but 3 to rank
+        # Rows cover their true labels with 2, 2, 0 and 3 labels.
+        ("coverage_error", (2 + 2 + 0 + 3) / 4),
+        # Row 2: 1 of 2 pairs, the tie; row 4: 1 of 2.
+        ("label_ranking_loss", (0 + 1 / 2 + 0 + 1 / 2) / 4),
+        ("label_ranking_average_precision", (1 + 1 / 2 + 1 + (1 + 2 / 3) / 2) / 4),
+        # Label 1: 0.9 above both others, 0.4 above one. Label 2: 0.9 and 0.7 above both.
+        # Label 3: 0.8 above all three.
+        ("roc_auc_macro", (3 / 4 + 1 + 1) / 3),
+        ("average_precision_macro", ((1 + 2 / 3) / 2 + 1 + 1) / 3),
+        ("brier_score", (0.01 + 0.04 + 0.04 + 0.36 + 0.09 + 0.49 + 0.14 + 0.36 + 0.01 + 0.25) / 12),
+    ],
+)
+def test_a_table_worked_by_hand(name, expected):
+    assert found(name, Y_TRUE, Y_SCORE) == pytest.approx(expected)
+
+
+def test_log_loss_worked_by_hand():
+    y_true = np.array([[1, 0]], dtype=np.int8)
+    assert found("log_loss", y_true, np.array([[0.5, 0.75]], "float32")) == pytest.approx(
+        (np.log(2) + np.log(4)) / 2
+    )
+    certain = found("log_loss", y_true, np.array([[0, 1]], "float32"))
+    assert certain == pytest.approx(-np.log(np.finfo(np.float32).eps))
+
+
+def test_calibration_worked_by_hand():
+    # Bins of 1/15: (0.4, 0.4667] holds 0.42 and 0.45 of which one is true, (0.8, 0.8667] holds
+    # 0.82, true, the first bin 0 and 0.05, both false, and the last bin 1, false.
+    y_true = np.array([[1, 0, 1], [0, 0, 0]], dtype=np.int8)
+    y_score = np.array([[0.42, 0.45, 0.82], [0, 0.05, 1]], "float32")
+    expected = (abs(0.87 - 1) + abs(0.82 - 1) + 0.05 + 1) / 6
+    assert found("expected_calibration_error", y_true, y_score) == pytest.approx(expected)
+
+
+def test_a_calibrated_table_has_no_calibration_error():
+    y_true = np.repeat([[1], [0], [0], [0]], 25, axis=0).astype(np.int8)
+    y_score = np.full((100, 1), 0.25, "float32")
+    assert found("expected_calibration_error", y_true, y_score) == pytest.approx(0, abs=1e-12)
+
+
+def test_chance_has_the_scores_of_chance():
+    rng = np.random.default_rng(0)
+    y_true = (rng.random((4000, 3)) < 0.2).astype(np.int8)
+    y_score = rng.random((4000, 3), dtype=np.float32)
+    assert found("roc_auc_macro", y_true, y_score) == pytest.approx(0.5, abs=0.03)
+    assert found("average_precision_micro", y_true, y_score) == pytest.approx(0.2, abs=0.02)

@@ -1,0 +1,34 @@
+"""Figures that others published, found again."""
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import KFold
+
+from pipeline.dataset import load
+from pipeline.scoring import score
+
+EMOTIONS = {
+    "hamming_loss": 0.2914359698681733,
+    "accuracy": 0.21087570621468927,
+    "f1_micro": 0.5282593534290395,
+    "f1_macro": 0.515713373702918,
+    "f1_samples": 0.5070480225988699,
+}
+
+
+def test_a_tree_on_emotions_scores_as_published(make_config, shared_data, monkeypatch, tmp_path):
+    monkeypatch.setattr("pipeline.dataset.cache.mlruns", lambda: tmp_path)
+    config = make_config(
+        *("dataset=arff", f"dataset.path={shared_data / 'emotions.arff'}"),
+        *(f"scoring.metrics=[{','.join(EMOTIONS)}]", "scoring.zero_division=1"),
+    )
+    dataset = load(config.dataset)
+    folds = []
+    for train, test in KFold(10, shuffle=True, random_state=1).split(dataset.X):
+        tree = RandomForestClassifier(n_estimators=1, random_state=1)
+        y_pred = tree.fit(dataset.X[train], dataset.y[train]).predict(dataset.X[test])
+        folds.append(score(config.scoring, dataset.y[test], y_pred.astype(np.float32)).values)
+    for name, published in EMOTIONS.items():
+        mean = np.mean([values[name] for values in folds])
+        assert mean == pytest.approx(published, rel=1e-14), name
