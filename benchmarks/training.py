@@ -7,8 +7,7 @@ and predicts one fold at a time. A whole loop would take minutes, so it is timed
 their median is taken 30 times. The sides take turns; the median of each counts, and the first
 compilation, of a cold process, is shown beside it.
 
-Measured on 2 cores that other work shared, quiet and busy: Keras 190 and 334 s, (a) 2.9 and 6.2 s,
-66 and 54 times as fast, (b) 0.48 and 0.82 s, 392 and 407 times. Compiling takes most of (a).
+`docs/measurements.md` has what was measured.
 """
 
 import time

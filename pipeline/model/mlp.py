@@ -1,6 +1,7 @@
 """The multi-layer perceptron of the tutorial, and what people add to it first."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import keras
 import numpy as np
@@ -57,6 +58,7 @@ def mlp(
     return keras.Sequential(stack)
 
 
+@cache  # a model is built once for each fold
 def _refuse_unknown(key: str, name: str, module: object) -> None:
     try:
         found = module.get(name)  # type: ignore[attr-defined]

@@ -168,6 +168,8 @@ class Program:
             return i + 1, total + loss, tf.tensor_scatter_nd_update(y_score, [[i]], scores[None])
 
         n_chunks, stack, _ = inputs.test.shape
+        if n_chunks == 1:  # saves a loop to compile
+            return chunk(tf.constant(0), tf.zeros(stack), y_score)[1:]
         _, total, y_score = tf.while_loop(
             lambda i, *_: i < n_chunks, chunk, (tf.constant(0), tf.zeros(stack), y_score)
         )
