@@ -70,7 +70,8 @@ def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> float |
 
     store = locate(config.tracking)
     refuse_unreachable(store)
-    runner = Runner(config, dataset, splits)
+    with console.waiting("learning each fold's preparation"):
+        runner = Runner(config, dataset, splits)
     name = config.tracking.run_name or ", ".join(overrides)
     tags = {"overrides": " ".join(overrides)} if overrides else {}
     with ThreadPoolExecutor(1) as pool:

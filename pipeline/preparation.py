@@ -99,19 +99,25 @@ def fit_preparation(
     is_categorical = np.zeros(X.shape[1], dtype=bool)
     is_categorical[: len(categories)] = [known is not None for known in categories]
     numeric, categorical = np.flatnonzero(~is_categorical), np.flatnonzero(is_categorical)
-    numbers = X[np.ix_(train, numeric)].astype(np.float64)
+    numbers = X[np.ix_(train, numeric)] if categories else X[train]
     missing = np.isnan(numbers)
-    fill = _fill(config, numbers, missing)
-    if missing.any():
+    lacking = missing.any(axis=0)
+    # Of a complete column only the final fit needs a stand-in, for rows that are still to come.
+    wanted = lacking | (len(train) == len(X)) | np.isnan(X[:, numeric].max(axis=0))
+    fill = _fill(config, numbers, missing, wanted)
+    if lacking.any():
         numbers = np.where(missing, fill, numbers)
     center, scale = _center_and_scale(config, numbers)
-    indicators = np.flatnonzero(missing.any(axis=0)) if config.indicators else np.empty(0, int)
+    indicators = np.flatnonzero(lacking) if config.indicators else np.empty(0, int)
     columns = _category_columns(config, X[np.ix_(train, categorical)], categories, categorical)
     return Preparation(numeric, fill, center, scale, indicators, categorical, columns)
 
 
 def _fill(
-    config: PreparationConfig, numbers: NDArray[np.float64], missing: NDArray[np.bool_]
+    config: PreparationConfig,
+    numbers: NDArray[np.floating],
+    missing: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     fill = np.zeros(numbers.shape[1])
     if config.impute == "none":
@@ -119,29 +125,28 @@ def _fill(
     if config.impute == "constant":
         return np.full_like(fill, config.fill_value)
     statistic = np.median if config.impute == "median" else np.mean
-    for feature in np.flatnonzero(missing.any(axis=0)):
-        present = numbers[~missing[:, feature], feature]
+    for feature in np.flatnonzero(wanted):
+        present = numbers[~missing[:, feature], feature].astype(np.float64)
         fill[feature] = statistic(present) if len(present) else 0.0
-    # A number that no training row lacks may still be missing elsewhere.
-    complete = ~missing.any(axis=0)
-    fill[complete] = statistic(numbers[:, complete], axis=0)
     return fill
 
 
 def _center_and_scale(
-    config: PreparationConfig, numbers: NDArray[np.float64]
+    config: PreparationConfig, numbers: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     n_numeric = numbers.shape[1]
     match config.numeric:
         case "none":
             return np.zeros(n_numeric), np.ones(n_numeric)
         case "standard":
-            center, scale = numbers.mean(axis=0), numbers.std(axis=0)
+            center = numbers.mean(axis=0, dtype=np.float64)
+            scale = numbers.std(axis=0, dtype=np.float64)
         case "robust":
-            low, center, high = np.quantile(numbers, [0.25, 0.5, 0.75], axis=0)
+            quartiles = np.quantile(numbers, [0.25, 0.5, 0.75], axis=0)
+            low, center, high = quartiles.astype(np.float64)
             scale = high - low
         case "minmax":
-            center = numbers.min(axis=0)
+            center = numbers.min(axis=0).astype(np.float64)
             scale = numbers.max(axis=0) - center
     constant = numbers.max(axis=0) == numbers.min(axis=0)
     return center, np.where(constant | (scale == 0), 1.0, scale)
