@@ -127,7 +127,7 @@ def unsavable(n_features, n_labels):
 
 def test_a_model_that_could_not_be_kept_is_refused_before_training(make_config):
     config = make_config(*SMALL, "model=python", "model.callable=tests.test_runner.unsavable")
-    with pytest.raises(UserError, match=r"can save and load\. Received: TypeError: .*Unregistered"):
+    with pytest.raises(UserError, match=r"can save and load\. Received: TypeError"):
         run(config)
 
 
