@@ -1,5 +1,6 @@
 """The multi-layer perceptron of the tutorial, and what people add to it first."""
 
+import random
 from collections.abc import Sequence
 from functools import cache
 
@@ -60,6 +61,7 @@ def mlp(
 
 @cache  # a model is built once for each fold
 def _refuse_unknown(key: str, name: str, module: object) -> None:
+    state = random.getstate()  # initializers draw a seed, which is none of the model's
     try:
         found = module.get(name)  # type: ignore[attr-defined]
         trial = found(np.zeros((2, 4), dtype=np.float32)) if key == "activation" else found((2, 4))
@@ -76,3 +78,5 @@ def _refuse_unknown(key: str, name: str, module: object) -> None:
             f"model.{key}: expected one that needs no arguments of its own. Received: {name!r} "
             f"({str(error).strip().splitlines()[0][:200]})"
         ) from error
+    finally:
+        random.setstate(state)
