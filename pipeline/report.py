@@ -1,5 +1,7 @@
 """Figures and tables from an `Evaluation`."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from matplotlib import rcParams
@@ -7,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from pipeline.runner import Evaluation
 from pipeline.scoring import Summary, in_words, label_scores
+
+if TYPE_CHECKING:
+    from pipeline.runner import Evaluation
 
 rcParams["text.parse_math"] = False  # a name with $ is no formula
 
@@ -18,7 +22,7 @@ MARKERS = "os^Dv<>"
 MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 
-def folds_table(evaluation: Evaluation) -> pd.DataFrame:
+def folds_table(evaluation: "Evaluation") -> pd.DataFrame:
     """Return one row per fold: repeat, fold, sizes, every score, labels left out, seconds."""
     incomplete = [name for name, summary in evaluation.summary.items() if summary.n_left_out]
     return pd.DataFrame(
@@ -37,7 +41,7 @@ def folds_table(evaluation: Evaluation) -> pd.DataFrame:
     )
 
 
-def labels_table(evaluation: Evaluation) -> pd.DataFrame:
+def labels_table(evaluation: "Evaluation") -> pd.DataFrame:
     """Return one row per label: its scores alone, mean and deviation over folds, as in summaries.
 
     A fold in which a score is undefined is left out; where that can happen, the column `*_folds`
@@ -55,7 +59,7 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
+def predictions_table(evaluation: "Evaluation") -> pd.DataFrame:
     """Return one row per test row of each fold: repeat, fold, row, id, `true_*` and `score_*`."""
     splits = [fold.split for fold in evaluation.folds]
     sizes = [len(split.test) for split in splits]
@@ -75,7 +79,7 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
     )
 
 
-def fold_scores_figure(evaluation: Evaluation) -> Figure:
+def fold_scores_figure(evaluation: "Evaluation") -> Figure:
     """Return the headline metric of each fold, repeats told apart, with mean and interval."""
     metric, summary = next(iter(evaluation.summary.items()))
     figure, axes = _figure(f"{in_words(metric)} of each fold, {evaluation.dataset.name}")
@@ -98,7 +102,7 @@ def fold_scores_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def training_curves_figure(evaluation: Evaluation) -> Figure:
+def training_curves_figure(evaluation: "Evaluation") -> Figure:
     """Return the loss of training and held-out rows by epoch: mean and middle of folds."""
     figure, axes = _figure(f"Loss by epoch, mean of {len(evaluation.folds)} folds")
     epochs = np.arange(1, evaluation.config.training.epochs + 1)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 
 from pipeline.config import ModelConfig, PythonModelConfig
 from pipeline.preparation import NO_COLUMN
-from pipeline.runner import Evaluation
 from pipeline.tracking.served_model import canonical
+
+if TYPE_CHECKING:
+    from pipeline.runner import Evaluation
 
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
 NEEDS = ("keras", "mlflow", "numpy", "pandas", "tensorflow")
 
 
-def log_model(evaluation: Evaluation) -> str:
+def log_model(evaluation: "Evaluation") -> str:
     """Log the final model to the run that is open and return its URI."""
     dataset = evaluation.dataset
     anything = AnyType()  # type: ignore[no-untyped-call] # as "double" refuses whole numbers
@@ -63,7 +65,7 @@ def _own_code(config: ModelConfig) -> list[str] | None:
     return [str(path.parent if path.name == "__init__.py" else path)]
 
 
-def _served(evaluation: Evaluation) -> dict[str, Any]:
+def _served(evaluation: "Evaluation") -> dict[str, Any]:
     """Return what `served_model.py` has to know, as plain values."""
     dataset, preparation = evaluation.dataset, evaluation.preparation
     names = np.array(dataset.feature_names, dtype=object)

@@ -13,7 +13,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import mlflow
 import numpy as np
@@ -34,7 +34,9 @@ from pipeline.report import (
     predictions_table,
     training_curves_figure,
 )
-from pipeline.runner import Evaluation, FoldResult
+
+if TYPE_CHECKING:
+    from pipeline.runner import Evaluation, FoldResult
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_PARAM = 6000  # characters of a value that MLflow takes
@@ -85,13 +87,13 @@ class TrackedRun:
         self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
         self._client.log_figure(self.run_id, labels_figure(summary), "figures/labels.png")
 
-    def log_fold(self, fold: FoldResult, step: int) -> None:
+    def log_fold(self, fold: "FoldResult", step: int) -> None:
         """Log the scores of one fold; its step is its place among all, repeat after repeat."""
         self._waiting += [(f"fold/{name}", value, step) for name, value in fold.scores.items()]
         if time.monotonic() - self._sent > SECONDS_BETWEEN:
             self._log_metrics([])
 
-    def log_evaluation(self, evaluation: Evaluation) -> None:
+    def log_evaluation(self, evaluation: "Evaluation") -> None:
         """Log the summary, the curves, the tables and the figures."""
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
@@ -141,7 +143,7 @@ class TrackedRun:
         for start in range(0, len(finite), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=finite[start : start + MAX_METRICS])
 
-    def _log_artifacts(self, evaluation: Evaluation) -> None:
+    def _log_artifacts(self, evaluation: "Evaluation") -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name, make_table in TABLES.items():
                 table = make_table(evaluation).to_dict(orient="split", index=False)
