@@ -1,6 +1,6 @@
 """The one loop: every split is prepared, trained and scored; then the final model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -94,14 +94,26 @@ class Runner:
         """Let the training end early; `folds` raises `Stopped` then."""
         self._trainer.stop()
 
-    def folds(self, progress: Callable[[int], None]) -> Iterator[FoldResult]:
+    def folds(
+        self, progress: Callable[[int], None], finished: Sequence[FoldResult] = ()
+    ) -> Iterator[FoldResult]:
         """Train everything and yield each fold, scored, as soon as it and those before it are done.
 
         Args:
             progress: Called from any thread with the number of epochs trained since.
+            finished: Folds of an earlier attempt at the same; they are not trained again.
         """
-        trained = self._trainer.train(progress)
-        for split, fitted in zip(self._splits, trained, strict=False):
+        known = {(fold.split.repeat, fold.split.fold): fold for fold in finished}
+        places = [
+            place for place, split in enumerate(self._splits) if (split.repeat, split.fold) in known
+        ]
+        trained = self._trainer.train(progress, frozenset(places))
+        for split in self._splits:
+            if fold := known.get((split.repeat, split.fold)):
+                self._folds.append(fold)
+                yield fold
+                continue
+            fitted = next(trained)
             scores = score(self._config.scoring, self._dataset.y[split.test], fitted.y_score)
             fold = FoldResult(
                 split,

@@ -1,7 +1,7 @@
 """Training of all fits: dealt into stacks, compiled once, run side by side in threads."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import NamedTuple
@@ -106,12 +106,15 @@ class StackedTrainer:
                     f"program. Received: {str(error).strip().splitlines()[0][:300]}"
                 ) from error
 
-    def train(self, progress: Progress = lambda n: None) -> Generator[Fitted]:
+    def train(
+        self, progress: Progress = lambda n: None, known: Collection[int] = ()
+    ) -> Generator[Fitted]:
         """Yield what was trained, in the order of the fits, as soon as it is there.
 
         Args:
             progress: Called, from any thread, with the number of epochs trained since, summed
                 over fits.
+            known: Places of fits that are not asked for; a stack of them alone is not trained.
 
         Raises:
             Stopped: After `stop`.
@@ -121,9 +124,15 @@ class StackedTrainer:
             self.compile()
         with ThreadPoolExecutor(self._plan.threads) as pool:
             try:
-                futures = [pool.submit(self._train, stack, progress) for stack in self._stacks]
+                futures = [
+                    pool.submit(self._train, stack, progress)
+                    for stack in self._stacks
+                    if not set(stack.places) <= set(known)
+                ]
                 done: dict[int, Fitted] = {}
                 for place in range(len(self._fits)):
+                    if place in known:
+                        continue
                     while place not in done:
                         done.update(futures.pop(0).result())
                     yield done.pop(place)
