@@ -36,6 +36,7 @@ class Checkpoint:
         """Take the folder of the run; it is made with the first file."""
         self._folder = folder
         self._kept: set[Path] = set()
+        self._can_write = True
         self.elapsed = 0.0
 
     def load(self, splits: Sequence[Split]) -> "list[FoldResult]":
@@ -43,19 +44,39 @@ class Checkpoint:
         found = [self._read(self._path(split), split) for split in splits]
         return [fold for fold in found if fold]
 
-    def save(self, fold: "FoldResult", elapsed: float) -> None:
+    def save(self, fold: "FoldResult", elapsed: float) -> OSError | None:
         """Keep a fold, unless it is kept already.
 
         Args:
             fold: What is known of it.
             elapsed: Seconds that the job took so far, earlier attempts included.
 
-        Raises:
-            OSError: If it cannot be written.
+        Returns:
+            Why nothing can be kept, the first time: a kill would cost this work then, no more.
         """
         path = self._path(fold.split)
-        if path in self._kept:
-            return
+        if path not in self._kept and self._can_write:
+            try:
+                self._write(path, fold, elapsed)
+            except OSError as error:
+                self._can_write = False
+                return error
+        return None
+
+    def take_over(self, run_id: str) -> None:
+        """Take the files of another run, in whose place this one is."""
+        other = self._folder.with_name(run_id)
+        if other.is_dir() and not self._folder.exists():
+            other.rename(self._folder)
+
+    def remove(self) -> None:
+        """Remove the files: the run is finished."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, split: Split) -> Path:
+        return self._folder / f"{split.repeat}-{split.fold}.npz"
+
+    def _write(self, path: Path, fold: "FoldResult", elapsed: float) -> None:
         values = {field.name: getattr(fold, field.name) for field in fields(fold)}
         del values["split"]  # the digest of a run's splits tells which it is
         arrays = {name: it for name, it in values.items() if isinstance(it, np.ndarray)}
@@ -70,18 +91,6 @@ class Checkpoint:
             os.fsync(file.fileno())
         temporary.replace(path)
         self._kept.add(path)
-
-    def take_over(self, other: "Checkpoint") -> None:
-        """Take the files of a run that this one replaces."""
-        if other._folder.is_dir() and not self._folder.exists():
-            other._folder.rename(self._folder)
-
-    def remove(self) -> None:
-        """Remove the files: the run is finished."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _path(self, split: Split) -> Path:
-        return self._folder / f"{split.repeat}-{split.fold}.npz"
 
     def _read(self, path: Path, split: Split) -> "FoldResult | None":
         from pipeline.runner import FoldResult

@@ -8,15 +8,15 @@ import pytest
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
-    "project", "errors", "imports", "config", "callables", "dataset", "cv", "preparation", "model",
-    "training", "scoring", "runner", "checkpoint", "report", "tracking", "console", "job",
-    "__main__", "describe",
+    "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
+    "material", "preparation", "model", "training", "scoring", "runner", "checkpoint", "report",
+    "leaderboard", "tracking", "console", "job", "sweep", "__main__", "describe", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
     "mlflow": {"tracking"},
-    "hydra": {"config", "__main__"},
-    "omegaconf": {"config", "__main__"},
+    "hydra": {"config", "sweep", "__main__"},
+    "omegaconf": {"config", "sweep", "__main__"},
 }
 HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "pandas", "scipy", "matplotlib", "pyarrow"}
 

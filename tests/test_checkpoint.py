@@ -105,7 +105,7 @@ def test_a_run_takes_over_what_another_finished(tmp_path):
     fold = make_fold()
     old, new = Checkpoint(tmp_path / "old"), Checkpoint(tmp_path / "new")
     old.save(fold, 1.0)
-    new.take_over(old)
+    new.take_over("old")
     assert len(new.load([fold.split])) == 1
     new.remove()
     assert list(tmp_path.iterdir()) == []
