@@ -25,7 +25,8 @@ from benchmarks.tutorial import default_config, make_fits, plain_keras
 from pipeline.cv import make_splits
 from pipeline.dataset import load
 from pipeline.model import build_model
-from pipeline.training import StackedTrainer, fit_seed
+from pipeline.training import fit_seed
+from pipeline.training.trainer import StackedTrainer
 
 N_SEEDS = 10
 

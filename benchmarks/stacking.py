@@ -21,8 +21,9 @@ from benchmarks.tutorial import default_config
 from pipeline.config import TrainingConfig
 from pipeline.model import mlp
 from pipeline.preparation import fit_preparation
-from pipeline.training import Fit, StackedTrainer
+from pipeline.training import Fit
 from pipeline.training.stacking import make_plan
+from pipeline.training.trainer import StackedTrainer
 
 SIZES = (1, 2, 5, 10)
 N_FITS = 20

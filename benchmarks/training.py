@@ -18,7 +18,7 @@ from benchmarks.tutorial import default_config, make_fits, plain_keras
 from pipeline.cv import make_splits
 from pipeline.dataset import load
 from pipeline.model import build_model
-from pipeline.training import StackedTrainer
+from pipeline.training.trainer import StackedTrainer
 
 ROUNDS = 3
 

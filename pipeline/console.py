@@ -110,12 +110,12 @@ def waiting(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Show how far the training is; what is yielded advances it, from any thread."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} epochs"),
+        TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_out, transient=True) as progress:

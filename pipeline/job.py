@@ -110,7 +110,7 @@ def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
 def _evaluate(runner: "Runner", run: "TrackedRun") -> "Evaluation":
     from pipeline.training import Stopped
 
-    with console.progress_bar(runner.n_epochs) as advance:
+    with console.progress_bar(runner.total, runner.unit) as advance:
 
         def progress(n: int) -> None:
             advance(n)
@@ -136,6 +136,6 @@ def _finish(evaluation: "Evaluation", run: "TrackedRun") -> None:
         run.log_evaluation(evaluation)
         model_uri = log_model(evaluation)
     rows = evaluation.config.dataset.new_rows
-    if rows:
+    if rows and evaluation.final is not None:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)

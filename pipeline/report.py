@@ -44,7 +44,10 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
     says how many remain.
     """
     y, config = evaluation.dataset.y, evaluation.config.scoring
-    folds = [label_scores(config, y[fold.split.test], fold.y_score) for fold in evaluation.folds]
+    folds = [
+        label_scores(config, y[fold.split.test], fold.y_score, fold.y_pred)
+        for fold in evaluation.folds
+    ]
     columns: dict[str, object] = {"label": evaluation.dataset.label_names}
     for name in folds[0]:
         values = np.ma.masked_invalid([fold[name] for fold in folds])
@@ -101,10 +104,16 @@ def fold_scores_figure(evaluation: Evaluation) -> Figure:
 def training_curves_figure(evaluation: Evaluation) -> Figure:
     """Return the loss of training and held-out rows by epoch: mean and middle of folds."""
     figure, axes = _figure(f"Loss by epoch, mean of {len(evaluation.folds)} folds")
-    epochs = np.arange(1, evaluation.config.training.epochs + 1)
+    longest = max(len(fold.loss) for fold in evaluation.folds)
+    epochs = np.arange(1, longest + 1)
     curves = {
-        "training rows": np.stack([fold.loss for fold in evaluation.folds]),
-        "held-out rows": np.stack([fold.val_loss for fold in evaluation.folds]),
+        name: np.stack(
+            [
+                np.pad(getattr(fold, attribute), (0, longest - len(fold.loss)), mode="edge")
+                for fold in evaluation.folds
+            ]
+        )
+        for name, attribute in (("training rows", "loss"), ("held-out rows", "test_loss"))
     }
     for (name, losses), colour, line in zip(curves.items(), COLOURS, ("-", "--"), strict=False):
         low, high = np.quantile(losses, [0.16, 0.84], axis=0)

@@ -68,7 +68,7 @@ def test_a_naive_loop_finds_the_same(make_config):
     assert evaluation.summary["accuracy"].std == pytest.approx(np.std(accuracies))
 
     fit, dataset = naive(config, np.arange(70))
-    ours = evaluation.model(evaluation.preparation.transform(dataset.X)).numpy()
+    ours = evaluation.final.model(evaluation.final.preparation.transform(dataset.X)).numpy()
     np.testing.assert_allclose(ours, fit(fit_seed(config.seed, "final")), atol=1e-4)
 
 

@@ -16,7 +16,6 @@ from types import FrameType
 from typing import NoReturn
 
 import mlflow
-import numpy as np
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.types import ColSpec, Schema, TensorSpec
@@ -35,6 +34,7 @@ from pipeline.report import (
     training_curves_figure,
 )
 from pipeline.runner import Evaluation, FoldResult
+from pipeline.training import mean_curve
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_PARAM = 6000  # characters of a value that MLflow takes
@@ -102,9 +102,11 @@ class TrackedRun:
             if metric.ci:
                 low, high = metric.ci
                 summary += [(f"{name}_ci_low", low, 0), (f"{name}_ci_high", high, 0)]
-        for name, attribute in (("epoch/loss", "loss"), ("epoch/val_loss", "val_loss")):
-            mean = np.mean([getattr(fold, attribute) for fold in evaluation.folds], axis=0)
-            summary += [(name, float(value), epoch) for epoch, value in enumerate(mean, start=1)]
+        for name in ("loss", "val_loss", "test_loss"):
+            mean = mean_curve([getattr(fold, name) for fold in evaluation.folds])
+            summary += [
+                (f"epoch/{name}", float(value), epoch) for epoch, value in enumerate(mean, start=1)
+            ]
         self._log_metrics(summary)
         self._log_metrics([("undefined_values", self._n_undefined, 0)])
         self._log_artifacts(evaluation)

@@ -24,6 +24,7 @@ SQLITE = "sqlite:///"
 SECONDS_TO_ANSWER = 5
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word on each table it creates
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nor bars for small files
 
 
 @dataclass(frozen=True)
