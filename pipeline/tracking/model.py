@@ -13,7 +13,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
@@ -35,6 +35,7 @@ def log_model(evaluation: Evaluation) -> str:
     signature = ModelSignature(
         Schema([ColSpec(anything, name) for name in dataset.feature_names]),
         Schema([ColSpec("double", name) for name in dataset.label_names]),
+        ParamSchema([ParamSpec("decide", "boolean", False)]),
     )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # MLflow would like type hints and an example for the schema that is given explicitly.
@@ -84,6 +85,8 @@ def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
     own = [config.callable] if isinstance(config, PythonModelConfig) else []
     return {
         "label_names": list(dataset.label_names),
+        "temperature": final.rule.temperature.tolist(),
+        "threshold": final.rule.threshold.tolist(),
         "numeric": {
             "names": names[preparation.numeric].tolist(),
             "fill": preparation.fill.tolist(),

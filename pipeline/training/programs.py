@@ -26,10 +26,10 @@ def kept_program(
         n_steps: Of the longest training, which a schedule knows.
         make: Makes the program.
     """
-    varied = {"epochs": 1, "batch_size": 1, "stack_size": None, "threads": None}
+    rule = replace(config, epochs=1, batch_size=1, stack_size=None, threads=None)
     if config.schedule is None:
-        varied["learning_rate"], n_steps = 1.0, 0
-    key = repr((model, replace(config, **varied), layout, n_steps))
+        rule, n_steps = replace(rule, learning_rate=1.0), 0
+    key = repr((model, rule, layout, n_steps))
     if key not in _kept:
         _kept[key] = make()
     _kept.move_to_end(key)
