@@ -8,13 +8,12 @@ whole. One that cannot be read all the same is ignored, and its fold trained aga
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.cv import Split
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 REST = "rest"  # the fields that are no arrays, as JSON
 ELAPSED = "elapsed"
+SPLIT = "split"
 
 
 class Checkpoint:
@@ -77,16 +77,15 @@ class Checkpoint:
         return self._folder / f"{split.repeat}-{split.fold}.npz"
 
     def _write(self, path: Path, fold: "FoldResult", elapsed: float) -> None:
-        values = {field.name: getattr(fold, field.name) for field in fields(fold)}
-        del values["split"]  # the digest of a run's splits tells which it is
+        values = dict(_flat(fold))
         arrays = {name: it for name, it in values.items() if isinstance(it, np.ndarray)}
         rest = {name: it for name, it in values.items() if name not in arrays}
-        rest[ELAPSED] = elapsed
-        text = json.dumps(rest, default=lambda number: number.item())
+        text = json.dumps({**rest, ELAPSED: elapsed}, default=lambda number: number.item())
+        arrays[REST] = np.frombuffer(text.encode(), dtype=np.uint8)
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
         with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays, **{REST: _as_array(text)})
+            np.savez(file, allow_pickle=False, **arrays)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -97,10 +96,10 @@ class Checkpoint:
 
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            rest = json.loads(arrays.pop(REST).tobytes())
-            elapsed = rest.pop(ELAPSED)
-            fold = FoldResult(split=split, **arrays, **rest)
+                values: dict[str, Any] = {name: file[name] for name in file.files}
+            values |= json.loads(values.pop(REST).tobytes())
+            elapsed = values.pop(ELAPSED)
+            fold: FoldResult = _unflat(FoldResult, {**values, SPLIT: split})
         except Exception:  # zip, NumPy and JSON raise a dozen kinds; whatever it is, it is not used
             return None
         if len(fold.y_score) != len(split.test):
@@ -110,5 +109,26 @@ class Checkpoint:
         return fold
 
 
-def _as_array(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode(), dtype=np.uint8)
+def _flat(record: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a record and of those in it, but for the split, which the run knows."""
+    for field in fields(record):
+        name, value = f"{prefix}{field.name}", getattr(record, field.name)
+        if name == SPLIT:
+            continue
+        if is_dataclass(value):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _unflat(kind: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """Return a record of that kind from what `_flat` yields."""
+    hints = get_type_hints(kind)
+    given = {}
+    for field in fields(kind):
+        name = f"{prefix}{field.name}"
+        inner = is_dataclass(hints[field.name]) and name not in values
+        given[field.name] = (
+            _unflat(hints[field.name], values, f"{name}.") if inner else values[name]
+        )
+    return kind(**given)

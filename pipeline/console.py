@@ -111,11 +111,12 @@ def waiting(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(total: int, of_sweep: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(total: int, unit: str, of_sweep: bool) -> Iterator[Callable[[int], None]]:
     """Show how far the training is; what is yielded advances it, from any thread.
 
     Args:
-        total: Epochs.
+        total: How much there is to do.
+        unit: What it is counted in.
         of_sweep: Whether to leave no trace where no person looks on.
     """
     if is_shared() or (of_sweep and not _out.is_terminal):
@@ -124,7 +125,7 @@ def progress_bar(total: int, of_sweep: bool) -> Iterator[Callable[[int], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} epochs"),
+        TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_out, transient=True) as progress:

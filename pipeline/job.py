@@ -237,7 +237,7 @@ def _evaluate(
 ) -> "Evaluation":
     from pipeline.training import Stopped
 
-    with console.progress_bar(runner.n_epochs, quiet) as advance:
+    with console.progress_bar(runner.total, runner.unit, quiet) as advance:
 
         def progress(n: int) -> None:
             advance(n)
@@ -270,7 +270,7 @@ def _finish(evaluation: "Evaluation", run: "TrackedRun", job: "SweepJob | None")
         console.show_job_result(job.count, evaluation.summary, f"{run.seconds:.1f} s")
         return
     rows = evaluation.config.dataset.new_rows
-    if rows:
+    if rows and evaluation.final is not None:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)
 

@@ -1,7 +1,5 @@
 """Figures and tables from an `Evaluation`."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib import rcParams
@@ -9,10 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from pipeline.runner import Evaluation
 from pipeline.scoring import Summary, in_words, label_scores
-
-if TYPE_CHECKING:
-    from pipeline.runner import Evaluation
 
 rcParams["text.parse_math"] = False  # a name with $ is no formula
 
@@ -22,7 +18,7 @@ MARKERS = "os^Dv<>"
 MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 
-def folds_table(evaluation: "Evaluation") -> pd.DataFrame:
+def folds_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return one row per fold: repeat, fold, sizes, every score, labels left out, seconds."""
     incomplete = [name for name, summary in evaluation.summary.items() if summary.n_left_out]
     return pd.DataFrame(
@@ -41,14 +37,17 @@ def folds_table(evaluation: "Evaluation") -> pd.DataFrame:
     )
 
 
-def labels_table(evaluation: "Evaluation") -> pd.DataFrame:
+def labels_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return one row per label: its scores alone, mean and deviation over folds, as in summaries.
 
     A fold in which a score is undefined is left out; where that can happen, the column `*_folds`
     says how many remain.
     """
     y, config = evaluation.dataset.y, evaluation.config.scoring
-    folds = [label_scores(config, y[fold.split.test], fold.y_score) for fold in evaluation.folds]
+    folds = [
+        label_scores(config, y[fold.split.test], fold.y_score, fold.y_pred)
+        for fold in evaluation.folds
+    ]
     columns: dict[str, object] = {"label": evaluation.dataset.label_names}
     for name in folds[0]:
         values = np.ma.masked_invalid([fold[name] for fold in folds])
@@ -59,7 +58,7 @@ def labels_table(evaluation: "Evaluation") -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def predictions_table(evaluation: "Evaluation") -> pd.DataFrame:
+def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return one row per test row of each fold: repeat, fold, row, id, `true_*` and `score_*`."""
     splits = [fold.split for fold in evaluation.folds]
     sizes = [len(split.test) for split in splits]
@@ -79,7 +78,7 @@ def predictions_table(evaluation: "Evaluation") -> pd.DataFrame:
     )
 
 
-def fold_scores_figure(evaluation: "Evaluation") -> Figure:
+def fold_scores_figure(evaluation: Evaluation) -> Figure:
     """Return the headline metric of each fold, repeats told apart, with mean and interval."""
     metric, summary = next(iter(evaluation.summary.items()))
     figure, axes = _figure(f"{in_words(metric)} of each fold, {evaluation.dataset.name}")
@@ -102,13 +101,19 @@ def fold_scores_figure(evaluation: "Evaluation") -> Figure:
     return figure
 
 
-def training_curves_figure(evaluation: "Evaluation") -> Figure:
+def training_curves_figure(evaluation: Evaluation) -> Figure:
     """Return the loss of training and held-out rows by epoch: mean and middle of folds."""
     figure, axes = _figure(f"Loss by epoch, mean of {len(evaluation.folds)} folds")
-    epochs = np.arange(1, evaluation.config.training.epochs + 1)
+    longest = max(len(fold.loss) for fold in evaluation.folds)
+    epochs = np.arange(1, longest + 1)
     curves = {
-        "training rows": np.stack([fold.loss for fold in evaluation.folds]),
-        "held-out rows": np.stack([fold.val_loss for fold in evaluation.folds]),
+        name: np.stack(
+            [
+                np.pad(getattr(fold, attribute), (0, longest - len(fold.loss)), mode="edge")
+                for fold in evaluation.folds
+            ]
+        )
+        for name, attribute in (("training rows", "loss"), ("held-out rows", "test_loss"))
     }
     for (name, losses), colour, line in zip(curves.items(), COLOURS, ("-", "--"), strict=False):
         low, high = np.quantile(losses, [0.16, 0.84], axis=0)

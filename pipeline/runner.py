@@ -1,20 +1,28 @@
-"""The one loop: every split is prepared, trained and scored; then the final model."""
+"""The one loop: every split is prepared, trained, decided and scored; then the final model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config, PythonModelConfig
+from pipeline.config import Config
 from pipeline.cv import Split
 from pipeline.dataset import Dataset
-from pipeline.model import build_model, refuse_unsavable
-from pipeline.preparation import Preparation, fit_preparation
-from pipeline.scoring import Summary, score, summarise
-from pipeline.training import Fit, StackedTrainer, fit_seed
+from pipeline.preparation import Preparation
+from pipeline.scoring import (
+    DecisionRule,
+    Summary,
+    fixed_rule,
+    learn_rule,
+    needs_inner,
+    refuse_diverged,
+    score,
+    summarise,
+)
+from pipeline.training import Fitted, make_trainer, mean_curve
+from pipeline.work import Work, lay_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,21 +31,43 @@ class FoldResult:
 
     Attributes:
         split: Its rows.
-        y_score: Probabilities for its test rows, of shape (n_test, n_labels).
+        y_score: Probabilities for its test rows, calibrated if asked for, of shape
+            (n_test, n_labels).
+        y_pred: What was decided by them, of the same shape.
+        rule: Turned the model's answers into these; learnt from training rows alone.
         scores: Each metric by name; NaN where undefined.
         left_out: How many labels a macro metric does without, by name; only where there are some.
-        loss: Training loss by epoch, of shape (epochs,).
-        val_loss: Loss on the test rows by epoch, of shape (epochs,); looked at, never acted on.
+        loss: Training loss by epoch, of shape (n_epochs,); empty for what has no epochs.
+        val_loss: Loss on the part that early stopping watches; empty without it.
+        test_loss: Loss on the test rows by epoch; looked at, never acted on.
         seconds: Its share of the training time.
     """
 
     split: Split
     y_score: NDArray[np.float32]
+    y_pred: NDArray[np.int8]
+    rule: DecisionRule
     scores: dict[str, float]
     left_out: dict[str, int]
     loss: NDArray[np.floating]
     val_loss: NDArray[np.floating]
+    test_loss: NDArray[np.floating]
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class FinalModel:
+    """What new rows are given to.
+
+    Attributes:
+        model: Trained on all rows; takes what `preparation` makes of raw features.
+        preparation: Learnt from the rows it was trained on.
+        rule: Turns its answers into decisions; learnt from all rows.
+    """
+
+    model: Any
+    preparation: Preparation
+    rule: DecisionRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,42 +79,41 @@ class Evaluation:
         dataset: What it was tried on.
         folds: Every fold, by repeat and fold.
         summary: Each metric over all folds, the headline first.
-        model: The final model, trained on all rows; takes what `preparation` makes of raw features.
-        preparation: Learnt from all rows.
+        final: The final model; None if only some of the folds were asked for.
     """
 
     config: Config
     dataset: Dataset
     folds: tuple[FoldResult, ...]
     summary: dict[str, Summary]
-    model: keras.Model
-    preparation: Preparation
+    final: FinalModel | None
 
 
 class Runner:
     """Runs one configuration on one data set."""
 
     def __init__(self, config: Config, dataset: Dataset, splits: list[Split]) -> None:
-        """Build the model and lay out all fits, the final one last.
+        """Build the model and lay out all fits, those of the final model last.
 
         Raises:
-            UserError: If model or optimizer cannot be built as configured.
+            UserError: If model or optimizer cannot be built as configured, or the training folds
+                are too small to be divided again.
         """
         self._config, self._dataset, self._splits = config, dataset, splits
-        self._build = partial(build_model, config.model, n_labels=dataset.n_labels)
-        self._fits = self._make_fits()
-        if isinstance(config.model, PythonModelConfig):
-            refuse_unsavable(config.model, self._build(self._fits[-1].preparation.n_columns))
-        self._trainer = StackedTrainer(
-            self._build, config.training, dataset.X, dataset.y, self._fits
-        )
-        self._folds: list[FoldResult] = []
-        self._model: keras.Model | None = None
+        self._fits, self._folds_work, self._final_work = lay_out(config, dataset, splits)
+        self._trainer = make_trainer(config, dataset, self._fits)
+        self._folds: dict[tuple[int, int], FoldResult] = {}
+        self._final: FinalModel | None = None
 
     @property
-    def n_epochs(self) -> int:
-        """Epochs to train, summed over folds and the final fit."""
-        return (len(self._splits) + 1) * self._config.training.epochs
+    def total(self) -> int:
+        """Work of all fits, in units of `unit`."""
+        return len(self._fits) * self._trainer.work
+
+    @property
+    def unit(self) -> str:
+        """What progress counts, such as epochs."""
+        return self._trainer.unit
 
     def compile(self) -> None:
         """Compile the training; may run in a thread while other things are made ready."""
@@ -95,76 +124,100 @@ class Runner:
         self._trainer.stop()
 
     def folds(
-        self, progress: Callable[[int], None], finished: Sequence[FoldResult] = ()
+        self,
+        progress: Callable[[int], None],
+        finished: Sequence[FoldResult] = (),
+        repeats: Collection[int] | None = None,
     ) -> Iterator[FoldResult]:
-        """Train everything and yield each fold, scored, as soon as it and those before it are done.
+        """Train and yield each fold, scored, as soon as it and those before it are done.
+
+        The final model is trained with the last of the folds, whichever call trains them.
 
         Args:
-            progress: Called from any thread with the number of epochs trained since.
-            finished: Folds of an earlier attempt at the same; they are not trained again.
+            progress: Called from any thread with the work done since, in units of `unit`.
+            finished: Folds that need no training; they are yielded as they are.
+            repeats: Which repeats to train now; None for all.
         """
-        known = {(fold.split.repeat, fold.split.fold): fold for fold in finished}
-        places = [
-            place for place, split in enumerate(self._splits) if (split.repeat, split.fold) in known
-        ]
-        trained = self._trainer.train(progress, frozenset(places))
-        for split in self._splits:
-            if fold := known.get((split.repeat, split.fold)):
-                self._folds.append(fold)
-                yield fold
-                continue
-            fitted = next(trained)
-            scores = score(self._config.scoring, self._dataset.y[split.test], fitted.y_score)
-            fold = FoldResult(
-                split,
-                fitted.y_score,
-                scores.values,
-                scores.left_out,
-                fitted.loss,
-                fitted.val_loss,
-                fitted.seconds,
-            )
-            self._folds.append(fold)
-            yield fold
-        n_columns = self._fits[-1].preparation.n_columns
-        self._model = next(trained).assign_to(self._build(n_columns))
+        self._folds.update({(f.split.repeat, f.split.fold): f for f in finished})
+        wanted = [work for work in self._folds_work if repeats is None or work.place[0] in repeats]
+        missing = [work for work in wanted if work.place not in self._folds]
+        progress(self._trainer.work * sum(len(w.places) for w in wanted if w not in missing))
+        last = {work.place for work in self._folds_work} <= {
+            *self._folds,
+            *(work.place for work in missing),
+        }
+        everything = [*missing, self._final_work] if last else missing
+        places = [place for work in everything for place in work.places]
+        trained = self._trainer.train(progress, places)
+        for work in wanted:
+            if work in missing:
+                self._folds[work.place] = self._result(work, trained)
+            yield self._folds[work.place]
+        if last:
+            self._final = self._make_final(trained)
         trained.close()
 
     def evaluation(self) -> Evaluation:
-        """Return the whole result; call it when `folds` is exhausted."""
-        if self._model is None:
-            raise RuntimeError("Expected all folds to be trained. Received: a run under way.")
-        return Evaluation(
-            self._config,
-            self._dataset,
-            tuple(self._folds),
-            self._summary(),
-            self._model,
-            self._fits[-1].preparation,
+        """Return the result; call it when `folds` is exhausted."""
+        if not self._folds:
+            raise RuntimeError("Expected trained folds. Received: a run that has not begun.")
+        folds = tuple(self._folds[place] for place in sorted(self._folds))
+        return Evaluation(self._config, self._dataset, folds, _summary(folds), self._final)
+
+    def _result(self, work: Work, trained: Iterator[Fitted]) -> FoldResult:
+        outer = [next(trained) for _ in work.outer]
+        y_score, rule = _mean([fitted.y_score for fitted in outer]), self._rule(work, trained)
+        refuse_diverged(y_score)
+        y_score = rule.calibrate(y_score)
+        y_pred = rule.decide(y_score)
+        split = work.split
+        scores = score(self._config.scoring, self._dataset.y[split.test], y_score, y_pred)
+        return FoldResult(
+            split=split,
+            y_score=y_score,
+            y_pred=y_pred,
+            rule=rule,
+            scores=scores.values,
+            left_out=scores.left_out,
+            loss=mean_curve([fitted.loss for fitted in outer]),
+            val_loss=mean_curve([fitted.val_loss for fitted in outer]),
+            test_loss=mean_curve([fitted.test_loss for fitted in outer]),
+            seconds=sum(fitted.seconds for fitted in outer),
         )
 
-    def _summary(self) -> dict[str, Summary]:
-        test_share = float(np.mean([len(s.test) / len(s.train) for s in self._splits]))
-        return {
-            name: summarise(
-                [fold.scores[name] for fold in self._folds],
-                test_share,
-                sum(fold.left_out.get(name, 0) for fold in self._folds),
-            )
-            for name in self._folds[0].scores
-        }
+    def _rule(self, work: Work, trained: Iterator[Fitted]) -> DecisionRule:
+        """Return the decision rule, learnt from what the inner fits say of rows held from them."""
+        config = self._config.scoring
+        if not needs_inner(config):
+            return fixed_rule(config, self._dataset.n_labels)
+        y_true, y_score = [], []
+        for places in work.inner:
+            members = [next(trained).y_score for _ in places]
+            y_score.append(_mean(members))
+            y_true.append(self._dataset.y[self._fits[places[0]].test])
+        refuse_diverged(np.concatenate(y_score))
+        return learn_rule(config, np.concatenate(y_true), np.concatenate(y_score))
 
-    def _make_fits(self) -> list[Fit]:
-        seed = self._config.seed
-        folds = [
-            self._fit(fit_seed(seed, (split.repeat, split.fold)), split.train, split.test)
-            for split in self._splits
-        ]
-        rows = np.arange(self._dataset.n_samples)
-        return [*folds, self._fit(fit_seed(seed, "final"), rows, rows[:0])]
+    def _make_final(self, trained: Iterator[Fitted]) -> FinalModel:
+        work = self._final_work
+        members = [next(trained) for _ in work.outer]
+        fit = self._fits[work.outer[0]]
+        model = self._trainer.final_model(members, fit)
+        return FinalModel(model, fit.preparation, self._rule(work, trained))
 
-    def _fit(self, seed: int, train: NDArray[np.int64], test: NDArray[np.int64]) -> Fit:
-        preparation = fit_preparation(
-            self._config.preparation, self._dataset.X, self._dataset.categories, train
+
+def _mean(members: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the mean of the members of an ensemble."""
+    return members[0] if len(members) == 1 else np.mean(members, axis=0, dtype=np.float32)
+
+
+def _summary(folds: Sequence[FoldResult]) -> dict[str, Summary]:
+    test_share = float(np.mean([len(f.split.test) / len(f.split.train) for f in folds]))
+    return {
+        name: summarise(
+            [fold.scores[name] for fold in folds],
+            test_share,
+            sum(fold.left_out.get(name, 0) for fold in folds),
         )
-        return Fit(seed, train, test, preparation)
+        for name in folds[0].scores
+    }

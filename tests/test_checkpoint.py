@@ -40,6 +40,9 @@ def assert_same(one, other):
         if isinstance(a, np.ndarray):
             assert a.dtype == b.dtype
             np.testing.assert_array_equal(a, b)
+        elif field.name == "rule":
+            np.testing.assert_array_equal(a.temperature, b.temperature)
+            np.testing.assert_array_equal(a.threshold, b.threshold)
         elif field.name != "split":
             np.testing.assert_equal(a, b)
 

@@ -9,7 +9,7 @@ from pipeline.cv import Split
 from pipeline.dataset import load
 from pipeline.report import fold_scores_figure, folds_table, labels_table
 from pipeline.runner import Evaluation, FoldResult
-from pipeline.scoring import score, summarise
+from pipeline.scoring import fixed_rule, score, summarise
 
 METRICS = "scoring.metrics=[accuracy,f1_macro,roc_auc_macro,average_precision_macro]"
 
@@ -24,10 +24,15 @@ def evaluate(make_config, y=None, metrics=METRICS, n_folds=4):
     folds = []
     for fold, test in enumerate(np.array_split(np.arange(40), n_folds)):
         y_score = rng.random((len(test), 3), dtype=np.float32)
-        scores = score(config.scoring, dataset.y[test], y_score)
+        rule = fixed_rule(config.scoring, 3)
+        y_pred = rule.decide(y_score)
+        scores = score(config.scoring, dataset.y[test], y_score, y_pred)
         split = Split(0, fold, np.setdiff1d(np.arange(40), test), test)
         curve = np.ones(3)
-        folds.append(FoldResult(split, y_score, scores.values, scores.left_out, curve, curve, 0.1))
+        curves = (curve, curve[:0], curve)
+        folds.append(
+            FoldResult(split, y_score, y_pred, rule, scores.values, scores.left_out, *curves, 0.1)
+        )
     summary = {
         name: summarise(
             [fold.scores[name] for fold in folds],
@@ -36,7 +41,7 @@ def evaluate(make_config, y=None, metrics=METRICS, n_folds=4):
         )
         for name in folds[0].scores
     }
-    return Evaluation(config, dataset, tuple(folds), summary, None, None)
+    return Evaluation(config, dataset, tuple(folds), summary, None)
 
 
 @pytest.fixture

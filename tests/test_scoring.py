@@ -6,12 +6,13 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn import metrics as sk
 
-from pipeline.config import ScoringConfig
+from pipeline.config import InnerConfig, ScoringConfig
 from pipeline.errors import UserError
 from pipeline.scoring import (
-    apply_threshold,
+    fixed_rule,
     in_words,
     label_scores,
+    refuse_diverged,
     refuse_unknown_metrics,
     score,
     summarise,
@@ -22,14 +23,27 @@ Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.1, 0.7, 0.6], [0.2, 0.1, 0.3], [0.4, 0.9
 
 
 def scoring(*metrics, threshold=0.5, zero_division=0.0):
-    return ScoringConfig(threshold=threshold, metrics=metrics, zero_division=zero_division)
+    return ScoringConfig(
+        threshold=threshold,
+        threshold_metric="f1_macro",
+        calibration=None,
+        inner=InnerConfig(n_splits=3, validation_share=0.2),
+        metrics=metrics,
+        zero_division=zero_division,
+    )
+
+
+def scored(config, y_true, y_score):
+    """Score by the threshold that the configuration gives."""
+    rule = fixed_rule(config, y_true.shape[1])
+    return score(config, y_true, y_score, rule.decide(y_score))
 
 
 def test_a_table_worked_by_hand():
     # Wrong: label 3 of row 2 (0.6 for a 0) and label 1 of row 4 (0.4 for a 1); 4 hits of 5 and 5.
     # F1 of labels: 2 * 1 / (2 + 1), 1, 2 * 1 / (1 + 2).
     names = ("accuracy", "hamming_loss", "f1_micro", "f1_macro", "label_ranking_average_precision")
-    assert score(scoring(*names), Y_TRUE, Y_SCORE).values == {
+    assert scored(scoring(*names), Y_TRUE, Y_SCORE).values == {
         "accuracy": 2 / 4,
         "hamming_loss": 2 / 12,
         "f1_micro": 2 * 4 / (5 + 5),
@@ -45,22 +59,24 @@ def test_a_table_worked_by_hand():
     st.floats(0.05, 0.95),
 )
 def test_the_threshold_of_the_configuration_decides(y_true, y_score, threshold):
-    scores = score(scoring("accuracy", "hamming_loss", threshold=threshold), y_true, y_score)
-    y_pred = (y_score > threshold).astype(int)
+    scores = scored(scoring("accuracy", "hamming_loss", threshold=threshold), y_true, y_score)
+    y_pred = (y_score > np.float64(threshold)).astype(int)
     assert scores.values["accuracy"] == pytest.approx(sk.accuracy_score(y_true, y_pred))
     assert scores.values["hamming_loss"] == pytest.approx(sk.hamming_loss(y_true, y_pred))
 
 
 @given(arrays(np.float32, (20, 3), elements=st.floats(0, 1, width=32)))
 def test_the_threshold_one_half_rounds(y_score):
-    np.testing.assert_array_equal(apply_threshold(y_score, 0.5), y_score.round())
+    np.testing.assert_array_equal(
+        fixed_rule(scoring("accuracy"), y_score.shape[1]).decide(y_score), y_score.round()
+    )
 
 
 def test_zero_division_is_the_configurations():
     silent = np.zeros_like(Y_TRUE), np.zeros_like(Y_SCORE)
     for zero_division in (0.0, 1.0):
         config = scoring("f1_micro", "jaccard_samples", zero_division=zero_division)
-        values = score(config, *silent).values
+        values = scored(config, *silent).values
         assert values == {"f1_micro": zero_division, "jaccard_samples": zero_division}
 
 
@@ -68,24 +84,28 @@ def test_labels_without_meaning_in_a_fold_are_left_out_and_counted():
     y_true = Y_TRUE.copy()
     y_true[:, 1], y_true[:, 2] = 1, 0  # one always present, one never
     config = scoring("accuracy", "roc_auc_macro", "average_precision_macro")
-    found = score(config, y_true, Y_SCORE)
+    found = scored(config, y_true, Y_SCORE)
     assert found.left_out == {"roc_auc_macro": 2, "average_precision_macro": 1}
     assert found.values["roc_auc_macro"] == sk.roc_auc_score(y_true[:, 0], Y_SCORE[:, 0])
     assert found.values["average_precision_macro"] == (1 + 1) / 2
-    undefined = score(config, np.zeros_like(Y_TRUE), Y_SCORE)
+    undefined = scored(config, np.zeros_like(Y_TRUE), Y_SCORE)
     assert np.isnan(undefined.values["roc_auc_macro"])
     assert undefined.left_out == {}
-    assert score(scoring("accuracy"), y_true, Y_SCORE).left_out == {}
+    assert scored(scoring("accuracy"), y_true, Y_SCORE).left_out == {}
 
 
 def test_scores_of_single_labels():
-    found = label_scores(scoring("accuracy", zero_division=1.0), Y_TRUE, Y_SCORE)
+    found = label_scores(
+        scoring("accuracy", zero_division=1.0), Y_TRUE, Y_SCORE, (Y_SCORE > 0.5).astype(np.int8)
+    )
     assert found["support"].tolist() == [2, 2, 1]
     assert found["precision"].tolist() == [1, 1, 1 / 2]
     assert found["recall"].tolist() == [1 / 2, 1, 1]
     assert found["f1"] == pytest.approx([2 / 3, 1, 2 / 3])
     assert found["roc_auc"].tolist() == [1, 1, 1]
-    silent = label_scores(scoring("accuracy", zero_division=1.0), Y_TRUE * 0, Y_SCORE * 0)
+    silent = label_scores(
+        scoring("accuracy", zero_division=1.0), Y_TRUE * 0, Y_SCORE * 0, Y_TRUE * 0
+    )
     assert silent["f1"].tolist() == [1, 1, 1]
     assert np.isnan(silent["average_precision"]).all()
 
@@ -120,14 +140,14 @@ def test_a_single_fold_has_no_interval():
 
 def test_unequal_shapes_are_an_error():
     with pytest.raises(ValueError, match="Expected equal shapes"):
-        score(scoring("accuracy"), Y_TRUE, Y_SCORE[:, :2])
+        score(scoring("accuracy"), Y_TRUE, Y_SCORE[:, :2], Y_TRUE)
 
 
 def test_diverged_folds_are_refused_not_scored():
     y_score = Y_SCORE.copy()
     y_score[1:3, 0] = np.nan
     with pytest.raises(UserError, match=r"NaN for 2 of 4 held-out rows: the training of a fold"):
-        score(scoring("accuracy"), Y_TRUE, y_score)
+        refuse_diverged(y_score)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +224,7 @@ def careless(y_true, y_score, y_pred):
 def test_a_metric_of_the_users_own_takes_part_under_its_name():
     config = scoring("accuracy", "tests.test_scoring.largest_set")
     refuse_unknown_metrics(config)
-    assert score(config, Y_TRUE, Y_SCORE).values == {"accuracy": 0.5, "largest_set": 2.0}
+    assert scored(config, Y_TRUE, Y_SCORE).values == {"accuracy": 0.5, "largest_set": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -219,7 +239,7 @@ def test_a_metric_of_the_users_own_takes_part_under_its_name():
 )
 def test_what_is_no_metric_is_refused_by_name(name, received):
     with pytest.raises(UserError) as refusal:
-        score(scoring(f"tests.test_scoring.{name}"), Y_TRUE, Y_SCORE.copy())
+        scored(scoring(f"tests.test_scoring.{name}"), Y_TRUE, Y_SCORE.copy())
     expected = f"scoring.metrics: expected tests.test_scoring.{name}(y_true, y_score, y_pred) to"
     assert str(refusal.value).startswith(expected)
     assert f"Received: {received}" in str(refusal.value)

@@ -6,16 +6,16 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config import TrainingConfig
+from pipeline.config import EarlyStoppingConfig, TrainingConfig
 from pipeline.errors import UserError
 from pipeline.model import mlp
 from pipeline.preparation import fit_preparation
-from pipeline.training import Fit, StackedTrainer, fit_seed, make_optimizer
+from pipeline.training import Fit, Stopped, fit_seed
 from pipeline.training.batches import PADDING, cut, epoch_order
-from pipeline.training.optimizer import _optimizers
+from pipeline.training.optimizer import _optimizers, make_optimizer
 from pipeline.training.row_mixing import mixes_rows
 from pipeline.training.stacking import make_plan
-from pipeline.training.trainer import Stopped
+from pipeline.training.trainer import StackedTrainer
 from tests.test_preparation import CATEGORIES, OPTIONS, mixed_table, preparing
 
 N, D, L = 50, 5, 3
@@ -25,13 +25,22 @@ PLAIN = partial(mlp, n_labels=L, hidden_units=(8,))
 Y = (X[:, :L] + RNG.normal(size=(N, L)) > 1).astype(np.int8)
 
 
+NEVER = EarlyStoppingConfig(patience=None, min_delta=0.0, restore_best=True, validation_share=0.2)
+
+
 def training(**changes) -> TrainingConfig:
     defaults = {
         "optimizer": "adam",
         "learning_rate": 0.01,
         "optimizer_options": None,
+        "schedule": None,
+        "schedule_options": None,
         "epochs": 3,
         "batch_size": 16,
+        "loss": "binary_crossentropy",
+        "focal_gamma": 2.0,
+        "class_weight": None,
+        "early_stopping": NEVER,
         "stack_size": None,
         "threads": None,
     }
@@ -51,34 +60,35 @@ def train(fits, config, build=PLAIN, X=X):
     return list(StackedTrainer(build, config, X, Y, fits).train())
 
 
-def keras_loop(fit, config, build=PLAIN, X=X):
+def keras_loop(fit, config, build=PLAIN, X=X, y=Y, loss="binary_crossentropy"):
     """Return weights, losses and scores of `model.fit`, given the same start and batch order."""
     keras.utils.set_random_seed(fit.seed)
     model = build(fit.preparation.n_columns)
-    model.compile(make_optimizer(config), loss="binary_crossentropy", run_eagerly=True)
+    n_steps = -(-len(fit.train) // config.batch_size) * config.epochs
+    model.compile(make_optimizer(config, n_steps), loss=loss, run_eagerly=True)
     x = fit.preparation.transform(X)
     losses = []
     for epoch in range(config.epochs):
         order = epoch_order(fit.seed, epoch, fit.train)
         history = model.fit(
-            x[order], Y[order], batch_size=config.batch_size, shuffle=False, verbose=0
+            x[order], y[order], batch_size=config.batch_size, shuffle=False, verbose=0
         )
         losses.append(history.history["loss"][0])
     weights = [v.numpy() for v in (*model.trainable_variables, *model.non_trainable_variables)]
-    val_loss = model.evaluate(x[fit.test], Y[fit.test], verbose=0) if len(fit.test) else None
+    val_loss = model.evaluate(x[fit.test], y[fit.test], verbose=0) if len(fit.test) else None
     return weights, losses, model.predict(x, verbose=0)[fit.test], val_loss
 
 
-def assert_same(fits, config, build=PLAIN, rtol=0.0, atol=1e-6):
+def assert_same(fits, config, build=PLAIN, rtol=0.0, atol=1e-6, loss="binary_crossentropy"):
     for fit, fitted in zip(fits, train(fits, config, build), strict=True):
-        weights, losses, y_score, val_loss = keras_loop(fit, config, build)
+        weights, losses, y_score, val_loss = keras_loop(fit, config, build, loss=loss)
         for ours, theirs in zip(fitted.weights, weights, strict=True):
             if np.issubdtype(theirs.dtype, np.floating):
                 np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
         np.testing.assert_allclose(fitted.loss, losses, rtol=1e-4)
         np.testing.assert_allclose(fitted.y_score, y_score, rtol=1e-3, atol=1e-5)
         if val_loss is not None:
-            np.testing.assert_allclose(fitted.val_loss[-1], val_loss, rtol=1e-3)
+            np.testing.assert_allclose(fitted.test_loss[-1], val_loss, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop", "adamw"])
@@ -298,7 +308,7 @@ def test_test_rows_leave_the_trained_fold_unchanged(kind):
 def test_trained_weights_make_a_model_that_scores_as_the_fold_did():
     fit = make_fits(kind="standard")[0]
     fitted = train([fit], training())[0]
-    model = fitted.assign_to(PLAIN(D))
+    model = StackedTrainer(PLAIN, training(), X, Y, [fit]).final_model([fitted], fit)
     y_score = model(fit.preparation.transform(X[fit.test])).numpy()
     np.testing.assert_allclose(y_score, fitted.y_score, atol=1e-5)
 
@@ -312,7 +322,7 @@ def test_results_come_in_order_with_progress_for_every_epoch():
     fitted = list(trainer.train(epochs.append))
     assert [len(one.y_score) for one in fitted] == [len(fit.test) for fit in fits]
     assert sum(epochs) == 11 * len(fits)
-    assert all(one.loss.shape == one.val_loss.shape == (11,) for one in fitted)
+    assert all(one.loss.shape == one.test_loss.shape == (11,) for one in fitted)
 
 
 def test_training_stops_when_told():
@@ -329,11 +339,11 @@ def test_diverged_training_is_left_as_it_is():
 
 def test_unknown_optimizers_and_options_are_refused():
     with pytest.raises(UserError, match=r"unknown name 'adan'\. Did you mean 'adam'\?"):
-        make_optimizer(training(optimizer="adan"))
+        make_optimizer(training(optimizer="adan"), 9)
     with pytest.raises(UserError, match="beta_one"):
-        make_optimizer(training(optimizer_options={"beta_one": 0.5}))
+        make_optimizer(training(optimizer_options={"beta_one": 0.5}), 9)
     with pytest.raises(UserError, match="use_ema is not supported"):
-        make_optimizer(training(optimizer_options={"use_ema": True}))
+        make_optimizer(training(optimizer_options={"use_ema": True}), 9)
 
 
 @pytest.mark.parametrize(

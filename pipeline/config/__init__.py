@@ -31,6 +31,8 @@ from pipeline.config.dataset import (
 )
 from pipeline.config.schema import (
     Config,
+    EarlyStoppingConfig,
+    InnerConfig,
     MlpConfig,
     ModelConfig,
     PreparationConfig,
@@ -46,7 +48,9 @@ __all__ = [
     "Config",
     "CvConfig",
     "DatasetConfig",
+    "EarlyStoppingConfig",
     "GroupKFoldConfig",
+    "InnerConfig",
     "MlpConfig",
     "ModelConfig",
     "MultilabelStratifiedConfig",
@@ -156,6 +160,8 @@ def _refusal(detail: ErrorDetails) -> str:
         schema = next(iter(kinds.values()), None)
     key = ".".join(loc)
     if detail["type"] == "unexpected_keyword_argument":
+        for part in loc[1:-1]:
+            schema = schema and schema.__dataclass_fields__[part].type  # type: ignore[attr-defined]
         siblings = fields(schema) if schema and len(loc) > 1 else fields(Config)
         return f"{key}: no such key. {choices(loc[-1], (f.name for f in siblings))}"
     if detail["type"] == "union_tag_invalid":

@@ -7,6 +7,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PlainValidator,
     PositiveFloat,
     PositiveInt,
 )
@@ -41,6 +42,7 @@ class MlpConfig:
     dropout: Annotated[float, Field(ge=0, lt=1)]
     batch_normalization: bool
     l2: NonNegativeFloat
+    n_members: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -50,9 +52,23 @@ class PythonModelConfig:
     kind: Literal["python"]
     callable: _Name
     params: dict[str, Any] | None
+    n_members: PositiveInt
 
 
 ModelConfig = Annotated[MlpConfig | PythonModelConfig, Field(discriminator="kind")]
+
+
+_Part = Annotated[float, Field(gt=0, le=0.5)]  # of the training rows
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class EarlyStoppingConfig:
+    """Arguments of `keras.callbacks.EarlyStopping`, and the rows it watches."""
+
+    patience: NonNegativeInt | None
+    min_delta: NonNegativeFloat
+    restore_best: bool
+    validation_share: _Part
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -62,8 +78,14 @@ class TrainingConfig:
     optimizer: _Name
     learning_rate: PositiveFloat
     optimizer_options: dict[str, Any] | None
+    schedule: _Name | None
+    schedule_options: dict[str, Any] | None
     epochs: PositiveInt
     batch_size: PositiveInt
+    loss: Literal["binary_crossentropy", "focal"]
+    focal_gamma: Annotated[float, Field(ge=1)]
+    class_weight: Literal["balanced"] | None
+    early_stopping: EarlyStoppingConfig
     stack_size: PositiveInt | None
     threads: PositiveInt | None
 
@@ -75,10 +97,36 @@ def _zero_or_one(value: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ScoringConfig:
-    """Decision threshold, metrics (the first is the headline) and what 0 / 0 counts."""
+class InnerConfig:
+    """How a training fold is divided again, to learn thresholds and temperatures."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    n_splits: PositiveInt
+    validation_share: _Part
+
+
+LEARNT_THRESHOLDS = ("global", "per_label", "cardinality")
+
+
+def _threshold(value: object) -> float | str:
+    if value in LEARNT_THRESHOLDS:
+        return str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1:
+        return float(value)
+    raise PydanticCustomError(
+        "threshold",
+        "Input should be a number between 0 and 1, or {learnt}",
+        {"learnt": " or ".join(LEARNT_THRESHOLDS)},
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ScoringConfig:
+    """How labels are decided, the metrics (the first is the headline) and what 0 / 0 counts."""
+
+    threshold: Annotated[float | str, PlainValidator(_threshold)]
+    threshold_metric: _Name
+    calibration: Literal["temperature"] | None
+    inner: InnerConfig
     metrics: Annotated[tuple[_Name, ...], Field(min_length=1)]
     zero_division: Annotated[float, AfterValidator(_zero_or_one)]
 

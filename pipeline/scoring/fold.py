@@ -27,28 +27,22 @@ class FoldScores:
     left_out: dict[str, int]
 
 
-def apply_threshold(y_score: Scores, threshold: float) -> Labels:
-    """Return 1 where the probability is above the threshold; at 0.5, what rounding gives."""
-    return (y_score > threshold).astype(np.int8)
-
-
-def score(config: ScoringConfig, y_true: Labels, y_score: Scores) -> FoldScores:
+def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels) -> FoldScores:
     """Return each metric of the configuration for one fold.
 
     Args:
-        config: Threshold and metrics.
+        config: Metrics, and what 0 / 0 counts.
         y_true: Indicator matrix of shape (n_test, n_labels).
         y_score: Probabilities of the same shape.
+        y_pred: Decisions of the same shape, values {0, 1}.
 
     Raises:
-        UserError: If the training diverged, or a metric of the user's own raises or returns what
-            is not a number.
+        UserError: If a metric of the user's own raises or returns what is not a number.
         ValueError: If the shapes differ.
     """
-    if y_true.shape != y_score.shape:
-        raise ValueError(f"Expected equal shapes. Received: {y_true.shape} and {y_score.shape}")
-    _refuse_diverged(y_score)
-    y_pred = apply_threshold(y_score, config.threshold)
+    shapes = {y_true.shape, y_score.shape, y_pred.shape}
+    if len(shapes) > 1:
+        raise ValueError(f"Expected equal shapes. Received: {', '.join(map(str, shapes))}")
     values = {
         short_name(name): find_metric(name, config.zero_division)(y_true, y_score, y_pred)
         for name in config.metrics
@@ -59,14 +53,13 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores) -> FoldScores:
 
 
 def label_scores(
-    config: ScoringConfig, y_true: Labels, y_score: Scores
+    config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
 ) -> dict[str, NDArray[np.float64]]:
     """Return the scores of each label alone, by name; each array is of shape (n_labels,).
 
     ROC-AUC is NaN for a label that is always or never present, average precision for one that is
     never present; precision, recall and F1 count `zero_division` for 0 / 0.
     """
-    y_pred = apply_threshold(y_score, config.threshold)
     counts = Counts.of(y_true, y_pred, "macro")
     return {
         "support": counts.true.astype(np.float64),
@@ -78,15 +71,8 @@ def label_scores(
     }
 
 
-def _n_undefined(y_true: Labels) -> dict[str, int]:
-    never, always = ~y_true.any(axis=0), y_true.all(axis=0)
-    return {
-        "roc_auc_macro": int((never | always).sum()),
-        "average_precision_macro": int(never.sum()),
-    }
-
-
-def _refuse_diverged(y_score: Scores) -> None:
+def refuse_diverged(y_score: Scores) -> None:
+    """Raise UserError if probabilities are not numbers."""
     broken = ~np.isfinite(y_score).all(axis=1)
     if broken.any():
         raise UserError(
@@ -95,3 +81,11 @@ def _refuse_diverged(y_score: Scores) -> None:
             "one scale (preparation=standard), or limit the gradients "
             "('training.optimizer_options={clipnorm: 1.0}')."
         )
+
+
+def _n_undefined(y_true: Labels) -> dict[str, int]:
+    never, always = ~y_true.any(axis=0), y_true.all(axis=0)
+    return {
+        "roc_auc_macro": int((never | always).sum()),
+        "average_precision_macro": int(never.sum()),
+    }

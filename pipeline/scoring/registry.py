@@ -58,18 +58,37 @@ FIRST: Mapping[str, Callable[..., float]] = {
 """Metrics of a row's first k labels; k is in the name, as in `precision_at_3`."""
 
 
-def find_metric(name: str, zero_division: float) -> Metric:
+LOWER_IS_BETTER = frozenset(
+    {
+        "hamming_loss",
+        "one_error",
+        "coverage_error",
+        "label_ranking_loss",
+        "log_loss",
+        "brier_score",
+        "expected_calibration_error",
+    }
+)
+
+
+def lower_is_better(name: str) -> bool:
+    """Return whether a metric counts errors; those of the user's own are taken for scores."""
+    return name in LOWER_IS_BETTER
+
+
+def find_metric(name: str, zero_division: float, key: str = KEY) -> Metric:
     """Return the metric of that name.
 
     Args:
         name: One of Manyfold's, or the dotted path of the user's own.
         zero_division: What 0 / 0 counts.
+        key: The configuration key that names it, for the message.
 
     Raises:
         UserError: If there is none.
     """
     if "." in name:
-        return partial(_call_own, name, import_callable(KEY, name))
+        return partial(_call_own, name, import_callable(key, name))
     if name in QUOTIENTS:
         return partial(QUOTIENTS[name], zero_division=zero_division)
     if first := re.fullmatch(r"(\w+)_([1-9]\d*)", name):
@@ -79,7 +98,7 @@ def find_metric(name: str, zero_division: float) -> Metric:
     try:
         return {**PLAIN, **AREAS}[name]
     except KeyError:
-        raise UserError(f"{KEY}: unknown name {name!r}. {_counsel(name)}") from None
+        raise UserError(f"{key}: unknown name {name!r}. {_counsel(name)}") from None
 
 
 def short_name(name: str) -> str:
@@ -93,19 +112,10 @@ def in_words(name: str) -> str:
     return words[:1].upper() + words[1:] if words.split(" ")[0].islower() else words
 
 
-def lower_is_better(name: str) -> bool:
-    """Return whether less of a metric is better, as its name tells.
-
-    scikit-learn's rule, which a user's own metric can follow, too: what ends in `loss` or `error`
-    is to be minimised, all else maximised. The Brier score is older than the rule.
-    """
-    short = short_name(name)
-    return short.split("_")[-1] in {"loss", "error"} or short == "brier_score"
-
-
 def refuse_unknown_metrics(config: ScoringConfig) -> None:
     """Raise UserError if a metric of the configuration does not exist or comes twice."""
     names = [short_name(name) for name in config.metrics]
+    find_metric(config.threshold_metric, config.zero_division, "scoring.threshold_metric")
     for i, name in enumerate(config.metrics):
         find_metric(name, config.zero_division)
         if names[i] in names[:i]:

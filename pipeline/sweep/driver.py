@@ -193,13 +193,17 @@ def _quoted(value: str) -> str:
 
 def _commands(begun: _Begun, board: "Leaderboard") -> dict[str, str]:
     from pipeline import console
+    from pipeline.tracking import store_at
 
-    commands = {}
+    commands, store = {}, begun.store
+    elsewhere = [] if store.uri == store_at(None).uri else ["--tracking-uri", store.uri]
     if board.n_ranked > 1:
-        commands["Compare"] = console.own_command("pipeline.compare", begun.sweep.run_id)
+        run_id = begun.sweep.run_id
+        commands["Compare"] = console.own_command("pipeline.compare", run_id, *elsewhere)
     if board.best:
-        commands["Promote"] = console.own_command("pipeline.promote", board.best.run_id)
+        run_id = board.best.run_id
+        commands["Promote"] = console.own_command("pipeline.promote", run_id, *elsewhere)
     if not board.is_complete:
         commands["Continue"] = command_line(resume=True)
-    commands["Look"] = console.look_command(begun.store.uri, begun.store.database)
+    commands["Look"] = console.look_command(store.uri, store.database)
     return commands

@@ -7,41 +7,44 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
 from pipeline.config import ModelConfig, PythonModelConfig
 from pipeline.preparation import NO_COLUMN
+from pipeline.runner import Evaluation, FinalModel
 from pipeline.tracking.served_model import canonical
-
-if TYPE_CHECKING:
-    from pipeline.runner import Evaluation
 
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
 NEEDS = ("keras", "mlflow", "numpy", "pandas", "tensorflow")
 
 
-def log_model(evaluation: "Evaluation") -> str:
-    """Log the final model to the run that is open and return its URI."""
-    dataset = evaluation.dataset
+def log_model(evaluation: Evaluation) -> str:
+    """Log the final model, which there must be, to the run that is open and return its URI."""
+    dataset, final = evaluation.dataset, evaluation.final
+    if final is None:
+        raise ValueError("Expected a final model. Received: an evaluation of some folds alone.")
     anything = AnyType()  # type: ignore[no-untyped-call] # as "double" refuses whole numbers
     signature = ModelSignature(
         Schema([ColSpec(anything, name) for name in dataset.feature_names]),
         Schema([ColSpec("double", name) for name in dataset.label_names]),
+        ParamSchema([ParamSpec("decide", "boolean", False)]),
     )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # MLflow would like type hints and an example for the schema that is given explicitly.
         warnings.simplefilter("ignore", UserWarning)
         files = {"model": f"{folder}/model.keras", "preparation": f"{folder}/preparation.json"}
-        evaluation.model.save(files["model"])
-        Path(files["preparation"]).write_text(json.dumps(_served(evaluation)), encoding="utf-8")
+        final.model.save(files["model"])
+        Path(files["preparation"]).write_text(
+            json.dumps(_served(evaluation, final)), encoding="utf-8"
+        )
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SERVED_MODEL),
@@ -65,9 +68,9 @@ def _own_code(config: ModelConfig) -> list[str] | None:
     return [str(path.parent if path.name == "__init__.py" else path)]
 
 
-def _served(evaluation: "Evaluation") -> dict[str, Any]:
+def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
     """Return what `served_model.py` has to know, as plain values."""
-    dataset, preparation = evaluation.dataset, evaluation.preparation
+    dataset, preparation = evaluation.dataset, final.preparation
     names = np.array(dataset.feature_names, dtype=object)
     categories = {
         names[feature]: {
@@ -82,6 +85,8 @@ def _served(evaluation: "Evaluation") -> dict[str, Any]:
     own = [config.callable] if isinstance(config, PythonModelConfig) else []
     return {
         "label_names": list(dataset.label_names),
+        "temperature": final.rule.temperature.tolist(),
+        "threshold": final.rule.threshold.tolist(),
         "numeric": {
             "names": names[preparation.numeric].tolist(),
             "fill": preparation.fill.tolist(),

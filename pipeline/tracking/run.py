@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import mlflow
-import numpy as np
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.types import ColSpec, Schema, TensorSpec
@@ -32,20 +31,16 @@ from pipeline.report import (
     predictions_table,
     training_curves_figure,
 )
+from pipeline.runner import Evaluation, FoldResult
 from pipeline.tracking.alive import PROCESS, signs_of_life
 from pipeline.tracking.identity import versions
-
-if TYPE_CHECKING:
-    from pipeline.runner import Evaluation, FoldResult
+from pipeline.tracking.limits import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG
+from pipeline.training import mean_curve
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MAX_PARAM = 6000  # characters of a value that MLflow takes
-MAX_PARAMS = 100  # in one call
 MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
-MAX_METRICS = 1000  # in one call
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
 TABLES = {"folds.json": folds_table, "labels.json": labels_table}
-MAX_NAME = 250  # characters of a run's name
 
 
 @dataclass(frozen=True)
@@ -108,13 +103,13 @@ class TrackedRun:
         self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
         self._client.log_figure(self.run_id, labels_figure(summary), "figures/labels.png")
 
-    def log_fold(self, fold: "FoldResult", step: int) -> None:
+    def log_fold(self, fold: FoldResult, step: int) -> None:
         """Log the scores of one fold; its step is its place among all, repeat after repeat."""
         self._waiting += [(f"fold/{name}", value, step) for name, value in fold.scores.items()]
         if time.monotonic() - self._sent > SECONDS_BETWEEN:
             self._log_metrics([])
 
-    def log_evaluation(self, evaluation: "Evaluation") -> None:
+    def log_evaluation(self, evaluation: Evaluation) -> None:
         """Log the summary, the curves, the tables and the figures."""
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
@@ -125,9 +120,11 @@ class TrackedRun:
             if metric.ci:
                 low, high = metric.ci
                 summary += [(f"{name}_ci_low", low, 0), (f"{name}_ci_high", high, 0)]
-        for name, attribute in (("epoch/loss", "loss"), ("epoch/val_loss", "val_loss")):
-            mean = np.mean([getattr(fold, attribute) for fold in evaluation.folds], axis=0)
-            summary += [(name, float(value), epoch) for epoch, value in enumerate(mean, start=1)]
+        for name in ("loss", "val_loss", "test_loss"):
+            mean = mean_curve([getattr(fold, name) for fold in evaluation.folds])
+            summary += [
+                (f"epoch/{name}", float(value), epoch) for epoch, value in enumerate(mean, start=1)
+            ]
         self._log_metrics(summary)
         self._log_metrics([("undefined_values", self._n_undefined, 0)])
         self._log_artifacts(evaluation)
@@ -149,7 +146,7 @@ class TrackedRun:
 
     def fail(self, message: str) -> None:
         """Keep why the run failed, where people look first and in full."""
-        self._client.set_tag(self.run_id, "failure", message[:MAX_PARAM])
+        self._client.set_tag(self.run_id, "failure", message[:MAX_TAG])
         self._client.log_text(self.run_id, traceback.format_exc(), "traceback.txt")
 
     def log_end(self) -> None:
@@ -171,7 +168,7 @@ class TrackedRun:
         for start in range(0, len(new), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=new[start : start + MAX_METRICS])
 
-    def _log_artifacts(self, evaluation: "Evaluation") -> None:
+    def _log_artifacts(self, evaluation: Evaluation) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name, make_table in TABLES.items():
                 table = make_table(evaluation).to_dict(orient="split", index=False)

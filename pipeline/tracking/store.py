@@ -26,7 +26,7 @@ SQLITE = "sqlite:///"
 SECONDS_TO_ANSWER = 5
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word on each table it creates
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nor a bar for each file
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nor bars for small files
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,19 @@ class Store:
 
 
 def locate(config: TrackingConfig) -> Store:
-    """Return the store that the configuration names; by default SQLite under `mlruns/`."""
-    uri = config.uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
-    given = config.checkpoints and Path(config.checkpoints).absolute()
+    """Return the store that the configuration names."""
+    return store_at(config.uri, config.checkpoints)
+
+
+def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
+    """Return the store of a tracking URI; by default SQLite under `mlruns/`.
+
+    Args:
+        uri: Of tracking.
+        checkpoints: Folder of finished folds; None: beside the store, or under `mlruns/`.
+    """
+    uri = uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
+    given = checkpoints and Path(checkpoints).absolute()
     if not uri.startswith(SQLITE):
         return Store(uri, None, given or mlruns() / "checkpoints")
     database = Path(uri.removeprefix(SQLITE)).absolute()

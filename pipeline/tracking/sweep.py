@@ -17,13 +17,13 @@ from pipeline.leaderboard.figure import leaderboard_figure
 from pipeline.process import in_words, this_process
 from pipeline.tracking.alive import PROCESS, is_under_way
 from pipeline.tracking.identity import code_version, versions
+from pipeline.tracking.limits import MAX_NAME, MAX_TAG
 from pipeline.tracking.store import Store, locked
 
 DIGEST, PLAN, BEST = "sweep_digest", "sweep_plan", "best_run_id"
 VARIED = "varied."  # before the key, in the names of tags
 NOT_IN_TAGS = re.compile(r"[^\w./ -]")  # MLflow refuses other characters in their names
 TABLE = "leaderboard.json"
-MAX_NAME, MAX_VALUE = 250, 5000  # characters of a run's name, and of a tag
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class SweepJob:
         """What its run is to be found by."""
         overrides = " ".join(f"{key}={value}" for key, value in self.varied.items())
         keys = {key: NOT_IN_TAGS.sub("_", key) for key in self.varied}
-        varied = {f"{VARIED}{keys[key]}": it[:MAX_VALUE] for key, it in self.varied.items()}
-        return {"sweep_job": str(self.number), "overrides": overrides[:MAX_VALUE], **varied}
+        varied = {f"{VARIED}{keys[key]}": it[:MAX_TAG] for key, it in self.varied.items()}
+        return {"sweep_job": str(self.number), "overrides": overrides[:MAX_TAG], **varied}
 
 
 def begin_sweep(
@@ -120,7 +120,7 @@ def begin_sweep(
         UserError: If another process is running that sweep.
     """
     client, code = mlflow.MlflowClient(), code_version()
-    mine = {PROCESS: this_process(), "command": plan.command[:MAX_VALUE], PLAN: _as_json(plan)}
+    mine = {PROCESS: this_process(), "command": plan.command[:MAX_TAG], PLAN: _as_json(plan)}
     with locked(store):
         earlier = _latest(client, experiment_id, plan.digest, code) if resume else None
         if earlier:
@@ -163,7 +163,7 @@ def log_leaderboard(sweep: Sweep, board: Leaderboard) -> None:
         return
     client.log_figure(sweep.run_id, leaderboard_figure(board), "figures/leaderboard.png")
     client.set_tag(sweep.run_id, BEST, board.best.run_id)
-    client.set_tag(sweep.run_id, "best", board.best.name[:MAX_VALUE])
+    client.set_tag(sweep.run_id, "best", board.best.name[:MAX_TAG])
     for row in board.rows()[:1]:
         for name in (f"{board.metric}_{of}" for of in ("mean", "std", "ci_low", "ci_high")):
             if row[name] is not None:

@@ -10,8 +10,8 @@ from pipeline.errors import UserError
 from pipeline.process import this_process
 from pipeline.tracking.alive import PROCESS
 from pipeline.tracking.children import of_same_number, supersede
+from pipeline.tracking.limits import MAX_TAG
 from pipeline.tracking.resume import UnderWay
-from pipeline.tracking.run import MAX_PARAM
 from pipeline.tracking.sweep import SweepJob
 
 
@@ -30,7 +30,7 @@ def failures_kept(job: SweepJob) -> Iterator[None]:
         tags = {
             **job.tags,
             "mlflow.parentRunId": job.sweep.run_id,
-            "failure": reason[:MAX_PARAM],
+            "failure": reason[:MAX_TAG],
             PROCESS: this_process(),
         }
         name = job.name or f"job {job.number}"

@@ -1,8 +1,7 @@
 """Training: every fold at once, in compiled programs that the folds share."""
 
 from pipeline.training.batches import fit_seed
-from pipeline.training.fit import Fit, Fitted
-from pipeline.training.optimizer import make_optimizer
-from pipeline.training.trainer import StackedTrainer, Stopped
+from pipeline.training.fit import Fit, Fitted, Stopped, mean_curve
+from pipeline.training.kinds import Trainer, make_trainer
 
-__all__ = ["Fit", "Fitted", "StackedTrainer", "Stopped", "fit_seed", "make_optimizer"]
+__all__ = ["Fit", "Fitted", "Stopped", "Trainer", "fit_seed", "make_trainer", "mean_curve"]

@@ -9,14 +9,20 @@ from numpy.typing import NDArray
 PADDING = -1
 
 
-def fit_seed(seed: int, place: tuple[int, int] | Literal["final"]) -> int:
+def fit_seed(
+    seed: int, place: tuple[int, int] | Literal["final"], inner: int = 0, member: int = 0
+) -> int:
     """Return the 32-bit seed of one fit.
 
     Args:
         seed: The configuration's seed.
         place: (repeat, fold), or "final" for the fit on all rows.
+        inner: 0, or from 1 which of the fits within the training fold.
+        member: Which member of an ensemble.
     """
     key = [1, 0, 0] if place == "final" else [0, *place]
+    if inner or member:
+        key += [inner, member]
     return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])
 
 

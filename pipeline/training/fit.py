@@ -1,12 +1,20 @@
 """The records that go into training and come out of it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.preparation import Preparation
+
+Progress = Callable[[int], None]
+NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+
+class Stopped(Exception):
+    """Training was told to stop before its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +26,14 @@ class Fit:
         train: Row numbers to train on.
         test: Row numbers to score on; may be empty.
         preparation: Learnt from the rows `train`.
+        valid: Row numbers that early stopping watches; empty without it.
     """
 
     seed: int
     train: NDArray[np.int64]
     test: NDArray[np.int64]
     preparation: Preparation
+    valid: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,22 +42,34 @@ class Fitted:
 
     Attributes:
         y_score: Probabilities for the rows `test`, of shape (n_test, n_labels).
-        loss: Mean training loss of each epoch, penalties included, of shape (epochs,).
-        val_loss: The same on the rows `test` after each epoch, of shape (epochs,); NaN without such
-            rows. It is looked at, never acted on.
-        weights: Trainable, then non-trainable variables, in the model's order.
-        seconds: This fit's share of its stack's time.
+        loss: Mean training loss of each epoch, penalties included, of shape (n_epochs,); empty for
+            what is not trained by epochs.
+        val_loss: The same on the rows `valid`; empty without such rows.
+        test_loss: The same on the rows `test`; empty without such rows. It is looked at, never
+            acted on.
+        seconds: This fit's share of the time.
+        weights: Trainable, then non-trainable variables of a Keras model, in its order.
+        estimator: What scikit-learn trained; None for a Keras model.
     """
 
     y_score: NDArray[np.float32]
     loss: NDArray[np.floating]
     val_loss: NDArray[np.floating]
-    weights: tuple[NDArray[np.generic], ...]
+    test_loss: NDArray[np.floating]
     seconds: float
+    weights: tuple[NDArray[np.generic], ...] = ()
+    estimator: Any = None
 
-    def assign_to(self, model: keras.Model) -> keras.Model:
-        """Give an untrained model of the same architecture the trained weights."""
-        variables = [*model.trainable_variables, *model.non_trainable_variables]
-        for variable, value in zip(variables, self.weights, strict=True):
-            variable.assign(value)
-        return model
+
+def mean_curve(curves: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Return the mean by epoch over those that are still training then.
+
+    Args:
+        curves: Losses by epoch; of any lengths, as each may have stopped by itself.
+    """
+    longest = max((len(curve) for curve in curves), default=0)
+    total, n = np.zeros(longest), np.zeros(longest)
+    for curve in curves:
+        total[: len(curve)] += curve
+        n[: len(curve)] += 1
+    return total / n

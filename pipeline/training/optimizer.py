@@ -1,6 +1,12 @@
 """Keras optimizers as pure functions of their state."""
 
+import inspect
+import re
+from types import ModuleType
+
 import keras
+from keras.optimizers import schedules
+from keras.optimizers.schedules import LearningRateSchedule
 from keras.src.backend.tensorflow.optimizer import TFOptimizer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
@@ -15,11 +21,15 @@ _REFUSED = {
 }
 
 
-def make_optimizer(config: TrainingConfig) -> keras.Optimizer:
+def make_optimizer(config: TrainingConfig, n_steps: int) -> keras.Optimizer:
     """Return the Keras optimizer that the configuration names.
 
+    Args:
+        config: Names optimizer and schedule, and their options.
+        n_steps: Steps of the longest training; how long a schedule lasts if it is not said.
+
     Raises:
-        UserError: If Keras has no such optimizer, or it takes no such option.
+        UserError: If Keras has no such optimizer or schedule, or it takes no such option.
     """
     known = _optimizers()
     kind = known.get(config.optimizer.lower())
@@ -40,7 +50,7 @@ def make_optimizer(config: TrainingConfig) -> keras.Optimizer:
                 f"training.optimizer_options: expected {option} above 0. Received: {own[option]}"
             )
     try:
-        return kind(**{"learning_rate": config.learning_rate, **own})
+        return kind(**{"learning_rate": _learning_rate(config, n_steps), **own})
     except (TypeError, ValueError) as error:
         raise UserError(
             f"training.optimizer_options: expected options of keras.optimizers.{kind.__name__}. "
@@ -67,6 +77,49 @@ def functional(optimizer: keras.Optimizer) -> keras.Optimizer:
     kind = type(optimizer)
     optimizer.__class__ = type(f"Stateless{kind.__name__}", (kind, _Stateless), {})
     return optimizer
+
+
+def _learning_rate(config: TrainingConfig, n_steps: int) -> float | LearningRateSchedule:
+    """Return the rate, or Keras's schedule that starts with it."""
+    own = config.schedule_options or {}
+    if config.schedule is None:
+        if own:
+            raise UserError("training.schedule_options: give training.schedule too.")
+        return config.learning_rate
+    known = {_snake_case(kind.__name__): kind for kind in _subclasses(schedules)}
+    kind = known.get(config.schedule)
+    if kind is None:
+        raise UserError(
+            f"training.schedule: unknown name {config.schedule!r}. "
+            f"{choices(config.schedule, known)}"
+        )
+    given = {"initial_learning_rate": config.learning_rate, "decay_steps": n_steps}
+    taken = inspect.signature(kind).parameters
+    given = {key: value for key, value in given.items() if key in taken}
+    try:
+        schedule = kind(**{**given, **own})
+        float(schedule(0))
+    except (TypeError, ValueError) as error:
+        options = ", ".join(name for name in taken if name != "name")
+        raise UserError(
+            f"training.schedule_options: expected options of {kind.__name__}: {options}. "
+            f"Received: {own} ({error})"
+        ) from error
+    return schedule
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _subclasses(module: ModuleType) -> list[type[LearningRateSchedule]]:
+    return [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, LearningRateSchedule)
+        and kind is not LearningRateSchedule
+    ]
 
 
 def _optimizers() -> dict[str, type[keras.Optimizer]]:

@@ -1,7 +1,7 @@
 """Training of all fits: dealt into stacks, compiled once, run side by side in threads."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import NamedTuple
@@ -14,20 +14,18 @@ from numpy.typing import NDArray
 from pipeline.config import TrainingConfig
 from pipeline.errors import UserError
 from pipeline.training.batches import PADDING, cut, epoch_order
-from pipeline.training.fit import Fit, Fitted
+from pipeline.training.fit import Fit, Fitted, Progress, Stopped
+from pipeline.training.loss import label_weights
 from pipeline.training.optimizer import functional, make_optimizer
 from pipeline.training.prepared import Layout, layout_of, shared_table, stacked
-from pipeline.training.program import Inputs, Outputs, Program, State
+from pipeline.training.program import Program
+from pipeline.training.programs import kept_program
 from pipeline.training.row_mixing import mixes_rows
+from pipeline.training.stack import Inputs, Outputs, State, Watch
 from pipeline.training.stacking import Plan, make_plan
 
-TEST_CHUNK = 4096  # rows scored at once, to bound memory
-
-Progress = Callable[[int], None]
-
-
-class Stopped(Exception):
-    """Training was told to stop before its end."""
+SCORED = 4096  # rows scored at once, to bound memory
+KEPT_WEIGHTS = 2**24  # numbers: initial weights kept for later trainings, 64 MB
 
 
 class _Shape(NamedTuple):
@@ -50,6 +48,8 @@ class StackedTrainer:
     A fit's result depends on its seed and its rows: never on the stack it shares or on threads.
     """
 
+    unit = "epochs"
+
     def __init__(
         self,
         build: Callable[[int], keras.Model],
@@ -57,6 +57,7 @@ class StackedTrainer:
         X: NDArray[np.floating],
         y: NDArray[np.int8],
         fits: Sequence[Fit],
+        architecture: str | None = None,
     ) -> None:
         """Build the model once and plan the stacks.
 
@@ -67,54 +68,73 @@ class StackedTrainer:
             X: Raw features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
             fits: What to train.
+            architecture: Names what `build` returns, so that trainers of one architecture share
+                compiled programs; None to share none.
 
         Raises:
             UserError: If the optimizer or one of its options is unknown.
         """
         self._build, self._config, self._fits = build, config, fits
         self._X, self._y = shared_table(X), tf.constant(y, tf.float32)
+        self._weights = [label_weights(config, y, fit.train) for fit in fits]
         double = X.dtype == np.float64
         self._layouts = [layout_of(fit.preparation, double=double) for fit in fits]
-        self._programs = {layout: self._make_program(layout) for layout in set(self._layouts)}
+        longest = max(-(-len(fit.train) // config.batch_size) for fit in fits)
+        self._n_steps_in_all = longest * config.epochs
+        self._programs = {
+            layout: self._find_program(architecture, layout) for layout in set(self._layouts)
+        }
+        self._optimizer_states = {
+            layout: self._optimizer_state(program) for layout, program in self._programs.items()
+        }
         first = self._programs[self._layouts[0]]
         self._plan = self._make_plan(first)
         some_rows = fits[0].preparation.transform(X[: config.batch_size])
-        self._stacks = self._deal(mixes_rows(first.model, some_rows))
-        n_test = max(len(fit.test) for fit in fits)
-        self._test_chunk = max(1, min(n_test, TEST_CHUNK))
-        self._n_test_chunks = max(1, -(-n_test // self._test_chunk))
+        self._exact = mixes_rows(first.model, some_rows)
+        self._n_test = max(len(fit.test) for fit in fits)
+        self._n_valid = max(len(fit.valid) for fit in fits)
         self._initial: list[State] = []
         self._stop = Event()
+
+    @property
+    def work(self) -> int:
+        """Epochs of one fit, at most."""
+        return self._config.epochs
 
     def compile(self) -> None:
         """Trace and compile the program of each shape, and draw the initial weights meanwhile.
 
         Tracing is Python's work and compiling is not: only the latter goes on beside other things.
         """
-        one_of_each = {stack.shape: stack for stack in self._stacks}.values()
+        stacks = self._deal(range(len(self._fits)))
+        one_of_each = {stack.shape: stack for stack in stacks}.values()
         with ThreadPoolExecutor(self._plan.threads) as pool:
-            traced = map(self._trace, one_of_each)
-            compiled = [pool.submit(run, state, inputs) for run, state, inputs in traced]
-            places = range(len(self._fits))
-            self._initial = [self._draw_initial(place) for place in places]
+            compiled = [pool.submit(do_nothing) for do_nothing in map(self._trace, one_of_each)]
+            self._initial = [self._draw_initial(place) for place in range(len(self._fits))]
             try:
                 for future in compiled:
                     future.result()
+            except tf.errors.ResourceExhaustedError as error:
+                raise UserError(
+                    "model: expected folds that fit into memory. Received: "
+                    f"{_first_line(error)}. Train fewer at once (training.stack_size=1 "
+                    "training.threads=1) or in smaller batches (training.batch_size)."
+                ) from error
             except tf.errors.OpError as error:
                 raise UserError(
                     "model: expected layers that XLA can compile, for all folds train in one "
-                    f"program. Received: {str(error).strip().splitlines()[0][:300]}"
+                    f"program. Received: {_first_line(error)}"
                 ) from error
 
     def train(
-        self, progress: Progress = lambda n: None, known: Collection[int] = ()
+        self, progress: Progress = lambda n: None, places: Sequence[int] | None = None
     ) -> Generator[Fitted]:
         """Yield what was trained, in the order of the fits, as soon as it is there.
 
         Args:
-            progress: Called, from any thread, with the number of epochs trained since, summed
-                over fits.
-            known: Places of fits that are not asked for; a stack of them alone is not trained.
+            progress: Called, from any thread, with the number of epochs done since, summed over
+                fits; those that a fit did not need count as done when it stops.
+            places: Which fits, in ascending order; None for all.
 
         Raises:
             Stopped: After `stop`.
@@ -122,17 +142,13 @@ class StackedTrainer:
         self._stop.clear()
         if not self._initial:
             self.compile()
+        places = range(len(self._fits)) if places is None else places
         with ThreadPoolExecutor(self._plan.threads) as pool:
             try:
-                futures = [
-                    pool.submit(self._train, stack, progress)
-                    for stack in self._stacks
-                    if not set(stack.places) <= set(known)
-                ]
+                stacks = self._deal(places)
+                futures = [pool.submit(self._train, stack, progress) for stack in stacks]
                 done: dict[int, Fitted] = {}
-                for place in range(len(self._fits)):
-                    if place in known:
-                        continue
+                for place in places:
                     while place not in done:
                         done.update(futures.pop(0).result())
                     yield done.pop(place)
@@ -143,10 +159,39 @@ class StackedTrainer:
         """Let the training end after the calls that are under way."""
         self._stop.set()
 
-    def _make_program(self, layout: Layout) -> Program:
-        return Program(
-            self._build(layout.n_columns), functional(make_optimizer(self._config)), layout
-        )
+    def final_model(self, members: Sequence[Fitted], fit: Fit) -> keras.Model:
+        """Return the model of one fit, or of several of one preparation, their answers averaged.
+
+        Args:
+            members: What was trained.
+            fit: One of theirs.
+        """
+        models = [self._build(fit.preparation.n_columns) for _ in members]
+        for model, fitted in zip(models, members, strict=True):
+            variables = [*model.trainable_variables, *model.non_trainable_variables]
+            for variable, value in zip(variables, fitted.weights, strict=True):
+                variable.assign(value)
+        if len(models) == 1:
+            return models[0]
+        inputs = keras.Input((fit.preparation.n_columns,))
+        for member, model in enumerate(models):
+            model.name = f"member_{member}"
+        return keras.Model(inputs, keras.layers.Average()([model(inputs) for model in models]))
+
+    def _find_program(self, architecture: str | None, layout: Layout) -> Program:
+        def make() -> Program:
+            optimizer = functional(make_optimizer(self._config, self._n_steps_in_all))
+            return Program(self._build(layout.n_columns), optimizer, layout, self._config)
+
+        if architecture is None:
+            return make()
+        return kept_program(architecture, self._config, layout, self._n_steps_in_all, make)
+
+    def _optimizer_state(self, program: Program) -> list[NDArray[np.generic]]:
+        """Return the state at the start, the learning rate in it."""
+        optimizer = make_optimizer(self._config, self._n_steps_in_all)
+        optimizer.build(program.model.trainable_variables)
+        return [variable.numpy() for variable in optimizer.variables]
 
     def _make_plan(self, program: Program) -> Plan:
         n_weights = sum(int(np.prod(v.shape)) for v in program.model.trainable_variables)
@@ -155,83 +200,98 @@ class StackedTrainer:
             n_train=max(len(fit.train) for fit in self._fits),
             batch_size=self._config.batch_size,
             n_weights=n_weights,
-            n_state=n_weights + sum(v.size for v in program.optimizer_state),
+            n_state=n_weights + sum(v.size for v in self._optimizer_states[program.layout]),
             epochs=self._config.epochs,
             stack_size=self._config.stack_size,
             threads=self._config.threads,
         )
 
-    def _deal(self, exact: bool) -> list[_Stack]:
-        """Deal the fits into stacks.
+    def _deal(self, places: Sequence[int]) -> list[_Stack]:
+        """Deal fits into stacks, those of like size together.
 
-        Args:
-            exact: Whether batches must hold training rows and nothing else; fits of unequal size
-                cannot share a stack then. Otherwise padding of weight 0 evens them out.
+        Where batches must hold training rows and nothing else, fits of unequal size cannot share a
+        stack; otherwise padding of weight 0 evens them out.
         """
         shapes: dict[_Shape, list[int]] = {}
         largest = max(len(fit.train) for fit in self._fits)
-        for place, (fit, layout) in enumerate(zip(self._fits, self._layouts, strict=True)):
-            size = len(fit.train) if exact else largest
+        for place in places:
+            size = len(self._fits[place].train) if self._exact else largest
             batch_size = min(self._config.batch_size, size)
             full, rest = divmod(size, batch_size)
+            layout = self._layouts[place]
             padded = _Shape(layout, full + bool(rest), batch_size, 0)
-            shape = _Shape(layout, full, batch_size, rest) if exact else padded
+            shape = _Shape(layout, full, batch_size, rest) if self._exact else padded
             shapes.setdefault(shape, []).append(place)
         size_of_stack = self._plan.stack_size
-        stacks = [
-            _Stack(tuple(places[start : start + size_of_stack]), shape)
-            for shape, places in shapes.items()
-            for start in range(0, len(places), size_of_stack)
-        ]
-        return sorted(stacks, key=lambda stack: stack.places)
+        stacks = []
+        for shape, group in shapes.items():
+            alike = sorted(group, key=lambda place: -self._n_steps(place, shape))
+            stacks += [
+                _Stack(tuple(alike[start : start + size_of_stack]), shape)
+                for start in range(0, len(alike), size_of_stack)
+            ]
+        return sorted(stacks, key=lambda stack: min(stack.places))
+
+    def _n_steps(self, place: int, shape: _Shape) -> int:
+        return -(-(len(self._fits[place].train) - shape.rest) // shape.batch_size)
 
     def _draw_initial(self, place: int) -> State:
-        keras.utils.set_random_seed(self._fits[place].seed)
-        layout = self._layouts[place]
+        layout, seed = self._layouts[place], self._fits[place].seed
+        drawn = self._programs[layout].drawn
+        if seed in drawn:
+            return State(*drawn[seed], self._optimizer_states[layout])
+        keras.utils.set_random_seed(seed)
         model = self._build(layout.n_columns)
-        return State(
+        weights = (
             [variable.numpy() for variable in model.trainable_variables],
             [variable.numpy() for variable in model.non_trainable_variables],
-            self._programs[layout].optimizer_state,
         )
+        if model.count_params() * (len(drawn) + 1) <= KEPT_WEIGHTS:
+            drawn[seed] = weights
+        return State(*weights, self._optimizer_states[layout])
 
-    def _trace(self, stack: _Stack) -> tuple[Callable[..., Outputs], State, Inputs]:
-        """Return the program of a stack, traced, and arguments under which it does nothing."""
+    def _trace(self, stack: _Stack) -> Callable[[], Outputs]:
+        """Trace the program of a stack and return a call of it that does nothing."""
         program = self._programs[stack.shape.layout]
         nothing = State(
             [np.zeros(v.shape, v.dtype) for v in program.model.trainable_variables],
             [np.zeros(v.shape, v.dtype) for v in program.model.non_trainable_variables],
-            program.optimizer_state,
+            self._optimizer_states[stack.shape.layout],
         )
         state = _stacked([nothing] * self._plan.stack_size)
-        inputs = self._inputs(stack, [], self._test_rows(stack))
-        program.run.get_concrete_function(state, inputs)
-        return program.run, state, inputs
+        valid, test = self._scored_rows(stack)
+        watch = program.watch(state, 0, test)
+        inputs = self._inputs(stack, [], valid, test)
+        program.run.get_concrete_function(state, watch, inputs)
+        return lambda: program.run(state, watch, inputs)
 
     def _train(self, stack: _Stack, progress: Progress) -> dict[int, Fitted]:
         """Train one stack to its end; called in a thread of its own."""
         began = time.perf_counter()
         program = self._programs[stack.shape.layout]
-        idle = self._plan.stack_size - len(stack.places)
-        state = _stacked([self._initial[i] for i in (*stack.places, *stack.places[:1] * idle)])
-        test = self._test_rows(stack)
-        loss, val_loss = [], []
+        n_idle = self._plan.stack_size - len(stack.places)
+        state = _stacked([self._initial[i] for i in (*stack.places, *stack.places[:1] * n_idle)])
+        valid, test = self._scored_rows(stack)
+        watch = program.watch(state, n_idle, test)
+        losses = []
         for first in range(0, self._config.epochs, self._plan.epochs_per_call):
             if self._stop.is_set():
                 raise Stopped
             last = min(first + self._plan.epochs_per_call, self._config.epochs)
-            inputs = self._inputs(stack, list(range(first, last)), test)
-            outputs: Outputs = program.run(state, inputs)
-            state = outputs.state
-            loss.append(outputs.loss.numpy()[: last - first])
-            val_loss.append(outputs.val_loss.numpy()[: last - first])
-            progress((last - first) * len(stack.places))
+            inputs = self._inputs(stack, list(range(first, last)), valid, test)
+            state, watch, by_epoch = program.run(state, watch, inputs)
+            losses.append(np.stack(by_epoch)[:, : last - first])
+            all_stopped = bool(np.all(watch.stopped))
+            done = (self._config.epochs if all_stopped else last) - first
+            progress(done * len(stack.places))
+            if all_stopped:
+                break
         seconds = (time.perf_counter() - began) / len(stack.places)
-        return self._unstack(
-            stack, outputs, np.concatenate(loss), np.concatenate(val_loss), seconds
-        )
+        return self._unstack(stack, state, watch, np.concatenate(losses, axis=1), seconds)
 
-    def _inputs(self, stack: _Stack, epochs: list[int], test: tf.Tensor) -> Inputs:
+    def _inputs(
+        self, stack: _Stack, epochs: list[int], valid: tf.Tensor, test: tf.Tensor
+    ) -> Inputs:
         fits = [self._fits[place] for place in stack.places]
         n_idle = self._plan.stack_size - len(fits)
         no_rows = np.empty(0, dtype=np.int64)
@@ -242,51 +302,69 @@ class StackedTrainer:
         orders += [[no_rows] * self._plan.stack_size] * (self._plan.epochs_per_call - len(epochs))
         _, n_steps, batch_size, rest = stack.shape
         batches, rests = cut(orders, n_steps, batch_size, rest)
-        steps = max(-(-(len(fit.train) - rest) // batch_size) for fit in fits)
+        filled = (*stack.places, *stack.places[:1] * n_idle)
         return Inputs(
             X=self._X,
             y=self._y,
-            prepare=stacked([fit.preparation for fit in (*fits, *fits[:1] * n_idle)]),
+            prepare=stacked([self._fits[place].preparation for place in filled]),
+            weights=tf.constant(np.stack([self._weights[place] for place in filled])),
             batches=tf.constant(batches),
             rest=tf.constant(rests),
+            valid=valid,
             test=test,
             n_epochs=tf.constant(len(epochs)),
-            n_steps=tf.constant(steps),
+            n_steps=tf.constant(max(self._n_steps(place, stack.shape) for place in stack.places)),
         )
 
-    def _test_rows(self, stack: _Stack) -> tf.Tensor:
-        """Return the test rows of a stack, padded, of shape (chunks, stack, chunk)."""
-        shape = (self._plan.stack_size, self._n_test_chunks * self._test_chunk)
-        rows = np.full(shape, PADDING, dtype=np.int32)
-        for slot, place in enumerate(stack.places):
-            test = self._fits[place].test
-            rows[slot, : len(test)] = test
-        chunks = rows.reshape(self._plan.stack_size, self._n_test_chunks, self._test_chunk)
-        return tf.constant(chunks.transpose(1, 0, 2))
+    def _scored_rows(self, stack: _Stack) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the rows that a stack watches and those it tests, padded."""
+        fits = [self._fits[place] for place in stack.places]
+        size = self._plan.stack_size
+        return (
+            _in_chunks([fit.valid for fit in fits], size, self._n_valid),
+            _in_chunks([fit.test for fit in fits], size, self._n_test),
+        )
 
     def _unstack(
         self,
         stack: _Stack,
-        outputs: Outputs,
-        loss: NDArray[np.float32],
-        val_loss: NDArray[np.float32],
+        state: State,
+        watch: Watch,
+        losses: NDArray[np.float32],
         seconds: float,
     ) -> dict[int, Fitted]:
-        y_score = outputs.y_score.numpy().transpose(1, 0, 2, 3)
+        best = watch if watch.trainable or watch.non_trainable else state
+        y_score = watch.y_score.numpy()
         y_score = y_score.reshape(len(y_score), -1, y_score.shape[-1])
-        weights = [t.numpy() for t in (*outputs.state.trainable, *outputs.state.non_trainable)]
+        weights = [t.numpy() for t in (*best.trainable, *best.non_trainable)]
+        n_epochs = watch.n_epochs.numpy()
         fitted = {}
         for slot, place in enumerate(stack.places):
             fit = self._fits[place]
-            n_test = len(fit.test)
+            loss, val_loss, test_loss = losses[:, : n_epochs[slot], slot]
             fitted[place] = Fitted(
-                y_score=y_score[slot, :n_test],
-                loss=loss[:, slot] / len(fit.train),
-                val_loss=val_loss[:, slot] / n_test if n_test else np.full(len(loss), np.nan),
-                weights=tuple(weight[slot] for weight in weights),
+                y_score=y_score[slot, : len(fit.test)],
+                loss=loss / len(fit.train),
+                val_loss=val_loss if len(fit.valid) else val_loss[:0],
+                test_loss=test_loss if len(fit.test) else test_loss[:0],
                 seconds=seconds,
+                weights=tuple(weight[slot] for weight in weights),
             )
         return fitted
+
+
+def _in_chunks(rows: Sequence[NDArray[np.int64]], n_slots: int, n_most: int) -> tf.Tensor:
+    """Return row numbers, padded, of shape (chunks, n_slots, chunk)."""
+    chunk = max(1, min(n_most, SCORED))
+    n_chunks = max(1, -(-n_most // chunk))
+    padded = np.full((n_slots, n_chunks * chunk), PADDING, dtype=np.int32)
+    for slot, own in enumerate(rows):
+        padded[slot, : len(own)] = own
+    return tf.constant(padded.reshape(n_slots, n_chunks, chunk).transpose(1, 0, 2))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300]
 
 
 def _stacked(states: Sequence[State]) -> State:
