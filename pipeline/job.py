@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline import console
-from pipeline.config import Config, load
+from pipeline.config import Config, SklearnModelConfig, load
 from pipeline.cv import Split, find_troubles, make_splits
 from pipeline.dataset import Dataset, DataSummary, summarise
 from pipeline.dataset import load as load_dataset
@@ -63,8 +63,9 @@ def attempt(work: Callable[[], float | None]) -> Outcome:
 
 def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> float | None:
     dataset, summary, splits = _read(config)
-    with console.waiting("loading TensorFlow and MLflow"), uncollected():
-        import_tensorflow()
+    with console.waiting("loading what trains, and MLflow"), uncollected():
+        if not isinstance(config.model, SklearnModelConfig):
+            import_tensorflow()
         from pipeline.runner import Runner
         from pipeline.tracking import locate, open_store, refuse_unreachable, track
 
@@ -78,16 +79,25 @@ def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> float |
         compiled = pool.submit(runner.compile)
         with console.waiting("compiling the training and opening the MLflow store"):
             experiment_id = open_store(store, config.tracking.experiment_name)
-        name = name or f"{dataset.name} {config.model.kind}"
+        name = name or f"{dataset.name} {_title(config)}"
         with track(experiment_id, name, tags, sweep) as run:
             with console.waiting("compiling the training"):
                 run.log_start(config, dataset, summary, splits)
                 compiled.result()
             evaluation = _evaluate(runner, run)
+            console.show_training_warnings(runner.warnings)
             _finish(evaluation, run)
     console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
     headline = next(iter(evaluation.summary.values()))
     return headline.mean if headline.n_folds else None
+
+
+def _title(config: Config) -> str:
+    if isinstance(config.model, SklearnModelConfig):
+        from pipeline.estimator import title
+
+        return title(config.model)
+    return config.model.kind
 
 
 def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:

@@ -9,8 +9,8 @@ import pytest
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "config", "callables", "dataset", "cv", "preparation", "model",
-    "training", "scoring", "work", "runner", "report", "tracking", "console", "job", "__main__",
-    "describe",
+    "estimator", "training", "scoring", "work", "runner", "report", "tracking", "console", "job",
+    "__main__", "describe",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
@@ -18,7 +18,10 @@ OWNERS = {
     "hydra": {"config", "__main__"},
     "omegaconf": {"config", "__main__"},
 }
-HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "pandas", "scipy", "matplotlib", "pyarrow"}
+HEAVY = {
+    "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
+    "pyarrow",
+}  # fmt: skip
 
 
 def room(path: Path) -> str:

@@ -47,6 +47,7 @@ class StackedTrainer:
     """
 
     unit = "epochs"
+    warnings = ()
 
     def __init__(
         self,
