@@ -133,6 +133,12 @@ def progress_bar(total: int, unit: str, of_sweep: bool) -> Iterator[Callable[[in
         yield lambda n: progress.advance(task, n)
 
 
+def show_training_warnings(warnings: Sequence[str]) -> None:
+    """Print what the user should know of how the models were trained."""
+    for warning in warnings[:MAX_WARNINGS]:
+        _out.print(f"Warning: {warning}.", style="yellow")
+
+
 def show_fold(score: float) -> None:
     """Print the headline score of one fold."""
     _out.print(f">{_number(score)}")

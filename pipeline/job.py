@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import console
-from pipeline.config import Config, load, load_tracking
+from pipeline.config import Config, SklearnModelConfig, load, load_tracking
 from pipeline.cores import is_shared
 from pipeline.errors import UserError
 from pipeline.imports import import_tensorflow, uncollected
@@ -103,8 +103,9 @@ def _run(composed: "DictConfig", job: "SweepJob | None") -> float | None:
         earlier = _find_earlier(config, material, job) if config.resume else None
         if earlier and earlier.finished:
             return _reuse(config, earlier, job)
-        with console.waiting("loading TensorFlow and MLflow"), uncollected():
-            import_tensorflow()
+        with console.waiting("loading what trains, and MLflow"), uncollected():
+            if not isinstance(config.model, SklearnModelConfig):
+                import_tensorflow()
             from pipeline.runner import Runner
             from pipeline.tracking import locate, refuse_unreachable
         refuse_unreachable(locate(config.tracking))
@@ -197,6 +198,7 @@ def _train(
                 run.log_start(config, material.dataset, material.summary)
                 compiled.result()
             evaluation = _evaluate(runner, run, checkpoint, finished, quiet=job is not None)
+            console.show_training_warnings(runner.warnings)
             _finish(evaluation, run, job)
     checkpoint.remove()
     if job is None:
@@ -205,6 +207,10 @@ def _train(
 
 
 def _default_name(config: Config, material: Material) -> str:
+    if isinstance(config.model, SklearnModelConfig):
+        from pipeline.estimator import title
+
+        return f"{material.dataset.name} {title(config.model)}"
     return f"{material.dataset.name} {config.model.kind}"
 
 

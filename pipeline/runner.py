@@ -115,6 +115,11 @@ class Runner:
         """What progress counts, such as epochs."""
         return self._trainer.unit
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the user should know of the training so far."""
+        return self._trainer.warnings
+
     def compile(self) -> None:
         """Compile the training; may run in a thread while other things are made ready."""
         self._trainer.compile()

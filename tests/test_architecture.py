@@ -9,9 +9,9 @@ import pytest
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
-    "material", "preparation", "model", "training", "scoring", "work", "runner", "checkpoint",
-    "report", "leaderboard", "tracking", "console", "job", "sweep", "__main__", "describe",
-    "promote",
+    "material", "preparation", "model", "estimator", "training", "scoring", "work", "runner",
+    "checkpoint", "report", "leaderboard", "tracking", "console", "job", "sweep", "__main__",
+    "describe", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
@@ -19,7 +19,10 @@ OWNERS = {
     "hydra": {"config", "sweep", "__main__"},
     "omegaconf": {"config", "sweep", "__main__"},
 }
-HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "pandas", "scipy", "matplotlib", "pyarrow"}
+HEAVY = {
+    "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
+    "pyarrow",
+}  # fmt: skip
 
 
 def room(path: Path) -> str:

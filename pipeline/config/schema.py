@@ -55,7 +55,22 @@ class PythonModelConfig:
     n_members: PositiveInt
 
 
-ModelConfig = Annotated[MlpConfig | PythonModelConfig, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SklearnModelConfig:
+    """A classifier by dotted path, and how its kind answers for several labels."""
+
+    kind: Literal["sklearn"]
+    estimator: _Name
+    params: dict[str, Any] | None
+    strategy: Literal["per_label", "native", "chain"]
+    chain_options: dict[str, Any] | None
+    probabilities: Literal["own", "sigmoid", "isotonic"]
+    n_members: PositiveInt
+
+
+ModelConfig = Annotated[
+    MlpConfig | PythonModelConfig | SklearnModelConfig, Field(discriminator="kind")
+]
 
 
 _Part = Annotated[float, Field(gt=0, le=0.5)]  # of the training rows

@@ -177,7 +177,8 @@ class TrackedRun:
             figures = Path(folder, "figures")
             figures.mkdir()
             fold_scores_figure(evaluation).savefig(figures / "fold_scores.png")
-            training_curves_figure(evaluation).savefig(figures / "training_curves.png")
+            if any(len(fold.loss) for fold in evaluation.folds):
+                training_curves_figure(evaluation).savefig(figures / "training_curves.png")
             self._client.log_artifacts(self.run_id, folder)
         shown = json.dumps([{"path": name, "type": "table"} for name in TABLES])
         self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, shown)
