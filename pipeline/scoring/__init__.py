@@ -1,7 +1,13 @@
 """Thresholds and metrics: what out-of-fold probabilities are worth. Pure NumPy."""
 
 from pipeline.scoring.fold import FoldScores, apply_threshold, label_scores, score
-from pipeline.scoring.registry import find_metric, in_words, refuse_unknown_metrics, short_name
+from pipeline.scoring.registry import (
+    find_metric,
+    in_words,
+    lower_is_better,
+    refuse_unknown_metrics,
+    short_name,
+)
 from pipeline.scoring.summary import Summary, summarise
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "find_metric",
     "in_words",
     "label_scores",
+    "lower_is_better",
     "refuse_unknown_metrics",
     "score",
     "short_name",

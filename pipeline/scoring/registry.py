@@ -93,6 +93,16 @@ def in_words(name: str) -> str:
     return words[:1].upper() + words[1:] if words.split(" ")[0].islower() else words
 
 
+def lower_is_better(name: str) -> bool:
+    """Return whether less of a metric is better, as its name tells.
+
+    scikit-learn's rule, which a user's own metric can follow, too: what ends in `loss` or `error`
+    is to be minimised, all else maximised. The Brier score is older than the rule.
+    """
+    short = short_name(name)
+    return short.split("_")[-1] in {"loss", "error"} or short == "brier_score"
+
+
 def refuse_unknown_metrics(config: ScoringConfig) -> None:
     """Raise UserError if a metric of the configuration does not exist or comes twice."""
     names = [short_name(name) for name in config.metrics]
