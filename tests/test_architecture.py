@@ -9,7 +9,8 @@ import pytest
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "config", "callables", "dataset", "cv", "preparation", "model",
-    "training", "scoring", "runner", "report", "tracking", "console", "job", "__main__", "describe",
+    "training", "scoring", "comparison", "runner", "report", "tracking", "console", "job",
+    "__main__", "describe", "compare",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {

@@ -8,12 +8,13 @@ from pipeline.scoring.registry import (
     refuse_unknown_metrics,
     short_name,
 )
-from pipeline.scoring.summary import Summary, summarise
+from pipeline.scoring.summary import Summary, corrected_error, summarise
 
 __all__ = [
     "FoldScores",
     "Summary",
     "apply_threshold",
+    "corrected_error",
     "find_metric",
     "in_words",
     "label_scores",

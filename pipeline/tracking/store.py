@@ -40,8 +40,13 @@ class Store:
 
 
 def locate(config: TrackingConfig) -> Store:
-    """Return the store that the configuration names; by default SQLite under `mlruns/`."""
-    uri = config.uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
+    """Return the store that the configuration names."""
+    return store_at(config.uri)
+
+
+def store_at(uri: str | None) -> Store:
+    """Return the store of a tracking URI; by default SQLite under `mlruns/`."""
+    uri = uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
     if not uri.startswith(SQLITE):
         return Store(uri, None)
     database = Path(uri.removeprefix(SQLITE)).absolute()
