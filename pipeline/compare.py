@@ -20,10 +20,14 @@ FIGURES = (".pdf", ".png", ".svg")
 
 def main() -> NoReturn:
     """Compare the runs that the command line names."""
-    arguments = _parser().parse_args()
-    with uncollected():
-        from pipeline.job import attempt
-    sys.exit(attempt(lambda: _compare(arguments)).exit_code)
+    arguments = make_parser().parse_args()
+    try:
+        with uncollected():
+            from pipeline.job import attempt
+        sys.exit(attempt(lambda: _compare(arguments)).exit_code)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -106,7 +110,8 @@ def _figure_path(ranking: "Ranking", named: Mapping[str, "Evidence"]) -> Path:
     return mlruns() / "compare" / f"{ranking.metric}-{len(named)}-{digest}.png"
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.compare",
         description="Which configuration is really better, and may one say so? Compares the scores "

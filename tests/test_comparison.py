@@ -444,6 +444,10 @@ def test_names_are_brief_while_they_tell_runs_apart():
         "units=[20], optimizer_options={x: 0.5}",
         "my.own name",
     ]
+    shared = ("model.units=[20], cv.n_splits=5", "model.units=[40], cv.n_splits=5")
+    assert brief_names([evidence(name) for name in shared]) == ["units=[20]", "units=[40]"]
+    within = ("x.y={a: 1, b: 2}", "x.y={a: 3, b: 2}")
+    assert brief_names([evidence(n) for n in within]) == ["y={a: 1, b: 2}", "y={a: 3, b: 2}"]
     clash = [evidence("model.seed=1"), evidence("data.seed=1")]
     assert brief_names(clash) == ["model.seed=1", "data.seed=1"]
 

@@ -51,9 +51,17 @@ def named_apart(runs: Sequence[Evidence]) -> list[Evidence]:
 
 
 def brief_names(runs: Sequence[Evidence]) -> list[str]:
-    """Return the names with the groups of overrides left out: `hidden_units=[20]`, while unique."""
-    brief = [re.sub(r"[\w.]+\.(?=\w+=)", "", run.name) for run in runs]
-    return brief if len({*brief}) == len(brief) else [run.name for run in runs]
+    """Return names without the overrides that all runs share and the groups of the others.
+
+    `hidden_units=[20]` for `model.hidden_units=[20], cv.n_repeats=2`, while that tells runs apart.
+    """
+    overrides = [run.name.split(", ") for run in runs]
+    shared = set.intersection(*({*parts} for parts in overrides))
+    if not all("=" in part for parts in overrides for part in parts):
+        shared = set()  # a name that a person gave, or a comma within a value
+    kept = [", ".join(part for part in parts if part not in shared) for parts in overrides]
+    brief = [re.sub(r"[\w.]+\.(?=\w+=)", "", name) for name in kept]
+    return brief if all(brief) and len({*brief}) == len(brief) else [run.name for run in runs]
 
 
 def refuse_unpaired(runs: Sequence[Evidence]) -> None:

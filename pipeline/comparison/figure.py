@@ -98,7 +98,7 @@ def _draw_odds(axes: Axes, ranking: Ranking, pairs: Sequence[Pair], rows: Sequen
         ):
             axes.barh(row, share, left=left, color=colour, height=0.62)
             if share >= 0.15:
-                place, number = left + share / 2, f"{share:.2f}"
+                place, number = left + share / 2, f"{share:.2f}" if share < 0.995 else ">0.99"
                 axes.text(place, row, number, ha="center", va="center", size=7.5, color=ink)
             left += share
         weight = "bold" if ranking.differ(pair) else "normal"
@@ -119,9 +119,9 @@ def _add_legend(figure: Figure, ranking: Ranking, every: bool) -> None:
         Line2D([], [], color=BAR, linewidth=4, label="no two of these are told apart"),
         line(f"{interval}, told apart (Holm p < {ranking.alpha:g})", BETTER, BETTER),
         line(f"{interval}, not told apart", INK, "white"),
-        Patch(color=BETTER, label="the first is better"),
-        Patch(color=BAND, label=f"practically equivalent, within {ranking.rope:g}"),
-        Patch(color=WORSE, label="the first is worse"),
+        Patch(color=BETTER, label=f"the first is better by more than {ranking.rope:g}"),
+        Patch(color=BAND, label=f"practically equivalent: within {ranking.rope:g}"),
+        Patch(color=WORSE, label=f"the first is worse by more than {ranking.rope:g}"),
     ]
     figure.legend(handles=entries, loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
 

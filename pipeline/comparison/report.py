@@ -33,7 +33,8 @@ def tables(ranking: Ranking, named: Mapping[str, Evidence]) -> Iterator[Renderab
     if len(pairs := ranking.shown_pairs()) < len(ranking.pairs):
         yield f"The best against the others; p is adjusted for all {ranking.n_pairs:,} pairs"
     yield _pairs(ranking, pairs)
-    yield f"Equivalent: within {ranking.rope:g} of each other"
+    size = f"{ranking.rope:g}"
+    yield f"P(better), P(worse): by more than {size}; P(equivalent): within {size} of each other"
     yield ""
 
 

@@ -119,7 +119,10 @@ class Archive:
             found = found or self._search(condition)
         if not found:
             known = {run.info.run_name for run in self._search("", limit=PAGE)}
-            raise UserError(f"Expected a run or a sweep of the store. {choices(name, known)}")
+            raise UserError(
+                f"Expected a run or a sweep of the store. Received: {name!r}. "
+                f"{choices(name, known)}"
+            )
         finished = [run for run in found if run.info.status == FINISHED]
         if len(found) > 1 and len(finished) != 1:
             listed = ", ".join(f"{r.info.run_id} ({r.info.status})" for r in found[:MAX_LISTED])
