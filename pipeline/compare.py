@@ -47,6 +47,9 @@ def _compare(arguments: argparse.Namespace) -> None:
     if found.left_out:
         statuses = ", ".join(f"{n} {status}" for status, n in sorted(found.left_out.items()))
         console.show(f"Left out, as not finished: {statuses}")
+    counts = {len(run.run_ids) for run in runs}
+    if len(counts) > 1:
+        console.show(f"Averages are of {min(counts)} to {max(counts)} runs, not of equally many")
     console.show(*tables(ranking, named))
     console.show(f"{conclusion(ranking)}\n")
     if arguments.json:

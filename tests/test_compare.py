@@ -182,6 +182,10 @@ def test_seeds_are_averaged_fold_by_fold(shelf, command):
     assert len(first["run_ids"]) == 3
     expected = np.mean([fold_scores(40 + seed, 0.04) for seed in (1, 2, 3)], axis=0)
     np.testing.assert_allclose(first["scores"], expected)
+    assert "Averages are of" not in out
+    shelf.add("model.units=80, seed=1", 80, parent=parent, settings={"model.units": "80"})
+    _, out, _ = command("seeds", "--average", "seed")
+    assert "Averages are of 1 to 3 runs, not of equally many" in out
 
 
 def test_undefined_folds_are_left_out_and_said(shelf, command):

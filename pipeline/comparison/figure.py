@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pipeline.comparison.ranking import Pair, Ranking
+from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking
 from pipeline.comparison.words import conclusion, of_probability
 from pipeline.scoring import in_words
 
@@ -36,7 +36,7 @@ def ranking_figure(ranking: Ranking) -> Figure:
         height_ratios=heights,
         width_ratios=[2.6, 1] if every else [1.3, 1.6, 1],
     )
-    figure.suptitle(textwrap.fill(conclusion(ranking), 115), x=0.012, ha="left", fontsize=10.5)
+    figure.suptitle(_title(ranking, n), x=0.012, ha="left", fontsize=10.5)
     rows = list(range(len(pairs))) if every else [pair.second for pair in pairs]
     _draw_means(axes["means"], ranking, n)
     _draw_forest(axes["forest"], ranking, pairs, rows)
@@ -44,10 +44,17 @@ def ranking_figure(ranking: Ranking) -> Figure:
     labels = [f"{pair.first + 1} over {pair.second + 1}" for pair in pairs]
     axes["forest"].set_yticks(rows, labels, fontsize=9)
     for name in axes:
+        axes[name].locator_params(axis="x", nbins=5)
         axes[name].set_ylim((n if name == "means" else rows[-1] + 1) - 0.4, -0.7)
         _tidy(axes[name])
     _add_legend(figure, ranking, every)
     return figure
+
+
+def _title(ranking: Ranking, n: int) -> str:
+    n_all = len(ranking.names) + ranking.n_unranked
+    drawn = f" The best {n} of {n_all:,} are drawn." if n < n_all else ""
+    return textwrap.fill(conclusion(ranking) + drawn, 115)
 
 
 def _draw_means(axes: Axes, ranking: Ranking, n: int) -> None:
@@ -59,9 +66,9 @@ def _draw_means(axes: Axes, ranking: Ranking, n: int) -> None:
             f"{mean:.4f}", (mean, place), (0, 5), textcoords="offset points", ha="center", size=7.5
         )
     groups = [group for group in ranking.groups() if len(group) > 1 and group.start < n - 1]
-    beside = axes.get_yaxis_transform()
+    beside, step = axes.get_yaxis_transform(), 0.02 if n <= MAX_PAIRED else 0.04
     for lane, group in enumerate(groups):
-        x, ends = 1.03 + 0.04 * lane, [group.start - 0.25, min(group.stop, n) - 0.75]
+        x, ends = 1.02 + step * lane, [group.start - 0.25, min(group.stop, n) - 0.75]
         bar = Line2D([x, x], ends, color=BAR, linewidth=4, solid_capstyle="round", clip_on=False)
         axes.add_artist(bar).set_transform(beside)
     axes.set_yticks(range(n), [f"{i + 1}  {_short(ranking.names[i])}" for i in range(n)], size=9)

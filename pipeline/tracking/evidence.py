@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -200,7 +201,7 @@ def _evidence(run: Run) -> Evidence:
         data_digest=tags["data_digest"],
         split_digest=tags["split_digest"],
         metrics=metrics,
-        means={m: values[f"{m}_mean"] for m in scored if f"{m}_mean" in values},
+        means={metric: values.get(f"{metric}_mean", math.nan) for metric in scored},
         settings=settings,
     )
 
