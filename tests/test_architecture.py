@@ -9,9 +9,9 @@ import pytest
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
-    "material", "preparation", "model", "estimator", "training", "scoring", "work", "runner",
-    "checkpoint", "report", "leaderboard", "tracking", "console", "job", "sweep", "__main__",
-    "describe", "promote",
+    "material", "preparation", "model", "estimator", "training", "scoring", "comparison", "work",
+    "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "job", "sweep",
+    "__main__", "describe", "compare", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {

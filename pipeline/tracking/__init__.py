@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.tracking.alive import signs_of_life
 from pipeline.tracking.children import mark_lost, read_leaderboard, supersede
+from pipeline.tracking.evidence import Archive
 from pipeline.tracking.identity import Identity, digest, identify
 from pipeline.tracking.registry import promote
 from pipeline.tracking.resume import Earlier, find_earlier
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.run import TrackedRun, track
 
 __all__ = [
+    "Archive",
     "Earlier",
     "Identity",
     "Plan",
