@@ -11,6 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline import search
+from pipeline.errors import UserError
 from pipeline.imports import uncollected
 from pipeline.project import CONF_DIR, mlruns
 
@@ -31,16 +33,18 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
     exit_codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
-    def job(config: DictConfig) -> float | None:
+    def job(config: DictConfig) -> "Outcome | float | None":
         running = HydraConfig.get()
         if running.mode == RunMode.MULTIRUN:
             name = "/".join(Path(running.sweep.dir).parts[-2:])
-            outcome = task(config, list(running.overrides.task), name)
+            mine = [word for word in running.overrides.task if not word.startswith("racing.")]
+            outcome = task(config, mine, name)
         else:
             outcome = task(config, [], None)
         exit_codes.append(outcome.exit_code)
-        return outcome.objective
+        return outcome if running.sweeper._target_ == search.TARGET else outcome.objective
 
+    search.register()
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
     try:
@@ -48,6 +52,9 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     except Exception as error:
         from pipeline.config.refusals import explain
 
@@ -56,6 +63,7 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
             raise
         print(message, file=sys.stderr)
         sys.exit(2)
+    exit_codes += [1] * bool(search.OptunaSweeper.n_failed)  # of other processes' trials, too
     sys.exit(exit_codes[0] if len(exit_codes) == 1 else int(any(exit_codes)))
 
 

@@ -13,7 +13,7 @@ from pipeline.dataset import Dataset, DataSummary, summarise
 from pipeline.dataset import load as load_dataset
 from pipeline.errors import UserError
 from pipeline.imports import import_tensorflow, uncollected
-from pipeline.scoring import refuse_unknown_metrics
+from pipeline.scoring import Summary, refuse_unknown_metrics
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,16 +23,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a job found; plain values, so that it travels between processes.
+
+    Attributes:
+        run_id: Of its MLflow run.
+        summary: Each metric over the folds that were trained, the headline first.
+        n_fits: Fits that it takes to evaluate a configuration whole, the final one included.
+        n_saved: Those that racing saved; above 0, the summary is of the first repeat alone.
+    """
+
+    run_id: str
+    summary: dict[str, Summary]
+    n_fits: int
+    n_saved: int = 0
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a job ended.
 
     Attributes:
         exit_code: 0, 1 after a failure, 2 after a refused configuration or refused data.
-        objective: Mean of the headline metric, or None.
+        result: What it found, or None.
+        failure: Why it found nothing, or None.
     """
 
     exit_code: int
-    objective: float | None
+    result: Result | None = None
+    failure: str | None = None
+
+    @property
+    def objective(self) -> float | None:
+        """Mean of the headline metric over all folds, or None."""
+        if self.result is None or self.result.n_saved:
+            return None
+        headline = next(iter(self.result.summary.values()))
+        return headline.mean if headline.n_folds else None
 
 
 def run_job(
@@ -48,20 +75,20 @@ def run_job(
     return attempt(lambda: _run(load(composed), overrides, sweep))
 
 
-def attempt(work: Callable[[], float | None]) -> Outcome:
+def attempt(work: Callable[[], Result | None]) -> Outcome:
     """Do the work; failures are shown and returned, so that a sweep goes on."""
     try:
         return Outcome(0, work())
     except UserError as error:
         console.show_error(str(error))
-        return Outcome(2, None)
+        return Outcome(2, failure=str(error))
     except Exception as error:
         console.show_error(traceback.format_exc())
         console.show_error(f"The job failed: {type(error).__name__}: {error}")
-        return Outcome(1, None)
+        return Outcome(1, failure=f"{type(error).__name__}: {error}")
 
 
-def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> float | None:
+def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> Result:
     dataset, summary, splits = _read(config)
     with console.waiting("loading TensorFlow and MLflow"), uncollected():
         import_tensorflow()
@@ -86,8 +113,7 @@ def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> float |
             evaluation = _evaluate(runner, run)
             _finish(evaluation, run)
     console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
-    headline = next(iter(evaluation.summary.values()))
-    return headline.mean if headline.n_folds else None
+    return Result(run.run_id, evaluation.summary, len(splits) + 1)
 
 
 def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
