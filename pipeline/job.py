@@ -1,7 +1,7 @@
 """One job: a configuration in, evidence and final model in MLflow, the result on screen."""
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,12 +13,13 @@ from pipeline.dataset import Dataset, DataSummary, summarise
 from pipeline.dataset import load as load_dataset
 from pipeline.errors import UserError
 from pipeline.imports import import_tensorflow, uncollected
+from pipeline.racing import Race, in_words, make_race, raced_metric
 from pipeline.scoring import Summary, refuse_unknown_metrics
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from pipeline.runner import Evaluation, Runner
+    from pipeline.runner import Evaluation, FoldResult, Runner
     from pipeline.tracking import TrackedRun
 
 
@@ -105,15 +106,16 @@ def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> Result:
         compiled = pool.submit(runner.compile)
         with console.waiting("compiling the training and opening the MLflow store"):
             experiment_id = open_store(store, config.tracking.experiment_name)
+            race = _race(config, dataset, splits)
         name = name or f"{dataset.name} {config.model.kind}"
         with track(experiment_id, name, tags, sweep) as run:
             with console.waiting("compiling the training"):
                 run.log_start(config, dataset, summary, splits)
                 compiled.result()
-            evaluation = _evaluate(runner, run)
+            evaluation = _evaluate(runner, run, race)
             _finish(evaluation, run)
     console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
-    return Result(run.run_id, evaluation.summary, len(splits) + 1)
+    return Result(run.run_id, evaluation.summary, runner.n_fits, runner.n_missing)
 
 
 def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
@@ -133,7 +135,21 @@ def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
     return dataset, summary, splits
 
 
-def _evaluate(runner: "Runner", run: "TrackedRun") -> "Evaluation":
+def _race(config: Config, dataset: Dataset, splits: Sequence[Split]) -> Race | None:
+    """Return the race that the configuration is in, or None; the store is open."""
+    from pipeline.tracking import paired_scores
+
+    racing, metric = config.racing, raced_metric(config, splits)
+    if racing is None or racing.incumbent is None or metric is None:
+        return None
+    scores = paired_scores(racing.incumbent, metric, dataset, splits)
+    if scores is None:
+        console.show("Racing: the incumbent has other data or folds; all folds are trained.")
+        return None
+    return make_race(racing, metric, splits, scores)
+
+
+def _evaluate(runner: "Runner", run: "TrackedRun", race: Race | None) -> "Evaluation":
     from pipeline.training import Stopped
 
     with console.progress_bar(runner.total, runner.unit) as advance:
@@ -144,7 +160,7 @@ def _evaluate(runner: "Runner", run: "TrackedRun") -> "Evaluation":
                 runner.stop()
 
         try:
-            for step, fold in enumerate(runner.folds(progress)):
+            for step, fold in enumerate(_folds(runner, run, race, progress)):
                 console.show_fold(next(iter(fold.scores.values())))
                 run.log_fold(fold, step)
         except Stopped:
@@ -153,15 +169,39 @@ def _evaluate(runner: "Runner", run: "TrackedRun") -> "Evaluation":
     return runner.evaluation()
 
 
+def _folds(
+    runner: "Runner", run: "TrackedRun", race: Race | None, progress: Callable[[int], None]
+) -> Iterator["FoldResult"]:
+    """Yield the folds as they are trained: all, or those of the first repeat of a lost race."""
+    if race is None:
+        yield from runner.folds(progress)
+        return
+    scores = []
+    for fold in runner.folds(progress, repeats=(0,)):
+        scores.append(fold.scores[race.metric])
+        yield fold
+    decision = race.decide(scores)
+    if decision is not None:
+        n_saved = runner.n_missing if decision.stop else 0
+        run.log_race(race, decision, n_saved)
+        if decision.stop:
+            how = in_words(race, decision)
+            console.show(f"Stopped after the first repeat: {how}. {n_saved} fits saved.")
+            return
+    yield from runner.folds(progress, repeats=range(1, race.n_repeats))
+
+
 def _finish(evaluation: "Evaluation", run: "TrackedRun") -> None:
     """Show the result, log the rest, and predict new rows with the model that was logged."""
     from pipeline.tracking import log_model, predict_rows
 
-    console.show_result(evaluation.summary)
+    console.show_result(evaluation.summary, "" if evaluation.final else " of the first repeat")
     with console.waiting("logging figures and the final model"):
         run.log_evaluation(evaluation)
+        if evaluation.final is None:
+            return
         model_uri = log_model(evaluation)
     rows = evaluation.config.dataset.new_rows
-    if rows and evaluation.final is not None:
+    if rows:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)

@@ -9,16 +9,27 @@ import pytest
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "config", "callables", "dataset", "cv", "preparation", "model",
-    "training", "scoring", "work", "runner", "report", "tracking", "console", "job", "__main__",
-    "describe",
+    "training", "scoring", "racing", "work", "runner", "report", "tracking", "console", "job",
+    "search", "__main__", "describe",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
     "mlflow": {"tracking"},
-    "hydra": {"config", "__main__"},
-    "omegaconf": {"config", "__main__"},
+    "hydra": {"config", "search", "__main__"},
+    "omegaconf": {"config", "search", "__main__"},
+    "optuna": {"search"},
 }
-HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "pandas", "scipy", "matplotlib", "pyarrow"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "mlflow",
+    "sklearn",
+    "pandas",
+    "scipy",
+    "matplotlib",
+    "optuna",
+    "pyarrow",
+}
 
 
 def room(path: Path) -> str:

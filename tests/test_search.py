@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.tracking import MlflowClient
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from pipeline import search
@@ -470,3 +472,61 @@ def test_a_full_disk_leaves_the_study_as_it_was(tmp_path, monkeypatch):
             study.ask()
     file.close()
     assert file.path.read_bytes() == before
+
+
+def test_jobs_race_against_the_best_so_far(lab, capsys):
+    def job(values):
+        score = [0.5, 0.4, 0.7, 0.9, 0.8][len(lab.jobs) - 1]
+        lost = len(lab.jobs) == 4  # a first repeat of 0.9 is no evaluation
+        return found(accuracy=score, hamming_loss=0.1, n_saved=21 if lost else 0)
+
+    first = next(RUN_IDS) + 1
+    lab.run(job, *BOWL, "racing=first_repeat", "hydra.sweeper.n_trials=5")
+    rivals = [job.get("racing.incumbent") for job in lab.jobs]
+    best = [None, 0, 0, 2, 2]
+    assert rivals == [None if place is None else f"run{first + place}" for place in best]
+    assert {job["racing.metric"] for job in lab.jobs[1:]} == {"accuracy"}
+    assert [trial.state.name for trial in lab.trials()] == ["COMPLETE"] * 3 + ["PRUNED", "COMPLETE"]
+    printed = capsys.readouterr().out
+    assert "Best of 5 configurations: accuracy_mean 0.8000 (trial 4)" in printed
+    assert "Racing stopped 1 of 5 trials after their first repeat: 21 of 155 fits" in printed
+
+
+def test_racing_needs_one_objective_and_repeats(lab, capsys):
+    several = "hydra.sweeper.metrics=[accuracy,hamming_loss]"
+    with pytest.raises(UserError, match="racing: expected one objective"):
+        lab.run(bowl, *BOWL, "racing=first_repeat", several)
+    lab.run(bowl, *BOWL, "racing=first_repeat", "cv.n_repeats=1", "hydra.sweeper.n_trials=2")
+    assert "the folds are not repeated" in capsys.readouterr().out
+    assert "racing.incumbent" not in lab.jobs[1]
+    named = "racing.incumbent=abc"
+    lab.run(bowl, *BOWL, "racing=first_repeat", named, "hydra.sweeper.n_trials=2")
+    assert [job["racing.incumbent"] for job in lab.jobs] == ["abc", "abc"]
+
+
+def test_a_search_end_to_end(tmp_path):
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    command = [sys.executable, "-m", "pipeline", "--multirun", "hydra/sweeper=optuna"]
+    command += ["hydra.sweeper.sampler=grid", "racing=first_repeat", f"tracking.uri={store}"]
+    command += ["dataset.n_samples=200", "cv.n_splits=4", "cv.n_repeats=2", "training.epochs=20"]
+    command += ["training.learning_rate=0.05,1e-6,0", f"hydra.sweep.dir={tmp_path}/sweep"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert "1 failed (trials 2): Configuration refused: training.learning_rate" in process.stderr
+    assert "Racing stopped 1 of 3 trials after their first repeat: 5 of 18 fits" in process.stdout
+    client = MlflowClient(store)
+    runs = client.search_runs([client.get_experiment_by_name("manyfold").experiment_id])
+    whole, lost = (
+        next(run for run in runs if run.data.params.get("training.learning_rate") == rate)
+        for rate in ("0.05", "1e-06")
+    )
+    assert {run.info.status for run in (whole, lost)} == {"FINISHED"}
+    assert lost.data.tags["stopped_after_repeat"] == "1"
+    assert f"behind run {whole.info.run_id}" in lost.data.tags["stopped_because"]
+    assert "accuracy_mean" not in lost.data.metrics
+    assert "first_repeat/accuracy_mean" in lost.data.metrics
+    assert lost.data.metrics["fits_saved"] == 5
+    steps = [m.step for m in client.get_metric_history(lost.info.run_id, "fold/accuracy")]
+    assert sorted(steps) == [0, 1, 2, 3]
+    assert "stopped_after_repeat" not in whole.data.tags
+    assert "racing." not in lost.data.tags["mlflow.runName"]

@@ -80,7 +80,7 @@ class Search:
 
     def _racing(self) -> tuple[str, ...]:
         """Return what tells jobs whom they race against: the best so far, once there is one."""
-        best = self._study.best() if self._plan.racing else []
+        best = self._study.best() if self._plan.names_incumbent else []
         if not best:
             return ()
         (objective,) = self._plan.objectives
@@ -95,10 +95,11 @@ class Search:
         try:
             outcome: Outcome | None = returned.return_value
         except Exception as error:
-            return replace(trial, failure=f"{type(error).__name__}: {_first_line(error)}")
+            return replace(trial, failure=_line(f"{type(error).__name__}: {error}"))
         result = outcome.result if outcome else None
         if outcome is None or result is None:
-            return replace(trial, failure=outcome.failure if outcome else "no result")
+            failure = outcome.failure if outcome else None
+            return replace(trial, failure=_line(failure or "no result"))
         values = [objective.value(result.summary) for objective in self._plan.objectives]
         ended = replace(
             trial,
@@ -121,5 +122,5 @@ class Search:
         self._report.show_trial(ended)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _line(message: str) -> str:
+    return " ".join(message.split())

@@ -35,7 +35,8 @@ class Plan:
         n_places: How many configurations are tried.
         digest: What searches share that can continue each other.
         folder: Where studies are kept.
-        racing: Whether jobs are told of the best trial so far.
+        racing: Whether jobs race.
+        names_incumbent: Whether the search tells them against whom.
         note: What the user should know of it, or None.
         config_dir: The user's own folder of settings, or None.
         has_resume: Whether one word makes all of the program resume.
@@ -49,6 +50,7 @@ class Plan:
     digest: str
     folder: Path
     racing: bool
+    names_incumbent: bool
     note: str | None
     config_dir: str | None
     has_resume: bool
@@ -99,6 +101,7 @@ def make_plan(
         digest=_digest(base, space, objectives),
         folder=_folder(base.tracking.uri),
         racing=racing,
+        names_incumbent=racing and base.racing.incumbent is None,
         note=note,
         config_dir=_config_dir(config),
         has_resume="resume" in base,

@@ -119,7 +119,8 @@ class Report:
     def _command_of(self, trial: Trial) -> str:
         folder = self._plan.config_dir
         extra = [f"--config-dir={folder}"] if folder else []
-        return shlex.join([*_program(), *extra, *self._plan.space.fixed, *trial.overrides])
+        fixed = [word for word in self._plan.space.fixed if not word.startswith("racing")]
+        return shlex.join([*_program(), *extra, *fixed, *trial.overrides])
 
     def _command_to_go_on(self) -> str:
         resume = "resume=true" if self._plan.has_resume else "hydra.sweeper.resume=true"
