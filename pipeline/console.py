@@ -144,10 +144,15 @@ def show_fold(score: float) -> None:
     _out.print(f">{_number(score)}")
 
 
-def show_result(summary: dict[str, Summary]) -> None:
-    """Print the headline, then all metrics with their intervals and what is left out of them."""
+def show_result(summary: dict[str, Summary], of: str = "") -> None:
+    """Print the headline, then all metrics with their intervals and what is left out of them.
+
+    Args:
+        summary: Each metric, the headline first.
+        of: Said behind the headline's name, where it is not of all folds.
+    """
     headline, first = next(iter(summary.items()))
-    line = f"{in_words(headline)}: {_number(first.mean)}"
+    line = f"{in_words(headline)}{of}: {_number(first.mean)}"
     _out.print(f"{line} ({first.std:.3f})" if first.n_folds else line, style="bold")
     table = Table("metric", "mean", "std", "95% interval of the mean", box=None, pad_edge=False)
     for name, metric in summary.items():

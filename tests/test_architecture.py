@@ -9,19 +9,20 @@ import pytest
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
-    "material", "preparation", "model", "estimator", "training", "scoring", "comparison", "work",
-    "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "job", "sweep",
-    "__main__", "describe", "compare", "promote",
+    "material", "preparation", "model", "estimator", "training", "scoring", "comparison", "racing",
+    "work", "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "job", "sweep",
+    "search", "__main__", "describe", "compare", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
     "mlflow": {"tracking"},
-    "hydra": {"config", "sweep", "__main__"},
-    "omegaconf": {"config", "sweep", "__main__"},
+    "hydra": {"config", "sweep", "search", "__main__"},
+    "omegaconf": {"config", "sweep", "search", "__main__"},
+    "optuna": {"search"},
 }
 HEAVY = {
     "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
-    "pyarrow",
+    "optuna", "pyarrow",
 }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def _unknown_key(key: str, arguments: list[str]) -> str:
         parent, _, name = parent.rpartition(".")
         siblings = OmegaConf.select(config, parent) if parent else config
     refused = f"{parent}.{name}" if parent else name
-    groups = [] if parent else ["experiment"]
+    groups = [] if parent else ["experiment", "racing", "sweep"]
     counsel = choices(name, [*map(str, siblings), *groups])
     return f"Configuration refused:\n  {refused}: no such key. {counsel}"
 

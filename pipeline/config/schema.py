@@ -158,6 +158,16 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RacingConfig:
+    """When a configuration that is behind another stops early."""
+
+    incumbent: _Name | None
+    alpha: Annotated[float, Field(gt=0, lt=0.5)]
+    metric: _Name | None
+    direction: Literal["maximize", "minimize"] | None
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Config:
     """One configuration, whole."""
 
@@ -170,3 +180,4 @@ class Config:
     tracking: TrackingConfig
     seed: NonNegativeInt
     resume: bool
+    racing: RacingConfig | None = None

@@ -24,6 +24,7 @@ from pipeline.dataset import Dataset, DataSummary
 from pipeline.dataset.figure import labels_figure
 from pipeline.errors import UserError
 from pipeline.process import this_process
+from pipeline.racing import Decision, Race, in_words
 from pipeline.report import (
     fold_scores_figure,
     folds_table,
@@ -109,17 +110,38 @@ class TrackedRun:
         if time.monotonic() - self._sent > SECONDS_BETWEEN:
             self._log_metrics([])
 
+    def log_race(self, race: Race, decision: Decision, n_saved: int) -> None:
+        """Log how a race went.
+
+        Args:
+            race: Against whom, by what.
+            decision: What the first repeat said.
+            n_saved: Fits that were not trained; above 0 it was stopped.
+        """
+        self._log_metrics(
+            [("racing/advantage", decision.advantage, 0), ("racing/p", decision.p, 0)]
+        )
+        if n_saved:
+            self._log_metrics([("fits_saved", n_saved, 0)])
+            self._client.set_tag(self.run_id, "stopped_after_repeat", "1")
+            self._client.set_tag(self.run_id, "stopped_because", in_words(race, decision))
+
     def log_evaluation(self, evaluation: Evaluation) -> None:
-        """Log the summary, the curves, the tables and the figures."""
+        """Log the summary, the curves, the tables and the figures.
+
+        The summary of some folds alone has names of its own, so that it cannot be taken for one of
+        all.
+        """
+        part = "" if evaluation.final else "first_repeat/"
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
             self._n_undefined += metric.n_left_out
             if metric.n_folds == 0:
                 continue
-            summary += [(f"{name}_mean", metric.mean, 0), (f"{name}_std", metric.std, 0)]
+            numbers = {"mean": metric.mean, "std": metric.std}
             if metric.ci:
-                low, high = metric.ci
-                summary += [(f"{name}_ci_low", low, 0), (f"{name}_ci_high", high, 0)]
+                numbers["ci_low"], numbers["ci_high"] = metric.ci
+            summary += [(f"{part}{name}_{key}", value, 0) for key, value in numbers.items()]
         for name in ("loss", "val_loss", "test_loss"):
             mean = mean_curve([getattr(fold, name) for fold in evaluation.folds])
             summary += [
