@@ -44,7 +44,10 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
     says how many remain.
     """
     y, config = evaluation.dataset.y, evaluation.config.scoring
-    folds = [label_scores(config, y[fold.split.test], fold.y_score) for fold in evaluation.folds]
+    folds = [
+        label_scores(config, y[fold.split.test], fold.y_score, fold.y_pred)
+        for fold in evaluation.folds
+    ]
     columns: dict[str, object] = {"label": evaluation.dataset.label_names}
     for name in folds[0]:
         values = np.ma.masked_invalid([fold[name] for fold in folds])
@@ -104,7 +107,7 @@ def training_curves_figure(evaluation: Evaluation) -> Figure:
     epochs = np.arange(1, evaluation.config.training.epochs + 1)
     curves = {
         "training rows": np.stack([fold.loss for fold in evaluation.folds]),
-        "held-out rows": np.stack([fold.val_loss for fold in evaluation.folds]),
+        "held-out rows": np.stack([fold.test_loss for fold in evaluation.folds]),
     }
     for (name, losses), colour, line in zip(curves.items(), COLOURS, ("-", "--"), strict=False):
         low, high = np.quantile(losses, [0.16, 0.84], axis=0)

@@ -13,7 +13,7 @@ from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.model import build_model, refuse_unsavable
 from pipeline.preparation import Preparation, fit_preparation
-from pipeline.scoring import Summary, score, summarise
+from pipeline.scoring import Summary, apply_threshold, score, summarise
 from pipeline.training import Fit, StackedTrainer, fit_seed
 
 
@@ -24,19 +24,25 @@ class FoldResult:
     Attributes:
         split: Its rows.
         y_score: Probabilities for its test rows, of shape (n_test, n_labels).
+        y_pred: Decisions for them, int8, of the same shape.
+        threshold: Probability above which each label is predicted, of shape (n_labels,).
         scores: Each metric by name; NaN where undefined.
         left_out: How many labels a macro metric does without, by name; only where there are some.
-        loss: Training loss by epoch, of shape (epochs,).
-        val_loss: Loss on the test rows by epoch, of shape (epochs,); looked at, never acted on.
+        loss: Loss on the training rows by epoch, of shape (epochs,).
+        val_loss: Loss on the rows that decide when to stop; empty where none do.
+        test_loss: Loss on the test rows by epoch, of shape (epochs,); looked at, never acted on.
         seconds: Its share of the training time.
     """
 
     split: Split
     y_score: NDArray[np.float32]
+    y_pred: NDArray[np.int8]
+    threshold: NDArray[np.floating]
     scores: dict[str, float]
     left_out: dict[str, int]
     loss: NDArray[np.floating]
     val_loss: NDArray[np.floating]
+    test_loss: NDArray[np.floating]
     seconds: float
 
 
@@ -103,14 +109,18 @@ class Runner:
         trained = self._trainer.train(progress)
         for split, fitted in zip(self._splits, trained, strict=False):
             scores = score(self._config.scoring, self._dataset.y[split.test], fitted.y_score)
+            threshold = self._config.scoring.threshold
             fold = FoldResult(
-                split,
-                fitted.y_score,
-                scores.values,
-                scores.left_out,
-                fitted.loss,
-                fitted.val_loss,
-                fitted.seconds,
+                split=split,
+                y_score=fitted.y_score,
+                y_pred=apply_threshold(fitted.y_score, threshold),
+                threshold=np.full(self._dataset.n_labels, threshold),
+                scores=scores.values,
+                left_out=scores.left_out,
+                loss=fitted.loss,
+                val_loss=np.empty(0),
+                test_loss=fitted.val_loss,
+                seconds=fitted.seconds,
             )
             self._folds.append(fold)
             yield fold

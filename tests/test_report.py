@@ -9,7 +9,7 @@ from pipeline.cv import Split
 from pipeline.dataset import load
 from pipeline.report import fold_scores_figure, folds_table, labels_table
 from pipeline.runner import Evaluation, FoldResult
-from pipeline.scoring import score, summarise
+from pipeline.scoring import apply_threshold, score, summarise
 
 METRICS = "scoring.metrics=[accuracy,f1_macro,roc_auc_macro,average_precision_macro]"
 
@@ -27,7 +27,20 @@ def evaluate(make_config, y=None, metrics=METRICS, n_folds=4):
         scores = score(config.scoring, dataset.y[test], y_score)
         split = Split(0, fold, np.setdiff1d(np.arange(40), test), test)
         curve = np.ones(3)
-        folds.append(FoldResult(split, y_score, scores.values, scores.left_out, curve, curve, 0.1))
+        folds.append(
+            FoldResult(
+                split=split,
+                y_score=y_score,
+                y_pred=apply_threshold(y_score, 0.5),
+                threshold=np.full(3, 0.5),
+                scores=scores.values,
+                left_out=scores.left_out,
+                loss=curve,
+                val_loss=curve[:0],
+                test_loss=curve,
+                seconds=0.1,
+            )
+        )
     summary = {
         name: summarise(
             [fold.scores[name] for fold in folds],

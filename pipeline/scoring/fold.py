@@ -59,14 +59,13 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores) -> FoldScores:
 
 
 def label_scores(
-    config: ScoringConfig, y_true: Labels, y_score: Scores
+    config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
 ) -> dict[str, NDArray[np.float64]]:
     """Return the scores of each label alone, by name; each array is of shape (n_labels,).
 
     ROC-AUC is NaN for a label that is always or never present, average precision for one that is
     never present; precision, recall and F1 count `zero_division` for 0 / 0.
     """
-    y_pred = apply_threshold(y_score, config.threshold)
     counts = Counts.of(y_true, y_pred, "macro")
     return {
         "support": counts.true.astype(np.float64),

@@ -102,7 +102,7 @@ class TrackedRun:
             if metric.ci:
                 low, high = metric.ci
                 summary += [(f"{name}_ci_low", low, 0), (f"{name}_ci_high", high, 0)]
-        for name, attribute in (("epoch/loss", "loss"), ("epoch/val_loss", "val_loss")):
+        for name, attribute in (("epoch/loss", "loss"), ("epoch/val_loss", "test_loss")):
             mean = np.mean([getattr(fold, attribute) for fold in evaluation.folds], axis=0)
             summary += [(name, float(value), epoch) for epoch, value in enumerate(mean, start=1)]
         self._log_metrics(summary)
