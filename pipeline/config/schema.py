@@ -84,6 +84,14 @@ class ScoringConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ReportConfig:
+    """What a run draws and writes for people to look at; its tables are kept in any case."""
+
+    figures: bool
+    html: bool
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrackingConfig:
     """The MLflow store, experiment and run."""
 
@@ -102,5 +110,6 @@ class Config:
     model: ModelConfig
     training: TrainingConfig
     scoring: ScoringConfig
+    report: ReportConfig
     tracking: TrackingConfig
     seed: NonNegativeInt

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -20,20 +21,14 @@ import numpy as np
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT as COMMIT
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.config import Config, flatten, to_yaml
 from pipeline.cv import Split
 from pipeline.cv import digest as split_digest
 from pipeline.dataset import Dataset, DataSummary
-from pipeline.dataset.figure import labels_figure
-from pipeline.report import (
-    fold_scores_figure,
-    folds_table,
-    labels_table,
-    predictions_table,
-    training_curves_figure,
-)
+from pipeline.report import Origin, folds_table, labels_table, predictions_table, write_report
 from pipeline.runner import Evaluation, FoldResult
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -41,6 +36,7 @@ MAX_PARAM = 6000  # characters of a value that MLflow takes
 MAX_PARAMS = 100  # in one call
 NO_MATTER = (
     "tracking.",
+    "report.",
     "training.stack_size",
     "training.threads",
     "dataset.new_rows",
@@ -48,7 +44,7 @@ NO_MATTER = (
 MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
 MAX_METRICS = 1000  # in one call
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
-TABLES = {"folds.json": folds_table, "labels.json": labels_table}
+DIGESTS = ("config_digest", "data_digest", "split_digest")
 VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
 
 
@@ -59,6 +55,7 @@ class TrackedRun:
         """Take a run that is under way."""
         self.run_id = run_id
         self._client = mlflow.MlflowClient()
+        self._summary: DataSummary  # of the data, since the start
         self._n_undefined = 0
         self._signum: int | None = None
         self._waiting: list[tuple[str, float, int]] = []
@@ -83,7 +80,11 @@ class TrackedRun:
         self._client.log_inputs(self.run_id, [_dataset_input(config, dataset, summary)])
         self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
         self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
-        self._client.log_figure(self.run_id, labels_figure(summary), "figures/labels.png")
+        self._summary = summary
+        if config.report.figures:
+            from pipeline.dataset.figure import labels_figure
+
+            self._client.log_figure(self.run_id, labels_figure(summary), "figures/labels.png")
 
     def log_fold(self, fold: FoldResult, step: int) -> None:
         """Log the scores of one fold; its step is its place among all, repeat after repeat."""
@@ -92,7 +93,7 @@ class TrackedRun:
             self._log_metrics([])
 
     def log_evaluation(self, evaluation: Evaluation) -> None:
-        """Log the summary, the curves, the tables and the figures."""
+        """Log the summary, the curves, the tables and the report."""
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
             self._n_undefined += metric.n_left_out
@@ -142,18 +143,33 @@ class TrackedRun:
             self._client.log_batch(self.run_id, metrics=finite[start : start + MAX_METRICS])
 
     def _log_artifacts(self, evaluation: Evaluation) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, make_table in TABLES.items():
-                table = make_table(evaluation).to_dict(orient="split", index=False)
-                Path(folder, name).write_text(json.dumps(_without_nan(table)))
-            predictions_table(evaluation).to_parquet(Path(folder, "predictions.parquet"))
-            figures = Path(folder, "figures")
-            figures.mkdir()
-            fold_scores_figure(evaluation).savefig(figures / "fold_scores.png")
-            training_curves_figure(evaluation).savefig(figures / "training_curves.png")
-            self._client.log_artifacts(self.run_id, folder)
-        shown = json.dumps([{"path": name, "type": "table"} for name in TABLES])
+        labels = labels_table(evaluation)
+        tables = {"folds.json": folds_table(evaluation), "labels.json": labels}
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for file, table in tables.items():
+                split = table.to_dict(orient="split", index=False)
+                (folder / file).write_text(json.dumps(_without_nan(split)))
+            predictions_table(evaluation).to_parquet(folder / "predictions.parquet")
+            write_report(folder, evaluation, self._summary, self._origin(evaluation), labels)
+            self._client.log_artifacts(self.run_id, name)
+        shown = json.dumps([{"path": file, "type": "table"} for file in tables])
         self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, shown)
+
+    def _origin(self, evaluation: Evaluation) -> Origin:
+        run = self._client.get_run(self.run_id)
+        tags = run.data.tags
+        details = {f"version.{package}": tags[f"version.{package}"] for package in VERSIONS}
+        details |= {digest: tags[digest] for digest in DIGESTS}
+        if COMMIT in tags:
+            details["commit"] = tags[COMMIT]
+        return Origin(
+            self.run_id,
+            run.info.run_name,
+            evaluation.config.tracking.experiment_name,
+            datetime.fromtimestamp(run.info.start_time / 1000).astimezone(),
+            details,
+        )
 
 
 @contextmanager
@@ -171,7 +187,7 @@ def track(
     parent = _sweep_run(experiment_id, sweep) if sweep else None
     versions = {f"version.{package}": version(package) for package in VERSIONS}
     commit = _git_commit()
-    source = {"mlflow.source.git.commit": commit} if commit else {}
+    source = {COMMIT: commit} if commit else {}
     active = mlflow.start_run(
         experiment_id=experiment_id,
         run_name=run_name,
