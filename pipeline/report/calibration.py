@@ -59,8 +59,8 @@ def calibration(pooled: Pooled) -> Picture:
     bins = calibration_bins(pooled)
     sheet = Sheet(
         f"Reliability of the probabilities: {pooled.name}",
-        f"{pooled.described}, all {len(pooled.label_names)} labels pooled. Whiskers: 95% interval "
-        "of the share, from the number of rows.",
+        f"{pooled.described}, {_labels(len(pooled.label_names))}. Whiskers: 95% interval of the "
+        "share, from the number of rows.",
         SIDE + BARS + 0.62,
     )
     axes = sheet.axes(LEFT, 0, SIDE, SIDE)
@@ -75,6 +75,10 @@ def calibration(pooled: Pooled) -> Picture:
     ):
         top = sheet.fact(LEFT + SIDE + 0.15, top, words, value)
     return sheet.picture("calibration", _alt(bins))
+
+
+def _labels(n: int) -> str:
+    return f"all {n} labels pooled" if n > 1 else "1 label"
 
 
 def wilson(share: Values, n: Values) -> tuple[Values, Values]:

@@ -114,6 +114,14 @@ def warnings(evaluation: Evaluation, summary: DataSummary) -> list[str]:
     return texts + [trouble.in_words() for trouble in troubles]
 
 
+def shape(summary: DataSummary) -> str:
+    """Return how large the table is."""
+    labels = "labels" if summary.n_labels > 1 else "label"
+    return (
+        f"{summary.n_samples:,} rows, {summary.n_features:,} features, {summary.n_labels} {labels}"
+    )
+
+
 def facts(summary: DataSummary) -> list[tuple[str, str]]:
     """Return what the data are like."""
     n_categorical = len(summary.categories)
@@ -153,8 +161,8 @@ def _scores(table: pd.DataFrame, name: str, n_folds: int) -> list[Score]:
     return [
         Score(
             _number(mean, 2),
-            f"±\u2009{std:.2f}" if n_folds > 1 and math.isfinite(std) else "",
-            f"in {n} of {n_folds} folds" if 0 < n < n_folds else "",
+            f"± {std:.2f}" if n_folds > 1 and math.isfinite(std) else "",
+            f"{n} of {n_folds} folds" if 0 < n < n_folds else "",
         )
         for mean, std, n in zip(table[f"{name}_mean"], table[f"{name}_std"], defined, strict=True)
     ]

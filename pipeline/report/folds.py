@@ -27,7 +27,7 @@ from pipeline.scoring import Summary, in_words
 N_OTHERS = 4  # metrics below the headline
 MIN_BOX = 5  # folds, of which a box can be drawn
 MANY = 12  # repeats, above which only every few are numbered
-LEFT, RIGHT, HEIGHT = 0.55, 1.28, 2.1  # inches beside the headline's axes, and their height
+LEFT, RIGHT, HEIGHT = 0.62, 1.28, 2.1  # inches beside the headline's axes, and their height
 NAMES, STRIP = 0.34, 0.95  # inches: names of the other metrics, and their points below
 NUMBERS = 0.36  # share of a strip's width that its numbers take
 BAND = "#DDDDDD"
@@ -80,7 +80,7 @@ def _draw_headline(axes: Axes, evaluation: Evaluation, metric: str) -> None:
     for repeat in repeats:
         values = _scores(evaluation, metric, repeat)
         _draw_box(axes, repeat, _finite(values))
-        axes.plot(repeat + _spread(len(values)), values, **_points(repeat, 5 if n <= MANY else 2.5))
+        axes.plot(repeat + _spread(len(values)), values, **_points(repeat, 5 if n <= MANY else 3.5))
     names, places = [str(repeat + 1) for repeat in repeats], repeats
     if n == 1:
         names = [f"{len(evaluation.folds)} fold{'s' if len(evaluation.folds) > 1 else ''}"]

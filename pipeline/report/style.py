@@ -32,6 +32,7 @@ INK, FAINT, PALE, GRID = "#1F1F1F", "#666666", "#BBBBBB", "#E4E4E4"
 WIDTH = 5.0  # inches: scaled to the width of a phone, letters can still be read
 DPI = 200
 UNIT = 100  # points, at which characters are measured
+WIDEST = 1.3  # width of the box that stands for a character without a font, as a multiple of size
 ALMOST_WHITE = 250  # of 255: what the palette makes of white
 EDGE = 0.1  # inches that stay free all around
 LINE = 1.32  # height of a line, as a multiple of its type
@@ -148,8 +149,8 @@ class Sheet:
 
 
 def width_of(text: str, size: float, weight: Literal["normal", "bold"] = "normal") -> float:
-    """Return how wide a line is, in inches; kerning aside, which makes it narrower."""
-    return sum(_advance(character, weight) for character in text) * size / 72
+    """Return how wide a line is at most, in inches: hinting may widen it by a hundredth."""
+    return sum(_advance(character, weight) for character in text) * size * 1.015 / 72
 
 
 def widest(texts: Sequence[str], size: float) -> float:
@@ -201,10 +202,10 @@ def _fonts() -> list[str]:
 
 @cache
 def _advance(character: str, weight: str) -> float:
-    """Return the width of a character in multiples of its size, 1 if the first font lacks it."""
+    """Return the width of a character in multiples of its size, a guess where DejaVu lacks it."""
     font = get_font(findfont(FontProperties(family=FONTS[0], weight=weight)))
     if not font.get_char_index(ord(character)):
-        return 1.0
+        return WIDEST
     font.set_size(UNIT, 72)
     glyph = font.load_char(ord(character), flags=LoadFlags.NO_HINTING)
     return float(glyph.linearHoriAdvance) / 65536 / UNIT
