@@ -20,7 +20,7 @@ def _resolver() -> None:
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config():
     """Compose a configuration as the command line does."""
 

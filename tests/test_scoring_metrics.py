@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
-from pipeline.scoring import find_metric, lower_is_better
+from pipeline.scoring import explain, find_metric, lower_is_better
 from pipeline.scoring.ranking import label_average_precision, label_roc_auc
 from pipeline.scoring.registry import AREAS, FIRST, PLAIN, QUOTIENTS
 
@@ -224,3 +224,23 @@ def test_chance_has_the_scores_of_chance():
     y_score = rng.random((4000, 3), dtype=np.float32)
     assert found("roc_auc_macro", y_true, y_score) == pytest.approx(0.5, abs=0.03)
     assert found("average_precision_micro", y_true, y_score) == pytest.approx(0.2, abs=0.02)
+
+
+def undescribed(y_true, y_score, y_pred):
+    return 0.0
+
+
+def described(y_true, y_score, y_pred):
+    """Return what I like.
+
+    And more.
+    """
+    return 0.0
+
+
+def test_every_metric_is_explained_in_a_line():
+    lines = [explain(name) for name in ALL]
+    assert all(line.endswith(".") and line[0].isupper() for line in lines)
+    assert explain("precision_at_3").startswith("How many of a row's first k labels are true")
+    assert explain("tests.test_scoring_metrics.described") == "What I like."
+    assert explain("tests.test_scoring_metrics.undescribed") == ""

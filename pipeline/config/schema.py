@@ -147,6 +147,14 @@ class ScoringConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ReportConfig:
+    """What a run draws and writes for people to look at; its tables are kept in any case."""
+
+    figures: bool
+    html: bool
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrackingConfig:
     """The MLflow store, experiment and run; a sweep gives its jobs the parent run."""
 
@@ -177,6 +185,7 @@ class Config:
     model: ModelConfig
     training: TrainingConfig
     scoring: ScoringConfig
+    report: ReportConfig
     tracking: TrackingConfig
     seed: NonNegativeInt
     resume: bool

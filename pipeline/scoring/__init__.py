@@ -2,6 +2,7 @@
 
 from pipeline.scoring.fold import FoldScores, label_scores, refuse_diverged, score
 from pipeline.scoring.registry import (
+    explain,
     find_metric,
     in_words,
     lower_is_better,
@@ -16,6 +17,7 @@ __all__ = [
     "FoldScores",
     "Summary",
     "corrected_error",
+    "explain",
     "find_metric",
     "fixed_rule",
     "in_words",

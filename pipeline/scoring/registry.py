@@ -104,6 +104,16 @@ def lower_is_better(name: str) -> bool:
     return short.split("_")[-1] in {"loss", "error"} or short == "brier_score"
 
 
+def explain(name: str) -> str:
+    """Return what a metric is, in a line: the first of its function's docstring, if it has one."""
+    function: object = find_metric(name, zero_division=0.0)
+    while isinstance(function, partial):
+        function = function.args[1] if function.func is _call_own else function.func
+    line = (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
+    line = line.removeprefix("Return ").strip()
+    return line[:1].upper() + line[1:]
+
+
 def refuse_unknown_metrics(config: ScoringConfig) -> None:
     """Raise UserError if a metric of the configuration does not exist or comes twice."""
     names = [short_name(name) for name in config.metrics]

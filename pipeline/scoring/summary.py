@@ -31,6 +31,16 @@ class Summary:
     n_undefined: int = 0
     n_left_out: int = 0
 
+    def undefined_in_words(self) -> str:
+        """Return where the metric is undefined; empty if nowhere."""
+        places = []
+        if self.n_undefined:
+            places.append(f"in {self.n_undefined} of {self.n_folds + self.n_undefined} folds")
+        if self.n_left_out:
+            labels = "label" if self.n_left_out == 1 else "labels"
+            places.append(f"for {self.n_left_out} {labels} within folds")
+        return f"undefined {' and '.join(places)}" if places else ""
+
 
 def summarise(values: Sequence[float], test_share: float, n_left_out: int = 0) -> Summary:
     """Return mean, deviation and an interval that allows for overlapping training sets.
