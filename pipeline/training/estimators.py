@@ -18,6 +18,7 @@ from pipeline.estimator import Averaged, fit_labels, refuse_unfit, refuse_unsava
 from pipeline.training.fit import Fit, Fitted, Progress, Stopped
 
 START_SECONDS = 4.0  # that processes take to start and import scikit-learn
+N_TRIED = 200  # rows of a trial of the user's own estimator
 NO_CURVE: NDArray[np.float64] = np.empty(0)
 
 
@@ -58,7 +59,7 @@ class EstimatorTrainer:
             UserError: If the estimator cannot do what is asked of it, or could not be stored.
         """
         refuse_unfit(config, y.shape[1], training.class_weight)
-        few = fits[-1].train[:: max(1, len(fits[-1].train) // 200)]
+        few = fits[-1].train[:: -(-len(fits[-1].train) // N_TRIED)]
         refuse_unsavable(config, fits[-1].preparation.transform(X[few]), y[few])
         self._config, self._training = config, training
         self._X, self._y, self._fits = X, y, fits
@@ -129,7 +130,7 @@ class EstimatorTrainer:
 
     def _in_processes(self, places: Sequence[int]) -> Iterator[_Done]:
         """Yield fits as they are done, whichever comes first; the table is memory-mapped."""
-        parallel = Parallel(n_jobs=self._threads, return_as="generator_unordered")
+        parallel = Parallel(self._threads, backend="loky", return_as="generator_unordered")
         tasks = (
             delayed(_fit)(self._config, self._training, self._X, self._y, place, self._fits[place])
             for place in places
