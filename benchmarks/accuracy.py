@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tutorial import default_config, make_fits, plain_keras
+from benchmarks.tutorial import compose_config, make_fits, plain_keras
 from pipeline.cv import make_splits
 from pipeline.dataset import load
 from pipeline.model import build_model
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1, help="fits of each split per side")
     rounds = parser.parse_args().rounds
-    config = default_config()
+    config = compose_config()
     dataset = load(config.dataset)
     splits = make_splits(config.cv, dataset)
     work = [(seed, split) for seed in range(N_SEEDS) for split in splits]

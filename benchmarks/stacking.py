@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.tutorial import default_config
+from benchmarks.tutorial import compose_config
 from pipeline.config import TrainingConfig
 from pipeline.model import mlp
 from pipeline.preparation import fit_preparation
@@ -60,7 +60,7 @@ def seconds_per_epoch(work: Work, config: TrainingConfig) -> float:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(work.n_samples, work.n_features)).astype(np.float32)
     y = (rng.random((work.n_samples, work.n_labels)) < 0.3).astype(np.int8)
-    nothing = fit_preparation(default_config().preparation, X, (), np.arange(work.n_samples))
+    nothing = fit_preparation(compose_config().preparation, X, (), np.arange(work.n_samples))
     folds = np.arange(work.n_samples) % 10
     fits = [
         Fit(fit, np.flatnonzero(folds != fit % 10), np.flatnonzero(folds == fit % 10), nothing)
@@ -85,7 +85,7 @@ def automatic(work: Work) -> int:
 
 
 def main() -> None:
-    training = default_config().training
+    training = compose_config().training
     for work in WORKS:
         config = replace(training, epochs=work.epochs, batch_size=work.batch_size, threads=THREADS)
         chosen = automatic(work)

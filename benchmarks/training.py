@@ -14,7 +14,7 @@ import time
 from functools import partial
 from statistics import median
 
-from benchmarks.tutorial import default_config, make_fits, plain_keras
+from benchmarks.tutorial import compose_config, make_fits, plain_keras
 from pipeline.cv import make_splits
 from pipeline.dataset import load
 from pipeline.model import build_model
@@ -24,7 +24,7 @@ ROUNDS = 3
 
 
 def main() -> None:
-    config = default_config()
+    config = compose_config()
     dataset = load(config.dataset)
     splits = make_splits(config.cv, dataset)
     fits = make_fits(config, dataset, [(config.seed, split) for split in splits])

@@ -15,10 +15,10 @@ from pipeline.project import CONF_DIR
 from pipeline.training import Fit, fit_seed
 
 
-def default_config() -> Config:
-    """Return the configuration of `python -m pipeline` without an override."""
+def compose_config(*overrides: str) -> Config:
+    """Return the configuration of `python -m pipeline` with these overrides."""
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return load(compose("config"))
+        return load(compose("config", overrides=list(overrides)))
 
 
 def make_fits(config: Config, dataset: Dataset, work: Iterable[tuple[int, Split]]) -> list[Fit]:

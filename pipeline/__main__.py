@@ -2,8 +2,8 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import hydra
@@ -11,52 +11,37 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline import sweep
 from pipeline.imports import uncollected
 from pipeline.project import CONF_DIR, mlruns
 
 if TYPE_CHECKING:
-    from pipeline.job import Outcome
+    from pipeline.job import Outcome, Place
 
-Task = Callable[[DictConfig, list[str], str | None], "Outcome"]
+Task = Callable[[DictConfig, "Place | None"], "Outcome"]
 
 
 def run_command(task: Task, config_name: str = "config") -> NoReturn:
     """Run the jobs that the command line asks for and exit with their worst code.
 
     Args:
-        task: Takes what Hydra composed and, in a sweep, the overrides that set the job apart and
-            the name of the sweep.
+        task: Takes what Hydra composed and, in a sweep, the job's place there.
         config_name: Primary configuration in `conf/`.
     """
     exit_codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
     def job(config: DictConfig) -> float | None:
-        running = HydraConfig.get()
-        if running.mode == RunMode.MULTIRUN:
-            name = "/".join(Path(running.sweep.dir).parts[-2:])
-            outcome = task(config, list(running.overrides.task), name)
-        else:
-            outcome = task(config, [], None)
+        outcome = task(config, _place())
         exit_codes.append(outcome.exit_code)
         return outcome.objective
 
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
-    try:
-        job()
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        from pipeline.config.refusals import explain
-
-        message = explain(error, sys.argv[1:])
-        if message is None:
-            raise
-        print(message, file=sys.stderr)
-        sys.exit(2)
-    sys.exit(exit_codes[0] if len(exit_codes) == 1 else int(any(exit_codes)))
+    code = _launch(job)
+    if sweep.is_begun():
+        sys.exit(sweep.end(code))
+    sys.exit(code or (exit_codes[0] if len(exit_codes) == 1 else int(any(exit_codes))))
 
 
 def main() -> NoReturn:
@@ -64,11 +49,44 @@ def main() -> NoReturn:
     run_command(_evaluate)
 
 
-def _evaluate(config: DictConfig, overrides: list[str], sweep: str | None) -> "Outcome":
+def _launch(job: Callable[[], None]) -> int:
+    """Let Hydra run the jobs and return 0, or the exit code of what kept it from doing so."""
+    try:
+        job()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except SystemExit as ended:
+        if not sweep.is_begun():
+            raise
+        return ended.code if isinstance(ended.code, int) else 1
+    except Exception as error:
+        from pipeline.config.refusals import explain
+
+        message = explain(error, sys.argv[1:])
+        if message is None and not sweep.is_begun():
+            raise
+        print(message or traceback.format_exc(), file=sys.stderr)
+        return 1 if message is None else 2
+    return 0
+
+
+def _place() -> "Place | None":
+    """Return where the job that runs stands in a sweep, or None outside one."""
+    running = HydraConfig.get()
+    if running.mode != RunMode.MULTIRUN:
+        return None
+    with uncollected():
+        from pipeline.job import Place
+
+    return Place(running.job.num, tuple(running.overrides.task))
+
+
+def _evaluate(config: DictConfig, place: "Place | None") -> "Outcome":
     with uncollected():
         from pipeline.job import run_job
 
-    return run_job(config, overrides, sweep)
+    return run_job(config, place)
 
 
 if __name__ == "__main__":

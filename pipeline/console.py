@@ -4,8 +4,8 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipeline.cores import is_shared
 from pipeline.cv import Trouble
 from pipeline.dataset import Dataset, DataSummary, short
 from pipeline.scoring import Summary, in_words
@@ -104,14 +105,23 @@ def _in_words(trouble: Trouble) -> str:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show that something is under way, where a person looks on."""
-    with _out.status(what):
+    """Show that something is under way, where a person looks on and jobs do not run at once."""
+    with nullcontext() if is_shared() else _out.status(what):
         yield
 
 
 @contextmanager
-def progress_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show how far the training is; what is yielded advances it, from any thread."""
+def progress_bar(total: int, unit: str, of_sweep: bool) -> Iterator[Callable[[int], None]]:
+    """Show how far the training is; what is yielded advances it, from any thread.
+
+    Args:
+        total: How much there is to do.
+        unit: What it is counted in.
+        of_sweep: Whether to leave no trace where no person looks on.
+    """
+    if is_shared() or (of_sweep and not _out.is_terminal):
+        yield lambda n: None
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -141,7 +151,7 @@ def show_result(summary: dict[str, Summary]) -> None:
     _out.print(f"{line} ({first.std:.3f})" if first.n_folds else line, style="bold")
     table = Table("metric", "mean", "std", "95% interval of the mean", box=None, pad_edge=False)
     for name, metric in summary.items():
-        interval = f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else ""
+        interval = _interval(metric)
         std = f"{metric.std:.3f}" if metric.n_folds else ""
         table.add_row(in_words(name), _number(metric.mean), std, interval)
     _out.print(table)
@@ -150,8 +160,84 @@ def show_result(summary: dict[str, Summary]) -> None:
             _out.print(f"{in_words(name)}: {undefined}; left out of the means")
 
 
+def show_sweep(run_id: str, n_jobs: int | None, earlier: bool, resume: bool) -> None:
+    """Print which sweep begins, or goes on.
+
+    Args:
+        run_id: Of its parent run.
+        n_jobs: How many jobs it has, or None.
+        earlier: Whether it goes on.
+        resume: Whether it was to.
+    """
+    if resume and not earlier:
+        _out.print(
+            "No sweep of this command by the same code is there to resume; this is a new one."
+        )
+    jobs = "" if n_jobs is None else f" of {n_jobs} {'job' if n_jobs == 1 else 'jobs'}"
+    _out.print(f"{'Resuming the sweep' if earlier else 'Sweep'}{jobs}, run {run_id}")
+
+
+def show_job(title: str) -> None:
+    """Print which job of a sweep begins."""
+    _out.print(title, style="bold")
+
+
+def show_job_result(number: str, summary: Mapping[str, Summary], how: str) -> None:
+    """Print the headline of a job of a sweep in one line.
+
+    Args:
+        number: Its number, in brackets.
+        summary: Its metrics, the headline first.
+        how: What else there is to say.
+    """
+    headline, metric = next(iter(summary.items()))
+    std = f" ({metric.std:.3f})" if metric.n_folds else ""
+    interval = f", 95% interval {_interval(metric)}" if metric.ci else ""
+    _out.print(f"{number} {in_words(headline)}: {_number(metric.mean)}{std}{interval}; {how}")
+
+
+def show_reused(run_id: str) -> None:
+    """Print that nothing is left to do."""
+    _out.print(f"Finished before, on the same data by the same code, as run {run_id}:")
+
+
+def show_continued(number: str, run_id: str, n_finished: int, n_folds: int) -> None:
+    """Print that an earlier run goes on.
+
+    Args:
+        number: Of the job, in brackets; empty outside sweeps.
+        run_id: Of the run.
+        n_finished: Folds that are finished.
+        n_folds: Folds in all.
+    """
+    _out.print(
+        f"{number} Continuing run {run_id}: {n_finished} of {n_folds} folds are finished.".lstrip()
+    )
+
+
+def show_not_kept(error: OSError) -> None:
+    """Print that finished folds will be lost if the run is cut off."""
+    _out.print(f"Finished folds cannot be kept for `resume`: {error}", style="yellow")
+
+
+def show_commands(commands: Mapping[str, str]) -> None:
+    """Print what can be done next: a word and the exact command for each."""
+    width = max(map(len, commands))
+    for what, command in commands.items():
+        _out.print(f"{what:{width}}  {command}")
+
+
+def own_command(module: str, *arguments: str) -> str:
+    """Return the command that runs a module of this Python, as a shell takes it."""
+    return shlex.join([_short(Path(sys.executable)), "-m", module, *arguments])
+
+
 def _number(score: float) -> str:
     return f"{score:.3f}" if math.isfinite(score) else "undefined"
+
+
+def _interval(metric: Summary) -> str:
+    return f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else ""
 
 
 def _undefined(metric: Summary) -> str:
@@ -171,10 +257,15 @@ def show_prediction(y_score: NDArray[np.float64]) -> None:
 
 def show_where(uri: str, database: Path | None, experiment: str, run_id: str) -> None:
     """Print where the run is and the exact command that shows it."""
+    _out.print(f"Run {run_id} in experiment {experiment!r}; look at it with")
+    _out.print(f"  {look_command(uri, database)}")
+
+
+def look_command(uri: str, database: Path | None) -> str:
+    """Return the command that shows what MLflow holds."""
     mlflow = _short(Path(sys.executable).with_name("mlflow"))
     store = f"sqlite:///{_short(database)}" if database else uri
-    _out.print(f"Run {run_id} in experiment {experiment!r}; look at it with")
-    _out.print(f"  {mlflow} ui --backend-store-uri {shlex.quote(store)}")
+    return f"{mlflow} ui --backend-store-uri {shlex.quote(store)}"
 
 
 def show_file(what: str, path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.config import CvConfig
     from pipeline.dataset import Dataset, DataSummary
-    from pipeline.job import Outcome
+    from pipeline.job import Outcome, Place
 
 N_ROWS = 5  # of the table, shown
 N_COLUMNS = 4  # features of them
@@ -31,7 +31,7 @@ def main() -> NoReturn:
     run_command(_task, "describe")
 
 
-def _task(composed: "DictConfig", overrides: list[str], sweep: str | None) -> "Outcome":
+def _task(composed: "DictConfig", place: "Place | None") -> "Outcome":
     from pipeline.config import load
     from pipeline.job import attempt
 

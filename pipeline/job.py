@@ -1,25 +1,29 @@
 """One job: a configuration in, evidence and final model in MLflow, the result on screen."""
 
+import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import console
-from pipeline.config import Config, SklearnModelConfig, load
-from pipeline.cv import Split, find_troubles, make_splits
-from pipeline.dataset import Dataset, DataSummary, summarise
-from pipeline.dataset import load as load_dataset
+from pipeline.config import Config, SklearnModelConfig, load, load_tracking
+from pipeline.cores import is_shared
 from pipeline.errors import UserError
 from pipeline.imports import import_tensorflow, uncollected
-from pipeline.scoring import refuse_unknown_metrics
+from pipeline.material import Material, read
+from pipeline.scoring import Summary, refuse_unknown_metrics, short_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from pipeline.runner import Evaluation, Runner
-    from pipeline.tracking import TrackedRun
+    from pipeline.checkpoint import Checkpoint
+    from pipeline.runner import Evaluation, FoldResult, Runner
+    from pipeline.tracking import Earlier, SweepJob, TrackedRun
+
+_described: set[str] = set()  # digests of the data that this process has shown
 
 
 @dataclass(frozen=True)
@@ -35,92 +39,211 @@ class Outcome:
     objective: float | None
 
 
-def run_job(
-    composed: "DictConfig", overrides: Sequence[str] = (), sweep: str | None = None
-) -> Outcome:
+class Place(NamedTuple):
+    """Where a job stands in a sweep: its number, from 0, and all overrides that are set for it."""
+
+    number: int
+    overrides: Sequence[str]
+
+
+def run_job(composed: "DictConfig", place: Place | None = None) -> Outcome:
     """Run one configuration.
 
     Args:
         composed: What Hydra composed.
-        overrides: What sets this job of a sweep apart; names its run.
-        sweep: Name of the sweep, or None.
+        place: Where it stands in a sweep, or None.
     """
-    return attempt(lambda: _run(load(composed), overrides, sweep))
+    jobs: list[SweepJob | None] = []
+    found = attempt(lambda: jobs.append(_find_job(composed, place) if place else None))
+    if not jobs:
+        return found
+    (job,) = jobs
+    return attempt(lambda: _run(composed, job), f"{job.count} " if job else "")
 
 
-def attempt(work: Callable[[], float | None]) -> Outcome:
-    """Do the work; failures are shown and returned, so that a sweep goes on."""
+def attempt(work: Callable[[], float | None], of_sweep: str = "") -> Outcome:
+    """Do the work; failures are shown and returned, so that a sweep goes on.
+
+    Args:
+        work: Returns the objective.
+        of_sweep: What to put before a failure; its traceback is left to the run in MLflow then.
+    """
     try:
         return Outcome(0, work())
     except UserError as error:
-        console.show_error(str(error))
+        console.show_error(f"{of_sweep}{error}")
         return Outcome(2, None)
     except Exception as error:
-        console.show_error(traceback.format_exc())
-        console.show_error(f"The job failed: {type(error).__name__}: {error}")
+        if not of_sweep:
+            console.show_error(traceback.format_exc())
+        console.show_error(f"{of_sweep}The job failed: {type(error).__name__}: {error}")
         return Outcome(1, None)
 
 
-def _run(config: Config, overrides: Sequence[str], sweep: str | None) -> float | None:
-    dataset, summary, splits = _read(config)
-    with console.waiting("loading what trains, and MLflow"), uncollected():
-        if not isinstance(config.model, SklearnModelConfig):
-            import_tensorflow()
-        from pipeline.runner import Runner
-        from pipeline.tracking import locate, open_store, refuse_unreachable, track
+def _find_job(composed: "DictConfig", place: Place) -> "SweepJob | None":
+    """Return the job in that place, and announce it; None if no callback began the sweep."""
+    tracking = load_tracking(composed)
+    if tracking.parent_run_id is None:
+        return None
+    with console.waiting("loading MLflow"), uncollected():
+        from pipeline.tracking import find_sweep, locate, open_store
+
+    open_store(locate(tracking), tracking.experiment_name)
+    job = find_sweep(tracking.parent_run_id).job(*place)
+    console.show_job(job.title)
+    return job
+
+
+def _run(composed: "DictConfig", job: "SweepJob | None") -> float | None:
+    if job:
+        from pipeline.tracking import failures_kept
+    with failures_kept(job) if job else nullcontext():
+        config = load(composed)
+        material = _read(config, job)
+        earlier = _find_earlier(config, material, job) if config.resume else None
+        if earlier and earlier.finished:
+            return _reuse(config, earlier, job)
+        with console.waiting("loading what trains, and MLflow"), uncollected():
+            if not isinstance(config.model, SklearnModelConfig):
+                import_tensorflow()
+            from pipeline.runner import Runner
+            from pipeline.tracking import locate, refuse_unreachable
+        refuse_unreachable(locate(config.tracking))
+        with console.waiting("learning each fold's preparation"):
+            runner = Runner(config, material.dataset, list(material.splits))
+    return _train(config, material, runner, earlier, job)
+
+
+def _read(config: Config, job: "SweepJob | None") -> Material:
+    """Read the data and refuse what cannot work, before anything heavy is loaded."""
+    refuse_unknown_metrics(config.scoring)
+    with console.waiting("reading the data"):
+        material = read(config)
+    dataset = material.dataset
+    dataset.refuse_unfit(config.dataset.new_rows)
+    of_others = is_shared() or dataset.digest in _described
+    if job is None or job.number == 0 or not of_others:
+        _described.add(dataset.digest)
+        console.show_dataset(dataset, material.summary)
+        console.show_troubles(material.troubles)
+    return material
+
+
+def _find_earlier(config: Config, material: Material, job: "SweepJob | None") -> "Earlier":
+    with console.waiting("looking for earlier runs"), uncollected():
+        from pipeline.tracking import find_earlier, identify, locate, open_store, refuse_unreachable
+
+        store = locate(config.tracking)
+        refuse_unreachable(store)
+        experiment_id = open_store(store, config.tracking.experiment_name)
+        identity = identify(config, material.dataset, material.splits)
+        return find_earlier(experiment_id, identity, job)
+
+
+def _reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> float | None:
+    """Show and return the result of a run that is finished."""
+    from pipeline.tracking import locate, supersede
+
+    assert earlier.run_id
+    supersede(earlier.replaced, earlier.run_id)
+    metrics = map(short_name, config.scoring.metrics)
+    summary = {metric: _summary(metric, earlier.metrics) for metric in metrics}
+    if job:
+        console.show_job_result(job.count, summary, f"finished before as run {earlier.run_id}")
+    else:
+        console.show_reused(earlier.run_id)
+        console.show_result(summary)
+        store = locate(config.tracking)
+        name = config.tracking.experiment_name
+        console.show_where(store.uri, store.database, name, earlier.run_id)
+    return _objective(summary)
+
+
+def _summary(metric: str, logged: Mapping[str, float]) -> Summary:
+    """Return what was logged of a metric."""
+    mean, std, low, high = (
+        logged.get(f"{metric}_{of}", math.nan) for of in ("mean", "std", "ci_low", "ci_high")
+    )
+    return Summary(mean, std, None if math.isnan(low) else (low, high), int(math.isfinite(mean)))
+
+
+def _train(
+    config: Config,
+    material: Material,
+    runner: "Runner",
+    earlier: "Earlier | None",
+    job: "SweepJob | None",
+) -> float | None:
+    from pipeline.checkpoint import Checkpoint
+    from pipeline.tracking import identify, locate, open_store, supersede, track
 
     store = locate(config.tracking)
-    refuse_unreachable(store)
-    with console.waiting("learning each fold's preparation"):
-        runner = Runner(config, dataset, splits)
-    name = config.tracking.run_name or ", ".join(overrides)
-    tags = {"overrides": " ".join(overrides)} if overrides else {}
+    tags = identify(config, material.dataset, material.splits).as_tags()
+    tags["headline"] = short_name(config.scoring.metrics[0])
+    name = (job.name if job else config.tracking.run_name) or _default_name(config, material)
+    continued = earlier.run_id if earlier else None
     with ThreadPoolExecutor(1) as pool:
         compiled = pool.submit(runner.compile)
         with console.waiting("compiling the training and opening the MLflow store"):
             experiment_id = open_store(store, config.tracking.experiment_name)
-        name = name or f"{dataset.name} {_title(config)}"
-        with track(experiment_id, name, tags, sweep) as run:
+        parent = job.sweep.run_id if job else None
+        tags |= job.tags if job else {}
+        with track(experiment_id, name, tags, parent, continued) as run:
+            checkpoint = Checkpoint(store.checkpoints / run.run_id)
+            finished: list[FoldResult] = []
+            if earlier:
+                supersede(earlier.replaced, run.run_id)
+                finished = _take_up(checkpoint, earlier, material, run, job)
             with console.waiting("compiling the training"):
-                run.log_start(config, dataset, summary, splits)
+                run.log_start(config, material.dataset, material.summary)
                 compiled.result()
-            evaluation = _evaluate(runner, run)
+            evaluation = _evaluate(runner, run, checkpoint, finished, quiet=job is not None)
             console.show_training_warnings(runner.warnings)
-            _finish(evaluation, run)
-    console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
-    headline = next(iter(evaluation.summary.values()))
-    return headline.mean if headline.n_folds else None
+            _finish(evaluation, run, job)
+    checkpoint.remove()
+    if job is None:
+        console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
+    return _objective(evaluation.summary)
 
 
-def _title(config: Config) -> str:
+def _default_name(config: Config, material: Material) -> str:
     if isinstance(config.model, SklearnModelConfig):
         from pipeline.estimator import title
 
-        return title(config.model)
-    return config.model.kind
+        return f"{material.dataset.name} {title(config.model)}"
+    return f"{material.dataset.name} {config.model.kind}"
 
 
-def _read(config: Config) -> tuple[Dataset, DataSummary, list[Split]]:
-    """Read the data and refuse what cannot work, before anything heavy is loaded."""
-    refuse_unknown_metrics(config.scoring)
-    with console.waiting("reading the data"):
-        dataset = load_dataset(config.dataset)
-        dataset.refuse_extreme()
-        if config.preparation.impute == "none":
-            dataset.refuse_missing()
-        splits = make_splits(config.cv, dataset)
-        troubles = find_troubles(config.cv, dataset, splits)
-        summary = summarise(dataset)
-    dataset.refuse_unfit(config.dataset.new_rows)
-    console.show_dataset(dataset, summary)
-    console.show_troubles(troubles)
-    return dataset, summary, splits
+def _take_up(
+    checkpoint: "Checkpoint",
+    earlier: "Earlier",
+    material: Material,
+    run: "TrackedRun",
+    job: "SweepJob | None",
+) -> "list[FoldResult]":
+    """Return the folds that an earlier attempt finished, and say so."""
+    if earlier.failed:
+        checkpoint.take_over(earlier.failed)
+    finished = checkpoint.load(material.splits)
+    run.seconds_before = checkpoint.elapsed
+    if earlier.run_id or finished:
+        taken_up = earlier.run_id or earlier.failed or ""
+        console.show_continued(
+            job.count if job else "", taken_up, len(finished), len(material.splits)
+        )
+    return finished
 
 
-def _evaluate(runner: "Runner", run: "TrackedRun") -> "Evaluation":
+def _evaluate(
+    runner: "Runner",
+    run: "TrackedRun",
+    checkpoint: "Checkpoint",
+    finished: "Sequence[FoldResult]",
+    quiet: bool,
+) -> "Evaluation":
     from pipeline.training import Stopped
 
-    with console.progress_bar(runner.total, runner.unit) as advance:
+    with console.progress_bar(runner.total, runner.unit, quiet) as advance:
 
         def progress(n: int) -> None:
             advance(n)
@@ -128,24 +251,36 @@ def _evaluate(runner: "Runner", run: "TrackedRun") -> "Evaluation":
                 runner.stop()
 
         try:
-            for step, fold in enumerate(runner.folds(progress)):
-                console.show_fold(next(iter(fold.scores.values())))
+            for step, fold in enumerate(runner.folds(progress, finished)):
+                if not quiet:
+                    console.show_fold(next(iter(fold.scores.values())))
                 run.log_fold(fold, step)
+                if trouble := checkpoint.save(fold, run.seconds):
+                    console.show_not_kept(trouble)
         except Stopped:
             run.raise_interrupt()
             raise
     return runner.evaluation()
 
 
-def _finish(evaluation: "Evaluation", run: "TrackedRun") -> None:
+def _finish(evaluation: "Evaluation", run: "TrackedRun", job: "SweepJob | None") -> None:
     """Show the result, log the rest, and predict new rows with the model that was logged."""
     from pipeline.tracking import log_model, predict_rows
 
-    console.show_result(evaluation.summary)
+    if job is None:
+        console.show_result(evaluation.summary)
     with console.waiting("logging figures and the final model"):
         run.log_evaluation(evaluation)
         model_uri = log_model(evaluation)
+    if job:
+        console.show_job_result(job.count, evaluation.summary, f"{run.seconds:.1f} s")
+        return
     rows = evaluation.config.dataset.new_rows
     if rows and evaluation.final is not None:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)
+
+
+def _objective(summary: Mapping[str, Summary]) -> float | None:
+    headline = next(iter(summary.values()))
+    return headline.mean if headline.n_folds else None

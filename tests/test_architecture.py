@@ -8,15 +8,16 @@ import pytest
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
-    "project", "errors", "imports", "config", "callables", "dataset", "cv", "preparation", "model",
-    "estimator", "training", "scoring", "work", "runner", "report", "tracking", "console", "job",
-    "__main__", "describe",
+    "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
+    "material", "preparation", "model", "estimator", "training", "scoring", "comparison", "work",
+    "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "job", "sweep",
+    "__main__", "describe", "compare", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
     "mlflow": {"tracking"},
-    "hydra": {"config", "__main__"},
-    "omegaconf": {"config", "__main__"},
+    "hydra": {"config", "sweep", "__main__"},
+    "omegaconf": {"config", "sweep", "__main__"},
 }
 HEAVY = {
     "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",

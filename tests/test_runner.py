@@ -136,3 +136,23 @@ def test_a_callable_of_the_users_own_is_trained(make_config):
     evaluation = run(make_config(*SMALL, *own))
     assert len(evaluation.folds) == 6
     assert all(np.diff(fold.loss)[-1] < 0 for fold in evaluation.folds)
+
+
+@pytest.mark.parametrize("n_finished", [1, 4, 6])
+def test_finished_folds_are_not_trained_again_and_the_rest_is_as_it_would_have_been(
+    make_config, n_finished
+):
+    config = make_config(*SMALL, "training.stack_size=2")
+    whole = run(config)
+    dataset = load(config.dataset)
+    runner = Runner(config, dataset, make_splits(config.cv, dataset))
+    finished = whole.folds[::-1][:n_finished]
+    folds = list(runner.folds(lambda n: None, finished))
+    assert set(finished) <= set(folds)
+    again = runner.evaluation()
+    assert again.summary == whole.summary
+    for fold, same in zip(whole.folds, again.folds, strict=True):
+        np.testing.assert_array_equal(fold.y_score, same.y_score)
+    models = whole.final.model, again.final.model
+    weights = zip(*(model.get_weights() for model in models), strict=True)
+    assert all((one == other).all() for one, other in weights)

@@ -12,6 +12,7 @@ from pipeline.scoring import (
     fixed_rule,
     in_words,
     label_scores,
+    refuse_diverged,
     refuse_unknown_metrics,
     score,
     summarise,
@@ -139,14 +140,14 @@ def test_a_single_fold_has_no_interval():
 
 def test_unequal_shapes_are_an_error():
     with pytest.raises(ValueError, match="Expected equal shapes"):
-        scored(scoring("accuracy"), Y_TRUE, Y_SCORE[:, :2])
+        score(scoring("accuracy"), Y_TRUE, Y_SCORE[:, :2], Y_TRUE)
 
 
 def test_diverged_folds_are_refused_not_scored():
     y_score = Y_SCORE.copy()
     y_score[1:3, 0] = np.nan
     with pytest.raises(UserError, match=r"NaN for 2 of 4 held-out rows: the training of a fold"):
-        scored(scoring("accuracy"), Y_TRUE, y_score)
+        refuse_diverged(y_score)
 
 
 @pytest.mark.parametrize(

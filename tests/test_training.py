@@ -60,27 +60,28 @@ def train(fits, config, build=PLAIN, X=X):
     return list(StackedTrainer(build, config, X, Y, fits).train())
 
 
-def keras_loop(fit, config, build=PLAIN, X=X):
+def keras_loop(fit, config, build=PLAIN, X=X, y=Y, loss="binary_crossentropy"):
     """Return weights, losses and scores of `model.fit`, given the same start and batch order."""
     keras.utils.set_random_seed(fit.seed)
     model = build(fit.preparation.n_columns)
-    model.compile(make_optimizer(config, 9), loss="binary_crossentropy", run_eagerly=True)
+    n_steps = -(-len(fit.train) // config.batch_size) * config.epochs
+    model.compile(make_optimizer(config, n_steps), loss=loss, run_eagerly=True)
     x = fit.preparation.transform(X)
     losses = []
     for epoch in range(config.epochs):
         order = epoch_order(fit.seed, epoch, fit.train)
         history = model.fit(
-            x[order], Y[order], batch_size=config.batch_size, shuffle=False, verbose=0
+            x[order], y[order], batch_size=config.batch_size, shuffle=False, verbose=0
         )
         losses.append(history.history["loss"][0])
     weights = [v.numpy() for v in (*model.trainable_variables, *model.non_trainable_variables)]
-    val_loss = model.evaluate(x[fit.test], Y[fit.test], verbose=0) if len(fit.test) else None
+    val_loss = model.evaluate(x[fit.test], y[fit.test], verbose=0) if len(fit.test) else None
     return weights, losses, model.predict(x, verbose=0)[fit.test], val_loss
 
 
-def assert_same(fits, config, build=PLAIN, rtol=0.0, atol=1e-6):
+def assert_same(fits, config, build=PLAIN, rtol=0.0, atol=1e-6, loss="binary_crossentropy"):
     for fit, fitted in zip(fits, train(fits, config, build), strict=True):
-        weights, losses, y_score, val_loss = keras_loop(fit, config, build)
+        weights, losses, y_score, val_loss = keras_loop(fit, config, build, loss=loss)
         for ours, theirs in zip(fitted.weights, weights, strict=True):
             if np.issubdtype(theirs.dtype, np.floating):
                 np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)

@@ -74,10 +74,12 @@ __all__ = [
     "Value",
     "flatten",
     "load",
+    "load_tracking",
     "to_yaml",
 ]
 
 _CONFIG = TypeAdapter(Config)
+_TRACKING = TypeAdapter(TrackingConfig)
 _FOR_ESTIMATORS = {"training.class_weight", "training.threads"}
 
 
@@ -103,6 +105,25 @@ def load(config: DictConfig) -> Config:
         return _CONFIG.validate_json(json.dumps(plain))  # JSON mode reads lists into tuples
     except ValidationError as error:
         refused = "\n".join(f"  {_refusal(detail)}" for detail in error.errors())
+        raise UserError(f"Configuration refused:\n{refused}") from error
+
+
+def load_tracking(composed: DictConfig) -> TrackingConfig:
+    """Return the store of a configuration that may be refused otherwise.
+
+    Raises:
+        UserError: If this part of it is refused.
+    """
+    try:
+        plain = OmegaConf.to_container(composed.tracking, resolve=True)
+        return _TRACKING.validate_json(json.dumps(plain))
+    except OmegaConfBaseException as error:
+        raise UserError(f"Configuration refused: {error}") from error
+    except ValidationError as error:
+        details = error.errors()
+        for detail in details:
+            detail["loc"] = ("tracking", *detail["loc"])
+        refused = "\n".join(f"  {_refusal(detail)}" for detail in details)
         raise UserError(f"Configuration refused:\n{refused}") from error
 
 

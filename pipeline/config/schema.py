@@ -148,11 +148,13 @@ class ScoringConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrackingConfig:
-    """The MLflow store, experiment and run."""
+    """The MLflow store, experiment and run; a sweep gives its jobs the parent run."""
 
     uri: _Name | None
     experiment_name: _Name
     run_name: _Name | None
+    checkpoints: _Name | None
+    parent_run_id: _Name | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -167,3 +169,4 @@ class Config:
     scoring: ScoringConfig
     tracking: TrackingConfig
     seed: NonNegativeInt
+    resume: bool

@@ -9,12 +9,13 @@ from pipeline.scoring.registry import (
     short_name,
 )
 from pipeline.scoring.rule import DecisionRule, fixed_rule, learn_rule, needs_inner
-from pipeline.scoring.summary import Summary, summarise
+from pipeline.scoring.summary import Summary, corrected_error, summarise
 
 __all__ = [
     "DecisionRule",
     "FoldScores",
     "Summary",
+    "corrected_error",
     "find_metric",
     "fixed_rule",
     "in_words",

@@ -14,7 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
@@ -38,6 +38,7 @@ def log_model(evaluation: Evaluation) -> str:
     signature = ModelSignature(
         Schema([ColSpec(anything, name) for name in dataset.feature_names]),
         Schema([ColSpec("double", name) for name in dataset.label_names]),
+        ParamSchema([ParamSpec("decide", "boolean", False)]),
     )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # MLflow would like type hints and an example for the schema that is given explicitly.
@@ -72,10 +73,11 @@ def _save(
     trusted = save(final.model, path, own)
     with path.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
-    homes = packages_distributions()
-    installed = [homes[package][0] for package in own if package in homes]
-    needs = sorted({*NEEDS, *NEEDS_OF_ESTIMATORS, *installed} - {"manyfold"})
-    return path, {"trusted": trusted, "digest": digest}, needs
+    needs = [*NEEDS, *NEEDS_OF_ESTIMATORS]
+    if own and _own_code(config) is None:  # installed: it is required, not copied
+        homes = packages_distributions()
+        needs += [home for package in own for home in homes.get(package, [])[:1]]
+    return path, {"trusted": trusted, "digest": digest}, sorted(needs)
 
 
 def _own_code(config: ModelConfig) -> list[str] | None:
@@ -107,6 +109,8 @@ def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
     own = _own_path(evaluation.config.model)
     return {
         "label_names": list(dataset.label_names),
+        "temperature": final.rule.temperature.tolist(),
+        "threshold": final.rule.threshold.tolist(),
         "numeric": {
             "names": names[preparation.numeric].tolist(),
             "fill": preparation.fill.tolist(),

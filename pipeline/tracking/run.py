@@ -3,14 +3,12 @@
 import json
 import math
 import signal
-import subprocess
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -22,10 +20,10 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.config import Config, flatten, to_yaml
-from pipeline.cv import Split
-from pipeline.cv import digest as split_digest
 from pipeline.dataset import Dataset, DataSummary
 from pipeline.dataset.figure import labels_figure
+from pipeline.errors import UserError
+from pipeline.process import this_process
 from pipeline.report import (
     fold_scores_figure,
     folds_table,
@@ -34,52 +32,72 @@ from pipeline.report import (
     training_curves_figure,
 )
 from pipeline.runner import Evaluation, FoldResult
+from pipeline.tracking.alive import PROCESS, signs_of_life
+from pipeline.tracking.identity import versions
+from pipeline.tracking.limits import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG
 from pipeline.training import mean_curve
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MAX_PARAM = 6000  # characters of a value that MLflow takes
-MAX_PARAMS = 100  # in one call
-NO_MATTER = (
-    "tracking.",
-    "training.stack_size",
-    "training.threads",
-    "dataset.new_rows",
-)  # to scores
 MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
-MAX_METRICS = 1000  # in one call
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
 TABLES = {"folds.json": folds_table, "labels.json": labels_table}
-VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run holds already.
+
+    MLflow takes no other value for a parameter and keeps all values of a metric, so that neither is
+    sent twice.
+    """
+
+    params: frozenset[str] = frozenset()
+    steps: frozenset[tuple[str, int]] = frozenset()
 
 
 class TrackedRun:
-    """Receives records and sends them to one MLflow run."""
+    """Receives records and sends them to one MLflow run.
 
-    def __init__(self, run_id: str) -> None:
-        """Take a run that is under way."""
+    Attributes:
+        run_id: Of that run.
+        seconds_before: What earlier attempts at it took.
+    """
+
+    def __init__(self, run_id: str, continued: bool = False) -> None:
+        """Take a run that is under way.
+
+        Args:
+            run_id: Of that run.
+            continued: Whether an earlier attempt may have logged a part of it.
+        """
         self.run_id = run_id
+        self.seconds_before = 0.0
+        self._began = time.perf_counter()
         self._client = mlflow.MlflowClient()
+        self._there = _what_is_there(self._client, run_id) if continued else Logged()
         self._n_undefined = 0
         self._signum: int | None = None
         self._waiting: list[tuple[str, float, int]] = []
         self._sent = time.monotonic()
 
-    def log_start(
-        self, config: Config, dataset: Dataset, summary: DataSummary, splits: list[Split]
-    ) -> None:
-        """Log what is known before training: configuration, data and splits."""
+    @property
+    def seconds(self) -> float:
+        """What this run took so far, all attempts together."""
+        return self.seconds_before + time.perf_counter() - self._began
+
+    def log_start(self, config: Config, dataset: Dataset, summary: DataSummary) -> None:
+        """Log what is known before training: configuration and data."""
         flat = flatten(config)
         cut = sorted(key for key, value in flat.items() if len(value) > MAX_PARAM)
-        params = [Param(key, value[:MAX_PARAM]) for key, value in flat.items()]
+        params = [
+            Param(key, value[:MAX_PARAM])
+            for key, value in flat.items()
+            if key not in self._there.params
+        ]
         for start in range(0, len(params), MAX_PARAMS):
             self._client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
-        tags = {"cut_params": ", ".join(cut)} if cut else {}
-        asked = {key: value for key, value in flat.items() if not key.startswith(NO_MATTER)}
-        tags["config_digest"] = sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
-        tags["split_digest"] = split_digest(splits)
-        tags["data_digest"] = dataset.digest
-        for key, value in tags.items():
-            self._client.set_tag(self.run_id, key, value)
+        if cut:
+            self._client.set_tag(self.run_id, "cut_params", ", ".join(cut))
         self._client.log_inputs(self.run_id, [_dataset_input(config, dataset, summary)])
         self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
         self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
@@ -128,20 +146,27 @@ class TrackedRun:
 
     def fail(self, message: str) -> None:
         """Keep why the run failed, where people look first and in full."""
-        self._client.set_tag(self.run_id, "failure", message[:MAX_PARAM])
+        self._client.set_tag(self.run_id, "failure", message[:MAX_TAG])
         self._client.log_text(self.run_id, traceback.format_exc(), "traceback.txt")
+
+    def log_end(self) -> None:
+        """Log what is known when all else is done."""
+        self._log_metrics([("seconds", self.seconds, 0)])
 
     def _log_metrics(self, values: list[tuple[str, float, int]]) -> None:
         """Send metrics; MLflow breaks on NaN and infinity, so those are counted instead."""
         now = int(time.time() * 1000)
         values = self._waiting + values
         self._waiting, self._sent = [], time.monotonic()
-        finite = [
-            Metric(key, value, now, step) for key, value, step in values if math.isfinite(value)
-        ]
+        finite = [value for value in values if math.isfinite(value[1])]
         self._n_undefined += len(values) - len(finite)
-        for start in range(0, len(finite), MAX_METRICS):
-            self._client.log_batch(self.run_id, metrics=finite[start : start + MAX_METRICS])
+        new = [
+            Metric(key, value, now, step)
+            for key, value, step in finite
+            if (key, step) not in self._there.steps
+        ]
+        for start in range(0, len(new), MAX_METRICS):
+            self._client.log_batch(self.run_id, metrics=new[start : start + MAX_METRICS])
 
     def _log_artifacts(self, evaluation: Evaluation) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -161,7 +186,11 @@ class TrackedRun:
 
 @contextmanager
 def track(
-    experiment_id: str, run_name: str, tags: dict[str, str], sweep: str | None = None
+    experiment_id: str,
+    run_name: str,
+    tags: Mapping[str, str],
+    parent: str | None = None,
+    continued: str | None = None,
 ) -> Iterator[TrackedRun]:
     """Open a run and end it: FINISHED, FAILED after an exception, KILLED after a signal.
 
@@ -169,48 +198,49 @@ def track(
         experiment_id: Where it belongs.
         run_name: Shown in the UI.
         tags: More tags than every run has.
-        sweep: Name of the sweep whose parent run it goes under, or None.
+        parent: The run of the sweep that it goes under, or None.
+        continued: A run that was cut off and goes on, instead of a new one.
     """
-    parent = _sweep_run(experiment_id, sweep) if sweep else None
-    versions = {f"version.{package}": version(package) for package in VERSIONS}
-    commit = _git_commit()
-    source = {"mlflow.source.git.commit": commit} if commit else {}
     active = mlflow.start_run(
+        run_id=continued,
         experiment_id=experiment_id,
-        run_name=run_name,
+        run_name=run_name[:MAX_NAME],
         parent_run_id=parent,
-        tags={**versions, **source, **tags, **({"sweep": sweep} if sweep else {})},
+        tags={**versions(), PROCESS: this_process(), **tags},
     )
-    run = TrackedRun(active.info.run_id)
+    run = TrackedRun(active.info.run_id, continued is not None)
     status = "FINISHED"
     previous = {signum: signal.signal(signum, run.interrupt) for signum in SIGNALS}
     try:
-        yield run
+        with signs_of_life(run.run_id):
+            yield run
+            run.log_end()
     except Exception as error:
         status = "FAILED"
-        run.fail(f"{type(error).__name__}: {error}")
+        named = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        run.fail(f"{named}{error}")
         raise
     except BaseException:
         status = "KILLED"
         raise
     finally:
         mlflow.end_run(status)
-        if parent:
-            mlflow.MlflowClient().set_terminated(parent)  # so far; the next job moves its end
         for signum, handler in previous.items():
             signal.signal(signum, handler)
 
 
-def _sweep_run(experiment_id: str, sweep: str) -> str:
-    """Return the parent run of a sweep; its first job makes it."""
-    client = mlflow.MlflowClient()
-    mine = f"tags.sweep = '{sweep}' AND tags.is_sweep = 'true'"
-    found = client.search_runs([experiment_id], mine, max_results=1)
-    if found:
-        return str(found[0].info.run_id)
-    tags = {"sweep": sweep, "is_sweep": "true"}
-    run = client.create_run(experiment_id, run_name=f"sweep {sweep}", tags=tags)
-    return str(run.info.run_id)
+def _what_is_there(client: mlflow.MlflowClient, run_id: str) -> Logged:
+    """Return what an earlier attempt logged, and remove the models that it may have left."""
+    run = client.get_run(run_id)
+    steps = {
+        (key, metric.step)
+        for key in run.data.metrics
+        for metric in client.get_metric_history(run_id, key)
+    }
+    of_run = f"source_run_id = '{run_id}'"
+    for model in client.search_logged_models([run.info.experiment_id], filter_string=of_run):
+        client.delete_logged_model(model.model_id)
+    return Logged(frozenset(run.data.params), frozenset(steps))
 
 
 def _dataset_input(config: Config, dataset: Dataset, summary: DataSummary) -> DatasetInput:
@@ -236,23 +266,6 @@ def _dataset_input(config: Config, dataset: Dataset, summary: DataSummary) -> Da
         profile=json.dumps(profile),
     )
     return DatasetInput(entity, [InputTag("mlflow.data.context", "cross-validation")])
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the checkout that runs, marked where it has been changed since."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
-    try:
-        tracked = subprocess.run(
-            [*git, "ls-files", "--error-unmatch", __file__], capture_output=True
-        )
-        if tracked.returncode:
-            return None
-        commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
-        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None  # no git, or no commit yet: the versions say what ran
-    return f"{commit}-dirty" if changed else commit
 
 
 def _without_nan(table: dict[str, list[object]]) -> dict[str, list[object]]:

@@ -34,16 +34,28 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         self._model = load(context.artifacts["model"], self._preparation)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Return one column of probabilities per label, in the order of the rows.
+        """Return one column per label, in the order of the rows: probabilities, or decisions.
 
         Args:
             context: Not used.
             model_input: Raw features in named columns, in any order.
-            params: Not used.
+            params: `{"decide": True}` for 1 where a label is decided, else 0.
         """
         y_score = np.asarray(self._model(prepare(self._preparation, model_input)))
+        y_score = tempered(y_score, self._preparation["temperature"])
+        if params and params.get("decide"):
+            y_score = (y_score > np.array(self._preparation["threshold"])).astype(np.float64)
         labels = self._preparation["label_names"]
         return pd.DataFrame(y_score, columns=labels, index=model_input.index)
+
+
+def tempered(y_score: NDArray[np.floating], temperature: list[float]) -> NDArray[np.floating]:
+    """Return probabilities whose log-odds are divided by each label's temperature."""
+    if all(value == 1 for value in temperature):
+        return y_score
+    edge = float(np.finfo(np.float32).eps)
+    inside = np.clip(y_score.astype(np.float64), edge, 1 - edge)
+    return np.asarray(1 / (1 + (1 / inside - 1) ** (1 / np.array(temperature))), dtype=np.float32)
 
 
 def load_network(path: str, preparation: dict[str, Any]) -> Model:
@@ -74,12 +86,12 @@ def load_estimators(path: str, preparation: dict[str, Any]) -> Model:
     if digest != preparation["digest"]:
         raise ValueError(f"Expected the file that was logged. Received: another, {path}")
     members = skops.io.load(path, trusted=preparation["trusted"])
-    return lambda X: np.mean([_answer(member, X) for member in members], axis=0)
+    return lambda X: np.mean([_answer(member, X) for member in members], axis=0, dtype=np.float32)
 
 
-def _answer(member: dict[str, Any], X: NDArray[np.float32]) -> NDArray[np.float64]:
+def _answer(member: dict[str, Any], X: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the probabilities of one member of an ensemble, of shape (n, n_labels)."""
-    y_score = np.tile(np.array(member["shares"], dtype=np.float64), (len(X), 1))
+    y_score = np.tile(np.array(member["shares"], dtype=np.float32), (len(X), 1))
     for part in member["parts"]:
         answer = part["estimator"].predict_proba(X)
         if isinstance(answer, list):

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import TrackingConfig
@@ -29,10 +31,17 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nor ba
 
 @dataclass(frozen=True)
 class Store:
-    """A tracking URI, and the root of artifacts (None: the server's own)."""
+    """Where runs go.
+
+    Attributes:
+        uri: Of tracking.
+        artifacts: Their root; None: the server's own.
+        checkpoints: Folder for the finished folds of runs that are under way.
+    """
 
     uri: str
     artifacts: str | None
+    checkpoints: Path
 
     @property
     def database(self) -> Path | None:
@@ -41,12 +50,24 @@ class Store:
 
 
 def locate(config: TrackingConfig) -> Store:
-    """Return the store that the configuration names; by default SQLite under `mlruns/`."""
-    uri = config.uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
+    """Return the store that the configuration names."""
+    return store_at(config.uri, config.checkpoints)
+
+
+def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
+    """Return the store of a tracking URI; by default SQLite under `mlruns/`.
+
+    Args:
+        uri: Of tracking.
+        checkpoints: Folder of finished folds; None: beside the store, or under `mlruns/`.
+    """
+    uri = uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
+    given = checkpoints and Path(checkpoints).absolute()
     if not uri.startswith(SQLITE):
-        return Store(uri, None)
+        return Store(uri, None, given or mlruns() / "checkpoints")
     database = Path(uri.removeprefix(SQLITE)).absolute()
-    return Store(f"{SQLITE}{database}", (database.parent / "artifacts").as_uri())
+    artifacts = (database.parent / "artifacts").as_uri()
+    return Store(f"{SQLITE}{database}", artifacts, given or database.parent / "checkpoints")
 
 
 def refuse_unreachable(store: Store) -> None:
@@ -72,7 +93,9 @@ def open_store(store: Store, experiment_name: str) -> str:
         UserError: If MLflow refuses the store or the name.
     """
     try:
-        with _created_once(store):
+        with locked(store):
+            if store.database:
+                _make_ready(store.database, store.artifacts)
             mlflow.set_tracking_uri(store.uri)
             client = mlflow.MlflowClient()
             experiment = client.get_experiment_by_name(experiment_name)
@@ -112,16 +135,39 @@ def _refuse_unwritable(database: Path) -> None:
 
 
 @contextmanager
-def _created_once(store: Store) -> Iterator[None]:
-    """Keep other processes out while an SQLite store is created: its migrations cannot be shared.
-
-    It is put into write-ahead mode, in which readers do not wait for writers.
-    """
+def locked(store: Store) -> Iterator[None]:
+    """Keep other processes of this kind out of an SQLite store; a server minds itself."""
     if not store.database:
         yield
         return
     with open(store.database.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with closing(sqlite3.connect(store.database, timeout=20)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
         yield
+
+
+def _make_ready(database: Path, artifacts: str | None) -> None:
+    """Create an SQLite store where there is none, and let its readers not wait for writers.
+
+    Its migrations can neither be shared by processes nor be taken up where one was killed, so it is
+    created under another name and renamed: one that exists is whole.
+    """
+    if not database.exists():
+        unfinished = database.with_name(f"{database.name}.new")
+        for leftover in database.parent.glob(f"{unfinished.name}*"):
+            leftover.unlink()
+        event.listen(Engine, "connect", _do_not_sync)
+        try:
+            made = SqlAlchemyStore(f"{SQLITE}{unfinished}", artifacts)  # type: ignore[no-untyped-call]
+            made.engine.dispose()
+        finally:
+            event.remove(Engine, "connect", _do_not_sync)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.rename(database)
+    with closing(sqlite3.connect(database, timeout=20)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _do_not_sync(connection: sqlite3.Connection, record: object) -> None:
+    """Let a hundred migrations not wait for the disk, each several times; the end does once."""
+    connection.execute("PRAGMA synchronous=OFF")

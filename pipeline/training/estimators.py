@@ -176,7 +176,7 @@ def _fit(
         )
         y_score = np.empty((0, y.shape[1]), dtype=np.float32)
         if len(fit.test):
-            y_score = model(fit.preparation.transform(X[fit.test])).astype(np.float32)
+            y_score = model(fit.preparation.transform(X[fit.test]))
     fitted = Fitted(
         y_score=y_score,
         loss=NO_CURVE,

@@ -55,4 +55,5 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[Fit]) -> Train
     build = partial(build_model, config.model, n_labels=dataset.n_labels)
     if isinstance(config.model, PythonModelConfig):
         refuse_unsavable(config.model, build(fits[-1].preparation.n_columns))
-    return StackedTrainer(build, config.training, dataset.X, dataset.y, fits)
+    architecture = repr((config.model, dataset.n_labels))
+    return StackedTrainer(build, config.training, dataset.X, dataset.y, fits, architecture)

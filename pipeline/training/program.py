@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.training.batches import PADDING
@@ -17,9 +18,18 @@ from pipeline.training.loss import row_losses
 from pipeline.training.prepared import Layout, Prepare, apply
 from pipeline.training.stack import Inputs, Losses, Outputs, State, Watch
 
+Arrays = list[NDArray[np.generic]]
+
 
 class Program:
-    """Epochs of a stack, compiled once for each shape of its inputs."""
+    """Epochs of a stack, compiled once for each shape of its inputs.
+
+    Attributes:
+        model: The architecture; its own weights play no part.
+        layout: Of the preparations.
+        drawn: Initial weights by seed, trainable and non-trainable, for those who would draw them
+            again.
+    """
 
     def __init__(
         self,
@@ -37,9 +47,9 @@ class Program:
             config: Says what is minimised and when to stop.
         """
         optimizer.build(model.trainable_variables)
-        self.model = model
-        self.optimizer_state = [variable.numpy() for variable in optimizer.variables]
-        self._optimizer, self._layout, self._config = optimizer, layout, config
+        self.model, self.layout = model, layout
+        self.drawn: dict[int, tuple[Arrays, Arrays]] = {}
+        self._optimizer, self._config = optimizer, config
         self.run = tf.function(self._epochs, jit_compile=True, autograph=False)
 
     def watch(self, state: State, n_idle: int, test: tf.Tensor) -> Watch:
@@ -215,7 +225,7 @@ class Program:
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return prepared features, labels and weights (0 for padding) of the rows."""
         present = tf.maximum(rows, 0)
-        x = apply(prepare, self._layout, tf.gather(inputs.X, present))
+        x = apply(prepare, self.layout, tf.gather(inputs.X, present))
         return x, tf.gather(inputs.y, present), tf.cast(rows != PADDING, tf.float32)
 
 

@@ -5,8 +5,9 @@ weights, gradients and optimizer state of a stack outgrow a core's cache, a smal
 (`benchmarks/stacking.py` shows it). None of this changes a result.
 """
 
-import os
 from dataclasses import dataclass
+
+from pipeline.cores import n_cores
 
 CACHE_BYTES = 4 * 2**20  # what a stack may hold, by the benchmark on a server core of 2026
 CALL_STEPS = 1000  # of one call: the same for the smallest networks
@@ -51,7 +52,7 @@ def make_plan(
         stack_size: Decided by the user, or None.
         threads: Decided by the user, or None.
     """
-    threads = min(threads or len(os.sched_getaffinity(0)), n_fits)
+    threads = min(threads or n_cores(), n_fits)
     if stack_size is None:
         stack_size = _cheapest(n_fits, threads, CACHE_BYTES / (4 * (n_state + n_weights)))
     stack_size = min(stack_size, n_fits)

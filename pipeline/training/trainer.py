@@ -19,11 +19,13 @@ from pipeline.training.loss import label_weights
 from pipeline.training.optimizer import functional, make_optimizer
 from pipeline.training.prepared import Layout, layout_of, shared_table, stacked
 from pipeline.training.program import Program
+from pipeline.training.programs import kept_program
 from pipeline.training.row_mixing import mixes_rows
 from pipeline.training.stack import Inputs, Outputs, State, Watch
 from pipeline.training.stacking import Plan, make_plan
 
 SCORED = 4096  # rows scored at once, to bound memory
+KEPT_WEIGHTS = 2**24  # numbers: initial weights kept for later trainings, 64 MB
 
 
 class _Shape(NamedTuple):
@@ -56,6 +58,7 @@ class StackedTrainer:
         X: NDArray[np.floating],
         y: NDArray[np.int8],
         fits: Sequence[Fit],
+        architecture: str | None = None,
     ) -> None:
         """Build the model once and plan the stacks.
 
@@ -66,6 +69,8 @@ class StackedTrainer:
             X: Raw features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
             fits: What to train.
+            architecture: Names what `build` returns, so that trainers of one architecture share
+                compiled programs; None to share none.
 
         Raises:
             UserError: If the optimizer or one of its options is unknown.
@@ -75,7 +80,14 @@ class StackedTrainer:
         self._weights = [label_weights(config, y, fit.train) for fit in fits]
         double = X.dtype == np.float64
         self._layouts = [layout_of(fit.preparation, double=double) for fit in fits]
-        self._programs = {layout: self._make_program(layout) for layout in set(self._layouts)}
+        longest = max(-(-len(fit.train) // config.batch_size) for fit in fits)
+        self._n_steps_in_all = longest * config.epochs
+        self._programs = {
+            layout: self._find_program(architecture, layout) for layout in set(self._layouts)
+        }
+        self._optimizer_states = {
+            layout: self._optimizer_state(program) for layout, program in self._programs.items()
+        }
         first = self._programs[self._layouts[0]]
         self._plan = self._make_plan(first)
         some_rows = fits[0].preparation.transform(X[: config.batch_size])
@@ -167,11 +179,20 @@ class StackedTrainer:
             model.name = f"member_{member}"
         return keras.Model(inputs, keras.layers.Average()([model(inputs) for model in models]))
 
-    def _make_program(self, layout: Layout) -> Program:
-        model = self._build(layout.n_columns)
-        longest = max(-(-len(fit.train) // self._config.batch_size) for fit in self._fits)
-        optimizer = make_optimizer(self._config, longest * self._config.epochs)
-        return Program(model, functional(optimizer), layout, self._config)
+    def _find_program(self, architecture: str | None, layout: Layout) -> Program:
+        def make() -> Program:
+            optimizer = functional(make_optimizer(self._config, self._n_steps_in_all))
+            return Program(self._build(layout.n_columns), optimizer, layout, self._config)
+
+        if architecture is None:
+            return make()
+        return kept_program(architecture, self._config, layout, self._n_steps_in_all, make)
+
+    def _optimizer_state(self, program: Program) -> list[NDArray[np.generic]]:
+        """Return the state at the start, the learning rate in it."""
+        optimizer = make_optimizer(self._config, self._n_steps_in_all)
+        optimizer.build(program.model.trainable_variables)
+        return [variable.numpy() for variable in optimizer.variables]
 
     def _make_plan(self, program: Program) -> Plan:
         n_weights = sum(int(np.prod(v.shape)) for v in program.model.trainable_variables)
@@ -180,7 +201,7 @@ class StackedTrainer:
             n_train=max(len(fit.train) for fit in self._fits),
             batch_size=self._config.batch_size,
             n_weights=n_weights,
-            n_state=n_weights + sum(v.size for v in program.optimizer_state),
+            n_state=n_weights + sum(v.size for v in self._optimizer_states[program.layout]),
             epochs=self._config.epochs,
             stack_size=self._config.stack_size,
             threads=self._config.threads,
@@ -216,14 +237,19 @@ class StackedTrainer:
         return -(-(len(self._fits[place].train) - shape.rest) // shape.batch_size)
 
     def _draw_initial(self, place: int) -> State:
-        keras.utils.set_random_seed(self._fits[place].seed)
-        layout = self._layouts[place]
+        layout, seed = self._layouts[place], self._fits[place].seed
+        drawn = self._programs[layout].drawn
+        if seed in drawn:
+            return State(*drawn[seed], self._optimizer_states[layout])
+        keras.utils.set_random_seed(seed)
         model = self._build(layout.n_columns)
-        return State(
+        weights = (
             [variable.numpy() for variable in model.trainable_variables],
             [variable.numpy() for variable in model.non_trainable_variables],
-            self._programs[layout].optimizer_state,
         )
+        if model.count_params() * (len(drawn) + 1) <= KEPT_WEIGHTS:
+            drawn[seed] = weights
+        return State(*weights, self._optimizer_states[layout])
 
     def _trace(self, stack: _Stack) -> Callable[[], Outputs]:
         """Trace the program of a stack and return a call of it that does nothing."""
@@ -231,7 +257,7 @@ class StackedTrainer:
         nothing = State(
             [np.zeros(v.shape, v.dtype) for v in program.model.trainable_variables],
             [np.zeros(v.shape, v.dtype) for v in program.model.non_trainable_variables],
-            program.optimizer_state,
+            self._optimizer_states[stack.shape.layout],
         )
         state = _stacked([nothing] * self._plan.stack_size)
         valid, test = self._scored_rows(stack)

@@ -1,0 +1,154 @@
+"""How the jobs of a sweep did, in the order of a leaderboard."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from pipeline.scoring import lower_is_better
+
+Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
+Number = Literal["mean", "std", "ci_low", "ci_high"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One job.
+
+    Attributes:
+        run_id: Its run in MLflow.
+        number: Its place in the sweep, from 0; None if unknown.
+        varied: What set it apart, by key.
+        status: How it ended, in MLflow's words.
+        headline: The metric that it puts first, or empty if it did not come so far.
+        metrics: What it logged, by name: `accuracy_mean`, `accuracy_ci_low`, ...
+        seconds: How long it took; None if unknown.
+        reason: Why it did not finish, or empty.
+        tried_on: Digests of its data and folds; jobs that share them can be compared.
+    """
+
+    run_id: str
+    number: int | None
+    varied: Mapping[str, str]
+    status: Status
+    headline: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    reason: str = ""
+    tried_on: tuple[str, str] = ("", "")
+
+    @property
+    def name(self) -> str:
+        """What set it apart, in one line."""
+        told = ", ".join(f"{key}={value}" for key, value in self.varied.items())
+        return told or f"job {self.number}"
+
+
+class Leaderboard:
+    """The jobs of a sweep, ranked by the mean of the metric that most of them put first.
+
+    Attributes:
+        metric: That metric's name; empty if no job came so far.
+        entries: All jobs: ranked ones from the best, then the others in the order of the sweep.
+        ranks: Rank of each entry, or None; equal means share the better rank.
+        n_jobs: How many jobs the sweep has; None if unknown.
+    """
+
+    def __init__(self, entries: Sequence[Entry], n_jobs: int | None = None) -> None:
+        """Rank the entries."""
+        headlines = Counter(entry.headline for entry in entries if entry.headline)
+        self.metric = headlines.most_common(1)[0][0] if headlines else ""
+        self.n_jobs = n_jobs
+        in_order = sorted(entries, key=lambda entry: (entry.number is None, entry.number or 0))
+        sign = 1 if lower_is_better(self.metric) else -1
+        ranked = [entry for entry in in_order if self._is_ranked(entry)]
+        ranked.sort(key=lambda entry: sign * self._mean(entry))
+        others = [entry for entry in in_order if not self._is_ranked(entry)]
+        self.entries = (*ranked, *others)
+        first: dict[float, int] = {}
+        ranks = [
+            first.setdefault(self._mean(it), place) for place, it in enumerate(ranked, start=1)
+        ]
+        self.ranks = (*ranks, *[None] * len(others))
+
+    def value(self, entry: Entry, of: Number) -> float | None:
+        """Return a number of the leaderboard's metric for a job, or None where there is none."""
+        return entry.metrics.get(f"{self.metric}_{of}")
+
+    @property
+    def best(self) -> Entry | None:
+        """The job with the best mean."""
+        return self.entries[0] if self.entries and self.ranks[0] else None
+
+    @property
+    def n_ranked(self) -> int:
+        """How many jobs have a rank."""
+        return sum(rank is not None for rank in self.ranks)
+
+    @property
+    def n_missing(self) -> int:
+        """How many jobs have left nothing at all."""
+        return max(0, (self.n_jobs or 0) - len(self.entries))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job is finished."""
+        return not self.n_missing and self.count("FINISHED") == len(self.entries)
+
+    def count(self, status: Status) -> int:
+        """Return how many jobs ended so."""
+        return sum(entry.status == status for entry in self.entries)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What varied, in the order in which the jobs name it."""
+        return tuple(dict.fromkeys(key for entry in self.entries for key in entry.varied))
+
+    @property
+    def n_tried_on(self) -> int:
+        """On how many different pairs of data and folds the ranked jobs were tried."""
+        return len({entry.tried_on for entry in self.entries[: self.n_ranked]})
+
+    def failures(self) -> dict[str, list[Entry]]:
+        """Return the jobs that are not finished by their reason, the most frequent first."""
+        groups: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            if entry.status != "FINISHED":
+                groups.setdefault(entry.reason, []).append(entry)
+        return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the table: a row per job, for JSON; empty where a job has no value."""
+        others = dict.fromkeys(
+            name
+            for entry in self.entries
+            for name in sorted(entry.metrics)
+            if name.endswith("_mean") and name != f"{self.metric}_mean"
+        )
+        numbers = get_args(Number) if self.metric else ()
+        return [
+            {
+                "rank": rank,
+                **{key: entry.varied.get(key) for key in self.keys},
+                **{f"{self.metric}_{of}": self.value(entry, of) for of in numbers},
+                **{name: entry.metrics.get(name) for name in others},
+                "seconds": entry.seconds,
+                "status": entry.status,
+                "reason": entry.reason,
+                "run_id": entry.run_id,
+            }
+            for rank, entry in zip(self.ranks, self.entries, strict=True)
+        ]
+
+    def _is_ranked(self, entry: Entry) -> bool:
+        return entry.status == "FINISHED" and math.isfinite(self._mean(entry))
+
+    def _mean(self, entry: Entry) -> float:
+        mean = self.value(entry, "mean") if self.metric else None
+        return math.nan if mean is None else mean
+
+
+def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return rows that share their keys as `{"columns": [...], "data": [[...], ...]}`."""
+    return {"columns": list(rows[0]) if rows else [], "data": [list(row.values()) for row in rows]}

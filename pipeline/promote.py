@@ -1,0 +1,46 @@
+"""`python -m pipeline.promote RUN`: its final model becomes the champion in MLflow's registry."""
+
+import argparse
+import sys
+from typing import NoReturn
+
+from pipeline.imports import uncollected
+
+
+def main() -> NoReturn:
+    """Promote the run that the command line names."""
+    arguments = make_parser().parse_args()
+    with uncollected():
+        from pipeline.job import attempt
+    sys.exit(attempt(lambda: _promote(arguments)).exit_code)
+
+
+def _promote(arguments: argparse.Namespace) -> None:
+    with uncollected():
+        from pipeline import console
+        from pipeline.tracking import promote, refuse_unreachable, store_at
+
+    store = store_at(arguments.tracking_uri)
+    refuse_unreachable(store)
+    promoted = promote(store, arguments.run, arguments.name)
+    console.show(
+        f"{promoted.name} version {promoted.version}, of run {promoted.run_id}, is now the "
+        "champion; load it with",
+        f'  mlflow.pyfunc.load_model("{promoted.uri}")',
+    )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.promote",
+        description="Registers a run's final model in MLflow and calls it the champion.",
+    )
+    parser.add_argument("run", metavar="RUN", help="id of a run, or of a sweep: its best run")
+    parser.add_argument("--name", help="of the registered model; else that of the data set")
+    parser.add_argument("--tracking-uri", metavar="URI", help="the MLflow store, if not the usual")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

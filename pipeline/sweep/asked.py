@@ -1,0 +1,122 @@
+"""What a command line asks of a sweep, read before any job is composed."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.tracking import Plan
+
+ONE_VALUE = ("tracking.uri", "tracking.experiment_name", "tracking.checkpoints", "resume")
+NO_MATTER = ("resume", "tracking.", "training.stack_size", "training.threads")  # to what is asked
+LAUNCHERS = {"hydra_plugins.hydra_joblib_launcher": "joblib"}  # and the extras that bring them
+
+
+def parse(config: DictConfig) -> list[Override]:
+    """Return what the command sets for all jobs and what it varies, the sweeper's own included."""
+    params = (config.hydra.sweeper.params or {}) if _is_basic(config) else {}
+    lines = [f"{key}={value}" for key, value in params.items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    return parser.parse_overrides([*lines, *config.hydra.overrides.task])
+
+
+def _is_basic(config: DictConfig) -> bool:
+    return bool(config.hydra.sweeper._target_.endswith(".BasicSweeper"))
+
+
+def refuse_several(overrides: Sequence[Override]) -> None:
+    """Raise UserError if something is varied that a sweep has but one of."""
+    for override in overrides:
+        key = override.key_or_group
+        if key in ONE_VALUE and override.is_sweep_override():
+            raise UserError(
+                f"{key}: expected one value in a sweep. Received: {override.input_line}"
+            )
+
+
+def refuse_missing_launcher(config: DictConfig) -> None:
+    """Raise UserError, with the remedy, if the launcher comes with an extra that is missing."""
+    target = config.hydra.launcher._target_
+    for module, extra in LAUNCHERS.items():
+        if target.startswith(f"{module}.") and not _exists(module):
+            raise UserError(
+                f"hydra/launcher: {extra} is not installed. Install it with "
+                f"`pip install 'manyfold[{extra}]'`."
+            )
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def make_plan(config: DictConfig, overrides: Sequence[Override]) -> "Plan":
+    """Return what is known of the sweep before its jobs.
+
+    Args:
+        config: What Hydra composed for the launching process.
+        overrides: What the command sets and varies.
+    """
+    from pipeline.tracking import Plan, digest
+
+    sizes = {
+        it.get_key_element(): len(list(it.sweep_string_iterator())) if it.is_discrete_sweep() else 1
+        for it in overrides
+    }
+    fixed = [it for it in overrides if not it.is_sweep_override()]
+    alike = [it.input_line or "" for it in fixed if not it.key_or_group.startswith(NO_MATTER)]
+    varied = [it.input_line or "" for it in overrides if it.is_sweep_override()]  # in its order
+    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key != "resume"}
+    keys = [it.get_key_element().lstrip("+~") for it in fixed]
+    return Plan(
+        command=command_line(),
+        digest=digest("\n".join([repr(sweeper), *sorted(alike), *varied])),
+        fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
+        n_jobs=prod(sizes.values()) if _is_basic(config) else config.hydra.sweeper.get("n_trials"),
+        in_order=_is_basic(config),
+    )
+
+
+def sweep_name(overrides: Sequence[Override]) -> str:
+    """Return what the sweep is called, by what it varies."""
+    varied = [it.key_or_group for it in overrides if it.is_sweep_override()]
+    return f"sweep of {', '.join(varied)}" if varied else "sweep"
+
+
+def jobs_at_once(config: DictConfig, n_jobs: int | None) -> int:
+    """Return how many jobs share this machine's cores."""
+    if "joblib" not in config.hydra.launcher._target_:
+        return 1
+    from joblib import effective_n_jobs
+
+    return min(int(effective_n_jobs(config.hydra.launcher.n_jobs)), n_jobs or sys.maxsize)
+
+
+def command_line(resume: bool = False) -> str:
+    """Return this process's command line as a shell takes it.
+
+    Args:
+        resume: Whether to change it into one that continues what this one leaves.
+    """
+    from pipeline.console import own_command
+
+    arguments = sys.argv[1:]
+    if resume:
+        arguments = [*(it for it in arguments if not it.startswith("resume=")), "resume=true"]
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return own_command("pipeline", *arguments)
+    return shlex.join([program.name, *arguments])

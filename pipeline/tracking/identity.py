@@ -1,0 +1,133 @@
+"""What a run is of: equal configuration, data, folds and code give equal results."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.config import Config, PythonModelConfig, flatten
+from pipeline.cv import Split
+from pipeline.cv import digest as split_digest
+from pipeline.dataset import Dataset
+
+PACKAGE = Path(__file__).parents[1]
+VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
+LIBRARIES = ("keras", "numpy", "scikit-learn", "tensorflow")  # whose versions may change a score
+NO_MATTER = (
+    "tracking.",
+    "training.stack_size",
+    "training.threads",
+    "dataset.new_rows",
+    "resume",
+)  # to scores
+LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Digests of what decides a run's result; runs that share them can stand for each other."""
+
+    config: str
+    data: str
+    splits: str
+    code: str
+
+    def as_tags(self) -> dict[str, str]:
+        """Return them under the names they have in MLflow."""
+        return {
+            "config_digest": self.config,
+            "data_digest": self.data,
+            "split_digest": self.splits,
+            "code_version": self.code,
+        }
+
+
+def identify(config: Config, dataset: Dataset, splits: Sequence[Split]) -> Identity:
+    """Return what a run of this configuration on these data and folds is of."""
+    asked = {key: value for key, value in flatten(config).items() if not key.startswith(NO_MATTER)}
+    return Identity(
+        digest(json.dumps(asked, sort_keys=True)),
+        dataset.digest,
+        split_digest(splits),
+        code_version(_own_callables(config)),
+    )
+
+
+def code_version(callables: Sequence[str] = ()) -> str:
+    """Return a digest of the code that runs: Manyfold's, its libraries' versions, the user's own.
+
+    It is the same wherever the same code lies, in a checkout with changes or an installation.
+
+    Args:
+        callables: Dotted paths of the user's own; the modules that define them count.
+    """
+    sha = sha256(_manyfold().encode())
+    for path in callables:
+        source = _source_of(path)
+        sha.update(source.read_bytes() if source else b"")
+    return sha.hexdigest()[:LENGTH]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return what runs, for people: versions of the packages, and the commit of a checkout."""
+    found = {f"version.{package}": version(package) for package in VERSIONS}
+    commit = _git_commit()
+    return {**found, "mlflow.source.git.commit": commit} if commit else found
+
+
+def digest(text: str) -> str:
+    """Return what identifies a text."""
+    return sha256(text.encode()).hexdigest()[:LENGTH]
+
+
+@cache
+def _manyfold() -> str:
+    sha = sha256(" ".join(version(package) for package in LIBRARIES).encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        sha.update(str(path.relative_to(PACKAGE)).encode())
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
+
+
+def _own_callables(config: Config) -> list[str]:
+    own = [name for name in config.scoring.metrics if "." in name]
+    return [*own, config.model.callable] if isinstance(config.model, PythonModelConfig) else own
+
+
+def _source_of(path: str) -> Path | None:
+    """Return the file that defines a callable, without running it."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    module = path
+    while module := module.rpartition(".")[0]:
+        try:
+            spec = find_spec(module)
+        except (ImportError, ValueError):
+            continue  # a class, as in my_module.MyModel.build
+        if spec and spec.origin and Path(spec.origin).is_file():
+            return Path(spec.origin)
+    return None
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that runs, marked where it has been changed since."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    try:
+        tracked = subprocess.run(
+            [*git, "ls-files", "--error-unmatch", __file__], capture_output=True
+        )
+        if tracked.returncode:
+            return None
+        commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None  # no git, or no commit yet: the versions say what ran
+    return f"{commit}-dirty" if changed else commit

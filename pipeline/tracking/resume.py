@@ -1,0 +1,95 @@
+"""What earlier runs spare a job: a finished one all its work, one that was cut off a part of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import mlflow
+from mlflow.entities import Run
+
+from pipeline.errors import UserError
+from pipeline.process import in_words
+from pipeline.tracking.alive import PROCESS, is_under_way
+from pipeline.tracking.children import SUPERSEDED, children, of_same_number
+from pipeline.tracking.identity import Identity
+from pipeline.tracking.sweep import SweepJob
+
+N_LATEST = 100  # runs of the same, to find one that is in no sweep
+
+
+class UnderWay(UserError):
+    """Another process works on the same."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What there is of a job from before.
+
+    Attributes:
+        run_id: The run that stands for it or goes on; None: there is none.
+        finished: Whether nothing is left to do.
+        metrics: What it logged.
+        failed: A run of the same that failed; its finished folds are good.
+        replaced: Runs in whose place that of the job is listed.
+    """
+
+    run_id: str | None = None
+    finished: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    failed: str | None = None
+    replaced: tuple[str, ...] = ()
+
+
+def find_earlier(experiment_id: str, identity: Identity, job: SweepJob | None) -> Earlier:
+    """Return what earlier runs of the same configuration, data, folds and code spare.
+
+    Args:
+        experiment_id: Where to look.
+        identity: What they must share.
+        job: The job of a sweep, whose earlier runs are under the same parent; None: a single run.
+
+    Raises:
+        UnderWay: If another process works on the latest of them.
+    """
+    same = " AND ".join(f"tags.{key} = '{value}'" for key, value in identity.as_tags().items())
+    others: list[Run] = []
+    if job is None:
+        runs = [run for run in _latest(experiment_id, same) if not _is_of_sweep(run)]
+    elif job.sweep.plan.in_order:
+        runs = list(children(job.sweep, f"tags.sweep_job = '{job.number}' AND {same}"))
+        others = list(of_same_number(job))
+    else:
+        runs = list(children(job.sweep, same))
+        others = [run for run in runs if run.info.status != "FINISHED"]
+    if not runs:
+        return Earlier(replaced=_ids(others))
+    latest = runs[0]
+    if is_under_way(latest):
+        process = in_words(latest.data.tags[PROCESS])
+        raise UnderWay(
+            f"resume: expected what no other process works on. Received: run {latest.info.run_id}, "
+            f"on which {process} works. Wait for it, or end it."
+        )
+    if latest.info.status == "FAILED":
+        return Earlier(failed=latest.info.run_id, replaced=_ids(others))
+    if SUPERSEDED in latest.data.tags:
+        mlflow.MlflowClient().delete_tag(latest.info.run_id, SUPERSEDED)
+    return Earlier(
+        run_id=latest.info.run_id,
+        finished=latest.info.status == "FINISHED" and "seconds" in latest.data.metrics,
+        metrics=latest.data.metrics,
+        replaced=_ids(run for run in others if run.info.run_id != latest.info.run_id),
+    )
+
+
+def _latest(experiment_id: str, same: str) -> list[Run]:
+    order = ["attributes.start_time DESC"]
+    client = mlflow.MlflowClient()
+    return list(client.search_runs([experiment_id], same, max_results=N_LATEST, order_by=order))
+
+
+def _is_of_sweep(run: Run) -> bool:
+    return "mlflow.parentRunId" in run.data.tags
+
+
+def _ids(runs: Iterable[Run]) -> tuple[str, ...]:
+    return tuple(str(run.info.run_id) for run in runs)

@@ -1,0 +1,41 @@
+"""A run for a job of a sweep that failed before it had one, so that the leaderboard tells of it."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlflow
+
+from pipeline.errors import UserError
+from pipeline.process import this_process
+from pipeline.tracking.alive import PROCESS
+from pipeline.tracking.children import of_same_number, supersede
+from pipeline.tracking.limits import MAX_TAG
+from pipeline.tracking.resume import UnderWay
+from pipeline.tracking.sweep import SweepJob
+
+
+@contextmanager
+def failures_kept(job: SweepJob) -> Iterator[None]:
+    """Leave a run marked FAILED, with the reason, if what is done here raises."""
+    try:
+        yield
+    except UnderWay:
+        raise
+    except Exception as error:
+        refused = isinstance(error, UserError)
+        reason = str(error) if refused else f"{type(error).__name__}: {error}"
+        replaced = [run.info.run_id for run in of_same_number(job)]
+        client = mlflow.MlflowClient()
+        tags = {
+            **job.tags,
+            "mlflow.parentRunId": job.sweep.run_id,
+            "failure": reason[:MAX_TAG],
+            PROCESS: this_process(),
+        }
+        name = job.name or f"job {job.number}"
+        run_id = client.create_run(job.sweep.experiment_id, tags=tags, run_name=name).info.run_id
+        client.log_text(run_id, traceback.format_exc(), "traceback.txt")
+        client.set_terminated(run_id, "FAILED")
+        supersede(replaced, run_id)
+        raise

@@ -1,0 +1,114 @@
+"""What a run that was cut off finds again, and what it does not trust."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.checkpoint import Checkpoint
+from pipeline.cv import Split
+from pipeline.runner import FoldResult
+
+FLOATS = st.floats(width=64)  # NaN and infinities, too
+
+
+SCORES = {"accuracy": 0.1, "roc_auc_macro": np.float64("nan")}
+
+
+def make_fold(repeat=0, fold=0, scores=SCORES, n_test=4):
+    """Return a fold with something in each field, whatever fields there are."""
+    rows = np.arange(10)
+    values = {
+        "split": Split(repeat, fold, rows[n_test:], rows[:n_test]),
+        "y_score": np.random.default_rng(fold).random((n_test, 3), dtype=np.float32),
+        "scores": {"accuracy": 0.1, "roc_auc_macro": np.float64("nan")}
+        if scores is None
+        else scores,
+        "left_out": {"roc_auc_macro": 2},
+        "seconds": 0.25,
+    }
+    for field in dataclasses.fields(FoldResult):
+        values.setdefault(field.name, np.array([0.5, np.nan, 0.25], dtype=np.float32))
+    return FoldResult(**values)
+
+
+def assert_same(one, other):
+    for field in dataclasses.fields(FoldResult):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(a, np.ndarray):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+        elif field.name == "rule":
+            np.testing.assert_array_equal(a.temperature, b.temperature)
+            np.testing.assert_array_equal(a.threshold, b.threshold)
+        elif field.name != "split":
+            np.testing.assert_equal(a, b)
+
+
+def test_what_is_saved_is_read_as_it_was(tmp_path):
+    folds = [make_fold(repeat, fold) for repeat in range(2) for fold in range(3)]
+    checkpoint = Checkpoint(tmp_path / "run")
+    for place, fold in enumerate(folds[:4]):
+        checkpoint.save(fold, float(place))
+    again = Checkpoint(tmp_path / "run")
+    found = again.load([fold.split for fold in folds])
+    assert again.elapsed == 3.0
+    assert [(f.split.repeat, f.split.fold) for f in found] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    for fold, same in zip(folds, found, strict=False):
+        assert same.split is fold.split
+        assert_same(fold, same)
+
+
+@given(st.dictionaries(st.sampled_from(["accuracy", "log_loss", "f1"]), FLOATS))
+def test_scores_come_back_to_the_last_digit(tmp_path_factory, scores):
+    fold = make_fold(scores=scores)
+    checkpoint = Checkpoint(tmp_path_factory.mktemp("scores"))
+    checkpoint.save(fold, 0.0)
+    (same,) = Checkpoint(checkpoint._folder).load([fold.split])
+    assert_same(fold, same)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no zip", "half", "old"])
+def test_a_damaged_file_is_trained_again(tmp_path, damage):
+    fold = make_fold()
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.save(fold, 0.0)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    if damage == "old":  # written when a fold had other fields
+        with np.load(file) as read:
+            np.savez(file, **{name: read[name] for name in read.files if name != "loss"})
+    else:
+        file.write_bytes(whole[: len(whole) // 2] if damage == "half" else damage)
+    again = Checkpoint(tmp_path)
+    assert again.load([fold.split]) == []
+    again.save(fold, 0.0)
+    assert len(Checkpoint(tmp_path).load([fold.split])) == 1
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    fold = make_fold()
+    evil = np.array([object()], dtype=object)
+    with (tmp_path / "0-0.npz").open("wb") as file:
+        np.savez(file, y_score=evil, rest=evil)
+    assert Checkpoint(tmp_path).load([fold.split]) == []
+
+
+def test_what_is_cut_off_while_writing_leaves_nothing(tmp_path, monkeypatch):
+    fold = make_fold()
+    monkeypatch.setattr("os.fsync", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Checkpoint(tmp_path).save(fold, 0.0)
+    assert Checkpoint(tmp_path).load([fold.split]) == []
+
+
+def test_a_run_takes_over_what_another_finished(tmp_path):
+    fold = make_fold()
+    old, new = Checkpoint(tmp_path / "old"), Checkpoint(tmp_path / "new")
+    old.save(fold, 1.0)
+    new.take_over("old")
+    assert len(new.load([fold.split])) == 1
+    new.remove()
+    assert list(tmp_path.iterdir()) == []
