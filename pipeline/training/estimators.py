@@ -1,6 +1,5 @@
 """The trainer of scikit-learn's estimators: one fit after another, or side by side in processes."""
 
-import os
 import time
 import warnings
 from collections import Counter
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pipeline.config import SklearnModelConfig, TrainingConfig
+from pipeline.cores import n_cores
 from pipeline.estimator import Averaged, fit_labels, refuse_unfit, refuse_unsavable, title
 from pipeline.training.fit import Fit, Fitted, Progress, Stopped
 
@@ -63,7 +63,7 @@ class EstimatorTrainer:
         refuse_unsavable(config, fits[-1].preparation.transform(X[few]), y[few])
         self._config, self._training = config, training
         self._X, self._y, self._fits = X, y, fits
-        self._threads = min(training.threads or len(os.sched_getaffinity(0)), len(fits))
+        self._threads = min(training.threads or n_cores(), len(fits))
         self._said: Counter[str] = Counter()
         self._stop = Event()
 
