@@ -19,13 +19,15 @@ def title(config: SklearnModelConfig) -> str:
     return f"{name} in chains" if config.strategy == "chain" else name
 
 
-def build_estimator(config: SklearnModelConfig, seed: int, class_weight: str | None = None) -> Any:
+def build_estimator(
+    config: SklearnModelConfig, seed: int | None = None, class_weight: str | None = None
+) -> Any:
     """Return an untrained estimator.
 
     Args:
         config: Its dotted path and parameters.
         seed: Stands in for each `random_state` that the parameters leave open, also within
-            estimators of which it is made.
+            estimators of which it is made; None leaves it open.
         class_weight: Stands in for its `class_weight` where the parameters leave it open.
 
     Raises:
@@ -51,7 +53,7 @@ def build_estimator(config: SklearnModelConfig, seed: int, class_weight: str | N
 
 def refuse_unfit(config: SklearnModelConfig, n_labels: int, class_weight: str | None) -> None:
     """Raise UserError if the model cannot be what the configuration says; nothing is trained."""
-    estimator = build_estimator(config, seed=0)
+    estimator = build_estimator(config)
     _refuse_invalid("model.params", estimator)
     _refuse_without_probabilities(config, estimator)
     _refuse_unchained(config, estimator, n_labels)
@@ -78,10 +80,9 @@ def _refuse_unknown(path: str, make: Any, params: dict[str, Any]) -> None:
 
 def _refuse_invalid(key: str, estimator: Any) -> None:
     """Let scikit-learn check the values, which it would do only when it is fitted."""
-    validate = getattr(estimator, "_validate_params", None)
     try:
-        if validate is not None:
-            validate()
+        if hasattr(estimator, "_parameter_constraints"):
+            estimator._validate_params()
     except (ValueError, TypeError) as error:
         raise UserError(f"{key}: {error}") from error
 

@@ -47,9 +47,9 @@ class LabelModel:
     parts: tuple[Part, ...]
     shares: NDArray[np.float64]
 
-    def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+    def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return probabilities of shape (n, n_labels) for prepared rows."""
-        y_score = np.tile(self.shares, (len(X), 1))
+        y_score = np.tile(self.shares.astype(np.float32), (len(X), 1))
         for part in self.parts:
             y_score[:, part.labels] = _present(part.estimator.predict_proba(X), len(part.labels))
         return y_score
@@ -61,9 +61,10 @@ class Averaged:
 
     members: tuple[LabelModel, ...]
 
-    def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+    def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return probabilities of shape (n, n_labels) for prepared rows."""
-        mean: NDArray[np.float64] = np.mean([member(X) for member in self.members], axis=0)
+        answers = [member(X) for member in self.members]
+        mean: NDArray[np.float32] = np.mean(answers, axis=0, dtype=np.float32)
         return mean
 
 

@@ -1,28 +1,25 @@
 """Trained estimators in a file that holds no code: skops, and the types that it may make."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
-import skops.io
 from numpy.typing import NDArray
 
 from pipeline.config import SklearnModelConfig
 from pipeline.errors import UserError
 from pipeline.estimator.build import build_estimator
-from pipeline.estimator.labels import Averaged, LabelModel, fit_labels
+from pipeline.estimator.labels import Averaged, fit_labels
 
 KNOWN = ("numpy", "scipy", "sklearn")
-N_TRIED = 200  # rows of the trial before training
 
 
 def own_packages(config: SklearnModelConfig) -> list[str]:
     """Return the packages outside of scikit-learn that the user's estimator comes from."""
-    kind = type(build_estimator(config, seed=0)).__module__
+    kind = type(build_estimator(config)).__module__
     return sorted({path.partition(".")[0] for path in (config.estimator, kind)} - set(KNOWN))
 
 
@@ -39,6 +36,8 @@ def save(model: Averaged, path: Path, own: Sequence[str] = ()) -> list[str]:
     Raises:
         UserError: If the file could not be read again without trusting other packages.
     """
+    import skops.io  # imports all of scikit-learn, which training need not wait for
+
     members = [
         {
             "shares": member.shares.tolist(),
@@ -54,7 +53,7 @@ def save(model: Averaged, path: Path, own: Sequence[str] = ()) -> list[str]:
     except Exception as error:
         raise UserError(
             f"model.estimator: expected one that skops can store without pickle. Received: "
-            f"{type(error).__name__}: {str(error).strip()[:300]}"
+            f"{_in_words(error)}"
         ) from error
     foreign = [name for name in needed if not _may_be_trusted(name, own)]
     if foreign:
@@ -72,22 +71,29 @@ def refuse_unsavable(
 
     Args:
         config: Names the estimator.
-        X: Prepared rows of shape (n, n_columns).
+        X: A few prepared rows, of shape (n, n_columns).
         y: Their labels, of shape (n, n_labels).
     """
     own = own_packages(config)
     if not own:
         return
-    model: LabelModel | None = None
-    with suppress(Exception):  # whatever so few rows lead to; training shows whether all do
-        model = fit_labels(config, X[:N_TRIED], y[:N_TRIED], seed=0)
-        y_score = model(X[:N_TRIED])
-    if model is None:
-        return
+    import skops.io
+
+    try:
+        model = fit_labels(config, X, y, seed=0)
+    except Exception:
+        return  # perhaps for so few rows; the training will show whether it is for them
+    expected = f"model.estimator: expected {config.estimator} to"
+    try:
+        y_score = model(X)
+    except Exception as error:
+        raise UserError(
+            f"{expected} answer for the rows it was trained on. Received: {_in_words(error)}"
+        ) from error
     if not ((y_score >= 0) & (y_score <= 1)).all():
         raise UserError(
-            f"model.estimator: expected {config.estimator} to answer with probabilities in [0, 1]. "
-            f"Received: from {y_score.min():.3g} to {y_score.max():.3g}."
+            f"{expected} answer with probabilities in [0, 1]. Received: from {y_score.min():.3g} "
+            f"to {y_score.max():.3g}."
         )
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.skops")
@@ -96,9 +102,12 @@ def refuse_unsavable(
             skops.io.load(path, trusted=trusted)
         except Exception as error:
             raise UserError(
-                f"model.estimator: expected {config.estimator} to be one that skops can load. "
-                f"Received: {type(error).__name__}: {str(error).strip()[:300]}"
+                f"{expected} be one that skops can load. Received: {_in_words(error)}"
             ) from error
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()[:300]}"
 
 
 def _may_be_trusted(name: str, own: Sequence[str]) -> bool:

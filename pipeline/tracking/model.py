@@ -73,10 +73,11 @@ def _save(
     trusted = save(final.model, path, own)
     with path.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
-    homes = packages_distributions()
-    installed = [homes[package][0] for package in own if package in homes]
-    needs = sorted({*NEEDS, *NEEDS_OF_ESTIMATORS, *installed} - {"manyfold"})
-    return path, {"trusted": trusted, "digest": digest}, needs
+    needs = [*NEEDS, *NEEDS_OF_ESTIMATORS]
+    if own and _own_code(config) is None:  # installed: it is required, not copied
+        homes = packages_distributions()
+        needs += [home for package in own for home in homes.get(package, [])[:1]]
+    return path, {"trusted": trusted, "digest": digest}, sorted(needs)
 
 
 def _own_code(config: ModelConfig) -> list[str] | None:

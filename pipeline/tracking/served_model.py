@@ -86,12 +86,12 @@ def load_estimators(path: str, preparation: dict[str, Any]) -> Model:
     if digest != preparation["digest"]:
         raise ValueError(f"Expected the file that was logged. Received: another, {path}")
     members = skops.io.load(path, trusted=preparation["trusted"])
-    return lambda X: np.mean([_answer(member, X) for member in members], axis=0)
+    return lambda X: np.mean([_answer(member, X) for member in members], axis=0, dtype=np.float32)
 
 
-def _answer(member: dict[str, Any], X: NDArray[np.float32]) -> NDArray[np.float64]:
+def _answer(member: dict[str, Any], X: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the probabilities of one member of an ensemble, of shape (n, n_labels)."""
-    y_score = np.tile(np.array(member["shares"], dtype=np.float64), (len(X), 1))
+    y_score = np.tile(np.array(member["shares"], dtype=np.float32), (len(X), 1))
     for part in member["parts"]:
         answer = part["estimator"].predict_proba(X)
         if isinstance(answer, list):

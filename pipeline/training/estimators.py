@@ -1,6 +1,5 @@
 """The trainer of scikit-learn's estimators: one fit after another, or side by side in processes."""
 
-import os
 import time
 import warnings
 from collections import Counter
@@ -14,10 +13,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pipeline.config import SklearnModelConfig, TrainingConfig
+from pipeline.cores import n_cores
 from pipeline.estimator import Averaged, fit_labels, refuse_unfit, refuse_unsavable, title
 from pipeline.training.fit import Fit, Fitted, Progress, Stopped
 
 START_SECONDS = 4.0  # that processes take to start and import scikit-learn
+N_TRIED = 200  # rows of a trial of the user's own estimator
 NO_CURVE: NDArray[np.float64] = np.empty(0)
 
 
@@ -58,11 +59,11 @@ class EstimatorTrainer:
             UserError: If the estimator cannot do what is asked of it, or could not be stored.
         """
         refuse_unfit(config, y.shape[1], training.class_weight)
-        few = fits[-1].train[:: max(1, len(fits[-1].train) // 200)]
+        few = fits[-1].train[:: -(-len(fits[-1].train) // N_TRIED)]
         refuse_unsavable(config, fits[-1].preparation.transform(X[few]), y[few])
         self._config, self._training = config, training
         self._X, self._y, self._fits = X, y, fits
-        self._threads = min(training.threads or len(os.sched_getaffinity(0)), len(fits))
+        self._threads = min(training.threads or n_cores(), len(fits))
         self._said: Counter[str] = Counter()
         self._stop = Event()
 
@@ -129,7 +130,7 @@ class EstimatorTrainer:
 
     def _in_processes(self, places: Sequence[int]) -> Iterator[_Done]:
         """Yield fits as they are done, whichever comes first; the table is memory-mapped."""
-        parallel = Parallel(n_jobs=self._threads, return_as="generator_unordered")
+        parallel = Parallel(self._threads, backend="loky", return_as="generator_unordered")
         tasks = (
             delayed(_fit)(self._config, self._training, self._X, self._y, place, self._fits[place])
             for place in places
@@ -175,7 +176,7 @@ def _fit(
         )
         y_score = np.empty((0, y.shape[1]), dtype=np.float32)
         if len(fit.test):
-            y_score = model(fit.preparation.transform(X[fit.test])).astype(np.float32)
+            y_score = model(fit.preparation.transform(X[fit.test]))
     fitted = Fitted(
         y_score=y_score,
         loss=NO_CURVE,
