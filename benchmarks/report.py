@@ -116,7 +116,7 @@ def processor_seconds(*arguments: str) -> float:
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
     after = os.times()
     spent = (getattr(after, kind) - getattr(before, kind) for kind in CHILDREN)
-    return sum(spent)
+    return float(sum(spent))
 
 
 def main() -> None:

@@ -210,7 +210,9 @@ def _train(
     store = locate(config.tracking)
     tags = identify(config, material.dataset, material.splits).as_tags()
     tags["headline"] = short_name(config.scoring.metrics[0])
-    name = (job.name if job else config.tracking.run_name) or _default_name(config, material)
+    name = (
+        job.name if job else config.tracking.run_name
+    ) or f"{material.dataset.name} {config.model.title}"
     continued = earlier.run_id if earlier else None
     with ThreadPoolExecutor(1) as pool:
         compiled = pool.submit(runner.compile)
@@ -236,14 +238,6 @@ def _train(
     if job is None:
         console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
     return Result(run.run_id, evaluation.summary, runner.n_fits, runner.n_missing)
-
-
-def _default_name(config: Config, material: Material) -> str:
-    if isinstance(config.model, SklearnModelConfig):
-        from pipeline.estimator import title
-
-        return f"{material.dataset.name} {title(config.model)}"
-    return f"{material.dataset.name} {config.model.kind}"
 
 
 def _take_up(

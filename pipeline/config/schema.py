@@ -44,6 +44,11 @@ class MlpConfig:
     l2: NonNegativeFloat
     n_members: PositiveInt
 
+    @property
+    def title(self) -> str:
+        """What to call the model."""
+        return "mlp"
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class PythonModelConfig:
@@ -53,6 +58,11 @@ class PythonModelConfig:
     callable: _Name
     params: dict[str, Any] | None
     n_members: PositiveInt
+
+    @property
+    def title(self) -> str:
+        """What to call the model: the last parts of its path, module.name."""
+        return ".".join(self.callable.split(".")[-2:])
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -66,6 +76,12 @@ class SklearnModelConfig:
     chain_options: dict[str, Any] | None
     probabilities: Literal["own", "sigmoid", "isotonic"]
     n_members: PositiveInt
+
+    @property
+    def title(self) -> str:
+        """What to call the model: RandomForestClassifier, LogisticRegression in chains."""
+        name = self.estimator.rpartition(".")[2]
+        return f"{name} in chains" if self.strategy == "chain" else name
 
 
 ModelConfig = Annotated[

@@ -1,6 +1,6 @@
 """Scikit-learn's estimators by configuration, and what they make of several labels."""
 
-from pipeline.estimator.build import build_estimator, refuse_unfit, title
+from pipeline.estimator.build import build_estimator, refuse_unfit
 from pipeline.estimator.labels import Averaged, LabelModel, fit_labels
 from pipeline.estimator.storage import own_packages, refuse_unsavable, save
 
@@ -13,5 +13,4 @@ __all__ = [
     "refuse_unfit",
     "refuse_unsavable",
     "save",
-    "title",
 ]

@@ -13,12 +13,6 @@ from pipeline.errors import UserError, choices
 CHAIN_OPTIONS = ("chain_method", "cv", "order")
 
 
-def title(config: SklearnModelConfig) -> str:
-    """Return what to call the model: RandomForestClassifier, LogisticRegression in chains."""
-    name = config.estimator.rpartition(".")[2]
-    return f"{name} in chains" if config.strategy == "chain" else name
-
-
 def build_estimator(
     config: SklearnModelConfig, seed: int | None = None, class_weight: str | None = None
 ) -> Any:

@@ -63,7 +63,7 @@ def write_page(
     )
     return environment.get_template(TEMPLATE).render(
         name=evaluation.dataset.name,
-        model=evaluation.config.model.kind,
+        model=evaluation.config.model.title,
         shape=contents.shape(summary),
         folds=contents.folds(evaluation),
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline.runner import Evaluation
 from pipeline.scoring import label_scores
@@ -46,15 +47,34 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
         columns[f"{name}_std"] = values.std(axis=0).filled(np.nan)
         if name in MAY_BE_UNDEFINED:
             columns[f"{name}_folds"] = values.count(axis=0)
-    return pd.DataFrame(columns)
+    return pd.DataFrame({**columns, **_learnt(evaluation)})
+
+
+def _learnt(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
+    """Return thresholds and temperatures, if they were learnt: over folds, and the final model's."""
+    config, columns = evaluation.config.scoring, {}
+    learnt = {
+        "threshold": isinstance(config.threshold, str),
+        "temperature": config.calibration is not None,
+    }
+    for name in (name for name, is_learnt in learnt.items() if is_learnt):
+        values = np.stack([getattr(fold.rule, name) for fold in evaluation.folds])
+        columns[f"{name}_mean"], columns[f"{name}_std"] = values.mean(axis=0), values.std(axis=0)
+        if evaluation.final:
+            columns[f"{name}_final"] = getattr(evaluation.final.rule, name)
+    return columns
 
 
 def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per test row of each fold: repeat, fold, row, id, `true_*` and `score_*`."""
+    """Return one row per test row of each fold: repeat, fold, row, id, and values by label.
+
+    Those are `true_*`, the probabilities `score_*` and the decisions `pred_*`.
+    """
     splits = [fold.split for fold in evaluation.folds]
     sizes = [len(split.test) for split in splits]
     rows = np.concatenate([split.test for split in splits])
     scores = np.concatenate([fold.y_score for fold in evaluation.folds])
+    decided = np.concatenate([fold.y_pred for fold in evaluation.folds])
     labels, ids = evaluation.dataset.label_names, evaluation.dataset.ids
     y_true = evaluation.dataset.y[rows]
     return pd.DataFrame(
@@ -65,5 +85,6 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
             **({} if ids is None else {"id": ids[rows]}),
             **{f"true_{label}": y_true[:, i] for i, label in enumerate(labels)},
             **{f"score_{label}": scores[:, i] for i, label in enumerate(labels)},
+            **{f"pred_{label}": decided[:, i] for i, label in enumerate(labels)},
         }
     )

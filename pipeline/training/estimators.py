@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config import SklearnModelConfig, TrainingConfig
 from pipeline.cores import n_cores
-from pipeline.estimator import Averaged, fit_labels, refuse_unfit, refuse_unsavable, title
+from pipeline.estimator import Averaged, fit_labels, refuse_unfit, refuse_unsavable
 from pipeline.training.fit import Fit, Fitted, Progress, Stopped
 
 START_SECONDS = 4.0  # that processes take to start and import scikit-learn
@@ -70,7 +70,7 @@ class EstimatorTrainer:
     @property
     def warnings(self) -> list[str]:
         """What the user should know of the training so far: settings without effect, warnings."""
-        name = title(self._config)
+        name = self._config.title
         fits = f"of {len(self._fits)} fits"
         return [
             *(f"{key} is for networks; {name} is trained without" for key in self._without()),
