@@ -20,7 +20,6 @@ from pipeline.estimator import (
     refuse_unfit,
     refuse_unsavable,
     save,
-    title,
 )
 from pipeline.estimator.labels import Part
 from pipeline.tracking.served_model import load_estimators
@@ -133,8 +132,8 @@ def test_the_seed_reaches_what_is_left_open_and_nothing_else(make_config):
 
 
 def test_what_a_model_is_called(make_config):
-    assert title(model_config(make_config, "random_forest")) == "RandomForestClassifier"
-    assert title(model_config(make_config, "classifier_chain")) == "LogisticRegression in chains"
+    assert model_config(make_config, "random_forest").title == "RandomForestClassifier"
+    assert model_config(make_config, "classifier_chain").title == "LogisticRegression in chains"
 
 
 @pytest.mark.parametrize("name", [*QUICK, "own"])

@@ -51,7 +51,7 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def _learnt(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
-    """Return thresholds and temperatures, if they were learnt: over folds, and the final model's."""
+    """Return thresholds and temperatures, if learnt: over folds, and the final model's."""
     config, columns = evaluation.config.scoring, {}
     learnt = {
         "threshold": isinstance(config.threshold, str),
