@@ -24,7 +24,9 @@ def tables(ranking: Ranking, named: Mapping[str, Evidence]) -> Iterator[Renderab
     yield ""
     yield f"{in_words(ranking.metric)} of {n_folds} folds, {way} is better"
     if ranking.n_undefined:
-        yield f"{ranking.n_undefined} more folds are left out, as it is undefined there"
+        n = ranking.n_undefined
+        more = "1 more fold is" if n == 1 else f"{n} more folds are"
+        yield f"{more} left out, as it is undefined there for one of them"
     yield _ranked(ranking, named)
     if ranking.n_unranked:
         yield f"and {ranking.n_unranked} with worse means, which are left out of all below"
