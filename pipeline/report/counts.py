@@ -1,6 +1,7 @@
 """How many labels a row has, and how many it is given."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +22,6 @@ from pipeline.report.style import (
 MAX_CLASSES = 12  # of counts, drawn; of more, neighbours share one
 FEW_CLASSES = 6  # up to which all have their own
 TAIL = 0.99  # share of the rows up to which there are more; the rest share the last one
-MAX_NUMBERED = 10  # classes up to which cells carry their numbers
 LEFT, SIDE, BARS = 0.62, 2.75, 0.8  # inches
 
 
@@ -122,13 +122,11 @@ def _draw_cells(axes: Axes, counts: LabelCounts) -> None:
     shares = np.divide(counts.table, sums, out=np.full((n, n), np.nan), where=sums > 0).T
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, origin="lower", aspect="auto")
     axes.grid(False)
-    if n <= MAX_NUMBERED:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:
-                colour = "white" if share > 0.55 else INK
-                axes.text(
-                    column, row, f"{share:.0%}", ha="center", va="center", size=6.5, color=colour
-                )
+    number: dict[str, Any] = {"ha": "center", "va": "center", "size": 6.5 if n < 9 else 5.5}
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            colour = "white" if share > 0.55 else INK
+            axes.text(column, row, f"{share:.0%}", color=colour, **number)
     for place in range(n):
         axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, ec=FAINT, lw=0.9))
     axes.set_xticks(range(n), counts.names)

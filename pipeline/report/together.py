@@ -13,7 +13,7 @@ from pipeline.report.pooled import Pooled
 from pipeline.report.style import BODY, EDGE, FAINT, INK, SMALL, WIDTH, Sheet, fit, widest
 
 MAX_LABELS = 15  # drawn, the most frequent ones
-MAX_NUMBERED = 5  # labels up to which cells carry their numbers
+MAX_NUMBERED = 6  # labels up to which cells carry their numbers
 MAX_NAME = 1.15  # inches of a label's name
 N_PAIRS = 3  # named, in which truth and prediction differ most
 GAP = 0.12  # inches between the two
@@ -84,10 +84,12 @@ def co_occurrence(pooled: Pooled) -> Picture | None:
     margin = widest(names, SMALL) + 0.06
     side = (WIDTH - 2 * EDGE - margin - GAP) / 2
     shown = f" The {n} most frequent of {n_labels} labels." if n < n_labels else ""
-    never = " Grey rows: labels that are never predicted." if _never(found.predicted) else ""
+    scale = " White: none; darkest: all." if n > MAX_NUMBERED else ""
+    never = " Grey rows: never predicted." if _never(found.predicted) else ""
     sheet = Sheet(
         f"Labels that come together: {pooled.name}",
-        f"Share of the rows with the label at the left that also have the one below.{shown}{never}",
+        "Share of the rows with the label at the left that also have the one below."
+        f"{shown}{scale}{never}",
         0.25 + side + margin + 0.1 + 0.35 + 0.16 * (1 + len(found.pairs)),
     )
     left = EDGE + margin
@@ -120,13 +122,13 @@ def _draw(axes: Axes, shares: Shares) -> None:
     axes.spines[:].set_visible(False)
     axes.set_xticks([])
     axes.set_yticks([])
-    if len(shares) <= MAX_NUMBERED:
-        for (row, column), share in np.ndenumerate(shares):
-            if np.isfinite(share):
-                colour = "white" if share > 0.35 else INK
-                axes.text(
-                    column, row, f"{share:.0%}", ha="center", va="center", size=SMALL, color=colour
-                )
+    if len(shares) > MAX_NUMBERED:
+        return
+    for (row, column), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            colour = "white" if share > 0.35 else INK
+            style: dict[str, Any] = {"ha": "center", "va": "center", "color": colour}
+            axes.text(column, row, f"{share:.0%}", size=SMALL - 0.5, **style)
 
 
 def _write_pairs(sheet: Sheet, pooled: Pooled, found: Together, top: float) -> None:
