@@ -72,7 +72,8 @@ def _launch(job: Callable[[], object]) -> int:
         message = explain(error, sys.argv[1:])
         if message is None and not sweep.is_begun():
             raise
-        print(message or traceback.format_exc(), file=sys.stderr)
+        lost_worker = type(error).__name__ == "TerminatedWorkerError"  # Hydra's stack tells nothing
+        print(message or (error if lost_worker else traceback.format_exc()), file=sys.stderr)
         return 1 if message is None else 2
     return 0
 

@@ -29,7 +29,7 @@ def mark_lost(sweep: Sweep) -> None:
     Those of processes that live get a little time to end by themselves.
     """
     client, until = mlflow.MlflowClient(), time.monotonic() + SECONDS_TO_END
-    left = [run for run in children(sweep) if run.info.status == "RUNNING"]
+    left = list(children(sweep, "attributes.status = 'RUNNING'"))
     while left:
         for run in left:
             if run.data.tags.get(PROCESS) == this_process():
