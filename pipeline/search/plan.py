@@ -12,6 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.config import load
 from pipeline.errors import UserError
 from pipeline.project import mlruns
 from pipeline.search.grid import grid_size
@@ -40,7 +41,6 @@ class Plan:
         note: What the user should know of it, or None.
         config_dir: The user's own folder of settings, or None.
         has_resume: Whether one word makes all of the program resume.
-        examples: Overrides by which it shows whether jobs can be composed.
     """
 
     config: SearchConfig
@@ -54,7 +54,6 @@ class Plan:
     note: str | None
     config_dir: str | None
     has_resume: bool
-    examples: list[tuple[str, ...]]
 
 
 def make_plan(
@@ -92,6 +91,7 @@ def make_plan(
     objectives = make_objectives(
         search.metrics, search.directions, search.objective, list(base.scoring.metrics)
     )
+    _refuse_impossible(space, config, config_loader)
     racing, note = _racing(base, space, objectives)
     return Plan(
         config=search,
@@ -105,7 +105,6 @@ def make_plan(
         note=note,
         config_dir=_config_dir(config),
         has_resume="resume" in base,
-        examples=_examples(space, config_loader),
     )
 
 
@@ -160,12 +159,25 @@ def _folder(uri: str | None) -> Path:
     return folder / "studies"
 
 
-def _examples(space: Space, config_loader: ConfigLoader) -> list[tuple[str, ...]]:
-    """Return overrides that name every key, and every option where options are files."""
-    values = {key: parameter.value(0) for key, parameter in space.parameters.items()}
-    examples = [values]
+def _refuse_impossible(space: Space, config: DictConfig, config_loader: ConfigLoader) -> None:
+    """Refuse a space that no job could be of, before one is launched.
+
+    Its two ends are tried, and what is possible at one of them may fail elsewhere in its own trial;
+    but each option that is a file must be there.
+    """
+    low, high = ({key: p.ends[end] for key, p in space.parameters.items()} for end in (0, 1))
+    options = []
     for key, parameter in space.parameters.items():
         group = key.lstrip("+").partition("@")[0]
         if isinstance(parameter, Choice) and config_loader.get_group_options(group):
-            examples += [{**values, key: option} for option in parameter.options[1:]]
-    return [(*space.fixed, *space.overrides(example)) for example in examples]
+            options += [{**low, key: option} for option in parameter.options[1:]]
+    refusals = []
+    for values in (low, high, *options):
+        overrides = [*space.fixed, *space.overrides(values)]
+        composed = config_loader.load_sweep_config(config, overrides)
+        try:
+            load(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+        except UserError as refusal:
+            refusals.append(refusal)
+    if len(refusals) == 2 + len(options):
+        raise refusals[0]

@@ -68,7 +68,6 @@ class OptunaSweeper(Sweeper):
         from pipeline.search.plan import make_plan
 
         plan = make_plan(self.settings, self.config, self.hydra_context.config_loader, arguments)
-        self.validate_batch_is_legal(plan.examples)
         search = Search(plan, self.config, self.launcher)
         try:
             return search.run()

@@ -58,11 +58,11 @@ class Report:
         Args:
             trials: All that have ended, earlier sessions of the study included.
         """
-        self._show_best(self._study.best(), sum(trial.values is not None for trial in trials))
-        self._show_racing(trials)
-        failed = [trial for trial in trials if trial.values is None]
-        self._show_failures(failed)
-        n_left = self._plan.n_places - len(trials) + len(failed)
+        done = [trial for trial in trials if trial.values is not None]
+        self._show_best(self._study.best(), len(done))
+        self._show_racing(done)
+        self._show_failures([trial for trial in trials if trial.values is None])
+        n_left = self._plan.n_places - len(done)
         if n_left:
             show(f"{n_left} of {self._plan.n_places} configurations are left; go on with")
             show(f"  {self._command_to_go_on()}")

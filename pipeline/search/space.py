@@ -47,6 +47,11 @@ class Interval:
         return str(min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high))
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest."""
+        return self.low, self.high
+
+    @property
     def size(self) -> int | None:
         """How many values there are; None: too many to count."""
         if self.step is None and not self.integer:
@@ -68,6 +73,11 @@ class Choice:
     def text(self, value: str) -> str:
         """Return a drawn option as it is written on the command line."""
         return value
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The first and the last."""
+        return self.options[0], self.options[-1]
 
     @property
     def size(self) -> int:

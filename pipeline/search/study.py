@@ -63,12 +63,12 @@ class Study:
         self._again = self._take_up()
 
     def trials(self) -> list[Trial]:
-        """Return what has ended: the last trial of each configuration, in their order."""
-        return [
-            self._record(trial)
-            for trial in self._latest().values()
-            if trial.state in (*DONE, TrialState.FAIL)
-        ]
+        """Return what was evaluated or failed: the last trial of each configuration, in order.
+
+        What was cut off is neither.
+        """
+        trials = [self._record(trial) for trial in self._latest().values()]
+        return [trial for trial in trials if trial.values is not None or trial.failure]
 
     def draw(self) -> Trial | None:
         """Return the next configuration to try, or None if there is none."""
@@ -108,9 +108,9 @@ class Study:
             self._study.tell(trial, list(ended.values))
 
     def abandon(self) -> None:
-        """Fail what is under way; a continued study tries it again."""
+        """Let go what is under way; a continued study tries it again."""
         for number in list(self._drawn):
-            self.tell(Trial(number, (), failure="interrupted"))
+            self.tell(Trial(number, ()))
 
     def best(self) -> list[Trial]:
         """Return the best configuration; of several objectives, those that none other beats."""
