@@ -105,7 +105,7 @@ def test_folds_are_steps_and_the_summary_follows_from_them(default, store):
     assert (metrics["accuracy_ci_low"], metrics["accuracy_ci_high"]) == pytest.approx(expected.ci)
     assert {"hamming_loss_mean", "f1_micro_mean"} <= metrics.keys()
     assert metrics["undefined_values"] == 0
-    for name in ("epoch/loss", "epoch/val_loss"):
+    for name in ("epoch/loss", "epoch/test_loss"):
         curve = store.client.get_metric_history(run.info.run_id, name)
         assert sorted(metric.step for metric in curve) == list(range(1, 101))
 
