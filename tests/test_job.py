@@ -185,7 +185,8 @@ def test_a_seed_repeats_a_run_and_another_does_not(seeds):
 def test_a_report_left_out_leaves_the_rest_as_it_is(seeds):
     whole, without, _ = seeds
     assert whole.data.tags["config_digest"] == without.data.tags["config_digest"]
-    assert whole.data.metrics == without.data.metrics
+    scores = [{**run.data.metrics, "seconds": 0.0} for run in (whole, without)]
+    assert scores[0] == scores[1]
     left = [{file.name for file in artifact(run, "").iterdir()} for run in (whole, without)]
     assert left[0] - left[1] == {"figures", "report.html"}
 
@@ -206,8 +207,9 @@ def test_a_refused_job_does_not_stop_a_sweep(store):
     sweep = ("--multirun", "model.activation=rellu,relu", *QUICK)
     process = store.run(*sweep, "tracking.experiment_name=partly", code=1)
     assert "unknown name 'rellu'" in process.stderr
-    run, _ = store.runs("partly")  # and the sweep's own
-    assert run.info.status == "FINISHED"
+    ends = {run.data.tags.get("overrides"): run.info.status for run in store.runs("partly")}
+    assert ends.pop(None) == "FAILED"  # the sweep's own
+    assert sorted(ends.values()) == ["FAILED", "FINISHED"]
 
 
 def test_a_failed_run_says_why(store):
@@ -315,6 +317,7 @@ def test_a_table_of_numbers_and_categories_end_to_end(store, tmp_path):
         *("dataset=table", f"dataset.path={path}", "dataset.labels=[tag_*]"),
         *("dataset.new_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
         *("training.learning_rate=0.02", "tracking.experiment_name=table"),
+        *("scoring.threshold=global", "scoring.calibration=temperature", "model.n_members=2"),
     )
     (run,) = store.runs("table")
     assert run.data.metrics["accuracy_mean"] > 0.8
@@ -326,5 +329,13 @@ def test_a_table_of_numbers_and_categories_end_to_end(store, tmp_path):
     assert list(answer.columns) == ["tag_old", "tag_rome"]
     for row in answer.to_numpy():
         assert f"Predicted: [{' '.join(f'{value:.5f}' for value in row)}]" in process.stdout
+    table = json.loads(artifact(run, "labels.json").read_text())
+    labels = pd.DataFrame(table["data"], columns=table["columns"]).set_index("label")
+    assert (labels["temperature_final"] != 1).all()
+    decided = model.predict(rows, params={"decide": True})
+    assert (decided == (answer > labels["threshold_final"])).all(axis=None)
+    assert decided["tag_rome"].tolist() == [1, 0]
+    held_out = pd.read_parquet(artifact(run, "predictions.parquet"))
+    assert set(held_out["pred_tag_old"]) == {0, 1}
     whole = pd.DataFrame({"age": [75], "city": ["Rome"]})
     np.testing.assert_allclose(model.predict(whole), answer[:1])
