@@ -11,7 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline import sweep
+from pipeline import launcher, sweep
+from pipeline.errors import UserError
 from pipeline.imports import uncollected
 from pipeline.project import CONF_DIR, mlruns
 
@@ -36,6 +37,7 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
         exit_codes.append(outcome.exit_code)
         return outcome.objective
 
+    launcher.register()
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
     code = _launch(job)
@@ -60,6 +62,9 @@ def _launch(job: Callable[[], None]) -> int:
         if not sweep.is_begun():
             raise
         return ended.code if isinstance(ended.code, int) else 1
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     except Exception as error:
         from pipeline.config.refusals import explain
 

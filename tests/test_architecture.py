@@ -10,14 +10,16 @@ PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
     "material", "preparation", "model", "training", "scoring", "work", "runner", "checkpoint",
-    "report", "leaderboard", "tracking", "console", "job", "sweep", "__main__", "describe",
-    "promote",
+    "report", "leaderboard", "tracking", "console", "job", "launcher", "sweep", "__main__",
+    "describe", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
     "mlflow": {"tracking"},
-    "hydra": {"config", "sweep", "__main__"},
-    "omegaconf": {"config", "sweep", "__main__"},
+    "hydra": {"config", "launcher", "sweep", "__main__"},
+    "omegaconf": {"config", "launcher", "sweep", "__main__"},
+    "ray": {"launcher"},
+    "submitit": {"launcher"},
 }
 HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "pandas", "scipy", "matplotlib", "pyarrow"}
 

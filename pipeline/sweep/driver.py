@@ -20,6 +20,7 @@ from omegaconf import DictConfig, read_write
 
 from pipeline.cores import share_cores
 from pipeline.errors import UserError
+from pipeline.launcher import make_ready
 from pipeline.process import end_with_parent
 from pipeline.sweep.asked import (
     command_line,
@@ -132,6 +133,7 @@ def _begin(config: DictConfig) -> int | None:
     overrides = parse(config)
     refuse_several(overrides)
     refuse_missing_launcher(config)
+    make_ready(config)
     from pipeline.imports import uncollected
 
     with uncollected():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.tracking.alive import signs_of_life
 from pipeline.tracking.children import mark_lost, read_leaderboard, supersede
 from pipeline.tracking.identity import Identity, digest, identify
+from pipeline.tracking.lost import note_lost
 from pipeline.tracking.registry import promote
 from pipeline.tracking.resume import Earlier, find_earlier
 from pipeline.tracking.store import Store, locate, open_store, refuse_unreachable, store_at
@@ -49,6 +50,7 @@ __all__ = [
     "log_leaderboard",
     "log_model",
     "mark_lost",
+    "note_lost",
     "open_store",
     "predict_rows",
     "promote",
