@@ -11,7 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline import sweep
+from pipeline import search, sweep
+from pipeline.errors import UserError
 from pipeline.imports import uncollected
 from pipeline.project import CONF_DIR, mlruns
 
@@ -31,14 +32,16 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
     exit_codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
-    def job(config: DictConfig) -> float | None:
+    def job(config: DictConfig) -> "Outcome | float | None":
         outcome = task(config, _place())
         exit_codes.append(outcome.exit_code)
-        return outcome.objective
+        is_searched = HydraConfig.get().sweeper._target_ == search.TARGET
+        return outcome if is_searched else outcome.objective
 
+    search.register()
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
-    code = _launch(job)
+    code = _launch(job) or int(search.OptunaSweeper.n_failed > 0)
     if sweep.is_begun():
         sys.exit(sweep.end(code))
     sys.exit(code or (exit_codes[0] if len(exit_codes) == 1 else int(any(exit_codes))))
@@ -49,13 +52,16 @@ def main() -> NoReturn:
     run_command(_evaluate)
 
 
-def _launch(job: Callable[[], None]) -> int:
+def _launch(job: Callable[[], object]) -> int:
     """Let Hydra run the jobs and return 0, or the exit code of what kept it from doing so."""
     try:
         job()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     except SystemExit as ended:
         if not sweep.is_begun():
             raise
@@ -80,7 +86,8 @@ def _place() -> "Place | None":
     with uncollected():
         from pipeline.job import Place
 
-    return Place(running.job.num, tuple(running.overrides.task))
+    own = [it for it in running.overrides.task if not it.startswith("racing.")]  # of the search
+    return Place(running.job.num, own)
 
 
 def _evaluate(config: DictConfig, place: "Place | None") -> "Outcome":

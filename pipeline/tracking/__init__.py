@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.tracking.alive import signs_of_life
 from pipeline.tracking.children import mark_lost, read_leaderboard, supersede
+from pipeline.tracking.evidence import Archive
+from pipeline.tracking.folds import paired_scores
 from pipeline.tracking.identity import Identity, digest, identify
 from pipeline.tracking.registry import promote
 from pipeline.tracking.resume import Earlier, find_earlier
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.run import TrackedRun, track
 
 __all__ = [
+    "Archive",
     "Earlier",
     "Identity",
     "Plan",
@@ -50,6 +53,7 @@ __all__ = [
     "log_model",
     "mark_lost",
     "open_store",
+    "paired_scores",
     "predict_rows",
     "promote",
     "read_leaderboard",

@@ -96,6 +96,6 @@ def _entry(run: Run) -> Entry:
         headline=tags.get("headline", ""),
         metrics=run.data.metrics,
         seconds=run.data.metrics.get("seconds", took),
-        reason=tags.get("failure", ""),
+        reason=tags.get("failure") or tags.get("stopped_because", ""),
         tried_on=(tags.get("data_digest", ""), tags.get("split_digest", "")),
     )
