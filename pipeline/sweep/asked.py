@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ONE_VALUE = ("tracking.uri", "tracking.experiment_name", "tracking.checkpoints", "resume")
 NO_MATTER = ("resume", "tracking.", "training.stack_size", "training.threads")  # to what is asked
+HOW_FAR = ("resume", "n_trials", "n_jobs", "max_batch_size")  # settings of sweepers that may change
 
 
 def parse(config: DictConfig) -> list[Override]:
@@ -74,7 +75,7 @@ def make_plan(config: DictConfig, overrides: Sequence[Override]) -> "Plan":
     fixed = [it for it in overrides if not it.is_sweep_override()]
     alike = [it.input_line or "" for it in fixed if not it.key_or_group.startswith(NO_MATTER)]
     varied = [it.input_line or "" for it in overrides if it.is_sweep_override()]  # in its order
-    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key != "resume"}
+    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in HOW_FAR}
     keys = [it.get_key_element().lstrip("+~") for it in fixed]
     return Plan(
         command=command_line(),
