@@ -15,9 +15,9 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Five comparisons, some twelve minutes in all; `python -m benchmarks.training` runs one of them.
+# Six comparisons, some twelve minutes in all; `python -m benchmarks.training` runs one of them.
 bench: .venv/installed
-	set -e; for name in training inner command accuracy stacking; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
+	set -e; for name in training inner command report accuracy stacking; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
 
 ui: .venv/installed
 	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline import launcher, sweep
+from pipeline import launcher, search, sweep
 from pipeline.errors import UserError
 from pipeline.imports import uncollected
 from pipeline.project import CONF_DIR, mlruns
@@ -32,15 +32,17 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
     exit_codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
-    def job(config: DictConfig) -> float | None:
+    def job(config: DictConfig) -> "Outcome | float | None":
         outcome = task(config, _place())
         exit_codes.append(outcome.exit_code)
-        return outcome.objective
+        is_searched = HydraConfig.get().sweeper._target_ == search.TARGET
+        return outcome if is_searched else outcome.objective
 
     launcher.register()
+    search.register()
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
-    code = _launch(job)
+    code = _launch(job) or int(search.OptunaSweeper.n_failed > 0)
     if sweep.is_begun():
         sys.exit(sweep.end(code))
     sys.exit(code or (exit_codes[0] if len(exit_codes) == 1 else int(any(exit_codes))))
@@ -51,7 +53,7 @@ def main() -> NoReturn:
     run_command(_evaluate)
 
 
-def _launch(job: Callable[[], None]) -> int:
+def _launch(job: Callable[[], object]) -> int:
     """Let Hydra run the jobs and return 0, or the exit code of what kept it from doing so."""
     try:
         job()
@@ -71,7 +73,8 @@ def _launch(job: Callable[[], None]) -> int:
         message = explain(error, sys.argv[1:])
         if message is None and not sweep.is_begun():
             raise
-        print(message or traceback.format_exc(), file=sys.stderr)
+        lost_worker = type(error).__name__ == "TerminatedWorkerError"  # Hydra's stack tells nothing
+        print(message or (error if lost_worker else traceback.format_exc()), file=sys.stderr)
         return 1 if message is None else 2
     return 0
 
@@ -84,7 +87,8 @@ def _place() -> "Place | None":
     with uncollected():
         from pipeline.job import Place
 
-    return Place(running.job.num, tuple(running.overrides.task))
+    own = [it for it in running.overrides.task if not it.startswith("racing.")]  # of the search
+    return Place(running.job.num, own)
 
 
 def _evaluate(config: DictConfig, place: "Place | None") -> "Outcome":

@@ -22,7 +22,6 @@ from pipeline.scoring import Summary, in_words
 MAX_LABELS = 20  # shown; the others are counted
 MAX_FEATURES = 10
 N_ROWS = 3
-MAX_TROUBLED = 5  # labels named with a trouble
 MAX_NAME = 30  # characters of a label's name
 MAX_WARNINGS = 5
 
@@ -70,11 +69,7 @@ def show_duplicates(summary: DataSummary) -> None:
     if not summary.n_duplicates:
         _out.print("No row has the features of another.")
         return
-    _out.print(
-        f"{summary.n_duplicates} rows have the features of an earlier row, {summary.n_conflicting} "
-        "of them with other labels; such rows leak between folds.",
-        style="yellow",
-    )
+    _out.print(summary.duplicates_in_words(), style="yellow")
 
 
 def show(*parts: RenderableType) -> None:
@@ -87,20 +82,7 @@ def show(*parts: RenderableType) -> None:
 def show_troubles(troubles: Sequence[Trouble]) -> None:
     """Print a line for each kind of trouble that the folds will have."""
     for trouble in troubles:
-        _out.print(_in_words(trouble), style="yellow")
-
-
-def _in_words(trouble: Trouble) -> str:
-    folds = f"{trouble.n_folds} of {trouble.n_splits} folds"
-    if not trouble.labels:
-        return f"{trouble.what} in {folds}: {trouble.counsel}"
-    first, *others = [
-        f"{short(name, MAX_NAME)} in {n}" for name, n in trouble.labels[:MAX_TROUBLED]
-    ]
-    named = [f"{first} of {trouble.n_splits} folds", *others]
-    n_more = len(trouble.labels) - len(named)
-    more = f" and {n_more} more labels" if n_more else ""
-    return f"{trouble.what} {', '.join(named)}{more}: {trouble.counsel}"
+        _out.print(trouble.in_words(), style="yellow")
 
 
 @contextmanager
@@ -133,15 +115,26 @@ def progress_bar(total: int, unit: str, of_sweep: bool) -> Iterator[Callable[[in
         yield lambda n: progress.advance(task, n)
 
 
+def show_training_warnings(warnings: Sequence[str]) -> None:
+    """Print what the user should know of how the models were trained."""
+    for warning in warnings[:MAX_WARNINGS]:
+        _out.print(f"Warning: {warning}.", style="yellow")
+
+
 def show_fold(score: float) -> None:
     """Print the headline score of one fold."""
     _out.print(f">{_number(score)}")
 
 
-def show_result(summary: dict[str, Summary]) -> None:
-    """Print the headline, then all metrics with their intervals and what is left out of them."""
+def show_result(summary: dict[str, Summary], of: str = "") -> None:
+    """Print the headline, then all metrics with their intervals and what is left out of them.
+
+    Args:
+        summary: Each metric, the headline first.
+        of: Said behind the headline's name, where it is not of all folds.
+    """
     headline, first = next(iter(summary.items()))
-    line = f"{in_words(headline)}: {_number(first.mean)}"
+    line = f"{in_words(headline)}{of}: {_number(first.mean)}"
     _out.print(f"{line} ({first.std:.3f})" if first.n_folds else line, style="bold")
     table = Table("metric", "mean", "std", "95% interval of the mean", box=None, pad_edge=False)
     for name, metric in summary.items():
@@ -150,7 +143,7 @@ def show_result(summary: dict[str, Summary]) -> None:
         table.add_row(in_words(name), _number(metric.mean), std, interval)
     _out.print(table)
     for name, metric in summary.items():
-        if undefined := _undefined(metric):
+        if undefined := metric.undefined_in_words():
             _out.print(f"{in_words(name)}: {undefined}; left out of the means")
 
 
@@ -232,16 +225,6 @@ def _number(score: float) -> str:
 
 def _interval(metric: Summary) -> str:
     return f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else ""
-
-
-def _undefined(metric: Summary) -> str:
-    places = []
-    if metric.n_undefined:
-        places.append(f"in {metric.n_undefined} of {metric.n_folds + metric.n_undefined} folds")
-    if metric.n_left_out:
-        labels = "label" if metric.n_left_out == 1 else "labels"
-        places.append(f"for {metric.n_left_out} {labels} within folds")
-    return f"undefined {' and '.join(places)}" if places else ""
 
 
 def show_prediction(y_score: NDArray[np.float64]) -> None:

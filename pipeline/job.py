@@ -2,18 +2,20 @@
 
 import math
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import console
-from pipeline.config import Config, load, load_tracking
+from pipeline.config import Config, SklearnModelConfig, load, load_tracking
 from pipeline.cores import is_shared
 from pipeline.errors import UserError
 from pipeline.imports import import_tensorflow, uncollected
 from pipeline.material import Material, read
+from pipeline.racing import Race, in_words, make_race, raced_metric
 from pipeline.scoring import Summary, refuse_unknown_metrics, short_name
 
 if TYPE_CHECKING:
@@ -27,16 +29,43 @@ _described: set[str] = set()  # digests of the data that this process has shown
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a job found; plain values, so that it travels between processes.
+
+    Attributes:
+        run_id: Of its MLflow run.
+        summary: Each metric over the folds that were trained, the headline first.
+        n_fits: Fits that it takes to evaluate a configuration whole, the final one included.
+        n_saved: Those that racing saved; above 0, the summary is of the first repeat alone.
+    """
+
+    run_id: str
+    summary: dict[str, Summary]
+    n_fits: int
+    n_saved: int = 0
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a job ended.
 
     Attributes:
         exit_code: 0, 1 after a failure, 2 after a refused configuration or refused data.
-        objective: Mean of the headline metric, or None.
+        result: What it found, or None.
+        failure: Why it found nothing, or None.
     """
 
     exit_code: int
-    objective: float | None
+    result: Result | None = None
+    failure: str | None = None
+
+    @property
+    def objective(self) -> float | None:
+        """Mean of the headline metric over all folds, or None."""
+        if self.result is None or self.result.n_saved:
+            return None
+        headline = next(iter(self.result.summary.values()))
+        return headline.mean if headline.n_folds else None
 
 
 class Place(NamedTuple):
@@ -61,23 +90,23 @@ def run_job(composed: "DictConfig", place: Place | None = None) -> Outcome:
     return attempt(lambda: _run(composed, job), f"{job.count} " if job else "")
 
 
-def attempt(work: Callable[[], float | None], of_sweep: str = "") -> Outcome:
+def attempt(work: Callable[[], Result | None], of_sweep: str = "") -> Outcome:
     """Do the work; failures are shown and returned, so that a sweep goes on.
 
     Args:
-        work: Returns the objective.
+        work: Returns what it found.
         of_sweep: What to put before a failure; its traceback is left to the run in MLflow then.
     """
     try:
         return Outcome(0, work())
     except UserError as error:
         console.show_error(f"{of_sweep}{error}")
-        return Outcome(2, None)
+        return Outcome(2, failure=str(error))
     except Exception as error:
         if not of_sweep:
             console.show_error(traceback.format_exc())
         console.show_error(f"{of_sweep}The job failed: {type(error).__name__}: {error}")
-        return Outcome(1, None)
+        return Outcome(1, failure=f"{type(error).__name__}: {error}")
 
 
 def _find_job(composed: "DictConfig", place: Place) -> "SweepJob | None":
@@ -94,17 +123,18 @@ def _find_job(composed: "DictConfig", place: Place) -> "SweepJob | None":
     return job
 
 
-def _run(composed: "DictConfig", job: "SweepJob | None") -> float | None:
+def _run(composed: "DictConfig", job: "SweepJob | None") -> Result:
     if job:
         from pipeline.tracking import failures_kept
     with failures_kept(job) if job else nullcontext():
         config = load(composed)
         material = _read(config, job)
         earlier = _find_earlier(config, material, job) if config.resume else None
-        if earlier and earlier.finished:
+        if earlier and earlier.finished and (config.racing or not earlier.n_saved):
             return _reuse(config, earlier, job)
-        with console.waiting("loading TensorFlow and MLflow"), uncollected():
-            import_tensorflow()
+        with console.waiting("loading what trains, and MLflow"), uncollected():
+            if not isinstance(config.model, SklearnModelConfig):
+                import_tensorflow()
             from pipeline.runner import Runner
             from pipeline.tracking import locate, refuse_unreachable
         refuse_unreachable(locate(config.tracking))
@@ -139,14 +169,15 @@ def _find_earlier(config: Config, material: Material, job: "SweepJob | None") ->
         return find_earlier(experiment_id, identity, job)
 
 
-def _reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> float | None:
+def _reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> Result:
     """Show and return the result of a run that is finished."""
     from pipeline.tracking import locate, supersede
 
     assert earlier.run_id
     supersede(earlier.replaced, earlier.run_id)
     metrics = map(short_name, config.scoring.metrics)
-    summary = {metric: _summary(metric, earlier.metrics) for metric in metrics}
+    part = "first_repeat/" if earlier.n_saved else ""
+    summary = {metric: _summary(f"{part}{metric}", earlier.metrics) for metric in metrics}
     if job:
         console.show_job_result(job.count, summary, f"finished before as run {earlier.run_id}")
     else:
@@ -155,7 +186,7 @@ def _reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> float 
         store = locate(config.tracking)
         name = config.tracking.experiment_name
         console.show_where(store.uri, store.database, name, earlier.run_id)
-    return _objective(summary)
+    return Result(earlier.run_id, summary, n_fits=0, n_saved=earlier.n_saved)
 
 
 def _summary(metric: str, logged: Mapping[str, float]) -> Summary:
@@ -172,14 +203,16 @@ def _train(
     runner: "Runner",
     earlier: "Earlier | None",
     job: "SweepJob | None",
-) -> float | None:
+) -> Result:
     from pipeline.checkpoint import Checkpoint
     from pipeline.tracking import identify, locate, open_store, supersede, track
 
     store = locate(config.tracking)
     tags = identify(config, material.dataset, material.splits).as_tags()
     tags["headline"] = short_name(config.scoring.metrics[0])
-    name = (job.name if job else config.tracking.run_name) or _default_name(config, material)
+    name = (
+        job.name if job else config.tracking.run_name
+    ) or f"{material.dataset.name} {config.model.title}"
     continued = earlier.run_id if earlier else None
     with ThreadPoolExecutor(1) as pool:
         compiled = pool.submit(runner.compile)
@@ -196,16 +229,15 @@ def _train(
             with console.waiting("compiling the training"):
                 run.log_start(config, material.dataset, material.summary)
                 compiled.result()
-            evaluation = _evaluate(runner, run, checkpoint, finished, quiet=job is not None)
+            race = _race(config, material)
+            folds = partial(_folds, runner, run, race, finished)
+            evaluation = _evaluate(runner, run, checkpoint, folds, quiet=job is not None)
+            console.show_training_warnings(runner.warnings)
             _finish(evaluation, run, job)
     checkpoint.remove()
     if job is None:
         console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
-    return _objective(evaluation.summary)
-
-
-def _default_name(config: Config, material: Material) -> str:
-    return f"{material.dataset.name} {config.model.kind}"
+    return Result(run.run_id, evaluation.summary, runner.n_fits, runner.n_missing)
 
 
 def _take_up(
@@ -228,11 +260,26 @@ def _take_up(
     return finished
 
 
+def _race(config: Config, material: Material) -> Race | None:
+    """Return the race that the configuration is in, or None; the store is open."""
+    from pipeline.tracking import paired_scores
+
+    dataset, splits = material.dataset, material.splits
+    racing, metric = config.racing, raced_metric(config, splits)
+    if racing is None or racing.incumbent is None or metric is None:
+        return None
+    scores = paired_scores(racing.incumbent, metric, dataset, splits)
+    if scores is None:
+        console.show("Racing: the incumbent has other data or folds; all folds are trained.")
+        return None
+    return make_race(racing, metric, splits, scores)
+
+
 def _evaluate(
     runner: "Runner",
     run: "TrackedRun",
     checkpoint: "Checkpoint",
-    finished: "Sequence[FoldResult]",
+    folds: "Callable[[Callable[[int], None]], Iterator[FoldResult]]",
     quiet: bool,
 ) -> "Evaluation":
     from pipeline.training import Stopped
@@ -245,7 +292,7 @@ def _evaluate(
                 runner.stop()
 
         try:
-            for step, fold in enumerate(runner.folds(progress, finished)):
+            for step, fold in enumerate(folds(progress)):
                 if not quiet:
                     console.show_fold(next(iter(fold.scores.values())))
                 run.log_fold(fold, step)
@@ -257,24 +304,46 @@ def _evaluate(
     return runner.evaluation()
 
 
+def _folds(
+    runner: "Runner",
+    run: "TrackedRun",
+    race: Race | None,
+    finished: "Sequence[FoldResult]",
+    progress: Callable[[int], None],
+) -> Iterator["FoldResult"]:
+    """Yield the folds as they are trained: all, or those of the first repeat of a lost race."""
+    if race is None:
+        yield from runner.folds(progress, finished)
+        return
+    scores = []
+    for fold in runner.folds(progress, finished, repeats=(0,)):
+        scores.append(fold.scores[race.metric])
+        yield fold
+    decision = race.decide(scores)
+    if decision is not None:
+        n_saved = runner.n_missing if decision.stop else 0
+        run.log_race(race, decision, n_saved)
+        if decision.stop:
+            how = in_words(race, decision)
+            console.show(f"Stopped after the first repeat: {how}. {n_saved} fits saved.")
+            return
+    yield from runner.folds(progress, repeats=range(1, race.n_repeats))
+
+
 def _finish(evaluation: "Evaluation", run: "TrackedRun", job: "SweepJob | None") -> None:
     """Show the result, log the rest, and predict new rows with the model that was logged."""
     from pipeline.tracking import log_model, predict_rows
 
+    part = "" if evaluation.final else " of the first repeat"
     if job is None:
-        console.show_result(evaluation.summary)
+        console.show_result(evaluation.summary, part)
     with console.waiting("logging figures and the final model"):
         run.log_evaluation(evaluation)
-        model_uri = log_model(evaluation)
+        model_uri = log_model(evaluation) if evaluation.final else None
     if job:
-        console.show_job_result(job.count, evaluation.summary, f"{run.seconds:.1f} s")
+        console.show_job_result(job.count, evaluation.summary, f"{run.seconds:.1f} s{part}")
         return
     rows = evaluation.config.dataset.new_rows
-    if rows and evaluation.final is not None:
+    if rows and model_uri:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)
-
-
-def _objective(summary: Mapping[str, Summary]) -> float | None:
-    headline = next(iter(summary.values()))
-    return headline.mean if headline.n_folds else None

@@ -115,6 +115,23 @@ class Runner:
         """What progress counts, such as epochs."""
         return self._trainer.unit
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the user should know of the training so far."""
+        return self._trainer.warnings
+
+    @property
+    def n_fits(self) -> int:
+        """How many models there are to train in all."""
+        return len(self._fits)
+
+    @property
+    def n_missing(self) -> int:
+        """How many of them are not trained yet."""
+        missing = [work for work in self._folds_work if work.place not in self._folds]
+        missing += [self._final_work] if self._final is None else []
+        return sum(len(work.places) for work in missing)
+
     def compile(self) -> None:
         """Compile the training; may run in a thread while other things are made ready."""
         self._trainer.compile()

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config
+from pipeline.config import Config, SklearnModelConfig
 from pipeline.cv import Split, inner_splits, validation_part
 from pipeline.dataset import Dataset
 from pipeline.preparation import fit_preparation
@@ -86,7 +86,8 @@ def _members(
 ) -> list[Fit]:
     """Return fits of one training fold that differ by their seeds alone."""
     stopping, valid = config.training.early_stopping, NO_ROWS
-    if stopping.patience is not None:
+    has_epochs = not isinstance(config.model, SklearnModelConfig)
+    if stopping.patience is not None and has_epochs:
         train, valid = validation_part(dataset, train, stopping.validation_share, seeds[0])
     X, categories = dataset.X, dataset.categories
     preparation = fit_preparation(config.preparation, X, categories, train)

@@ -1,6 +1,7 @@
 """Fixtures that several test modules share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def _resolver() -> None:
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config():
     """Compose a configuration as the command line does."""
 
@@ -29,6 +30,15 @@ def make_config():
             return load(compose("config", overrides=list(overrides)))
 
     return make
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Keep scikit-learn to one thread, as the trainer does; on a busy machine many wait long."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture

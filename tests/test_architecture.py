@@ -9,19 +9,23 @@ import pytest
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
-    "material", "preparation", "model", "training", "scoring", "work", "runner", "checkpoint",
-    "report", "leaderboard", "tracking", "console", "job", "launcher", "sweep", "__main__",
-    "describe", "promote",
+    "material", "preparation", "model", "estimator", "training", "scoring", "comparison", "racing",
+    "work", "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "job",
+    "launcher", "sweep", "search", "__main__", "describe", "compare", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
     "mlflow": {"tracking"},
-    "hydra": {"config", "launcher", "sweep", "__main__"},
-    "omegaconf": {"config", "launcher", "sweep", "__main__"},
+    "hydra": {"config", "launcher", "sweep", "search", "__main__"},
+    "omegaconf": {"config", "launcher", "sweep", "search", "__main__"},
+    "optuna": {"search"},
     "ray": {"launcher"},
     "submitit": {"launcher"},
 }
-HEAVY = {"tensorflow", "keras", "mlflow", "sklearn", "pandas", "scipy", "matplotlib", "pyarrow"}
+HEAVY = {
+    "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
+    "optuna", "pyarrow", "ray", "submitit",
+}  # fmt: skip
 
 
 def room(path: Path) -> str:
@@ -72,11 +76,22 @@ def test_no_junk_rooms():
 
 
 def test_the_command_line_imports_nothing_heavy():
-    reached, waiting = set(), [PIPELINE / "__main__.py"]
+    for module, importer in reached_from("__main__.py"):
+        assert module.split(".")[0] not in HEAVY, f"{importer} imports {module}"
+
+
+def test_a_run_imports_what_draws_only_to_draw():
+    for module, importer in reached_from("tracking/run.py"):
+        assert module.split(".")[0] not in {"matplotlib", "PIL"}, f"{importer} imports {module}"
+
+
+def reached_from(start: str) -> Iterator[tuple[str, str]]:
+    """Yield what is imported at once, by this file or what it imports, and by which file."""
+    reached, waiting = set(), [PIPELINE / start]
     while waiting:
         path = waiting.pop()
         for module in imports(path, everywhere=False):
-            assert module.split(".")[0] not in HEAVY, f"{path.name} imports {module}"
+            yield module, path.name
             own = PIPELINE.parent / Path(*module.split("."))
             files = {own.with_suffix(".py"), own / "__init__.py"} - reached
             waiting += [file for file in files if file.exists() and module.startswith("pipeline.")]

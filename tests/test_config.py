@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from omegaconf import OmegaConf
 
 from pipeline.config import flatten, load, to_yaml
 from pipeline.errors import UserError
@@ -11,7 +12,7 @@ from pipeline.errors import UserError
 REFUSALS = {
     "model.hiden_units=[3]": "model.hiden_units: no such key. Did you mean 'hidden_units'?",
     "modle=mlp": "modle: no such key. Did you mean 'model'?",
-    "model=mpl": "model: no such option 'mpl'. Did you mean 'mlp'? Available: mlp, python.",
+    "model=mpl": "model: no such option 'mpl'. Did you mean 'mlp'? Available: classifier_chain,",
     "experiment=none_such": "experiment: no such option 'none_such'. Available:",
     "+model.foo=3": "model.foo: no such key. Available: activation,",
     "dataset.path=x": "dataset.path: no such key.",
@@ -28,7 +29,7 @@ REFUSALS = {
     "model.hidden_units=[0]": "model.hidden_units.0: expected a value greater than 0. Received: 0",
     "model.dropout=1": "model.dropout: expected a value less than 1. Received: 1",
     "model.activation=3": "model.activation: expected a valid string. Received: 3",
-    "model.kind=tree": "model.kind: unknown kind 'tree'. Available: mlp, python.",
+    "model.kind=tree": "model.kind: unknown kind 'tree'. Available: mlp, python, sklearn.",
     "scoring.threshold=1": "expected a number between 0 and 1, or global or per_label or",
     "scoring.metrics=[acuracy]": "unknown name 'acuracy'. Did you mean 'accuracy'?",
     "seed=-1": "seed: expected a value greater than or equal to 0. Received: -1",
@@ -73,9 +74,14 @@ def test_the_default_is_the_tutorials_recipe(make_config):
     assert expected.items() <= flat.items()
 
 
-def test_what_is_written_reads_back_as_the_same(make_config):
-    from omegaconf import OmegaConf
+def test_an_estimators_params_leave_out_what_is_for_networks(make_config):
+    config = make_config("model=random_forest")
+    keys = {key for key in flatten(config) if key.startswith("training.")}
+    assert keys == {"training.class_weight", "training.threads"}
+    assert load(OmegaConf.create(to_yaml(config))) == config
 
+
+def test_what_is_written_reads_back_as_the_same(make_config):
     config = make_config("model.hidden_units=[64,32]", "training.optimizer_options={clipnorm: 1.0}")
     assert load(OmegaConf.create(to_yaml(config))) == config
 

@@ -130,10 +130,19 @@ def test_the_tables_agree_with_the_metrics(default, store):
     assert [table["path"] for table in shown] == ["folds.json", "labels.json"]
 
 
-def test_the_figures_are_there(default):
+def test_the_figures_and_the_report_are_there(default):
     _, run = default
-    for name in ("fold_scores.png", "training_curves.png"):
-        assert artifact(run, f"figures/{name}").read_bytes().startswith(b"\x89PNG")
+    files = list(artifact(run, "figures").iterdir())
+    assert {file.stem for file in files} == {
+        *("labels", "fold_scores", "training_curves", "label_scores", "precision_recall"),
+        *("roc", "calibration", "label_counts", "co_occurrence"),
+    }
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    page = artifact(run, "report.html").read_text("utf-8")
+    mean, low = (run.data.metrics[f"accuracy_{name}"] for name in ("mean", "ci_low"))
+    assert f"{mean:.3f}" in page
+    assert f"{low:.3f} to " in page
+    assert all(tag in page for tag in (run.info.run_id, run.data.tags["data_digest"]))
 
 
 def test_the_dataset_is_an_input_with_the_digest_of_all_values(default):
@@ -158,14 +167,27 @@ def test_the_model_takes_raw_named_rows_and_names_its_labels(default, store):
     assert "tensorflow==" in (folder / "requirements.txt").read_text()
 
 
-def test_a_seed_repeats_a_run_and_another_does_not(store):
-    for seed in (5, 5, 6):
-        store.run(*QUICK, f"seed={seed}", "tracking.experiment_name=seeds")
-    last, second, first = (
-        pd.read_parquet(artifact(run, "predictions.parquet")) for run in store.runs("seeds")
-    )
+@pytest.fixture(scope="module")
+def seeds(store):
+    """Three runs: the second differs from the first in its report alone, the third in its seed."""
+    for seed, report in ((5, "full"), (5, "none"), (6, "none")):
+        asked = (f"seed={seed}", f"report={report}", "tracking.experiment_name=seeds")
+        store.run(*QUICK, *asked)
+    return store.runs("seeds")[::-1]
+
+
+def test_a_seed_repeats_a_run_and_another_does_not(seeds):
+    first, second, last = (pd.read_parquet(artifact(run, "predictions.parquet")) for run in seeds)
     pd.testing.assert_frame_equal(first, second)
     assert not first.equals(last)
+
+
+def test_a_report_left_out_leaves_the_rest_as_it_is(seeds):
+    whole, without, _ = seeds
+    assert whole.data.tags["config_digest"] == without.data.tags["config_digest"]
+    assert whole.data.metrics == without.data.metrics
+    left = [{file.name for file in artifact(run, "").iterdir()} for run in (whole, without)]
+    assert left[0] - left[1] == {"figures", "report.html"}
 
 
 def test_a_sweep_runs_all_and_names_each_by_its_overrides(store):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import compare
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"`python -m (pipeline\S*)([^`]*)`", README)
@@ -14,7 +16,10 @@ ELSEWHERE = {"...", "model=mine"}  # the reader's own
 
 @pytest.mark.parametrize(("program", "rest"), COMMANDS, ids=lambda text: text.strip())
 def test_every_command_is_one_the_program_takes(program, rest, make_config):
-    assert program in {"pipeline", "pipeline.describe"}
+    assert program in {"pipeline", "pipeline.describe", "pipeline.compare"}
+    if program == "pipeline.compare":
+        compare.make_parser().parse_args(shlex.split(rest))
+        return
     arguments = shlex.split(rest.replace("\\|", "|"))
     overrides = [word for word in arguments if "=" in word and word not in ELSEWHERE]
     if "dataset=table" in overrides and not any("dataset.path" in word for word in overrides):

@@ -95,17 +95,14 @@ def test_labels_without_meaning_in_a_fold_are_left_out_and_counted():
 
 
 def test_scores_of_single_labels():
-    found = label_scores(
-        scoring("accuracy", zero_division=1.0), Y_TRUE, Y_SCORE, (Y_SCORE > 0.5).astype(np.int8)
-    )
+    config, y_pred = scoring("accuracy", zero_division=1.0), (Y_SCORE > 0.5).astype(np.int8)
+    found = label_scores(config, Y_TRUE, Y_SCORE, y_pred)
     assert found["support"].tolist() == [2, 2, 1]
     assert found["precision"].tolist() == [1, 1, 1 / 2]
     assert found["recall"].tolist() == [1 / 2, 1, 1]
     assert found["f1"] == pytest.approx([2 / 3, 1, 2 / 3])
     assert found["roc_auc"].tolist() == [1, 1, 1]
-    silent = label_scores(
-        scoring("accuracy", zero_division=1.0), Y_TRUE * 0, Y_SCORE * 0, Y_TRUE * 0
-    )
+    silent = label_scores(config, Y_TRUE * 0, Y_SCORE * 0, y_pred * 0)
     assert silent["f1"].tolist() == [1, 1, 1]
     assert np.isnan(silent["average_precision"]).all()
 

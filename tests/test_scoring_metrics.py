@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
-from pipeline.scoring import find_metric
+from pipeline.scoring import explain, find_metric, lower_is_better
 from pipeline.scoring.ranking import label_average_precision, label_roc_auc
 from pipeline.scoring.registry import AREAS, FIRST, PLAIN, QUOTIENTS
 
@@ -204,9 +204,43 @@ def test_a_calibrated_table_has_no_calibration_error():
     assert found("expected_calibration_error", y_true, y_score) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_knowing_is_better_than_guessing_the_right_way_round(name):
+    rng = np.random.default_rng(0)
+    y_true = (rng.random((200, 6)) < 0.4).astype(np.int8)
+    knows = found(name, y_true, y_true.astype("float32"))
+    guesses = found(name, y_true, rng.random((200, 6), dtype=np.float32))
+    assert knows < guesses if lower_is_better(name) else knows > guesses
+
+
+def test_the_users_own_metrics_follow_scikit_learns_names():
+    assert lower_is_better("my_module.my_loss")
+    assert not lower_is_better("lossless.closeness")
+
+
 def test_chance_has_the_scores_of_chance():
     rng = np.random.default_rng(0)
     y_true = (rng.random((4000, 3)) < 0.2).astype(np.int8)
     y_score = rng.random((4000, 3), dtype=np.float32)
     assert found("roc_auc_macro", y_true, y_score) == pytest.approx(0.5, abs=0.03)
     assert found("average_precision_micro", y_true, y_score) == pytest.approx(0.2, abs=0.02)
+
+
+def undescribed(y_true, y_score, y_pred):
+    return 0.0
+
+
+def described(y_true, y_score, y_pred):
+    """Return what I like.
+
+    And more.
+    """
+    return 0.0
+
+
+def test_every_metric_is_explained_in_a_line():
+    lines = [explain(name) for name in ALL]
+    assert all(line.endswith(".") and line[0].isupper() for line in lines)
+    assert explain("precision_at_3").startswith("How many of a row's first k labels are true")
+    assert explain("tests.test_scoring_metrics.described") == "What I like."
+    assert explain("tests.test_scoring_metrics.undescribed") == ""

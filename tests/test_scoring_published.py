@@ -5,7 +5,9 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import KFold
 
+from pipeline.cv import make_splits
 from pipeline.dataset import load
+from pipeline.runner import Runner
 from pipeline.scoring import score
 
 EMOTIONS = {
@@ -15,6 +17,24 @@ EMOTIONS = {
     "f1_macro": 0.515713373702918,
     "f1_samples": 0.5070480225988699,
 }
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_of_a_tree_on_emotions_reports_what_was_published(
+    make_config, shared_data, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("pipeline.dataset.cache.mlruns", lambda: tmp_path)
+    config = make_config(
+        *("dataset=arff", f"dataset.path={shared_data / 'emotions.arff'}", "preparation=none"),
+        *("model=random_forest", "model.params.n_estimators=1", "model.params.random_state=1"),
+        *("cv.n_repeats=1", "scoring.zero_division=1"),
+        f"scoring.metrics=[{','.join(EMOTIONS)}]",
+    )
+    dataset = load(config.dataset)
+    runner = Runner(config, dataset, make_splits(config.cv, dataset))
+    list(runner.folds(lambda n: None))
+    for name, summary in runner.evaluation().summary.items():
+        assert summary.mean == pytest.approx(EMOTIONS[name], rel=1e-15), name
 
 
 def test_a_tree_on_emotions_scores_as_published(make_config, shared_data, monkeypatch, tmp_path):

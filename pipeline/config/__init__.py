@@ -37,7 +37,10 @@ from pipeline.config.schema import (
     ModelConfig,
     PreparationConfig,
     PythonModelConfig,
+    RacingConfig,
+    ReportConfig,
     ScoringConfig,
+    SklearnModelConfig,
     TrackingConfig,
     TrainingConfig,
 )
@@ -60,9 +63,12 @@ __all__ = [
     "PreparationConfig",
     "PythonDatasetConfig",
     "PythonModelConfig",
+    "RacingConfig",
     "RepeatedKFoldConfig",
+    "ReportConfig",
     "ScoringConfig",
     "ShuffleSplitConfig",
+    "SklearnModelConfig",
     "StratifiedGroupKFoldConfig",
     "SvmlightConfig",
     "SyntheticConfig",
@@ -78,6 +84,7 @@ __all__ = [
 
 _CONFIG = TypeAdapter(Config)
 _TRACKING = TypeAdapter(TrackingConfig)
+_FOR_ESTIMATORS = {"training.class_weight", "training.threads"}
 
 
 def load(config: DictConfig) -> Config:
@@ -130,7 +137,10 @@ def to_yaml(config: Config) -> str:
 
 
 def flatten(config: Config) -> dict[str, str]:
-    """Return the configuration as text by dotted key: `{"cv.n_splits": "10", ...}`."""
+    """Return the configuration as text by dotted key: `{"cv.n_splits": "10", ...}`.
+
+    What says nothing of the chosen kind of model is left out: an estimator has no epochs.
+    """
     flat: dict[str, str] = {}
 
     def walk(prefix: str, value: object) -> None:
@@ -141,6 +151,10 @@ def flatten(config: Config) -> dict[str, str]:
             flat[prefix] = str(value)
 
     walk("", _plain(config))
+    if isinstance(config.model, SklearnModelConfig):
+        of_networks = [key for key in flat if key.startswith("training.")]
+        for key in set(of_networks) - _FOR_ESTIMATORS:
+            del flat[key]
     return flat
 
 

@@ -11,6 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.errors import choices
 from pipeline.project import CONF_DIR
 
+EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that come with an extra
+UNCHOSEN = ["experiment", "racing", "sweep"]  # groups that may be left out
+
 
 def explain(error: Exception, arguments: list[str]) -> str | None:
     """Return words for a refused command line, or None if the error is not the user's.
@@ -27,6 +30,11 @@ def explain(error: Exception, arguments: list[str]) -> str | None:
     missing = re.search(r"Could not find '([^']+)/([^/']+)'", str(error))
     if isinstance(error, MissingConfigException) and missing:
         group, option = missing.groups()
+        if (group, option) in EXTRAS:
+            extra = EXTRAS[group, option]
+            return (
+                f"{group}: {option} is not installed. Install it: pip install 'manyfold[{extra}]'"
+            )
         counsel = choices(option, error.options or [])
         return f"Configuration refused:\n  {group}: no such option {option!r}. {counsel}"
     if isinstance(error, OverrideParseException):
@@ -35,6 +43,8 @@ def explain(error: Exception, arguments: list[str]) -> str | None:
             "the shell would take apart: 'model.hidden_units=[64,32]'"
         )
     reason = str(error).strip()
+    if "INTERVAL_SWEEP" in reason:
+        reason = "an interval has too many values to try them all. Search it: hydra/sweeper=optuna"
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         reason += f"\n{cause}"
@@ -44,13 +54,17 @@ def explain(error: Exception, arguments: list[str]) -> str | None:
 def _unknown_key(key: str, arguments: list[str]) -> str:
     parent, _, name = key.rpartition(".")
     config = _compose_groups(arguments)
+    group = key.partition(".")[0]
+    if parent and group in UNCHOSEN and group not in config:
+        return f"Configuration refused:\n  {key}: no such key before {group}=... is chosen."
     siblings = OmegaConf.select(config, parent) if parent else config
     while siblings is None or not isinstance(siblings, DictConfig):
         parent, _, name = parent.rpartition(".")
         siblings = OmegaConf.select(config, parent) if parent else config
     refused = f"{parent}.{name}" if parent else name
-    groups = [] if parent else ["experiment"]
-    counsel = choices(name, [*map(str, siblings), *groups])
+    shown = [str(key) for key in siblings if key != "hydra" and not str(key).startswith("_")]
+    groups = [] if parent else UNCHOSEN
+    counsel = choices(name, {*shown, *groups})
     return f"Configuration refused:\n  {refused}: no such key. {counsel}"
 
 
@@ -60,10 +74,10 @@ def _compose_groups(arguments: list[str]) -> DictConfig:
     chosen: list[str] = []
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         for argument in arguments:
-            if re.fullmatch(r"\w+=[\w/]+", argument):
+            if re.fullmatch(r"[\w/]+=[\w/]+", argument):
                 try:
                     compose("config", overrides=[*chosen, argument])
                 except (HydraException, OmegaConfBaseException):
                     continue  # this one may be what is refused
                 chosen.append(argument)
-        return compose("config", overrides=chosen)
+        return compose("config", overrides=chosen, return_hydra_config=True)

@@ -44,6 +44,11 @@ class MlpConfig:
     l2: NonNegativeFloat
     n_members: PositiveInt
 
+    @property
+    def title(self) -> str:
+        """What to call the model."""
+        return "mlp"
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class PythonModelConfig:
@@ -54,8 +59,34 @@ class PythonModelConfig:
     params: dict[str, Any] | None
     n_members: PositiveInt
 
+    @property
+    def title(self) -> str:
+        """What to call the model: the last parts of its path, module.name."""
+        return ".".join(self.callable.split(".")[-2:])
 
-ModelConfig = Annotated[MlpConfig | PythonModelConfig, Field(discriminator="kind")]
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SklearnModelConfig:
+    """A classifier by dotted path, and how its kind answers for several labels."""
+
+    kind: Literal["sklearn"]
+    estimator: _Name
+    params: dict[str, Any] | None
+    strategy: Literal["per_label", "native", "chain"]
+    chain_options: dict[str, Any] | None
+    probabilities: Literal["own", "sigmoid", "isotonic"]
+    n_members: PositiveInt
+
+    @property
+    def title(self) -> str:
+        """What to call the model: RandomForestClassifier, LogisticRegression in chains."""
+        name = self.estimator.rpartition(".")[2]
+        return f"{name} in chains" if self.strategy == "chain" else name
+
+
+ModelConfig = Annotated[
+    MlpConfig | PythonModelConfig | SklearnModelConfig, Field(discriminator="kind")
+]
 
 
 _Part = Annotated[float, Field(gt=0, le=0.5)]  # of the training rows
@@ -132,6 +163,14 @@ class ScoringConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ReportConfig:
+    """What a run draws and writes for people to look at; its tables are kept in any case."""
+
+    figures: bool
+    html: bool
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrackingConfig:
     """The MLflow store, experiment and run; a sweep gives its jobs the parent run."""
 
@@ -140,6 +179,16 @@ class TrackingConfig:
     run_name: _Name | None
     checkpoints: _Name | None
     parent_run_id: _Name | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RacingConfig:
+    """When a configuration that is behind another stops early."""
+
+    incumbent: _Name | None
+    alpha: Annotated[float, Field(gt=0, lt=0.5)]
+    metric: _Name | None
+    direction: Literal["maximize", "minimize"] | None
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -152,6 +201,8 @@ class Config:
     model: ModelConfig
     training: TrainingConfig
     scoring: ScoringConfig
+    report: ReportConfig
     tracking: TrackingConfig
     seed: NonNegativeInt
     resume: bool
+    racing: RacingConfig | None = None

@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from pipeline.config import CvConfig, PredefinedConfig, ShuffleSplitConfig
 from pipeline.cv.split import Split
-from pipeline.dataset import Dataset
+from pipeline.dataset import Dataset, short
+
+MAX_NAMED = 5  # labels named with a trouble
+MAX_NAME = 30  # characters of a label's name
 
 _GROUPED = ("group_kfold", "stratified_group_kfold")
 _STRATIFIED = ("multilabel_stratified", "stratified_group_kfold")
@@ -31,6 +34,16 @@ class Trouble:
     n_folds: int
     n_splits: int
     counsel: str
+
+    def in_words(self) -> str:
+        """Return what is wrong, where, and what would help."""
+        if not self.labels:
+            return f"{self.what} in {self.n_folds} of {self.n_splits} folds: {self.counsel}"
+        first, *others = [f"{short(name, MAX_NAME)} in {n}" for name, n in self.labels[:MAX_NAMED]]
+        named = [f"{first} of {self.n_splits} folds", *others]
+        n_more = len(self.labels) - len(named)
+        more = f" and {n_more} more labels" if n_more else ""
+        return f"{self.what} {', '.join(named)}{more}: {self.counsel}"
 
 
 def find_troubles(config: CvConfig, dataset: Dataset, splits: list[Split]) -> list[Trouble]:

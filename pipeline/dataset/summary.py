@@ -74,6 +74,13 @@ class DataSummary:
             for i in order
         ]
 
+    def duplicates_in_words(self) -> str:
+        """Return how many rows repeat others, and why that matters."""
+        return (
+            f"{self.n_duplicates} rows have the features of an earlier row, {self.n_conflicting} "
+            "of them with other labels; such rows leak between folds."
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold; of the co-occurrence the most frequent pairs."""
         return {

@@ -24,7 +24,7 @@ class Entry:
         headline: The metric that it puts first, or empty if it did not come so far.
         metrics: What it logged, by name: `accuracy_mean`, `accuracy_ci_low`, ...
         seconds: How long it took; None if unknown.
-        reason: Why it did not finish, or empty.
+        reason: Why it did not finish, or why racing stopped it; or empty.
         tried_on: Digests of its data and folds; jobs that share them can be compared.
     """
 

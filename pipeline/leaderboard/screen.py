@@ -40,8 +40,12 @@ def leaderboard_on_screen(board: Leaderboard) -> Iterator[RenderableType]:
         yield ""
         yield from _failure(reason, entries)
     unranked = [entry for entry in board.entries[board.n_ranked :] if entry.status == "FINISHED"]
-    if unranked:
-        yield f"{in_words(board.metric)} is unknown or undefined for {_named(unranked)}"
+    stopped = [entry for entry in unranked if entry.reason]
+    undefined = [entry for entry in unranked if not entry.reason]
+    if stopped:
+        yield f"{len(stopped)} behind beyond noise, stopped after a repeat: {_named(stopped)}"
+    if undefined:
+        yield f"{in_words(board.metric)} is unknown or undefined for {_named(undefined)}"
 
 
 def _heading(board: Leaderboard) -> str:

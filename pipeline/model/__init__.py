@@ -32,6 +32,8 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
             batch_normalization=config.batch_normalization,
             l2=config.l2,
         )
+    if not isinstance(config, PythonModelConfig):
+        raise TypeError(f"Expected the configuration of a network. Received: {config.kind}")
     keywords = {"n_features": n_features, "n_labels": n_labels, **(config.params or {})}
     try:
         model = import_callable("model.callable", config.callable)(**keywords)

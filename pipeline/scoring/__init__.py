@@ -2,6 +2,7 @@
 
 from pipeline.scoring.fold import FoldScores, label_scores, refuse_diverged, score
 from pipeline.scoring.registry import (
+    explain,
     find_metric,
     in_words,
     lower_is_better,
@@ -9,12 +10,14 @@ from pipeline.scoring.registry import (
     short_name,
 )
 from pipeline.scoring.rule import DecisionRule, fixed_rule, learn_rule, needs_inner
-from pipeline.scoring.summary import Summary, summarise
+from pipeline.scoring.summary import Summary, corrected_error, summarise
 
 __all__ = [
     "DecisionRule",
     "FoldScores",
     "Summary",
+    "corrected_error",
+    "explain",
     "find_metric",
     "fixed_rule",
     "in_words",

@@ -85,7 +85,7 @@ def recall(
 def f1(
     y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
 ) -> float:
-    """Return F1; macro is the mean of the labels' F1, not the F1 of their means."""
+    """Return the harmonic mean of precision and recall; macro is the mean of the labels' F1."""
     counts = Counts.of(y_true, y_pred, average)
     return counts.mean(counts.f1(zero_division), average)
 

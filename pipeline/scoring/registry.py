@@ -58,24 +58,6 @@ FIRST: Mapping[str, Callable[..., float]] = {
 """Metrics of a row's first k labels; k is in the name, as in `precision_at_3`."""
 
 
-LOWER_IS_BETTER = frozenset(
-    {
-        "hamming_loss",
-        "one_error",
-        "coverage_error",
-        "label_ranking_loss",
-        "log_loss",
-        "brier_score",
-        "expected_calibration_error",
-    }
-)
-
-
-def lower_is_better(name: str) -> bool:
-    """Return whether a metric counts errors; those of the user's own are taken for scores."""
-    return name in LOWER_IS_BETTER
-
-
 def find_metric(name: str, zero_division: float, key: str = KEY) -> Metric:
     """Return the metric of that name.
 
@@ -110,6 +92,26 @@ def in_words(name: str) -> str:
     """Return a metric's name as words: `hamming_loss` is `Hamming loss`."""
     words = " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_"))
     return words[:1].upper() + words[1:] if words.split(" ")[0].islower() else words
+
+
+def lower_is_better(name: str) -> bool:
+    """Return whether less of a metric is better, as its name tells.
+
+    scikit-learn's rule, which a user's own metric can follow, too: what ends in `loss` or `error`
+    is to be minimised, all else maximised. The Brier score is older than the rule.
+    """
+    short = short_name(name)
+    return short.split("_")[-1] in {"loss", "error"} or short == "brier_score"
+
+
+def explain(name: str) -> str:
+    """Return what a metric is, in a line: the first of its function's docstring, if it has one."""
+    function: object = find_metric(name, zero_division=0.0)
+    while isinstance(function, partial):
+        function = function.args[1] if function.func is _call_own else function.func
+    line = (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
+    line = line.removeprefix("Return ").strip()
+    return line[:1].upper() + line[1:]
 
 
 def refuse_unknown_metrics(config: ScoringConfig) -> None:

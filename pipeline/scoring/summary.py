@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
@@ -30,21 +31,24 @@ class Summary:
     n_undefined: int = 0
     n_left_out: int = 0
 
+    def undefined_in_words(self) -> str:
+        """Return where the metric is undefined; empty if nowhere."""
+        places = []
+        if self.n_undefined:
+            places.append(f"in {self.n_undefined} of {self.n_folds + self.n_undefined} folds")
+        if self.n_left_out:
+            labels = "label" if self.n_left_out == 1 else "labels"
+            places.append(f"for {self.n_left_out} {labels} within folds")
+        return f"undefined {' and '.join(places)}" if places else ""
+
 
 def summarise(values: Sequence[float], test_share: float, n_left_out: int = 0) -> Summary:
     """Return mean, deviation and an interval that allows for overlapping training sets.
-
-    Folds share most of their training rows, so their scores are correlated, and the usual squared
-    error of the mean, variance / n, is far too small. Corrected, it is
-    variance * (1 / n + n_test / n_train).
 
     Args:
         values: One score per fold; NaN, where the metric is undefined, is left out and counted.
         test_share: Mean of n_test / n_train over folds.
         n_left_out: Labels left out within folds, to be told along.
-
-    References:
-        Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
     """
     scores = np.asarray(values, dtype=np.float64)
     scores = scores[np.isfinite(scores)]
@@ -54,6 +58,22 @@ def summarise(values: Sequence[float], test_share: float, n_left_out: int = 0) -
     mean, std = float(scores.mean()), float(scores.std())
     if n == 1:
         return Summary(mean, std, None, n, n_undefined, n_left_out)
-    error = np.sqrt(scores.var(ddof=1) * (1 / n + test_share))
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * error)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * corrected_error(scores, test_share))
     return Summary(mean, std, (mean - half, mean + half), n, n_undefined, n_left_out)
+
+
+def corrected_error(scores: NDArray[np.float64], test_share: float) -> float:
+    """Return the standard error of a mean over folds, overlapping training sets allowed for.
+
+    Folds share most of their training rows, so their scores are correlated, and the usual squared
+    error of the mean, variance / n, is far too small. Corrected, it is
+    variance * (1 / n + n_test / n_train).
+
+    Args:
+        scores: One score, or difference of scores, per fold; two of them at least.
+        test_share: Mean of n_test / n_train over folds.
+
+    References:
+        Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
+    """
+    return float(np.sqrt(scores.var(ddof=1) * (1 / len(scores) + test_share)))

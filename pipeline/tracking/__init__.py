@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.tracking.alive import signs_of_life
 from pipeline.tracking.children import mark_lost, read_leaderboard, supersede
+from pipeline.tracking.evidence import Archive
+from pipeline.tracking.folds import paired_scores
 from pipeline.tracking.identity import Identity, digest, identify
 from pipeline.tracking.lost import note_lost
 from pipeline.tracking.registry import promote
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.run import TrackedRun, track
 
 __all__ = [
+    "Archive",
     "Earlier",
     "Identity",
     "Plan",
@@ -52,6 +55,7 @@ __all__ = [
     "mark_lost",
     "note_lost",
     "open_store",
+    "paired_scores",
     "predict_rows",
     "promote",
     "read_leaderboard",

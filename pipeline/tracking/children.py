@@ -29,7 +29,7 @@ def mark_lost(sweep: Sweep) -> None:
     Those of processes that live get a little time to end by themselves.
     """
     client, until = mlflow.MlflowClient(), time.monotonic() + SECONDS_TO_END
-    left = [run for run in children(sweep) if run.info.status == "RUNNING"]
+    left = list(children(sweep, "attributes.status = 'RUNNING'"))
     while left:
         for run in left:
             if run.data.tags.get(PROCESS) == this_process():
@@ -96,6 +96,6 @@ def _entry(run: Run) -> Entry:
         headline=tags.get("headline", ""),
         metrics=run.data.metrics,
         seconds=run.data.metrics.get("seconds", took),
-        reason=tags.get("failure", ""),
+        reason=tags.get("failure") or tags.get("stopped_because", ""),
         tried_on=(tags.get("data_digest", ""), tags.get("split_digest", "")),
     )

@@ -20,6 +20,8 @@ PACKAGE = Path(__file__).parents[1]
 VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
 LIBRARIES = ("keras", "numpy", "scikit-learn", "tensorflow")  # whose versions may change a score
 NO_MATTER = (
+    "report.",
+    "racing",
     "tracking.",
     "training.stack_size",
     "training.threads",

@@ -5,7 +5,8 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
+from hashlib import file_digest
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
-from pipeline.config import ModelConfig, PythonModelConfig
+from pipeline.config import ModelConfig, PythonModelConfig, SklearnModelConfig
 from pipeline.preparation import NO_COLUMN
 from pipeline.runner import Evaluation, FinalModel
 from pipeline.tracking.served_model import canonical
 
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
-NEEDS = ("keras", "mlflow", "numpy", "pandas", "tensorflow")
+NEEDS = ("mlflow", "numpy", "pandas")
+NEEDS_OF_NETWORKS = ("keras", "tensorflow")
+NEEDS_OF_ESTIMATORS = ("scikit-learn", "skops")
 
 
 def log_model(evaluation: Evaluation) -> str:
@@ -40,27 +43,49 @@ def log_model(evaluation: Evaluation) -> str:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # MLflow would like type hints and an example for the schema that is given explicitly.
         warnings.simplefilter("ignore", UserWarning)
-        files = {"model": f"{folder}/model.keras", "preparation": f"{folder}/preparation.json"}
-        final.model.save(files["model"])
-        Path(files["preparation"]).write_text(
-            json.dumps(_served(evaluation, final)), encoding="utf-8"
-        )
+        path, trusted, needs = _save(evaluation.config.model, final, Path(folder))
+        served = {**_served(evaluation, final), **trusted}
+        files = {"model": str(path), "preparation": f"{folder}/preparation.json"}
+        Path(files["preparation"]).write_text(json.dumps(served), encoding="utf-8")
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SERVED_MODEL),
             artifacts=files,
             code_paths=_own_code(evaluation.config.model),
             signature=signature,
-            pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
+            pip_requirements=[f"{package}=={version(package)}" for package in needs],
         )
     return str(info.model_uri)
 
 
+def _save(
+    config: ModelConfig, final: FinalModel, folder: Path
+) -> tuple[Path, dict[str, Any], list[str]]:
+    """Save the model; return its file, what its reader may trust, and the packages it needs."""
+    if not isinstance(config, SklearnModelConfig):
+        path = folder / "model.keras"
+        final.model.save(path)
+        return path, {}, [*NEEDS, *NEEDS_OF_NETWORKS]
+    from pipeline.estimator import own_packages, save
+
+    path = folder / "model.skops"
+    own = own_packages(config)
+    trusted = save(final.model, path, own)
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    needs = [*NEEDS, *NEEDS_OF_ESTIMATORS]
+    if own and _own_code(config) is None:  # installed: it is required, not copied
+        homes = packages_distributions()
+        needs += [home for package in own for home in homes.get(package, [])[:1]]
+    return path, {"trusted": trusted, "digest": digest}, sorted(needs)
+
+
 def _own_code(config: ModelConfig) -> list[str] | None:
     """Return the file or package that defines the user's own model, to travel with it."""
-    if not isinstance(config, PythonModelConfig):
+    own = _own_path(config)
+    if own is None:
         return None
-    top = config.callable.partition(".")[0]
+    top = own.partition(".")[0]
     found = sys.modules[top].__file__ if top in sys.modules else None
     if found is None or "site-packages" in found:
         return None
@@ -81,8 +106,7 @@ def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
         }
         for feature, columns in zip(preparation.categorical, preparation.columns, strict=True)
     }
-    config = evaluation.config.model
-    own = [config.callable] if isinstance(config, PythonModelConfig) else []
+    own = _own_path(evaluation.config.model)
     return {
         "label_names": list(dataset.label_names),
         "temperature": final.rule.temperature.tolist(),
@@ -96,8 +120,15 @@ def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
         },
         "categories": categories,
         "n_category_columns": preparation.n_category_columns,
-        "modules": [path.rpartition(".")[0] for path in own],
+        "modules": [own.rpartition(".")[0]] if own else [],
     }
+
+
+def _own_path(config: ModelConfig) -> str | None:
+    """Return the dotted path of the user's own model."""
+    if isinstance(config, PythonModelConfig):
+        return config.callable
+    return config.estimator if isinstance(config, SklearnModelConfig) else None
 
 
 def _spellings(category: str, known: Sequence[str]) -> set[str]:

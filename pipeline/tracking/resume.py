@@ -31,6 +31,7 @@ class Earlier:
         metrics: What it logged.
         failed: A run of the same that failed; its finished folds are good.
         replaced: Runs in whose place that of the job is listed.
+        n_saved: Fits that racing spared it; above 0 it was stopped after the first repeat.
     """
 
     run_id: str | None = None
@@ -38,6 +39,7 @@ class Earlier:
     metrics: Mapping[str, float] = field(default_factory=dict)
     failed: str | None = None
     replaced: tuple[str, ...] = ()
+    n_saved: int = 0
 
 
 def find_earlier(experiment_id: str, identity: Identity, job: SweepJob | None) -> Earlier:
@@ -78,6 +80,7 @@ def find_earlier(experiment_id: str, identity: Identity, job: SweepJob | None) -
         run_id=latest.info.run_id,
         finished=latest.info.status == "FINISHED" and "seconds" in latest.data.metrics,
         metrics=latest.data.metrics,
+        n_saved=int(latest.data.metrics.get("fits_saved", 0)),
         replaced=_ids(run for run in others if run.info.run_id != latest.info.run_id),
     )
 

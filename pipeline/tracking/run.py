@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -17,20 +18,15 @@ import mlflow
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT as COMMIT
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.config import Config, flatten, to_yaml
 from pipeline.dataset import Dataset, DataSummary
-from pipeline.dataset.figure import labels_figure
 from pipeline.errors import UserError
 from pipeline.process import this_process
-from pipeline.report import (
-    fold_scores_figure,
-    folds_table,
-    labels_table,
-    predictions_table,
-    training_curves_figure,
-)
+from pipeline.racing import Decision, Race, in_words
+from pipeline.report import Origin, folds_table, labels_table, predictions_table, write_report
 from pipeline.runner import Evaluation, FoldResult
 from pipeline.tracking.alive import PROCESS, signs_of_life
 from pipeline.tracking.identity import versions
@@ -40,7 +36,7 @@ from pipeline.training import mean_curve
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
-TABLES = {"folds.json": folds_table, "labels.json": labels_table}
+DIGESTS = ("config_digest", "data_digest", "split_digest")
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ class TrackedRun:
         self._began = time.perf_counter()
         self._client = mlflow.MlflowClient()
         self._there = _what_is_there(self._client, run_id) if continued else Logged()
+        self._summary: DataSummary  # of the data, since the start
         self._n_undefined = 0
         self._signum: int | None = None
         self._waiting: list[tuple[str, float, int]] = []
@@ -101,7 +98,11 @@ class TrackedRun:
         self._client.log_inputs(self.run_id, [_dataset_input(config, dataset, summary)])
         self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
         self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
-        self._client.log_figure(self.run_id, labels_figure(summary), "figures/labels.png")
+        self._summary = summary
+        if config.report.figures:
+            from pipeline.dataset.figure import labels_figure
+
+            self._client.log_figure(self.run_id, labels_figure(summary), "figures/labels.png")
 
     def log_fold(self, fold: FoldResult, step: int) -> None:
         """Log the scores of one fold; its step is its place among all, repeat after repeat."""
@@ -109,17 +110,38 @@ class TrackedRun:
         if time.monotonic() - self._sent > SECONDS_BETWEEN:
             self._log_metrics([])
 
+    def log_race(self, race: Race, decision: Decision, n_saved: int) -> None:
+        """Log how a race went.
+
+        Args:
+            race: Against whom, by what.
+            decision: What the first repeat said.
+            n_saved: Fits that were not trained; above 0 it was stopped.
+        """
+        self._log_metrics(
+            [("racing/advantage", decision.advantage, 0), ("racing/p", decision.p, 0)]
+        )
+        if n_saved:
+            self._log_metrics([("fits_saved", n_saved, 0)])
+            self._client.set_tag(self.run_id, "stopped_after_repeat", "1")
+            self._client.set_tag(self.run_id, "stopped_because", in_words(race, decision))
+
     def log_evaluation(self, evaluation: Evaluation) -> None:
-        """Log the summary, the curves, the tables and the figures."""
+        """Log the summary, the curves, the tables and the figures.
+
+        The summary of some folds alone has names of its own, so that it cannot be taken for one of
+        all.
+        """
+        part = "" if evaluation.final else "first_repeat/"
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
             self._n_undefined += metric.n_left_out
             if metric.n_folds == 0:
                 continue
-            summary += [(f"{name}_mean", metric.mean, 0), (f"{name}_std", metric.std, 0)]
+            numbers = {"mean": metric.mean, "std": metric.std}
             if metric.ci:
-                low, high = metric.ci
-                summary += [(f"{name}_ci_low", low, 0), (f"{name}_ci_high", high, 0)]
+                numbers["ci_low"], numbers["ci_high"] = metric.ci
+            summary += [(f"{part}{name}_{key}", value, 0) for key, value in numbers.items()]
         for name in ("loss", "val_loss", "test_loss"):
             mean = mean_curve([getattr(fold, name) for fold in evaluation.folds])
             summary += [
@@ -169,18 +191,33 @@ class TrackedRun:
             self._client.log_batch(self.run_id, metrics=new[start : start + MAX_METRICS])
 
     def _log_artifacts(self, evaluation: Evaluation) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, make_table in TABLES.items():
-                table = make_table(evaluation).to_dict(orient="split", index=False)
-                Path(folder, name).write_text(json.dumps(_without_nan(table)))
-            predictions_table(evaluation).to_parquet(Path(folder, "predictions.parquet"))
-            figures = Path(folder, "figures")
-            figures.mkdir()
-            fold_scores_figure(evaluation).savefig(figures / "fold_scores.png")
-            training_curves_figure(evaluation).savefig(figures / "training_curves.png")
-            self._client.log_artifacts(self.run_id, folder)
-        shown = json.dumps([{"path": name, "type": "table"} for name in TABLES])
+        labels = labels_table(evaluation)
+        tables = {"folds.json": folds_table(evaluation), "labels.json": labels}
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for file, table in tables.items():
+                split = table.to_dict(orient="split", index=False)
+                (folder / file).write_text(json.dumps(_without_nan(split)))
+            predictions_table(evaluation).to_parquet(folder / "predictions.parquet")
+            write_report(folder, evaluation, self._summary, self._origin(evaluation), labels)
+            self._client.log_artifacts(self.run_id, name)
+        shown = json.dumps([{"path": file, "type": "table"} for file in tables])
         self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, shown)
+
+    def _origin(self, evaluation: Evaluation) -> Origin:
+        run = self._client.get_run(self.run_id)
+        tags = run.data.tags
+        details = {tag: value for tag, value in tags.items() if tag.startswith("version.")}
+        details |= {digest: tags[digest] for digest in DIGESTS}
+        if COMMIT in tags:
+            details["commit"] = tags[COMMIT]
+        return Origin(
+            self.run_id,
+            run.info.run_name,
+            evaluation.config.tracking.experiment_name,
+            datetime.fromtimestamp(run.info.start_time / 1000).astimezone(),
+            details,
+        )
 
 
 @contextmanager

@@ -4,8 +4,11 @@ MLflow copies this file beside the weights and runs it when the model is loaded,
 nothing of Manyfold. What it does to raw rows is what `pipeline.preparation` does in training.
 """
 
+import hashlib
 import importlib
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import mlflow
@@ -16,25 +19,19 @@ from numpy.typing import NDArray
 BLANKS = ("", "?", "na", "n/a", "nan", "null", "none", "<na>")
 MEANT = {"true": 1.0, "false": 0.0, **dict.fromkeys(BLANKS, np.nan)}
 
+Model = Callable[[NDArray[np.float32]], Any]
+"""Takes prepared rows, returns probabilities of shape (n, n_labels)."""
+
 
 class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-    """A Keras model behind named columns of numbers and categories, any of which may be missing."""
+    """A model behind named columns of numbers and categories, any of which may be missing."""
 
     def load_context(self, context: Any) -> None:
-        """Load weights and preparation; Keras's safe mode refuses code in the file."""
-        import keras
-
+        """Load the model and its preparation; neither file holds code."""
         with open(context.artifacts["preparation"], encoding="utf-8") as file:
             self._preparation = json.load(file)
-        path = context.artifacts["model"]
-        try:
-            self._model = keras.saving.load_model(path, compile=False)
-        except (TypeError, ValueError):
-            if not self._preparation["modules"]:
-                raise
-            for module in self._preparation["modules"]:  # where a user's own layers are defined
-                importlib.import_module(module)
-            self._model = keras.saving.load_model(path, compile=False)
+        load = load_estimators if "trusted" in self._preparation else load_network
+        self._model = load(context.artifacts["model"], self._preparation)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Return one column per label, in the order of the rows: probabilities, or decisions.
@@ -44,7 +41,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
             model_input: Raw features in named columns, in any order.
             params: `{"decide": True}` for 1 where a label is decided, else 0.
         """
-        y_score = np.asarray(self._model(prepare(self._preparation, model_input), training=False))
+        y_score = np.asarray(self._model(prepare(self._preparation, model_input)))
         y_score = tempered(y_score, self._preparation["temperature"])
         if params and params.get("decide"):
             y_score = (y_score > np.array(self._preparation["threshold"])).astype(np.float64)
@@ -59,6 +56,50 @@ def tempered(y_score: NDArray[np.floating], temperature: list[float]) -> NDArray
     edge = float(np.finfo(np.float32).eps)
     inside = np.clip(y_score.astype(np.float64), edge, 1 - edge)
     return np.asarray(1 / (1 + (1 / inside - 1) ** (1 / np.array(temperature))), dtype=np.float32)
+
+
+def load_network(path: str, preparation: dict[str, Any]) -> Model:
+    """Return a Keras model; Keras's safe mode refuses code in the file."""
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (TypeError, ValueError):
+        if not preparation["modules"]:
+            raise
+        for module in preparation["modules"]:  # where a user's own layers are defined
+            importlib.import_module(module)
+        model = keras.saving.load_model(path, compile=False)
+    return partial(model, training=False)
+
+
+def load_estimators(path: str, preparation: dict[str, Any]) -> Model:
+    """Return scikit-learn's estimators; skops makes nothing but the types that it may trust.
+
+    Trees hold places of their nodes that nobody checks when they answer, so the file has to be the
+    one that was logged.
+    """
+    import skops.io
+
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != preparation["digest"]:
+        raise ValueError(f"Expected the file that was logged. Received: another, {path}")
+    members = skops.io.load(path, trusted=preparation["trusted"])
+    return lambda X: np.mean([_answer(member, X) for member in members], axis=0, dtype=np.float32)
+
+
+def _answer(member: dict[str, Any], X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probabilities of one member of an ensemble, of shape (n, n_labels)."""
+    y_score = np.tile(np.array(member["shares"], dtype=np.float32), (len(X), 1))
+    for part in member["parts"]:
+        answer = part["estimator"].predict_proba(X)
+        if isinstance(answer, list):
+            answer = np.column_stack([pair[:, 1] for pair in answer])
+        elif len(part["labels"]) == 1 and answer.shape[1] == 2:
+            answer = answer[:, 1:]
+        y_score[:, part["labels"]] = answer
+    return y_score
 
 
 def prepare(preparation: dict[str, Any], rows: pd.DataFrame) -> NDArray[np.float32]:

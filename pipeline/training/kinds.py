@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from pipeline.config import Config
+from pipeline.config import Config, PythonModelConfig, SklearnModelConfig
 from pipeline.dataset import Dataset
 from pipeline.training.fit import Fit, Fitted, Progress
 
@@ -14,6 +14,10 @@ class Trainer(Protocol):
 
     unit: str
     """What progress counts."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the user should know of the training so far."""
 
     @property
     def work(self) -> int:
@@ -40,7 +44,11 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[Fit]) -> Train
     Raises:
         UserError: If the model or how it is trained cannot be as configured.
     """
-    from pipeline.config import PythonModelConfig
+    if isinstance(config.model, SklearnModelConfig):
+        from pipeline.training.estimators import EstimatorTrainer
+
+        return EstimatorTrainer(config.model, config.training, dataset.X, dataset.y, fits)
+
     from pipeline.model import build_model, refuse_unsavable
     from pipeline.training.trainer import StackedTrainer
 

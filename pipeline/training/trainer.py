@@ -49,6 +49,7 @@ class StackedTrainer:
     """
 
     unit = "epochs"
+    warnings = ()
 
     def __init__(
         self,

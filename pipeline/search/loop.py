@@ -1,0 +1,126 @@
+"""The search itself: draw, launch, tell, until all configurations have been tried."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.search.plan import Plan
+from pipeline.search.report import Report
+from pipeline.search.study import Study, Trial
+from pipeline.search.study_file import create_study, latest_study
+
+if TYPE_CHECKING:
+    from pipeline.job import Outcome
+
+
+class Search:
+    """One search, from its study to its report."""
+
+    def __init__(self, plan: Plan, config: DictConfig, launcher: Launcher) -> None:
+        """Open the study, or take up the last one of the same search.
+
+        Args:
+            plan: What to do.
+            config: What Hydra composed.
+            launcher: Runs jobs.
+
+        Raises:
+            UserError: If the study is in use.
+        """
+        self._plan, self._config, self._launcher = plan, config, launcher
+        found = latest_study(plan.folder, plan.digest) if plan.config.resume else None
+        self._file, kept = found or create_study(plan.folder, plan.digest, plan.objectives)
+        self._study = Study(kept, plan.space, plan.config, plan.n_places)
+        self._report = Report(plan, self._study, self._file.path)
+        self._report.show_start(found is not None)
+        self.n_failed = 0
+        self._n_launched = 0
+
+    def run(self) -> list[JobReturn]:
+        """Run what is left to run and show the best; also after an interruption."""
+        folder = Path(self._config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self._config, folder / "multirun.yaml")
+        returns: list[JobReturn] = []
+        try:
+            while batch := self._batch():
+                returns += self._launch(batch)
+        finally:
+            self._study.abandon()
+            trials = self._study.trials()
+            self.n_failed = sum(trial.failure is not None for trial in trials)
+            self._report.show_end(trials)
+            self._file.close()
+        return returns
+
+    def _batch(self) -> list[Trial]:
+        """Return the next trials to launch; those of a known result are told at once."""
+        batch: list[Trial] = []
+        while len(batch) < self._plan.config.n_jobs and (drawn := self._study.draw()):
+            known = self._study.known(drawn)
+            if known is None:
+                batch.append(drawn)
+            else:
+                self._tell(replace(known, number=drawn.number, n_fits=0, n_saved=0))
+        return batch
+
+    def _launch(self, batch: Sequence[Trial]) -> Sequence[JobReturn]:
+        fixed = (*self._plan.space.fixed, *self._racing())
+        overrides = [[*fixed, *trial.overrides] for trial in batch]
+        returns = self._launcher.launch(overrides, initial_job_idx=self._n_launched)
+        self._n_launched += len(batch)
+        for trial, returned in zip(batch, returns, strict=True):
+            self._tell(self._ended(trial, returned))
+        return returns
+
+    def _racing(self) -> tuple[str, ...]:
+        """Return what tells jobs whom they race against: the best so far, once there is one."""
+        best = self._study.best() if self._plan.names_incumbent else []
+        if not best:
+            return ()
+        (objective,) = self._plan.objectives
+        return (
+            f"racing.incumbent={best[0].run_id}",
+            f"racing.metric={objective.metric}",
+            f"racing.direction={objective.direction}",
+        )
+
+    def _ended(self, trial: Trial, returned: JobReturn) -> Trial:
+        """Return the trial with what its job returned."""
+        try:
+            outcome: Outcome | None = returned.return_value
+        except Exception as error:
+            return replace(trial, failure=_line(f"{type(error).__name__}: {error}"))
+        result = outcome.result if outcome else None
+        if outcome is None or result is None:
+            failure = outcome.failure if outcome else None
+            return replace(trial, failure=_line(failure or "no result"))
+        values = [objective.value(result.summary) for objective in self._plan.objectives]
+        ended = replace(
+            trial,
+            run_id=result.run_id,
+            stopped=result.n_saved > 0,
+            n_fits=result.n_fits,
+            n_saved=result.n_saved,
+        )
+        undefined = [
+            objective.name
+            for objective, value in zip(self._plan.objectives, values, strict=True)
+            if value is None
+        ]
+        if undefined:
+            return replace(ended, failure=f"{', '.join(undefined)} is undefined")
+        return replace(ended, values=tuple(value for value in values if value is not None))
+
+    def _tell(self, ended: Trial) -> None:
+        self._study.tell(ended)
+        self._report.show_trial(ended)
+
+
+def _line(message: str) -> str:
+    return " ".join(message.split())
