@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline import search, sweep
+from pipeline import launcher, search, sweep
 from pipeline.errors import UserError
 from pipeline.imports import uncollected
 from pipeline.project import CONF_DIR, mlruns
@@ -38,6 +38,7 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
         is_searched = HydraConfig.get().sweeper._target_ == search.TARGET
         return outcome if is_searched else outcome.objective
 
+    launcher.register()
     search.register()
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
@@ -59,13 +60,13 @@ def _launch(job: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
     except SystemExit as ended:
         if not sweep.is_begun():
             raise
         return ended.code if isinstance(ended.code, int) else 1
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     except Exception as error:
         from pipeline.config.refusals import explain
 

@@ -239,7 +239,9 @@ def show_where(uri: str, database: Path | None, experiment: str, run_id: str) ->
 
 
 def look_command(uri: str, database: Path | None) -> str:
-    """Return the command that shows what MLflow holds."""
+    """Return the command that shows what MLflow holds, or the address of a server."""
+    if uri.startswith("http"):
+        return uri
     mlflow = _short(Path(sys.executable).with_name("mlflow"))
     store = f"sqlite:///{_short(database)}" if database else uri
     return f"{mlflow} ui --backend-store-uri {shlex.quote(store)}"

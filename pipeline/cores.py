@@ -20,10 +20,19 @@ def share_cores(n_jobs: int) -> None:
     Args:
         n_jobs: Jobs that run at once on these cores.
     """
-    share = str(max(1, _all() // n_jobs))
-    os.environ[SHARE] = share
-    for variable in OTHERS:
-        os.environ.setdefault(variable, share)
+    use_cores(max(1, _all() // n_jobs))
+
+
+def use_cores(n: int) -> None:
+    """Keep this process to so many cores; to be called before anything heavy is imported."""
+    for variable, value in as_variables(n).items():
+        os.environ.setdefault(variable, value)
+    os.environ[SHARE] = str(n)
+
+
+def as_variables(n: int) -> dict[str, str]:
+    """Return the environment variables that keep a process to so many cores."""
+    return dict.fromkeys((SHARE, *OTHERS), str(n))
 
 
 def is_shared() -> bool:

@@ -10,19 +10,21 @@ PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
     "material", "preparation", "model", "estimator", "training", "scoring", "comparison", "racing",
-    "work", "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "job", "sweep",
-    "search", "__main__", "describe", "compare", "promote",
+    "work", "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "job",
+    "launcher", "sweep", "search", "__main__", "describe", "compare", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {
     "mlflow": {"tracking"},
-    "hydra": {"config", "sweep", "search", "__main__"},
-    "omegaconf": {"config", "sweep", "search", "__main__"},
+    "hydra": {"config", "launcher", "sweep", "search", "__main__"},
+    "omegaconf": {"config", "launcher", "sweep", "search", "__main__"},
     "optuna": {"search"},
+    "ray": {"launcher"},
+    "submitit": {"launcher"},
 }
 HEAVY = {
     "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
-    "optuna", "pyarrow",
+    "optuna", "pyarrow", "ray", "submitit",
 }  # fmt: skip
 
 

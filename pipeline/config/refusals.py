@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.errors import choices
 from pipeline.project import CONF_DIR
 
+EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that come with an extra
 UNCHOSEN = ["experiment", "racing", "sweep"]  # groups that may be left out
 
 
@@ -29,6 +30,11 @@ def explain(error: Exception, arguments: list[str]) -> str | None:
     missing = re.search(r"Could not find '([^']+)/([^/']+)'", str(error))
     if isinstance(error, MissingConfigException) and missing:
         group, option = missing.groups()
+        if (group, option) in EXTRAS:
+            extra = EXTRAS[group, option]
+            return (
+                f"{group}: {option} is not installed. Install it: pip install 'manyfold[{extra}]'"
+            )
         counsel = choices(option, error.options or [])
         return f"Configuration refused:\n  {group}: no such option {option!r}. {counsel}"
     if isinstance(error, OverrideParseException):

@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from pipeline.errors import UserError
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 ONE_VALUE = ("tracking.uri", "tracking.experiment_name", "tracking.checkpoints", "resume")
 NO_MATTER = ("resume", "tracking.", "training.stack_size", "training.threads")  # to what is asked
-LAUNCHERS = {"hydra_plugins.hydra_joblib_launcher": "joblib"}  # and the extras that bring them
+HOW_FAR = ("resume", "n_trials", "n_jobs", "max_batch_size")  # settings of sweepers that may change
 
 
 def parse(config: DictConfig) -> list[Override]:
@@ -45,22 +44,19 @@ def refuse_several(overrides: Sequence[Override]) -> None:
             )
 
 
-def refuse_missing_launcher(config: DictConfig) -> None:
-    """Raise UserError, with the remedy, if the launcher comes with an extra that is missing."""
-    target = config.hydra.launcher._target_
-    for module, extra in LAUNCHERS.items():
-        if target.startswith(f"{module}.") and not _exists(module):
-            raise UserError(
-                f"hydra/launcher: {extra} is not installed. Install it with "
-                f"`pip install 'manyfold[{extra}]'`."
-            )
+def deal_singly(config: DictConfig) -> None:
+    """Let joblib give its workers one job at a time.
+
+    It would guess how many from how long the first took, which says nothing where some are reused.
+    """
+    launcher = config.hydra.launcher
+    if _is_joblib(config) and launcher.batch_size == "auto":
+        with read_write(config.hydra):
+            launcher.batch_size = "1"
 
 
-def _exists(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def _is_joblib(config: DictConfig) -> bool:
+    return bool(config.hydra.launcher._target_.endswith(".JoblibLauncher"))
 
 
 def make_plan(config: DictConfig, overrides: Sequence[Override]) -> "Plan":
@@ -79,7 +75,7 @@ def make_plan(config: DictConfig, overrides: Sequence[Override]) -> "Plan":
     fixed = [it for it in overrides if not it.is_sweep_override()]
     alike = [it.input_line or "" for it in fixed if not it.key_or_group.startswith(NO_MATTER)]
     varied = [it.input_line or "" for it in overrides if it.is_sweep_override()]  # in its order
-    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key != "resume"}
+    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in HOW_FAR}
     keys = [it.get_key_element().lstrip("+~") for it in fixed]
     return Plan(
         command=command_line(),
@@ -98,7 +94,7 @@ def sweep_name(overrides: Sequence[Override]) -> str:
 
 def jobs_at_once(config: DictConfig, n_jobs: int | None) -> int:
     """Return how many jobs share this machine's cores."""
-    if "joblib" not in config.hydra.launcher._target_:
+    if not _is_joblib(config):
         return 1
     from joblib import effective_n_jobs
 

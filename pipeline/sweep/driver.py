@@ -20,13 +20,14 @@ from omegaconf import DictConfig, read_write
 
 from pipeline.cores import share_cores
 from pipeline.errors import UserError
+from pipeline.launcher import make_ready
 from pipeline.process import end_with_parent
 from pipeline.sweep.asked import (
     command_line,
+    deal_singly,
     jobs_at_once,
     make_plan,
     parse,
-    refuse_missing_launcher,
     refuse_several,
     sweep_name,
 )
@@ -131,7 +132,8 @@ def _begin(config: DictConfig) -> int | None:
     global _begun
     overrides = parse(config)
     refuse_several(overrides)
-    refuse_missing_launcher(config)
+    deal_singly(config)
+    make_ready(config)
     from pipeline.imports import uncollected
 
     with uncollected():
@@ -182,10 +184,10 @@ def _tell_jobs(config: DictConfig, sweep: "Sweep", store: "Store") -> None:
     overrides = config.hydra.overrides
     with read_write(config.hydra):  # the user's own store would come later and win
         overrides.task = [it for it in overrides.task if it.partition("=")[0] not in TO_STORE]
-        overrides.hydra += [f"{key}={_quoted(it)}" for key, it in values.items()]
+        overrides.hydra += [f"{key}={quoted(it)}" for key, it in values.items()]
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """Return a text as Hydra's overrides take it, whatever it holds."""
     escaped = re.sub(r"(\\*)('|$)", lambda it: it[1] * 2 + ("\\'" if it[2] else ""), value)
     return f"'{escaped}'"

@@ -12,6 +12,7 @@ from pipeline.tracking.children import mark_lost, read_leaderboard, supersede
 from pipeline.tracking.evidence import Archive
 from pipeline.tracking.folds import paired_scores
 from pipeline.tracking.identity import Identity, digest, identify
+from pipeline.tracking.lost import note_lost
 from pipeline.tracking.registry import promote
 from pipeline.tracking.resume import Earlier, find_earlier
 from pipeline.tracking.store import Store, locate, open_store, refuse_unreachable, store_at
@@ -52,6 +53,7 @@ __all__ = [
     "log_leaderboard",
     "log_model",
     "mark_lost",
+    "note_lost",
     "open_store",
     "paired_scores",
     "predict_rows",

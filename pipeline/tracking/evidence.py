@@ -27,6 +27,7 @@ from pipeline.tracking.store import Store, refuse_unreachable
 FINISHED = "FINISHED"
 FOLD = "fold/"  # before the name of a metric whose steps are folds
 PARENT = "mlflow.parentRunId"
+SUPERSEDED = "superseded_by"  # a run in whose place a resumed sweep lists another
 PAGE = 1000  # runs in one answer of the store
 MIN_PREFIX = 4  # characters of an id
 MAX_LISTED = 5  # runs of one name in a refusal
@@ -86,7 +87,11 @@ class Archive:
             for name in asked:
                 run = self._one(name)
                 if run.data.tags.get("is_sweep") == "true":
-                    children = self._search(f"tags.`{PARENT}` = '{run.info.run_id}'")
+                    children = [
+                        child
+                        for child in self._search(f"tags.`{PARENT}` = '{run.info.run_id}'")
+                        if SUPERSEDED not in child.data.tags
+                    ]
                     finished = [child for child in children if child.info.status == FINISHED]
                     left_out.update(c.info.status for c in children if c.info.status != FINISHED)
                     runs |= {child.info.run_id: child for child in reversed(finished)}

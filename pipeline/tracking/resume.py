@@ -13,6 +13,7 @@ from pipeline.tracking.children import SUPERSEDED, children, of_same_number
 from pipeline.tracking.identity import Identity
 from pipeline.tracking.sweep import SweepJob
 
+FAILURE = "failure"  # the tag that says why a run did not finish
 N_LATEST = 100  # runs of the same, to find one that is in no sweep
 
 
@@ -73,8 +74,8 @@ def find_earlier(experiment_id: str, identity: Identity, job: SweepJob | None) -
         )
     if latest.info.status == "FAILED":
         return Earlier(failed=latest.info.run_id, replaced=_ids(others))
-    if SUPERSEDED in latest.data.tags:
-        mlflow.MlflowClient().delete_tag(latest.info.run_id, SUPERSEDED)
+    for tag in {SUPERSEDED, FAILURE} & set(latest.data.tags):  # it counts again
+        mlflow.MlflowClient().delete_tag(latest.info.run_id, tag)
     return Earlier(
         run_id=latest.info.run_id,
         finished=latest.info.status == "FINISHED" and "seconds" in latest.data.metrics,

@@ -27,6 +27,7 @@ SECONDS_TO_ANSWER = 5
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word on each table it creates
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nor bars for small files
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # nor links to each run
 
 
 @dataclass(frozen=True)

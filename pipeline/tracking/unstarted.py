@@ -26,16 +26,30 @@ def failures_kept(job: SweepJob) -> Iterator[None]:
         refused = isinstance(error, UserError)
         reason = str(error) if refused else f"{type(error).__name__}: {error}"
         replaced = [run.info.run_id for run in of_same_number(job)]
-        client = mlflow.MlflowClient()
-        tags = {
-            **job.tags,
-            "mlflow.parentRunId": job.sweep.run_id,
-            "failure": reason[:MAX_TAG],
-            PROCESS: this_process(),
-        }
-        name = job.name or f"job {job.number}"
-        run_id = client.create_run(job.sweep.experiment_id, tags=tags, run_name=name).info.run_id
-        client.log_text(run_id, traceback.format_exc(), "traceback.txt")
-        client.set_terminated(run_id, "FAILED")
+        run_id = leave_failed(job, reason, traceback.format_exc())
         supersede(replaced, run_id)
         raise
+
+
+def leave_failed(job: SweepJob, reason: str, trace: str = "") -> str:
+    """Leave a run marked FAILED for a job that has none and return its id.
+
+    Args:
+        job: The job.
+        reason: Why it failed.
+        trace: The traceback, if there is one.
+    """
+    client = mlflow.MlflowClient()
+    tags = {
+        **job.tags,
+        "mlflow.parentRunId": job.sweep.run_id,
+        "failure": reason[:MAX_TAG],
+        PROCESS: this_process(),
+    }
+    name = job.name or f"job {job.number}"
+    run = client.create_run(job.sweep.experiment_id, tags=tags, run_name=name)
+    run_id = str(run.info.run_id)
+    if trace:
+        client.log_text(run_id, trace, "traceback.txt")
+    client.set_terminated(run_id, "FAILED")
+    return run_id

@@ -1,0 +1,100 @@
+"""Jobs as tasks of a Ray cluster."""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+
+from pipeline.errors import UserError
+from pipeline.launcher.parcel import Order, lost, pack, unpack_and_run
+from pipeline.launcher.settings import RayConfig
+
+SECONDS_TO_ANSWER = 5  # Ray itself waits for minutes
+SECONDS_TO_END = 10.0  # for jobs that are told to
+GIB = 2**30
+
+
+def connect(address: str) -> None:
+    """Join a cluster, or start one on this machine.
+
+    Raises:
+        UserError: If there is none at that address.
+    """
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # every job's lines are its own
+    import ray
+
+    if ray.is_initialized():
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if host:
+            socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+        previous = signal.getsignal(signal.SIGTERM)
+        ray.init(address=address, logging_level=logging.WARNING)
+        signal.signal(signal.SIGTERM, previous)
+    except (OSError, ValueError) as error:  # Ray's ConnectionError is Python's
+        raise UserError(
+            f"hydra.launcher.address: expected a Ray cluster that is running. Received: {address} "
+            f"({str(error).strip().splitlines()[0]}). Start its head with `ray start --head`, and "
+            "each other node with the command that this shows."
+        ) from error
+
+
+def run(orders: Iterable[Order], config: RayConfig) -> list[JobReturn]:
+    """Run jobs and return what came of each, whatever becomes of the processes of some.
+
+    Args:
+        orders: The jobs.
+        config: Which cluster, and what a job has of it.
+    """
+    connect(config.address)
+    import ray
+
+    options: dict[str, Any] = {
+        "num_cpus": config.num_cpus,
+        "num_gpus": config.num_gpus,
+        "memory": config.memory_gb and int(config.memory_gb * GIB),
+        "resources": config.resources,
+        "max_retries": 0,  # else a job that was killed runs again, from its beginning
+        "max_calls": config.max_calls,
+    }
+    job = ray.remote(**options)(unpack_and_run)
+    started: list[tuple[Order, Any]] = []
+    try:
+        for order in orders:
+            parcel = pack(order, config.num_cpus, ray.cloudpickle.dumps)
+            started.append((order, job.options(name=f"job {order.number + 1}").remote(parcel)))
+        return [_wait(order, reference) for order, reference in started]
+    except BaseException:
+        _cancel([reference for _, reference in started])
+        raise
+
+
+def _wait(order: Order, reference: Any) -> JobReturn:
+    import ray
+
+    try:
+        returned: JobReturn = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        return lost(order, f"{type(error.cause).__name__}: {_first_line(error.cause)}")
+    except ray.exceptions.RayError as error:
+        return lost(order, _first_line(error))
+    return returned
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _cancel(references: Sequence[Any]) -> None:
+    """Interrupt the jobs that run and forget the others."""
+    import ray
+
+    for reference in references:
+        ray.cancel(reference)
+    if references:
+        ray.wait(list(references), num_returns=len(references), timeout=SECONDS_TO_END)

@@ -1,0 +1,182 @@
+"""Real servers on 127.0.0.1 for the tests of scaling out, each ended by what started it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+USER = "manyfold"
+PASSWORD = "only-for-these-tests"
+# Ray takes 127.0.0.1 for the address by which other hosts know this one, and listens everywhere.
+RAY_START = """
+from ray._private import services
+services.node_ip_address_from_perspective = lambda address=None: "127.0.0.1"
+from ray.scripts.scripts import main
+main()
+"""
+JOIN_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # the same, for a process that joins
+
+
+def free_port() -> int:
+    """Return a port below those that systems give to clients."""
+    for port in range(21000 + os.getpid() % 1000 * 10, 32000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise RuntimeError("every port is taken")
+
+
+def wait_for(what, condition, process=None, log=None, seconds=120):
+    """Wait until a condition holds, or fail with what the process wrote."""
+    until = time.monotonic() + seconds
+    while not condition():
+        ended = process is not None and process.poll() is not None
+        if ended or time.monotonic() > until:
+            written = log.read_text()[-3000:] if log and log.exists() else ""
+            pytest.fail(f"{what}: {'ended' if ended else 'not in time'}\n{written}")
+        time.sleep(0.1)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return not probe.connect_ex(("127.0.0.1", port))
+
+
+def end(process: subprocess.Popen, seconds: float = 30) -> None:
+    """End a process that leads a group, with its group."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def started(command, log: Path, **options) -> Iterator[subprocess.Popen]:
+    """Run a command in a group of its own while the block lasts."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, **options
+        )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def postgres_programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs, which Debian keeps off the PATH."""
+    found = shutil.which("initdb")
+    folders = [Path(found).resolve().parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "pg_ctl").exists()), None)
+
+
+@contextmanager
+def postgres(folder: Path, databases) -> Iterator[int]:
+    """Run PostgreSQL with a password, as an ordinary user, and yield its port.
+
+    Args:
+        folder: Empty, and open to that user.
+        databases: Names of those to create.
+    """
+    programs, port = postgres_programs(), free_port()
+    other = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
+    if other:
+        shutil.chown(folder, "nobody", "nogroup")
+    environment = os.environ | {"LC_ALL": "C.UTF-8", "PGPASSWORD": PASSWORD}
+
+    def run(program: str, *arguments: str, check=True) -> None:
+        subprocess.run(
+            [programs / program, *arguments],
+            check=check, env=environment, cwd=folder, stdout=subprocess.DEVNULL, **other,
+        )  # fmt: skip
+
+    secret, data = folder / "password", str(folder / "data")
+    secret.write_text(PASSWORD)
+    secret.chmod(0o644)
+    run(
+        "initdb", "--pgdata", data, "--username", USER, "--pwfile", str(secret),
+        "--auth", "scram-sha-256", "--no-sync",
+    )  # fmt: skip
+    options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
+    run("pg_ctl", "--pgdata", data, "--wait", "--log", str(folder / "log"), "-o", options, "start")
+    try:
+        for database in databases:
+            where = ("--host", "127.0.0.1", "--port", str(port), "--username", USER)
+            run("createdb", *where, database)
+        yield port
+    finally:
+        run("pg_ctl", "--pgdata", data, "--mode", "fast", "--wait", "stop", check=False)
+
+
+@contextmanager
+def ray_cluster(folder: Path, path: str) -> Iterator[str]:
+    """Run a Ray cluster of two nodes with one core each and yield its address.
+
+    Args:
+        folder: Empty.
+        path: Where the nodes find modules, as if they were installed there.
+    """
+    port, of_clients = free_port(), free_port() + 1
+    common = [
+        "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--disable-usage-stats",
+        "--object-store-memory=100000000", "--min-worker-port=0", "--max-worker-port=0",
+        "--dashboard-agent-listen-port=0",
+    ]  # fmt: skip
+    head = [
+        "--head", f"--port={port}", f"--ray-client-server-port={of_clients}",
+        "--include-dashboard=false", f"--temp-dir={folder}",
+    ]  # fmt: skip
+    address = f"127.0.0.1:{port}"
+    elsewhere = folder / "elsewhere"  # jobs must not depend on where their node was started
+    elsewhere.mkdir()
+    node = [f"--address={address}", "--include-log-monitor=false"]  # the head's reads all logs
+    start = [sys.executable, "-c", RAY_START, "start"]
+    logs = folder / "head.log", folder / "node.log"
+    options = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": path}}
+    with started([*start, *head, *common], logs[0], **options) as first:
+        wait_for("the head of Ray", lambda: listens(port), first, logs[0])
+        with started([*start, *node, *common], logs[1], **options) as second:
+            for log, process in zip(logs, (first, second), strict=True):
+                wait_for("Ray", lambda log=log: "runtime started" in log.read_text(), process, log)
+            yield address
+
+
+@contextmanager
+def mlflow_server(folder: Path, command: str, port: int, database_port: int) -> Iterator[dict]:
+    """Run a tracking server as the program says it should be run; yield what its clients need.
+
+    Args:
+        folder: For its log and the settings of its users.
+        command: What starts it.
+        port: Where it will listen.
+        database_port: Of the PostgreSQL that it uses.
+    """
+    users = f"postgresql+psycopg://{USER}@127.0.0.1:{database_port}/mlflow_auth"
+    settings = folder / "basic_auth.ini"
+    settings.write_text(
+        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {users}\nadmin_username = admin\n"
+        "auth_cache_ttl_seconds = 60\n"
+    )
+    environment = os.environ | {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": PASSWORD,
+        "PGPASSWORD": PASSWORD,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
+    log = folder / "mlflow.log"
+    with started(["bash", "-c", f"exec {command}"], log, cwd=folder, env=environment) as server:
+        wait_for("the MLflow server", lambda: listens(port), server, log)
+        yield {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}

@@ -1,0 +1,44 @@
+"""A job's share of the cores."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.cores import OTHERS, SHARE, is_shared, n_cores, share_cores
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    for name in (SHARE, *OTHERS):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that it is restored afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+
+
+@pytest.mark.parametrize(("n_jobs", "share"), [(2, 4), (3, 2), (8, 1), (20, 1)])
+def test_jobs_share_the_cores(n_jobs, share):
+    assert (n_cores(), is_shared()) == (8, False)
+    for _ in range(2):  # the second job of a process
+        share_cores(n_jobs)
+        assert (n_cores(), is_shared()) == (share, True)
+    assert {os.environ[name] for name in OTHERS} == {str(share)}
+
+
+def test_what_the_user_has_set_stays(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    share_cores(2)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_tensorflow_keeps_to_it():
+    program = (
+        "import os; from pipeline.cores import share_cores; share_cores(10**6)\n"
+        "import tensorflow as tf; tf.linalg.matmul(tf.ones((500, 500)), tf.ones((500, 500)))\n"
+        "tasks = [open(f'/proc/self/task/{it}/comm').read() for it in os.listdir('/proc/self/task')]\n"
+        "print(sum('tf_Compute' in name for name in tasks))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.stdout.split() == ["1"]

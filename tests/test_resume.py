@@ -1,0 +1,219 @@
+"""Which earlier run spares a job its work, asked of stores with runs in every state."""
+
+import shutil
+import time
+from dataclasses import replace
+
+import mlflow
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.process import this_process
+from pipeline.tracking import (
+    Identity,
+    Plan,
+    begin_sweep,
+    end_sweep,
+    find_earlier,
+    mark_lost,
+    open_store,
+    read_leaderboard,
+    store_at,
+)
+from pipeline.tracking.resume import UnderWay
+from pipeline.tracking.unstarted import failures_kept
+
+THIS = Identity("config", "data", "splits", "code")
+PLAN = Plan("command", "digest", ("cv.n_splits",), 3, in_order=True)
+GONE = " ".join([this_process().split()[0], "999999999", "0"])
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("empty")
+    open_store(store_at(f"sqlite:///{folder}/mlflow.db"), "manyfold")
+    return folder
+
+
+@pytest.fixture
+def store(empty_store, tmp_path):
+    shutil.copytree(empty_store, tmp_path / "store")
+    return store_at(f"sqlite:///{tmp_path}/store/mlflow.db")
+
+
+@pytest.fixture
+def experiment_id(store):
+    return open_store(store, "manyfold")
+
+
+@pytest.fixture
+def begin(store, experiment_id):
+    """Begin a sweep, or take one up."""
+    return lambda plan=PLAN, resume=False: begin_sweep(store, experiment_id, plan, "sweep", resume)
+
+
+def make_run(experiment_id, status, identity=THIS, job=None, process=GONE, whole=True, **tags):
+    client = mlflow.MlflowClient()
+    known = {**identity.as_tags(), "process": process, "headline": "accuracy", **tags}
+    if job:
+        known |= {**job.tags, "mlflow.parentRunId": job.sweep.run_id}
+    run_id = client.create_run(experiment_id, tags=known).info.run_id
+    if status == "FINISHED" and whole:
+        client.log_metric(run_id, "accuracy_mean", 0.75)
+        client.log_metric(run_id, "seconds", 2.0)
+    if status != "RUNNING":
+        client.set_terminated(run_id, status)
+    time.sleep(0.002)  # the start times of runs are to differ
+    return run_id
+
+
+def test_a_finished_run_is_reused(experiment_id):
+    run_id = make_run(experiment_id, "FINISHED")
+    earlier = find_earlier(experiment_id, THIS, None)
+    assert (earlier.run_id, earlier.finished) == (run_id, True)
+    assert earlier.metrics["accuracy_mean"] == 0.75
+
+
+@pytest.mark.parametrize("part", ["config", "data", "splits", "code"])
+def test_what_differs_in_anything_that_matters_is_not(experiment_id, part):
+    make_run(experiment_id, "FINISHED")
+    make_run(experiment_id, "KILLED")
+    assert find_earlier(experiment_id, replace(THIS, **{part: "other"}), None).run_id is None
+
+
+@pytest.mark.parametrize("status", ["KILLED", "RUNNING"])
+def test_one_that_was_cut_off_goes_on(experiment_id, status):
+    run_id = make_run(experiment_id, status)
+    earlier = find_earlier(experiment_id, THIS, None)
+    assert (earlier.run_id, earlier.finished) == (run_id, False)
+
+
+def test_one_that_mlflow_called_finished_at_a_sudden_exit_goes_on(experiment_id):
+    run_id = make_run(experiment_id, "FINISHED", whole=False)
+    earlier = find_earlier(experiment_id, THIS, None)
+    assert (earlier.run_id, earlier.finished) == (run_id, False)
+
+
+def test_a_failed_one_runs_again_from_its_finished_folds(experiment_id):
+    run_id = make_run(experiment_id, "FAILED")
+    earlier = find_earlier(experiment_id, THIS, None)
+    assert (earlier.run_id, earlier.failed) == (None, run_id)
+
+
+def test_the_latest_counts(experiment_id):
+    make_run(experiment_id, "FINISHED")
+    run_id = make_run(experiment_id, "KILLED")
+    assert find_earlier(experiment_id, THIS, None).run_id == run_id
+
+
+def test_nobody_takes_a_run_from_a_process_that_lives(experiment_id):
+    make_run(experiment_id, "RUNNING", process=this_process())
+    with pytest.raises(UnderWay, match="on which process"):
+        find_earlier(experiment_id, THIS, None)
+
+
+@pytest.mark.parametrize(("silent", "taken"), [(10, False), (1000, True)])
+def test_a_process_on_another_host_is_given_up_when_it_is_silent(experiment_id, silent, taken):
+    seen = f"{time.time() - silent:.0f}"
+    run_id = make_run(experiment_id, "RUNNING", process="elsewhere 1 0", seen=seen)
+    if taken:
+        assert find_earlier(experiment_id, THIS, None).run_id == run_id
+    else:
+        with pytest.raises(UnderWay):
+            find_earlier(experiment_id, THIS, None)
+
+
+def test_a_single_run_takes_nothing_from_a_sweep_and_a_job_only_its_own(experiment_id, begin):
+    sweep, _ = begin()
+    jobs = [sweep.job(number, [f"seed={number // 2}"]) for number in range(3)]
+    single = make_run(experiment_id, "KILLED")
+    first = make_run(experiment_id, "KILLED", job=jobs[0])
+    second = make_run(experiment_id, "KILLED", job=jobs[1])  # the same, swept over twice
+    assert find_earlier(experiment_id, THIS, None).run_id == single
+    assert find_earlier(experiment_id, THIS, jobs[0]).run_id == first
+    assert find_earlier(experiment_id, THIS, jobs[1]).run_id == second
+    assert find_earlier(experiment_id, THIS, jobs[2]).run_id is None
+
+
+def test_a_sweeper_that_numbers_anew_finds_its_jobs_by_what_they_are(experiment_id, begin):
+    sweep, _ = begin(replace(PLAN, in_order=False))
+    run_id = make_run(experiment_id, "KILLED", job=sweep.job(7, ["seed=1"]))
+    assert find_earlier(experiment_id, THIS, sweep.job(0, ["seed=1"])).run_id == run_id
+
+
+def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
+    sweep, _ = begin()
+    job = sweep.job(0, ["seed=1"])
+    old_data = make_run(experiment_id, "FINISHED", replace(THIS, data="old"), job)
+    failed = make_run(experiment_id, "FAILED", job=job)
+    earlier = find_earlier(experiment_id, THIS, job)
+    assert (earlier.run_id, earlier.failed) == (None, failed)
+    assert set(earlier.replaced) == {old_data, failed}
+
+
+def test_a_sweep_is_taken_up_by_the_same_command_and_code(begin, monkeypatch):
+    first, _ = begin()
+    end_sweep(first, read_leaderboard(first), interrupted=True)
+    again, taken_up = begin(resume=True)
+    assert (again.run_id, taken_up) == (first.run_id, True)
+    assert mlflow.get_run(first.run_id).info.status == "RUNNING"
+    for plan in (replace(PLAN, digest="other"), PLAN):
+        end_sweep(again, read_leaderboard(again), interrupted=True)
+        if plan is PLAN:
+            monkeypatch.setattr("pipeline.tracking.sweep.code_version", lambda: "other")
+        other, taken_up = begin(plan, resume=True)
+        assert (other.run_id != first.run_id, taken_up) == (True, False)
+    assert begin()[0].run_id != first.run_id  # without `resume`
+
+
+def test_a_sweep_that_another_process_runs_is_left_to_it(begin):
+    begin()
+    with pytest.raises(UserError, match="a sweep that has ended"):
+        begin(resume=True)
+
+
+def test_a_job_knows_what_sets_it_apart(begin):
+    sweep, _ = begin()
+    overrides = ["cv.n_splits=3", "model.hidden_units=[8,4]", "+model.x=a=b", "++tracking.uri=c"]
+    job = replace(sweep, plan=replace(PLAN, fixed=("cv.n_splits", "tracking.uri"))).job(
+        1, overrides
+    )
+    assert job.title == "[2/3] model.hidden_units=[8,4], model.x=a=b"
+    assert job.tags == {
+        "sweep_job": "1",
+        "overrides": "model.hidden_units=[8,4] model.x=a=b",
+        "varied.model.hidden_units": "[8,4]",
+        "varied.model.x": "a=b",
+    }
+
+
+def test_lost_jobs_are_marked_and_told_of(experiment_id, begin):
+    sweep, _ = begin()
+    jobs = [sweep.job(number, [f"seed={number}"]) for number in range(3)]
+    lost = make_run(experiment_id, "RUNNING", job=jobs[0])
+    own = make_run(experiment_id, "RUNNING", job=jobs[1], process=this_process())
+    mark_lost(sweep)
+    states = {entry.run_id: entry.status for entry in read_leaderboard(sweep).entries}
+    assert states == {lost: "KILLED", own: "FAILED"}
+    board = read_leaderboard(sweep)
+    end_sweep(sweep, board, interrupted=False)
+    assert board.n_missing == 1
+    assert mlflow.get_run(sweep.run_id).info.status == "FAILED"
+
+
+def test_a_job_that_fails_before_it_has_a_run_leaves_one(experiment_id, begin):
+    sweep, _ = begin()
+    job = sweep.job(2, ["seed=-1"])
+    for _ in range(2):
+        with pytest.raises(UserError), failures_kept(job):
+            raise UserError("seed: expected a value of at least 0.")
+    (entry,) = read_leaderboard(sweep).entries  # not listed twice
+    assert (entry.status, entry.number, dict(entry.varied)) == ("FAILED", 2, {"seed": "-1"})
+    assert entry.reason == "seed: expected a value of at least 0."
+
+
+def test_a_store_whose_creation_was_cut_off_is_created_again(tmp_path):
+    for name in ("mlflow.db.new", "mlflow.db.new-wal"):
+        (tmp_path / name).write_bytes(b"half of it")
+    open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "manyfold")
+    assert not list(tmp_path.glob("*.new*"))
