@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ONE_VALUE = ("tracking.uri", "tracking.experiment_name", "tracking.checkpoints", "resume")
 NO_MATTER = ("resume", "tracking.", "training.stack_size", "training.threads")  # to what is asked
+HOW_MANY = ("n_trials", "n_jobs")  # of a search, which may go on with more
 LAUNCHERS = {"hydra_plugins.hydra_joblib_launcher": "joblib"}  # and the extras that bring them
 
 
@@ -79,15 +80,21 @@ def make_plan(config: DictConfig, overrides: Sequence[Override]) -> "Plan":
     fixed = [it for it in overrides if not it.is_sweep_override()]
     alike = [it.input_line or "" for it in fixed if not it.key_or_group.startswith(NO_MATTER)]
     varied = [it.input_line or "" for it in overrides if it.is_sweep_override()]  # in its order
-    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key != "resume"}
+    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in HOW_MANY}
     keys = [it.get_key_element().lstrip("+~") for it in fixed]
     return Plan(
         command=command_line(),
         digest=digest("\n".join([repr(sweeper), *sorted(alike), *varied])),
         fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
-        n_jobs=prod(sizes.values()) if _is_basic(config) else config.hydra.sweeper.get("n_trials"),
+        n_jobs=prod(sizes.values()) if _is_basic(config) else _n_trials(config),
         in_order=_is_basic(config),
     )
+
+
+def _n_trials(config: DictConfig) -> int | None:
+    """Return how many jobs a search will have, if it says so; a grid may have fewer."""
+    sweeper = config.hydra.sweeper
+    return None if sweeper.get("sampler") == "grid" else sweeper.get("n_trials")
 
 
 def sweep_name(overrides: Sequence[Override]) -> str:
@@ -111,11 +118,16 @@ def command_line(resume: bool = False) -> str:
     Args:
         resume: Whether to change it into one that continues what this one leaves.
     """
-    from pipeline.console import own_command
-
     arguments = sys.argv[1:]
     if resume:
         arguments = [*(it for it in arguments if not it.startswith("resume=")), "resume=true"]
+    return command_of(*arguments)
+
+
+def command_of(*arguments: str) -> str:
+    """Return the command that runs this program with other arguments, as a shell takes it."""
+    from pipeline.console import own_command
+
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return own_command("pipeline", *arguments)
