@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,7 +35,7 @@ from pipeline.scoring import Summary, summarise
 from pipeline.search.grid import grid_size, grid_values
 from pipeline.search.objective import make_objectives
 from pipeline.search.space import Choice, Interval, Space, divide, read_parameter
-from pipeline.search.study_file import create_study, latest_study
+from pipeline.search.study_file import open_study
 
 PARSER = OverridesParser.create()
 
@@ -198,7 +199,7 @@ class StandIn(Launcher):
         self.config, self.task = config, task_function
 
     def launch(self, job_overrides, initial_job_idx):
-        assert initial_job_idx == len(self.lab.jobs)
+        assert initial_job_idx >= self.lab.n_before + len(self.lab.jobs)
         self.lab.batches.append([])
         return [self._run(dict(word.split("=", 1) for word in words)) for words in job_overrides]
 
@@ -213,12 +214,14 @@ class StandIn(Launcher):
 
 
 class Lab:
-    """Searches whose jobs are a function, in a folder of their own."""
+    """Searches whose jobs are a function, in a folder of their own and no sweep of MLflow's."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
         self.batches: list[list[dict[str, str]]] = []
+        self.n_searches = self.n_before = 0
+        self.resume = False  # whether a search takes up the last one
         self._monkeypatch = monkeypatch
         StandIn.lab = self
         search.register()
@@ -231,20 +234,26 @@ class Lab:
     def run(self, job: Callable[[dict[str, str]], object], *overrides: str) -> None:
         """Search with a launcher that composes nothing; `job` takes overrides by key."""
         self.batches = []
+        self.n_before = sum(trial.values is not None for trial in self.trials()) * self.resume
         self.run_hydra(job, "hydra.launcher._target_=hydra_plugins.tests.StandIn", *overrides)
 
     def run_hydra(self, task: Callable[..., object], *overrides: str) -> None:
         """Search as the command line does; `task` takes what Hydra composed."""
+        self.n_searches += not self.resume
         places = [f"tracking.uri={self.uri}", f"hydra.sweep.dir={self.folder}/sweep"]
-        arguments = ["hydra/sweeper=optuna", *places, *overrides]
+        parent = f"++tracking.parent_run_id=sweep{self.n_searches:03}"
+        alone = ["hydra/sweeper=optuna", "~hydra.callbacks.sweep", parent]
+        arguments = [*alone, *places, *overrides]
         self._monkeypatch.setattr(sys, "argv", ["pipeline/__main__.py", "--multirun", *arguments])
         with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="manyfold"):
             hydra = GlobalHydra.instance().hydra
             hydra.multirun("config", task, arguments, with_log_configuration=False)
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
-        *_, path = sorted((self.folder / "studies").iterdir())
-        storage = JournalStorage(JournalFileBackend(str(path)))  # Optuna's own reader
+        paths = list((self.folder / "studies").glob(f"sweep{self.n_searches:03}_*"))
+        if not paths:
+            return []
+        storage = JournalStorage(JournalFileBackend(str(*paths)))  # Optuna's own reader
         return optuna.load_study(study_name=None, storage=storage).trials
 
 
@@ -314,7 +323,7 @@ def test_a_configuration_that_is_known_is_not_run_again(lab, capsys):
     lab.run(lambda values: found(accuracy=int(values["training.batch_size"]) / 100), *options)
     assert len(lab.jobs) == 2
     assert len(lab.trials()) == 20
-    assert capsys.readouterr().out.count("known from an earlier trial") == 18
+    assert capsys.readouterr().out.count("it is not run again") == 18
 
 
 def test_failed_trials_are_told_as_failed_and_the_search_goes_on(lab, capsys):
@@ -352,23 +361,21 @@ def test_an_interrupted_search_goes_on_as_if_undisturbed(lab, n_jobs, capsys):
 
         return job
 
-    options += ("seed=2",)  # another search, or the undisturbed one would be continued
     tried = []
+    lab.n_searches += 1
+    lab.resume = True
     for last in (5, 6, 99):
-        resume = "hydra.sweeper.resume=true"
-        if last < 99:
-            with pytest.raises(KeyboardInterrupt):
-                lab.run(until(last), *options, resume)
-        else:
-            lab.run(until(last), *options, resume)
+        with pytest.raises(KeyboardInterrupt) if last < 99 else nullcontext():
+            lab.run(until(last), *options)
         tried += drawn(lab)
-    assert "No such search was found" in capsys.readouterr().out
+    n_done = 5 // n_jobs * n_jobs
+    assert f"maximize accuracy_mean, {n_done} of them done" in capsys.readouterr().out
     by_place = {trial.user_attrs["place"]: trial.value for trial in lab.trials()}
     assert [by_place[place] for place in range(16)] == scores
     assert list(dict.fromkeys(tried)) == undisturbed
-    lab.run(bowl, *options, "hydra.sweeper.resume=true")
+    lab.run(bowl, *options)
     assert lab.jobs == []
-    lab.run(bowl, *options, "hydra.sweeper.resume=true", "hydra.sweeper.n_trials=18")
+    lab.run(bowl, *options, "hydra.sweeper.n_trials=18")
     assert len(lab.jobs) == 2
 
 
@@ -390,7 +397,7 @@ def test_a_front_is_what_no_other_beats(lab, capsys):
     assert 1 < len(front) < 12
     printed = capsys.readouterr().out
     assert f"{len(front)} of 12 configurations are beaten in all by no other" in printed
-    commands = re.findall(r"Run trial (\d+) again with", printed)
+    commands = re.findall(r"^Trial (\d+) again  ", printed, re.MULTILINE)
     assert set(map(int, commands)) == front
 
 
@@ -407,9 +414,10 @@ def test_jobs_are_composed_by_hydra_and_the_command_repeats_the_best(lab, make_c
     more = ("experiment=emotions", "dataset.path=a file.arff", "hydra.sweeper.n_trials=5")
     lab.run_hydra(task, *space, *more, "+hydra.sweeper.params={training.epochs:7}")
     lines = capsys.readouterr().out.splitlines()
-    command = shlex.split(lines[lines.index("Run it again with") + 1])
-    assert command[1:3] == ["-m", "pipeline"]
-    best = make_config(*command[3:])
+    (command,) = [line for line in lines if line.startswith("Again  ")]
+    words = shlex.split(command)
+    assert words[2:4] == ["-m", "pipeline"]
+    best = make_config(*words[4:])
     assert best == tried[max(tried)]
     assert (best.training.epochs, best.dataset.path) == (7, "a file.arff")
 
@@ -441,25 +449,28 @@ def test_without_optuna_the_refusal_says_how_to_get_it(lab, monkeypatch):
         lab.run(bowl, *BOWL)
 
 
+ACCURACY = make_objectives(None, None, "mean", ["accuracy"])
+
+
 def test_a_study_has_one_process_and_loses_nothing_but_a_torn_line(tmp_path):
-    file, study = create_study(tmp_path, "abc", make_objectives(None, None, "mean", ["accuracy"]))
+    path = tmp_path / "studies" / "abc.journal"
+    file, study = open_study(path, ACCURACY)
     study.tell(study.ask(), 0.5)
     with pytest.raises(UserError, match="another process is running"):
-        latest_study(tmp_path, "abc")
+        open_study(path, ACCURACY)
     file.close()
-    with open(file.path, "a") as torn:
+    with open(path, "a") as torn:
         torn.write('{"op_code": 5, "wor')
-    file, study = latest_study(tmp_path, "abc")
+    file, study = open_study(path, ACCURACY)
     study.tell(study.ask(), 0.7)
     file.close()
-    assert latest_study(tmp_path, "abd") is None
-    storage = JournalStorage(JournalFileBackend(str(file.path)))
+    storage = JournalStorage(JournalFileBackend(str(path)))
     trials = optuna.load_study(study_name=None, storage=storage).trials
     assert [trial.value for trial in trials] == [0.5, 0.7]
 
 
 def test_a_full_disk_leaves_the_study_as_it_was(tmp_path, monkeypatch):
-    file, study = create_study(tmp_path, "abc", make_objectives(None, None, "mean", ["accuracy"]))
+    file, study = open_study(tmp_path / "abc.journal", ACCURACY)
     study.tell(study.ask(), 0.5)
     before = file.path.read_bytes()
 
@@ -488,7 +499,7 @@ def test_jobs_race_against_the_best_so_far(lab, capsys):
     assert {job["racing.metric"] for job in lab.jobs[1:]} == {"accuracy"}
     assert [trial.state.name for trial in lab.trials()] == ["COMPLETE"] * 3 + ["PRUNED", "COMPLETE"]
     printed = capsys.readouterr().out
-    assert "Best of 5 configurations: accuracy_mean 0.8000 (trial 4)" in printed
+    assert f"Best of 5 configurations: accuracy_mean 0.8000, run run{first + 4}" in printed
     assert "Racing stopped 1 of 5 trials after their first repeat: 21 of 155 fits" in printed
 
 
@@ -513,13 +524,13 @@ def test_a_search_end_to_end(tmp_path):
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert "1 failed (trials 2): Configuration refused: training.learning_rate" in process.stderr
-    assert "Racing stopped 1 of 3 trials after their first repeat: 5 of 18 fits" in process.stdout
+    assert "Racing stopped 1 of 2 trials after their first repeat: 5 of 18 fits" in process.stdout
+    assert "Search: 3 configurations to maximize accuracy_mean" in process.stdout
+    assert "3 jobs: 2 finished, 1 failed" in process.stdout
     client = MlflowClient(store)
     runs = client.search_runs([client.get_experiment_by_name("manyfold").experiment_id])
-    whole, lost = (
-        next(run for run in runs if run.data.params.get("training.learning_rate") == rate)
-        for rate in ("0.05", "1e-06")
-    )
+    by_name = {run.data.tags["mlflow.runName"]: run for run in runs}
+    whole, lost = (by_name[f"training.learning_rate={rate}"] for rate in ("0.05", "1e-06"))
     assert {run.info.status for run in (whole, lost)} == {"FINISHED"}
     assert lost.data.tags["stopped_after_repeat"] == "1"
     assert f"behind run {whole.info.run_id}" in lost.data.tags["stopped_because"]
@@ -529,4 +540,3 @@ def test_a_search_end_to_end(tmp_path):
     steps = [m.step for m in client.get_metric_history(lost.info.run_id, "fold/accuracy")]
     assert sorted(steps) == [0, 1, 2, 3]
     assert "stopped_after_repeat" not in whole.data.tags
-    assert "racing." not in lost.data.tags["mlflow.runName"]

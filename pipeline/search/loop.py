@@ -9,10 +9,11 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline import sweep
 from pipeline.search.plan import Plan
 from pipeline.search.report import Report
 from pipeline.search.study import Study, Trial
-from pipeline.search.study_file import create_study, latest_study
+from pipeline.search.study_file import open_study
 
 if TYPE_CHECKING:
     from pipeline.job import Outcome
@@ -22,7 +23,7 @@ class Search:
     """One search, from its study to its report."""
 
     def __init__(self, plan: Plan, config: DictConfig, launcher: Launcher) -> None:
-        """Open the study, or take up the last one of the same search.
+        """Open the study; where the sweep is resumed, it is there.
 
         Args:
             plan: What to do.
@@ -33,13 +34,13 @@ class Search:
             UserError: If the study is in use.
         """
         self._plan, self._config, self._launcher = plan, config, launcher
-        found = latest_study(plan.folder, plan.digest) if plan.config.resume else None
-        self._file, kept = found or create_study(plan.folder, plan.digest, plan.objectives)
+        self._file, kept = open_study(plan.file, plan.objectives)
         self._study = Study(kept, plan.space, plan.config, plan.n_places)
-        self._report = Report(plan, self._study, self._file.path)
-        self._report.show_start(found is not None)
+        self._report = Report(plan, self._study)
+        self._report.show_start()
+        self._expect_jobs()
         self.n_failed = 0
-        self._n_launched = 0
+        self._n_ended = self._study.n_done
 
     def run(self) -> list[JobReturn]:
         """Run what is left to run and show the best; also after an interruption."""
@@ -66,14 +67,14 @@ class Search:
             if known is None:
                 batch.append(drawn)
             else:
-                self._tell(replace(known, number=drawn.number, n_fits=0, n_saved=0))
+                same = replace(known, n_fits=0, n_saved=0, same_as=known.number)
+                self._tell(replace(same, number=drawn.number))
         return batch
 
     def _launch(self, batch: Sequence[Trial]) -> Sequence[JobReturn]:
         fixed = (*self._plan.space.fixed, *self._racing())
         overrides = [[*fixed, *trial.overrides] for trial in batch]
-        returns = self._launcher.launch(overrides, initial_job_idx=self._n_launched)
-        self._n_launched += len(batch)
+        returns = self._launcher.launch(overrides, initial_job_idx=self._n_ended)
         for trial, returned in zip(batch, returns, strict=True):
             self._tell(self._ended(trial, returned))
         return returns
@@ -117,8 +118,16 @@ class Search:
             return replace(ended, failure=f"{', '.join(undefined)} is undefined")
         return replace(ended, values=tuple(value for value in values if value is not None))
 
+    def _expect_jobs(self) -> None:
+        """Tell the sweep how many jobs it has: a configuration that is drawn again needs none."""
+        n_same = sum(trial.same_as is not None for trial in self._study.trials())
+        sweep.expect(self._plan.n_places - n_same)
+
     def _tell(self, ended: Trial) -> None:
+        self._n_ended += 1
         self._study.tell(ended)
+        if ended.same_as is not None:
+            self._expect_jobs()
         self._report.show_trial(ended)
 
 

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pipeline.search.settings import SearchConfig, read_settings
 from pipeline.search.space import Choice, Space, divide, read_parameter
 
 SQLITE = "sqlite:///"
-NO_MATTER = ("hydra", "tracking", "racing", "resume")  # to whether one search can continue another
+NO_MATTER = ("hydra", "tracking", "racing", "resume")  # to the scores of configurations
 SPEED = ("stack_size", "threads")
 
 
@@ -34,26 +35,22 @@ class Plan:
         space: What is searched, and what stays.
         objectives: What is made better.
         n_places: How many configurations are tried.
-        digest: What searches share that can continue each other.
-        folder: Where studies are kept.
+        file: Where its study is kept; a search that is resumed finds it there.
         racing: Whether jobs race.
         names_incumbent: Whether the search tells them against whom.
         note: What the user should know of it, or None.
-        config_dir: The user's own folder of settings, or None.
-        has_resume: Whether one word makes all of the program resume.
+        elsewhere: Words of the command line that say where settings and runs are.
     """
 
     config: SearchConfig
     space: Space
     objectives: tuple[Objective, ...]
     n_places: int
-    digest: str
-    folder: Path
+    file: Path
     racing: bool
     names_incumbent: bool
     note: str | None
-    config_dir: str | None
-    has_resume: bool
+    elsewhere: tuple[str, ...]
 
 
 def make_plan(
@@ -98,13 +95,11 @@ def make_plan(
         space=space,
         objectives=objectives,
         n_places=_n_places(search, space),
-        digest=_digest(base, space, objectives),
-        folder=_folder(base.tracking.uri),
+        file=_file(base, _digest(base, space, objectives)),
         racing=racing,
         names_incumbent=racing and base.racing.incumbent is None,
         note=note,
-        config_dir=_config_dir(config),
-        has_resume="resume" in base,
+        elsewhere=_elsewhere(config),
     )
 
 
@@ -135,11 +130,15 @@ def _racing(
     return True, None
 
 
-def _config_dir(config: DictConfig) -> str | None:
-    for source in config.hydra.runtime.config_sources:
-        if source.provider == "command-line":
-            return str(source.path)
-    return None
+def _elsewhere(config: DictConfig) -> tuple[str, ...]:
+    """Return the user's own folder of settings and store of runs, as words of a command line."""
+    folders = [
+        f"--config-dir={source.path}"
+        for source in config.hydra.runtime.config_sources
+        if source.provider == "command-line"
+    ]
+    stores = [word for word in sys.argv if word.partition("=")[0].lstrip("+") == "tracking.uri"]
+    return (*folders, *stores)
 
 
 def _digest(base: DictConfig, space: Space, objectives: Sequence[Objective]) -> str:
@@ -152,11 +151,16 @@ def _digest(base: DictConfig, space: Space, objectives: Sequence[Objective]) -> 
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _folder(uri: str | None) -> Path:
-    """Return the folder of studies: beside the MLflow store where that is a file, too."""
+def _file(base: DictConfig, digest: str) -> Path:
+    """Return the file of the study: beside the MLflow store where that is a file, too.
+
+    It has the name of the sweep's parent run, so that who takes that up takes up the study.
+    """
+    uri = base.tracking.uri
     beside = uri is not None and uri.startswith(SQLITE)
     folder = Path(str(uri).removeprefix(SQLITE)).absolute().parent if beside else mlruns()
-    return folder / "studies"
+    name = base.tracking.get("parent_run_id") or f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    return folder / "studies" / f"{name}_{digest}.journal"
 
 
 def _refuse_impossible(space: Space, config: DictConfig, config_loader: ConfigLoader) -> None:

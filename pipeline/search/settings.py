@@ -26,7 +26,6 @@ class SearchConfig:
     metrics: Annotated[tuple[Name, ...], Field(min_length=1)] | None
     directions: tuple[Direction, ...] | None
     params: dict[str, str | int | float | bool | list[Any] | None] | None
-    resume: bool
 
 
 _SETTINGS = TypeAdapter(SearchConfig)

@@ -12,6 +12,7 @@ from pipeline.search.settings import SearchConfig
 from pipeline.search.space import Space
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+TOLD = ("failure", "run_id", "n_fits", "n_saved", "same_as")  # that Optuna has no place for
 Values = dict[str, float | str]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -30,6 +31,7 @@ class Trial:
         run_id: Of its MLflow run, where it has one.
         n_fits: Fits that it would take.
         n_saved: Fits that racing saved.
+        same_as: Number of an earlier trial of the same configuration, which was not run again.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Trial:
     run_id: str | None = None
     n_fits: int = 0
     n_saved: int = 0
+    same_as: int | None = None
 
 
 class Study:
@@ -70,6 +73,11 @@ class Study:
         trials = [self._record(trial) for trial in self._latest().values()]
         return [trial for trial in trials if trial.values is not None or trial.failure]
 
+    @property
+    def n_done(self) -> int:
+        """How many configurations are evaluated."""
+        return sum(trial.values is not None for trial in self.trials())
+
     def draw(self) -> Trial | None:
         """Return the next configuration to try, or None if there is none."""
         if self._again:
@@ -96,8 +104,8 @@ class Study:
     def tell(self, ended: Trial) -> None:
         """Remember how a drawn configuration ended."""
         trial = self._drawn.pop(ended.number)
-        for key in ("failure", "run_id", "n_fits", "n_saved"):
-            if value := getattr(ended, key):
+        for key in TOLD:
+            if (value := getattr(ended, key)) is not None:
                 trial.set_user_attr(key, value)
         if ended.values is None:
             self._study.tell(trial, state=TrialState.FAIL)
@@ -147,8 +155,5 @@ class Study:
             overrides=self._space.overrides(trial.params),
             values=tuple(trial.values) if trial.state in DONE and trial.values else None,
             stopped=trial.state == TrialState.PRUNED,
-            failure=attrs.get("failure"),
-            run_id=attrs.get("run_id"),
-            n_fits=attrs.get("n_fits", 0),
-            n_saved=attrs.get("n_saved", 0),
+            **{key: attrs[key] for key in TOLD if key in attrs},
         )

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from optuna.storages.journal import BaseJournalBackend, JournalStorage
 
 from pipeline.errors import UserError
 from pipeline.search.objective import Objective
-
-SUFFIX = ".journal"
 
 
 class StudyFile(BaseJournalBackend):
@@ -71,33 +68,21 @@ class StudyFile(BaseJournalBackend):
         self._logs += [json.loads(line) for line in lines.splitlines()]
 
 
-def create_study(
-    folder: Path, digest: str, objectives: Sequence[Objective]
-) -> tuple[StudyFile, optuna.Study]:
-    """Return a new study and its file.
+def open_study(path: Path, objectives: Sequence[Objective]) -> tuple[StudyFile, optuna.Study]:
+    """Return the study that a file keeps, and the file; both are new where it is not there.
 
     Args:
-        folder: Of all studies.
-        digest: What studies share that could continue each other.
+        path: The file.
         objectives: What is made better.
-    """
-    file = StudyFile(folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{digest}{SUFFIX}")
-    study = optuna.create_study(
-        storage=JournalStorage(file),
-        study_name=file.path.stem,
-        directions=[objective.direction for objective in objectives],
-    )
-    return file, study
-
-
-def latest_study(folder: Path, digest: str) -> tuple[StudyFile, optuna.Study] | None:
-    """Return the newest study of that digest and its file, or None.
 
     Raises:
         UserError: If another process uses it.
     """
-    paths = sorted(folder.glob(f"*_{digest}{SUFFIX}"))
-    if not paths:
-        return None
-    file = StudyFile(paths[-1])
-    return file, optuna.load_study(study_name=file.path.stem, storage=JournalStorage(file))
+    file = StudyFile(path)
+    study = optuna.create_study(
+        storage=JournalStorage(file),
+        study_name=path.stem,
+        directions=[objective.direction for objective in objectives],
+        load_if_exists=True,
+    )
+    return file, study

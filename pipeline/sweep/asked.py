@@ -81,9 +81,15 @@ def make_plan(config: DictConfig, overrides: Sequence[Override]) -> "Plan":
         command=command_line(),
         digest=digest("\n".join([repr(sweeper), *sorted(alike), *varied])),
         fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
-        n_jobs=prod(sizes.values()) if _is_basic(config) else config.hydra.sweeper.get("n_trials"),
+        n_jobs=prod(sizes.values()) if _is_basic(config) else _n_trials(config),
         in_order=_is_basic(config),
     )
+
+
+def _n_trials(config: DictConfig) -> int | None:
+    """Return how many jobs a search will have, if it says so; a grid may have fewer."""
+    sweeper = config.hydra.sweeper
+    return None if sweeper.get("sampler") == "grid" else sweeper.get("n_trials")
 
 
 def sweep_name(overrides: Sequence[Override]) -> str:
@@ -107,11 +113,16 @@ def command_line(resume: bool = False) -> str:
     Args:
         resume: Whether to change it into one that continues what this one leaves.
     """
-    from pipeline.console import own_command
-
     arguments = sys.argv[1:]
     if resume:
         arguments = [*(it for it in arguments if not it.startswith("resume=")), "resume=true"]
+    return command_of(*arguments)
+
+
+def command_of(*arguments: str) -> str:
+    """Return the command that runs this program with other arguments, as a shell takes it."""
+    from pipeline.console import own_command
+
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return own_command("pipeline", *arguments)

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
@@ -92,6 +92,14 @@ class SweepCallback(Callback):
 def is_begun() -> bool:
     """Return whether this process has to end a sweep."""
     return _begun is not None
+
+
+def expect(n_jobs: int) -> None:
+    """Take another number of jobs than was planned, from a sweeper that learns it on the way."""
+    global _begun
+    if _begun:
+        plan = replace(_begun.sweep.plan, n_jobs=n_jobs)
+        _begun = replace(_begun, sweep=replace(_begun.sweep, plan=plan))
 
 
 def end(code: int) -> int:

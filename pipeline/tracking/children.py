@@ -74,10 +74,18 @@ def supersede(old: Iterable[str], new: str) -> None:
         mlflow.MlflowClient().set_tag(run_id, SUPERSEDED, new)
 
 
-def of_same_number(job: SweepJob) -> Iterator[Run]:
-    """Yield the runs that earlier attempts at a sweep made for a job, if its number tells them."""
+def of_earlier_attempts(job: SweepJob) -> Iterator[Run]:
+    """Yield the runs that earlier attempts at a sweep made for a job.
+
+    Its number tells them, or, where jobs have no order, what sets it apart; what is finished then
+    stays, for it may be drawn again.
+    """
     if job.sweep.plan.in_order:
         yield from children(job.sweep, f"tags.sweep_job = '{job.number}'")
+        return
+    for run in children(job.sweep, "attributes.status != 'FINISHED'"):
+        if run.data.tags.get("overrides") == job.tags["overrides"]:
+            yield run
 
 
 def _entry(run: Run) -> Entry:

@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from pipeline.errors import UserError
 from pipeline.process import in_words
 from pipeline.tracking.alive import PROCESS, is_under_way
-from pipeline.tracking.children import SUPERSEDED, children, of_same_number
+from pipeline.tracking.children import SUPERSEDED, children, of_earlier_attempts
 from pipeline.tracking.identity import Identity
 from pipeline.tracking.sweep import SweepJob
 
@@ -54,15 +54,13 @@ def find_earlier(experiment_id: str, identity: Identity, job: SweepJob | None) -
         UnderWay: If another process works on the latest of them.
     """
     same = " AND ".join(f"tags.{key} = '{value}'" for key, value in identity.as_tags().items())
-    others: list[Run] = []
+    others = list(of_earlier_attempts(job)) if job else []
     if job is None:
         runs = [run for run in _latest(experiment_id, same) if not _is_of_sweep(run)]
     elif job.sweep.plan.in_order:
         runs = list(children(job.sweep, f"tags.sweep_job = '{job.number}' AND {same}"))
-        others = list(of_same_number(job))
     else:
         runs = list(children(job.sweep, same))
-        others = [run for run in runs if run.info.status != "FINISHED"]
     if not runs:
         return Earlier(replaced=_ids(others))
     latest = runs[0]

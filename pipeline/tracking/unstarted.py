@@ -9,7 +9,7 @@ import mlflow
 from pipeline.errors import UserError
 from pipeline.process import this_process
 from pipeline.tracking.alive import PROCESS
-from pipeline.tracking.children import of_same_number, supersede
+from pipeline.tracking.children import of_earlier_attempts, supersede
 from pipeline.tracking.limits import MAX_TAG
 from pipeline.tracking.resume import UnderWay
 from pipeline.tracking.sweep import SweepJob
@@ -25,7 +25,7 @@ def failures_kept(job: SweepJob) -> Iterator[None]:
     except Exception as error:
         refused = isinstance(error, UserError)
         reason = str(error) if refused else f"{type(error).__name__}: {error}"
-        replaced = [run.info.run_id for run in of_same_number(job)]
+        replaced = [run.info.run_id for run in of_earlier_attempts(job)]
         run_id = leave_failed(job, reason, traceback.format_exc())
         supersede(replaced, run_id)
         raise
