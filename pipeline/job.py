@@ -171,10 +171,13 @@ def _find_earlier(config: Config, material: Material, job: "SweepJob | None") ->
 
 def _reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> Result:
     """Show and return the result of a run that is finished."""
+    from pipeline.checkpoint import Checkpoint
     from pipeline.tracking import locate, supersede
 
     assert earlier.run_id
+    store = locate(config.tracking)
     supersede(earlier.replaced, earlier.run_id)
+    Checkpoint(store.checkpoints / earlier.run_id).remove()  # had it been killed at the very end
     metrics = map(short_name, config.scoring.metrics)
     part = "first_repeat/" if earlier.n_saved else ""
     summary = {metric: _summary(f"{part}{metric}", earlier.metrics) for metric in metrics}
@@ -183,7 +186,6 @@ def _reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> Result
     else:
         console.show_reused(earlier.run_id)
         console.show_result(summary)
-        store = locate(config.tracking)
         name = config.tracking.experiment_name
         console.show_where(store.uri, store.database, name, earlier.run_id)
     return Result(earlier.run_id, summary, n_fits=0, n_saved=earlier.n_saved)

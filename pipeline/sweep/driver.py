@@ -142,10 +142,10 @@ def _begin(config: DictConfig) -> int | None:
     refuse_several(overrides)
     deal_singly(config)
     make_ready(config)
+    from pipeline import console
     from pipeline.imports import uncollected
 
-    with uncollected():
-        from pipeline import console
+    with console.waiting("loading MLflow"), uncollected():
         from pipeline.config import load_tracking
         from pipeline.tracking import (
             begin_sweep,
@@ -158,7 +158,8 @@ def _begin(config: DictConfig) -> int | None:
     tracking = load_tracking(config)
     store = locate(tracking)
     refuse_unreachable(store)
-    experiment_id = open_store(store, tracking.experiment_name)
+    with console.waiting("opening the MLflow store"):
+        experiment_id = open_store(store, tracking.experiment_name)
     plan = make_plan(config, overrides)
     name = tracking.run_name or sweep_name(overrides)
     sweep, earlier = begin_sweep(store, experiment_id, plan, name, config.resume)
