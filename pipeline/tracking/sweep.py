@@ -13,7 +13,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.errors import UserError
 from pipeline.leaderboard import Leaderboard, by_column
-from pipeline.leaderboard.figure import leaderboard_figure
 from pipeline.process import in_words, this_process
 from pipeline.tracking.alive import PROCESS, is_under_way
 from pipeline.tracking.identity import code_version, versions
@@ -153,6 +152,8 @@ def find_sweep(run_id: str) -> Sweep:
 
 def log_leaderboard(sweep: Sweep, board: Leaderboard) -> None:
     """Put the leaderboard on the parent run: as a table, a figure, and the numbers of the best."""
+    from pipeline.leaderboard.figure import leaderboard_figure
+
     client = mlflow.MlflowClient()
     client.log_dict(sweep.run_id, by_column(board.rows()), TABLE)
     shown = json.dumps([{"path": TABLE, "type": "table"}])
