@@ -112,6 +112,14 @@ def end(code: int) -> int:
     assert _begun
     begun, _begun = _begun, None
     begun.signs.close()
+    try:
+        return _end(begun, code)
+    except Exception as error:
+        print(f"The sweep could not be ended: {type(error).__name__}: {error}", file=sys.stderr)
+        return code or 1
+
+
+def _end(begun: _Begun, code: int) -> int:
     from pipeline import console
     from pipeline.leaderboard.screen import leaderboard_on_screen
     from pipeline.tracking import (
@@ -150,6 +158,7 @@ def _begin(config: DictConfig) -> int | None:
         from pipeline.tracking import (
             begin_sweep,
             locate,
+            mark_lost,
             open_store,
             refuse_unreachable,
             signs_of_life,
@@ -163,6 +172,8 @@ def _begin(config: DictConfig) -> int | None:
     plan = make_plan(config, overrides)
     name = tracking.run_name or sweep_name(overrides)
     sweep, earlier = begin_sweep(store, experiment_id, plan, name, config.resume)
+    if earlier:
+        mark_lost(sweep)
     signs = ExitStack()
     signs.enter_context(signs_of_life(sweep.run_id))
     _begun = _Begun(sweep, store, tracking.experiment_name, os.getpid(), signs)
