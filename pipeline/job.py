@@ -343,7 +343,8 @@ def _finish(evaluation: "Evaluation", run: "TrackedRun", job: "SweepJob | None")
         run.log_evaluation(evaluation)
         model_uri = log_model(evaluation) if evaluation.final else None
     if job:
-        console.show_job_result(job.count, evaluation.summary, f"{run.seconds:.1f} s{part}")
+        only = "" if evaluation.final else ", the first repeat only"
+        console.show_job_result(job.count, evaluation.summary, f"{run.seconds:.1f} s{only}")
         return
     rows = evaluation.config.dataset.new_rows
     if rows and model_uri:

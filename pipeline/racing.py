@@ -3,21 +3,22 @@
 Both are scored on the same folds, so that their differences pair up. Whether the mean difference
 is more than noise is asked of the corrected resampled t test, one-sided: folds share training
 rows, and the usual t test would take far too little for proof.
+
+References:
+    Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from pipeline.comparison.paired import are_constant
 from pipeline.config import Config, RacingConfig
 from pipeline.cv import Split
 from pipeline.errors import UserError, choices
-from pipeline.scoring import lower_is_better, short_name
-
-SAME = 1e-12  # of the largest score: spread of differences that is rounding
+from pipeline.scoring import corrected_error, lower_is_better, short_name
 
 
 @dataclass(frozen=True)
@@ -62,27 +63,11 @@ class Race:
         sign = -1.0 if self.lower_is_better else 1.0
         advantages = sign * (np.asarray(scores) - np.asarray(self.scores))
         advantages = advantages[np.isfinite(advantages)]
-        if len(advantages) < 2 or np.ptp(advantages) <= SAME * np.nanmax(np.abs(scores)):
+        if len(advantages) < 2 or are_constant(advantages, float(np.nanmax(np.abs(scores)))):
             return None  # no spread to measure noise by
-        t, p = corrected_t(advantages, self.test_share)
-        behind = p / 2 if t < 0 else 1 - p / 2
-        return Decision(float(advantages.mean()), behind, behind < self.alpha)
-
-
-def corrected_t(differences: NDArray[np.float64], test_share: float) -> tuple[float, float]:
-    """Return t and the two-sided p of the corrected resampled t test.
-
-    Args:
-        differences: One per fold; two at least, not all equal.
-        test_share: Mean of n_test / n_train over folds.
-
-    References:
-        Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
-    """
-    n = len(differences)
-    error = np.sqrt(differences.var(ddof=1) * (1 / n + test_share))
-    t = float(differences.mean() / error)
-    return t, float(2 * stdtr(n - 1, -abs(t)))
+        mean, error = float(advantages.mean()), corrected_error(advantages, self.test_share)
+        p = float(stdtr(len(advantages) - 1, mean / error))
+        return Decision(mean, p, p < self.alpha)
 
 
 def in_words(race: Race, decision: Decision) -> str:

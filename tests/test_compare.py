@@ -51,9 +51,11 @@ class Shelf:
         data: str = "D",
         left_out: tuple[int, ...] = (),
         settings: dict[str, str] | None = None,
+        stopped: bool = False,
     ) -> str:
         """Make a run whose folds are alike but for its own noise and gain."""
         tags = {"split_digest": split, "data_digest": data}
+        tags |= {"stopped_after_repeat": "1"} if stopped else {}
         tags |= {"mlflow.parentRunId": parent} if parent else {}
         run_id = self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id
         scores = fold_scores(seed, gain)
@@ -145,12 +147,13 @@ def test_a_sweep_is_its_finished_children(shelf, command):
         shelf.add(f"model.units={units}, cv.n_splits=5", units, parent=parent)
     shelf.add("model.units=1, cv.n_splits=5", status="FAILED", parent=parent)
     shelf.add("model.units=2, cv.n_splits=5", status="RUNNING", parent=parent)
+    shelf.add("model.units=3, cv.n_splits=5", stopped=True, parent=parent)
     shelf.add("of another sweep")
     path = shelf.folder / "figure.svg"
     for name in ("today/noon", "sweep today/noon", parent, parent[:9]):
         code, out, err = command(name, "--figure", str(path))
         assert (code, err) == (0, "")
-        assert "Left out, as not finished: 1 FAILED, 1 RUNNING" in out
+        assert "Left out, as not finished: 1 FAILED, 1 RUNNING, 1 stopped after a repeat" in out
         lines = [line.split() for line in out.splitlines() if " units=" in line]
         assert sorted(words[1] for words in lines) == ["units=20", "units=40", "units=64"]
         assert "Nothing may be concluded about which is best: " in out

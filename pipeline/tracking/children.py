@@ -15,6 +15,7 @@ from pipeline.tracking.sweep import VARIED, Sweep, SweepJob
 PAGE = 1000  # runs read at once
 SECONDS_TO_END = 5.0  # for jobs whose processes were told to
 SUPERSEDED = "superseded_by"  # the tag of a run in whose place another is listed
+STOPPED = "stopped_after_repeat"  # the tag of a run that racing stopped: after how many
 
 
 def read_leaderboard(sweep: Sweep) -> Leaderboard:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.comparison import Evidence, named_apart
 from pipeline.errors import UserError, choices
+from pipeline.tracking.children import STOPPED, SUPERSEDED
 from pipeline.tracking.store import Store, refuse_unreachable
 
 FINISHED = "FINISHED"
@@ -43,7 +44,8 @@ class Found:
 
     Attributes:
         runs: The finished ones, each once.
-        left_out: How many runs of the sweeps have not finished, by their status.
+        left_out: How many runs of the sweeps have not finished, by their status; those that racing
+            stopped are told apart.
     """
 
     runs: list[Evidence]
@@ -92,8 +94,8 @@ class Archive:
                         for child in self._search(f"tags.`{PARENT}` = '{run.info.run_id}'")
                         if SUPERSEDED not in child.data.tags
                     ]
-                    finished = [child for child in children if child.info.status == FINISHED]
-                    left_out.update(c.info.status for c in children if c.info.status != FINISHED)
+                    finished = [child for child in children if _status(child) == FINISHED]
+                    left_out.update(_status(c) for c in children if _status(c) != FINISHED)
                     runs |= {child.info.run_id: child for child in reversed(finished)}
                 else:
                     _refuse_unfinished(run)
@@ -177,13 +179,18 @@ def _conditions(name: str) -> Iterator[str]:
         yield f"attributes.run_id LIKE '{name}%'"
 
 
+def _status(run: Run) -> str:
+    stopped = STOPPED in run.data.tags
+    return "stopped after a repeat" if stopped else str(run.info.status)
+
+
 def _refuse_unfinished(run: Run) -> None:
-    if run.info.status != FINISHED:
+    if _status(run) != FINISHED:
         failure = run.data.tags.get("failure")
         reason = f": {failure.splitlines()[0]}" if failure else ""
         raise UserError(
             f"Expected finished runs. Received: {run.info.run_name!r} ({run.info.run_id}), which "
-            f"is {run.info.status}{reason}."
+            f"is {_status(run)}{reason}."
         )
 
 

@@ -29,6 +29,7 @@ from pipeline.racing import Decision, Race, in_words
 from pipeline.report import Origin, folds_table, labels_table, predictions_table, write_report
 from pipeline.runner import Evaluation, FoldResult
 from pipeline.tracking.alive import PROCESS, signs_of_life
+from pipeline.tracking.children import STOPPED
 from pipeline.tracking.identity import versions
 from pipeline.tracking.limits import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG
 from pipeline.training import mean_curve
@@ -123,7 +124,7 @@ class TrackedRun:
         )
         if n_saved:
             self._log_metrics([("fits_saved", n_saved, 0)])
-            self._client.set_tag(self.run_id, "stopped_after_repeat", "1")
+            self._client.set_tag(self.run_id, STOPPED, "1")
             self._client.set_tag(self.run_id, "stopped_because", in_words(race, decision))
 
     def log_evaluation(self, evaluation: Evaluation) -> None:
