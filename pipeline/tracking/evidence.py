@@ -28,7 +28,6 @@ from pipeline.tracking.store import Store, refuse_unreachable
 FINISHED = "FINISHED"
 FOLD = "fold/"  # before the name of a metric whose steps are folds
 PARENT = "mlflow.parentRunId"
-SUPERSEDED = "superseded_by"  # a run in whose place a resumed sweep lists another
 PAGE = 1000  # runs in one answer of the store
 MIN_PREFIX = 4  # characters of an id
 MAX_LISTED = 5  # runs of one name in a refusal
