@@ -22,8 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.comparison import Evidence, named_apart
 from pipeline.errors import UserError, choices
-from pipeline.tracking.children import STOPPED, SUPERSEDED
 from pipeline.tracking.store import Store, refuse_unreachable
+from pipeline.tracking.tags import STOPPED, SUPERSEDED
 
 FINISHED = "FINISHED"
 FOLD = "fold/"  # before the name of a metric whose steps are folds
