@@ -11,11 +11,10 @@ from pipeline.leaderboard import Entry, Leaderboard, Status
 from pipeline.process import lives, this_process
 from pipeline.tracking.alive import PROCESS, is_under_way
 from pipeline.tracking.sweep import VARIED, Sweep, SweepJob
+from pipeline.tracking.tags import SUPERSEDED
 
 PAGE = 1000  # runs read at once
 SECONDS_TO_END = 8.0  # for processes that were told to
-SUPERSEDED = "superseded_by"  # the tag of a run in whose place another is listed
-STOPPED = "stopped_after_repeat"  # the tag of a run that racing stopped: after how many
 
 
 def read_leaderboard(sweep: Sweep) -> Leaderboard:

@@ -22,13 +22,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.comparison import Evidence, named_apart
 from pipeline.errors import UserError, choices
-from pipeline.tracking.children import STOPPED
 from pipeline.tracking.store import Store, refuse_unreachable
+from pipeline.tracking.tags import STOPPED, SUPERSEDED
 
 FINISHED = "FINISHED"
 FOLD = "fold/"  # before the name of a metric whose steps are folds
 PARENT = "mlflow.parentRunId"
-SUPERSEDED = "superseded_by"  # a run in whose place a resumed sweep lists another
 PAGE = 1000  # runs in one answer of the store
 MIN_PREFIX = 4  # characters of an id
 MAX_LISTED = 5  # runs of one name in a refusal

@@ -9,9 +9,10 @@ from mlflow.entities import Run
 from pipeline.errors import UserError
 from pipeline.process import in_words
 from pipeline.tracking.alive import PROCESS, is_under_way
-from pipeline.tracking.children import SUPERSEDED, children, of_earlier_attempts
+from pipeline.tracking.children import children, of_earlier_attempts
 from pipeline.tracking.identity import Identity
 from pipeline.tracking.sweep import SweepJob
+from pipeline.tracking.tags import SUPERSEDED
 
 FAILURE = "failure"  # the tag that says why a run did not finish
 N_LATEST = 100  # runs of the same, to find one that is in no sweep

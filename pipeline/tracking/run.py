@@ -27,11 +27,11 @@ from pipeline.racing import Decision, Race, in_words
 from pipeline.report import Origin, folds_table, labels_table, predictions_table, write_report
 from pipeline.runner import Evaluation, FoldResult
 from pipeline.tracking.alive import PROCESS, signs_of_life
-from pipeline.tracking.children import STOPPED
 from pipeline.tracking.dataset_input import dataset_input
 from pipeline.tracking.identity import versions
 from pipeline.tracking.limits import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG
 from pipeline.tracking.logged import Logged, what_is_there
+from pipeline.tracking.tags import STOPPED
 from pipeline.training import mean_curve
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
