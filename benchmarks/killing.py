@@ -1,26 +1,31 @@
 """A sweep of 6 jobs, killed at 10 moments, then resumed: the leaderboard must not differ.
 
 For the basic and for the joblib launcher, each in a store of its own: the sweep runs once to its
-end, then 10 times with SIGKILL sent to the launching process at moments spread evenly over the time
-that took, and each time again with `resume=true`. Workers of joblib are left to notice by
-themselves. Afterwards the table is the undisturbed one to the last digit, but for seconds and run
-ids; no run is RUNNING, no job is listed twice, each has every fold once, and no checkpoint is left.
+end, then 10 times until SIGKILL is sent to the launching process, at moments spread evenly over its
+finished folds and jobs and then shifted by up to a second, and each time again with `resume=true`.
+Workers of joblib are left to notice by themselves. Afterwards the table is the undisturbed one to
+the last digit, but for seconds and run ids; no run is RUNNING, no job is listed twice, each has
+every fold once, and no checkpoint is left.
 
 `python -m benchmarks.killing` takes half an hour; with a launcher's name, one of them is tried.
 """
 
 import json
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import mlflow
 
 MOMENTS = 10
+N_JOBS, N_FOLDS = 6, 8
 SWEEP = (
     "--multirun",
     "model.hidden_units=[8],[4]",
@@ -63,7 +68,7 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
         wrong.append("a job is listed twice")
     for run in listed:
         steps = [it.step for it in client.get_metric_history(run.info.run_id, "fold/accuracy")]
-        if sorted(steps) != list(range(8)):
+        if sorted(steps) != list(range(N_FOLDS)):
             wrong.append(f"{run.info.run_id} has the folds {sorted(steps)}")
     if list((folder / "checkpoints").glob("*")):
         wrong.append("checkpoints are left")
@@ -83,31 +88,43 @@ def main() -> None:
         for launcher in sys.argv[1:] or LAUNCHERS:
             folder = Path(root, launcher)
             folder.mkdir()
-            began = time.perf_counter()
             if start(folder, launcher).wait():
                 raise SystemExit((folder / "output.txt").read_text())
-            took = time.perf_counter() - began
             undisturbed, _ = read(folder)
-            print(f"{launcher}: undisturbed in {took:.1f} s, {len(undisturbed)} jobs", flush=True)
+            print(f"{launcher}: {len(undisturbed)} jobs undisturbed", flush=True)
             for moment in range(MOMENTS):
-                after = took * (moment + 0.5) / MOMENTS
-                failed += not kill_and_resume(Path(root), launcher, after, undisturbed)
+                failed += not kill_and_resume(Path(root), launcher, moment, undisturbed)
     print(f"{failed} of {MOMENTS * len(sys.argv[1:] or LAUNCHERS)} went wrong")
     sys.exit(bool(failed))
 
 
+def done(folder: Path) -> float:
+    """Return the share of the sweep that is done, by its finished jobs and the others' folds."""
+    try:
+        with closing(sqlite3.connect(f"file:{folder}/mlflow.db?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT COUNT(*) FROM runs WHERE status = 'FINISHED'")
+            ((n_finished,),) = found.fetchall()
+    except sqlite3.Error:
+        return 0.0  # there is no store yet
+    n_kept = len(list(folder.glob("checkpoints/*/*.npz")))
+    return float((n_finished + n_kept / N_FOLDS) / N_JOBS)
+
+
 def kill_and_resume(
-    root: Path, launcher: str, after: float, undisturbed: list[dict[str, Any]]
+    root: Path, launcher: str, moment: int, undisturbed: list[dict[str, Any]]
 ) -> bool:
     """Kill the sweep at one moment, resume it, and return whether all is as it should be."""
-    folder = Path(root, f"{launcher}-{after:.1f}")
+    folder = root / f"{launcher}-{moment}"
     folder.mkdir()
+    began = time.perf_counter()
     process = start(folder, launcher)
-    time.sleep(after)
+    while done(folder) < moment / MOMENTS and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(random.Random(moment).uniform(0, 1 if moment else 5))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = len(list((folder / "checkpoints").glob("*/*.npz")))
-    began = time.perf_counter()
+    share, n_kept = done(folder), len(list(folder.glob("checkpoints/*/*.npz")))
+    after, began = time.perf_counter() - began, time.perf_counter()
     code = start(folder, launcher, "resume=true").wait()
     table, wrong = read(folder)
     if code:
@@ -116,10 +133,8 @@ def kill_and_resume(
         wrong.append("another leaderboard")
     seconds = time.perf_counter() - began
     told = "; ".join(wrong) or "all as it should be"
-    print(
-        f"  killed after {after:5.1f} s, {kept:2} folds kept; resumed in {seconds:5.1f} s: {told}"
-    )
-    sys.stdout.flush()
+    times = f"killed after {after:5.1f} s, {share:4.0%} done, {n_kept} folds kept"
+    print(f"  {times}; resumed in {seconds:5.1f} s: {told}", flush=True)
     if wrong:
         print((folder / "output.txt").read_text())
     return not wrong

@@ -11,9 +11,10 @@ import re
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
@@ -52,6 +53,7 @@ class _Begun:
 
 
 _begun: _Begun | None = None
+T = TypeVar("T")
 
 
 class SweepCallback(Callback):
@@ -112,14 +114,6 @@ def end(code: int) -> int:
     assert _begun
     begun, _begun = _begun, None
     begun.signs.close()
-    try:
-        return _end(begun, code)
-    except Exception as error:
-        print(f"The sweep could not be ended: {type(error).__name__}: {error}", file=sys.stderr)
-        return code or 1
-
-
-def _end(begun: _Begun, code: int) -> int:
     from pipeline import console
     from pipeline.leaderboard.screen import leaderboard_on_screen
     from pipeline.tracking import (
@@ -130,17 +124,32 @@ def _end(begun: _Begun, code: int) -> int:
         read_leaderboard,
     )
 
-    mark_lost(begun.sweep)
-    board = read_leaderboard(begun.sweep)
+    def write(board: "Leaderboard") -> bool:
+        log_leaderboard(begun.sweep, board)
+        end_sweep(begun.sweep, board, interrupted=code in INTERRUPTED)
+        return True
+
+    _tried(lambda: mark_lost(begun.sweep))
+    board = _tried(lambda: read_leaderboard(begun.sweep))
+    if board is None:
+        return code or 1
     if code == 2 and not board.entries:
-        forget_sweep(begun.sweep)  # the command line was refused
+        _tried(lambda: forget_sweep(begun.sweep))  # the command line was refused
         return code
     console.show("", *leaderboard_on_screen(board))
-    log_leaderboard(begun.sweep, board)
-    end_sweep(begun.sweep, board, interrupted=code in INTERRUPTED)
+    written = _tried(lambda: write(board))
     console.show("")
     console.show_commands(_commands(begun, board))
-    return code or int(not board.is_complete)
+    return code or int(not (board.is_complete and written))
+
+
+def _tried(work: Callable[[], T]) -> T | None:
+    """Return what the work returns; None where the store fails, which is shown."""
+    try:
+        return work()
+    except Exception as error:
+        print(f"The sweep could not be ended: {type(error).__name__}: {error}", file=sys.stderr)
+        return None
 
 
 def _begin(config: DictConfig) -> int | None:
