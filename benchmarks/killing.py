@@ -28,7 +28,9 @@ SWEEP = (
     "cv.n_splits=4",
     "cv.n_repeats=2",
     "training.stack_size=1",
-    "training.epochs=400",
+    "training.threads=1",
+    "training.epochs=500",
+    "report=none",
 )
 LAUNCHERS = {
     "basic": (),

@@ -9,7 +9,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -36,7 +38,7 @@ class Checkpoint:
         """Take the folder of the run; it is made with the first file."""
         self._folder = folder
         self._kept: set[Path] = set()
-        self._can_write = True
+        self._trouble: OSError | None = None
         self.elapsed = 0.0
 
     def load(self, splits: Sequence[Split]) -> "list[FoldResult]":
@@ -45,23 +47,24 @@ class Checkpoint:
         return [fold for fold in found if fold]
 
     def save(self, fold: "FoldResult", elapsed: float) -> OSError | None:
-        """Keep a fold, unless it is kept already.
+        """Keep a fold, unless it is kept already; the disk is waited for elsewhere.
 
         Args:
             fold: What is known of it.
             elapsed: Seconds that the job took so far, earlier attempts included.
 
         Returns:
-            Why nothing can be kept, the first time: a kill would cost this work then, no more.
+            Why an earlier fold could not be kept, once; a kill would cost the work, no more.
         """
         path = self._path(fold.split)
-        if path not in self._kept and self._can_write:
-            try:
-                self._write(path, fold, elapsed)
-            except OSError as error:
-                self._can_write = False
-                return error
-        return None
+        if path not in self._kept:
+            _disk().submit(self._try_to_write, path, fold, elapsed)
+        trouble, self._trouble = self._trouble, None
+        return trouble
+
+    def wait(self) -> None:
+        """Wait until all that was saved or removed is so on the disk; the end of a process does."""
+        _disk().submit(int).result()
 
     def take_over(self, run_id: str) -> None:
         """Take the files of another run, in whose place this one is."""
@@ -70,11 +73,17 @@ class Checkpoint:
             other.rename(self._folder)
 
     def remove(self) -> None:
-        """Remove the files: the run is finished."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove the files, for the run is finished; the disk is not waited for."""
+        _disk().submit(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _path(self, split: Split) -> Path:
         return self._folder / f"{split.repeat}-{split.fold}.npz"
+
+    def _try_to_write(self, path: Path, fold: "FoldResult", elapsed: float) -> None:
+        try:
+            self._write(path, fold, elapsed)
+        except OSError as error:
+            self._trouble = error
 
     def _write(self, path: Path, fold: "FoldResult", elapsed: float) -> None:
         values = dict(_flat(fold))
@@ -107,6 +116,12 @@ class Checkpoint:
         self._kept.add(path)
         self.elapsed = max(self.elapsed, elapsed)
         return fold
+
+
+@cache
+def _disk() -> ThreadPoolExecutor:
+    """Return the thread that waits for the disk: what it is given is done in that order."""
+    return ThreadPoolExecutor(1, "checkpoint")
 
 
 def _flat(record: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

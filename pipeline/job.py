@@ -1,8 +1,7 @@
 """One job: a configuration in, evidence and final model in MLflow, the result on screen."""
 
-import math
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline import console
 from pipeline.config import Config, SklearnModelConfig, load, load_tracking
 from pipeline.cores import is_shared
+from pipeline.earlier import look_for_earlier, reuse, take_up
 from pipeline.errors import UserError
 from pipeline.imports import import_tensorflow, uncollected
 from pipeline.material import Material, read
@@ -129,9 +129,11 @@ def _run(composed: "DictConfig", job: "SweepJob | None") -> Result:
     with failures_kept(job) if job else nullcontext():
         config = load(composed)
         material = _read(config, job)
-        earlier = _find_earlier(config, material, job) if config.resume else None
+        earlier = look_for_earlier(config, material, job) if config.resume else None
         if earlier and earlier.finished and (config.racing or not earlier.n_saved):
-            return _reuse(config, earlier, job)
+            assert earlier.run_id
+            known = reuse(config, earlier, job)
+            return Result(earlier.run_id, known, n_fits=0, n_saved=earlier.n_saved)
         with console.waiting("loading what trains, and MLflow"), uncollected():
             if not isinstance(config.model, SklearnModelConfig):
                 import_tensorflow()
@@ -156,45 +158,6 @@ def _read(config: Config, job: "SweepJob | None") -> Material:
         console.show_dataset(dataset, material.summary)
         console.show_troubles(material.troubles)
     return material
-
-
-def _find_earlier(config: Config, material: Material, job: "SweepJob | None") -> "Earlier":
-    with console.waiting("looking for earlier runs"), uncollected():
-        from pipeline.tracking import find_earlier, identify, locate, open_store, refuse_unreachable
-
-        store = locate(config.tracking)
-        refuse_unreachable(store)
-        experiment_id = open_store(store, config.tracking.experiment_name)
-        identity = identify(config, material.dataset, material.splits)
-        return find_earlier(experiment_id, identity, job)
-
-
-def _reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> Result:
-    """Show and return the result of a run that is finished."""
-    from pipeline.tracking import locate, supersede
-
-    assert earlier.run_id
-    supersede(earlier.replaced, earlier.run_id)
-    metrics = map(short_name, config.scoring.metrics)
-    part = "first_repeat/" if earlier.n_saved else ""
-    summary = {metric: _summary(f"{part}{metric}", earlier.metrics) for metric in metrics}
-    if job:
-        console.show_job_result(job.count, summary, f"finished before as run {earlier.run_id}")
-    else:
-        console.show_reused(earlier.run_id)
-        console.show_result(summary)
-        store = locate(config.tracking)
-        name = config.tracking.experiment_name
-        console.show_where(store.uri, store.database, name, earlier.run_id)
-    return Result(earlier.run_id, summary, n_fits=0, n_saved=earlier.n_saved)
-
-
-def _summary(metric: str, logged: Mapping[str, float]) -> Summary:
-    """Return what was logged of a metric."""
-    mean, std, low, high = (
-        logged.get(f"{metric}_{of}", math.nan) for of in ("mean", "std", "ci_low", "ci_high")
-    )
-    return Summary(mean, std, None if math.isnan(low) else (low, high), int(math.isfinite(mean)))
 
 
 def _train(
@@ -225,7 +188,7 @@ def _train(
             finished: list[FoldResult] = []
             if earlier:
                 supersede(earlier.replaced, run.run_id)
-                finished = _take_up(checkpoint, earlier, material, run, job)
+                finished = take_up(checkpoint, earlier, material, run, job)
             with console.waiting("compiling the training"):
                 run.log_start(config, material.dataset, material.summary)
                 compiled.result()
@@ -238,26 +201,6 @@ def _train(
     if job is None:
         console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
     return Result(run.run_id, evaluation.summary, runner.n_fits, runner.n_missing)
-
-
-def _take_up(
-    checkpoint: "Checkpoint",
-    earlier: "Earlier",
-    material: Material,
-    run: "TrackedRun",
-    job: "SweepJob | None",
-) -> "list[FoldResult]":
-    """Return the folds that an earlier attempt finished, and say so."""
-    if earlier.failed:
-        checkpoint.take_over(earlier.failed)
-    finished = checkpoint.load(material.splits)
-    run.seconds_before = checkpoint.elapsed
-    if earlier.run_id or finished:
-        taken_up = earlier.run_id or earlier.failed or ""
-        console.show_continued(
-            job.count if job else "", taken_up, len(finished), len(material.splits)
-        )
-    return finished
 
 
 def _race(config: Config, material: Material) -> Race | None:

@@ -10,8 +10,8 @@ PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "project", "errors", "imports", "process", "cores", "config", "callables", "dataset", "cv",
     "material", "preparation", "model", "estimator", "training", "scoring", "comparison", "racing",
-    "work", "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "job",
-    "launcher", "sweep", "search", "__main__", "describe", "compare", "promote",
+    "work", "runner", "checkpoint", "report", "leaderboard", "tracking", "console", "earlier",
+    "job", "launcher", "sweep", "search", "__main__", "describe", "compare", "promote",
 ]  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
 OWNERS = {

@@ -37,8 +37,9 @@ def test_tensorflow_keeps_to_it():
     program = (
         "import os; from pipeline.cores import share_cores; share_cores(10**6)\n"
         "import tensorflow as tf; tf.linalg.matmul(tf.ones((500, 500)), tf.ones((500, 500)))\n"
-        "tasks = [open(f'/proc/self/task/{it}/comm').read() for it in os.listdir('/proc/self/task')]\n"
-        "print(sum('tf_Compute' in name for name in tasks))"
+        "folder = '/proc/self/task'\n"
+        "names = [open(f'{folder}/{it}/comm').read() for it in os.listdir(folder)]\n"
+        "print(sum('tf_Compute' in name for name in names))"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert found.stdout.split() == ["1"]

@@ -190,26 +190,6 @@ def test_a_report_left_out_leaves_the_rest_as_it_is(seeds):
     assert left[0] - left[1] == {"figures", "report.html"}
 
 
-def test_a_sweep_runs_all_and_names_each_by_its_overrides(store):
-    sweep = ("--multirun", "model.hidden_units=[20],[8,4]", "seed=range(2)")
-    store.run(*sweep, *QUICK, "tracking.experiment_name=sweep")
-    *children, parent = store.runs("sweep")
-    assert parent.info.run_name.startswith("sweep ")
-    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    assert {run.info.status for run in (*children, parent)} == {"FINISHED"}
-    names = {run.info.run_name for run in children}
-    assert len(names) == 4
-    assert any("model.hidden_units=[8,4], seed=1" in name for name in names)
-
-
-def test_a_refused_job_does_not_stop_a_sweep(store):
-    sweep = ("--multirun", "model.activation=rellu,relu", *QUICK)
-    process = store.run(*sweep, "tracking.experiment_name=partly", code=1)
-    assert "unknown name 'rellu'" in process.stderr
-    run, _ = store.runs("partly")  # and the sweep's own
-    assert run.info.status == "FINISHED"
-
-
 def test_a_failed_run_says_why(store):
     # Passes every check, trains, and breaks where the final model is saved.
     broken = ("model=python", "model.callable=tests.test_job.cannot_be_saved", *QUICK)

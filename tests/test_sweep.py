@@ -17,9 +17,10 @@ from pipeline.cv import make_splits
 from pipeline.dataset import load
 from pipeline.runner import Runner
 
-QUICK = ("cv.n_splits=3", "cv.n_repeats=1", "training.epochs=3", "dataset.n_samples=200")
+SMALL = ("dataset.n_samples=200", "dataset.new_rows=[]", "cv.n_repeats=1", "report=none")
+QUICK = (*SMALL, "cv.n_splits=3", "training.epochs=3")
 LONGER = (  # folds that take some tenths of a second each, one after another
-    *("cv.n_splits=4", "cv.n_repeats=1", "dataset.n_samples=200", "training.epochs=2000"),
+    *(*SMALL, "cv.n_splits=4", "training.epochs=2000"),
     *("training.stack_size=1", "training.threads=1"),
 )
 VARIED = ("model.hidden_units=[8],[4]", "seed=range(2)")

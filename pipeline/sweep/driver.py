@@ -104,6 +104,14 @@ def end(code: int) -> int:
     assert _begun
     begun, _begun = _begun, None
     begun.signs.close()
+    try:
+        return _end(begun, code)
+    except Exception as error:
+        print(f"The sweep could not be ended: {type(error).__name__}: {error}", file=sys.stderr)
+        return code or 1
+
+
+def _end(begun: _Begun, code: int) -> int:
     from pipeline import console
     from pipeline.leaderboard.screen import leaderboard_on_screen
     from pipeline.tracking import (
@@ -134,14 +142,15 @@ def _begin(config: DictConfig) -> int | None:
     refuse_several(overrides)
     deal_singly(config)
     make_ready(config)
+    from pipeline import console
     from pipeline.imports import uncollected
 
-    with uncollected():
-        from pipeline import console
+    with console.waiting("loading MLflow"), uncollected():
         from pipeline.config import load_tracking
         from pipeline.tracking import (
             begin_sweep,
             locate,
+            mark_lost,
             open_store,
             refuse_unreachable,
             signs_of_life,
@@ -150,10 +159,13 @@ def _begin(config: DictConfig) -> int | None:
     tracking = load_tracking(config)
     store = locate(tracking)
     refuse_unreachable(store)
-    experiment_id = open_store(store, tracking.experiment_name)
+    with console.waiting("opening the MLflow store"):
+        experiment_id = open_store(store, tracking.experiment_name)
     plan = make_plan(config, overrides)
     name = tracking.run_name or sweep_name(overrides)
     sweep, earlier = begin_sweep(store, experiment_id, plan, name, config.resume)
+    if earlier:
+        mark_lost(sweep)
     signs = ExitStack()
     signs.enter_context(signs_of_life(sweep.run_id))
     _begun = _Begun(sweep, store, tracking.experiment_name, os.getpid(), signs)

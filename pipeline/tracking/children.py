@@ -8,12 +8,12 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.leaderboard import Entry, Leaderboard, Status
-from pipeline.process import this_process
+from pipeline.process import lives, this_process
 from pipeline.tracking.alive import PROCESS, is_under_way
 from pipeline.tracking.sweep import VARIED, Sweep, SweepJob
 
 PAGE = 1000  # runs read at once
-SECONDS_TO_END = 5.0  # for jobs whose processes were told to
+SECONDS_TO_END = 8.0  # for processes that were told to
 SUPERSEDED = "superseded_by"  # the tag of a run in whose place another is listed
 
 
@@ -24,25 +24,26 @@ def read_leaderboard(sweep: Sweep) -> Leaderboard:
 
 
 def mark_lost(sweep: Sweep) -> None:
-    """End the runs that no process works on any more, when all jobs are over.
+    """End the runs that no process works on any more, when no job is to be under way.
 
-    Those of processes that live get a little time to end by themselves.
+    Processes of this host that live get a little time to end by themselves.
     """
     client, until = mlflow.MlflowClient(), time.monotonic() + SECONDS_TO_END
-    left = list(children(sweep, "attributes.status = 'RUNNING'"))
-    while left:
-        for run in left:
-            if run.data.tags.get(PROCESS) == this_process():
+    while True:
+        ending = False
+        for run in children(sweep, "attributes.status = 'RUNNING'"):
+            process = run.data.tags.get(PROCESS, "")
+            if process == this_process():
                 failure = "Its end could not be written; the error is on the screen of the sweep."
                 client.set_tag(run.info.run_id, "failure", failure)
                 client.set_terminated(run.info.run_id, "FAILED")
             elif not is_under_way(run):
                 client.set_terminated(run.info.run_id, "KILLED")
-        if time.monotonic() > until:
+            else:
+                ending |= bool(process and lives(process))
+        if not ending or time.monotonic() > until:
             return
-        left = [client.get_run(run.info.run_id) for run in left]
-        left = [run for run in left if run.info.status == "RUNNING"]
-        time.sleep(0.2 * bool(left))
+        time.sleep(0.2)
 
 
 def children(sweep: Sweep, also: str = "") -> Iterator[Run]:

@@ -8,16 +8,14 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import mlflow
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param
-from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT as COMMIT
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
@@ -29,26 +27,15 @@ from pipeline.racing import Decision, Race, in_words
 from pipeline.report import Origin, folds_table, labels_table, predictions_table, write_report
 from pipeline.runner import Evaluation, FoldResult
 from pipeline.tracking.alive import PROCESS, signs_of_life
+from pipeline.tracking.dataset_input import dataset_input
 from pipeline.tracking.identity import versions
 from pipeline.tracking.limits import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG
+from pipeline.tracking.logged import Logged, what_is_there
 from pipeline.training import mean_curve
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
 DIGESTS = ("config_digest", "data_digest", "split_digest")
-
-
-@dataclass(frozen=True)
-class Logged:
-    """What a run holds already.
-
-    MLflow takes no other value for a parameter and keeps all values of a metric, so that neither is
-    sent twice.
-    """
-
-    params: frozenset[str] = frozenset()
-    steps: frozenset[tuple[str, int]] = frozenset()
 
 
 class TrackedRun:
@@ -70,7 +57,7 @@ class TrackedRun:
         self.seconds_before = 0.0
         self._began = time.perf_counter()
         self._client = mlflow.MlflowClient()
-        self._there = _what_is_there(self._client, run_id) if continued else Logged()
+        self._there = what_is_there(self._client, run_id) if continued else Logged()
         self._summary: DataSummary  # of the data, since the start
         self._n_undefined = 0
         self._signum: int | None = None
@@ -84,6 +71,8 @@ class TrackedRun:
 
     def log_start(self, config: Config, dataset: Dataset, summary: DataSummary) -> None:
         """Log what is known before training: configuration and data."""
+        own = replace(config.tracking, parent_run_id=None)
+        config = replace(config, tracking=own, resume=False)  # what one would run again
         flat = flatten(config)
         cut = sorted(key for key, value in flat.items() if len(value) > MAX_PARAM)
         params = [
@@ -95,7 +84,7 @@ class TrackedRun:
             self._client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
         if cut:
             self._client.set_tag(self.run_id, "cut_params", ", ".join(cut))
-        self._client.log_inputs(self.run_id, [_dataset_input(config, dataset, summary)])
+        self._client.log_inputs(self.run_id, [dataset_input(config, dataset, summary)])
         self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
         self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
         self._summary = summary
@@ -263,45 +252,6 @@ def track(
         mlflow.end_run(status)
         for signum, handler in previous.items():
             signal.signal(signum, handler)
-
-
-def _what_is_there(client: mlflow.MlflowClient, run_id: str) -> Logged:
-    """Return what an earlier attempt logged, and remove the models that it may have left."""
-    run = client.get_run(run_id)
-    steps = {
-        (key, metric.step)
-        for key in run.data.metrics
-        for metric in client.get_metric_history(run_id, key)
-    }
-    of_run = f"source_run_id = '{run_id}'"
-    for model in client.search_logged_models([run.info.experiment_id], filter_string=of_run):
-        client.delete_logged_model(model.model_id)
-    return Logged(frozenset(run.data.params), frozenset(steps))
-
-
-def _dataset_input(config: Config, dataset: Dataset, summary: DataSummary) -> DatasetInput:
-    columns: list[ColSpec | TensorSpec] = [
-        ColSpec("double", name) for name in dataset.feature_names
-    ]
-    columns += [ColSpec("long", name) for name in dataset.label_names]
-    profile = {
-        "n_samples": summary.n_samples,
-        "n_features": summary.n_features,
-        "n_labels": summary.n_labels,
-        "label_counts": dict(zip(summary.label_names, summary.label_counts.tolist(), strict=True)),
-        "cardinality": summary.cardinality,
-    }
-    schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
-    path = getattr(config.dataset, "path", None)
-    entity = DatasetEntity(
-        name=dataset.name,
-        digest=dataset.digest,
-        source_type="local" if path else "code",
-        source=json.dumps({"uri": str(Path(path).absolute())} if path else {"tags": {}}),
-        schema=schema if len(schema) <= MAX_SCHEMA else None,
-        profile=json.dumps(profile),
-    )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "cross-validation")])
 
 
 def _without_nan(table: dict[str, list[object]]) -> dict[str, list[object]]:
