@@ -29,7 +29,7 @@ def connect(address: str) -> None:
 
     if ray.is_initialized():
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     try:
         if host:
             socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
