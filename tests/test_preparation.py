@@ -227,5 +227,5 @@ def test_the_served_model_prepares_the_same(options):
         rows[names[feature]] = [None if np.isnan(p) else known[int(p)] for p in place]
     rows.loc[0, "q"] = "never seen"
     X[0, 1] = np.nan
-    served = prepare(served(dataset, preparation), rows[list("tsrqp")])
-    np.testing.assert_allclose(served, preparation.transform(X), rtol=1e-5, atol=1e-6)
+    answer = prepare(served(dataset, preparation), rows[list("tsrqp")])
+    np.testing.assert_allclose(answer, preparation.transform(X), rtol=1e-5, atol=1e-6)
