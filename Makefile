@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench ui clean
+.PHONY: run test test-scale lint bench ui clean
 
 run: .venv/installed
 	$(BIN)/python -m pipeline $(ARGS)
 
 test: .venv/installed
 	$(BIN)/python -m pytest $(ARGS)
+
+# What needs Ray, submitit or PostgreSQL: two to four minutes, once they are installed.
+test-scale: .venv/scale
+	$(BIN)/python -m pytest -m scale $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -25,6 +29,13 @@ ui: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/scale: .venv/installed
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || if [ "$$(id -u)" = 0 ]; \
+	then apt-get update -q && apt-get install -q --yes --no-install-recommends postgresql; \
+	else echo "PostgreSQL is missing: apt-get install postgresql"; exit 1; fi
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,ray,slurm,server]'
 	touch $@
 
 clean:

@@ -173,6 +173,7 @@ def mlflow_server(folder: Path, command: str, port: int, database_port: int) -> 
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": PASSWORD,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # it would start more processes
         "PGPASSWORD": PASSWORD,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     }

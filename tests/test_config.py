@@ -31,6 +31,7 @@ REFUSALS = {
     "model.activation=3": "model.activation: expected a valid string. Received: 3",
     "model.kind=tree": "model.kind: unknown kind 'tree'. Available: mlp, python, sklearn.",
     "scoring.threshold=1": "expected a number between 0 and 1, or global or per_label or",
+    "scoring.threshold_metric=f1": "scoring.threshold_metric: unknown name 'f1'",
     "scoring.metrics=[acuracy]": "unknown name 'acuracy'. Did you mean 'accuracy'?",
     "seed=-1": "seed: expected a value greater than or equal to 0. Received: -1",
     "dataset=arff": "dataset.path: missing. Give it as dataset.path=...",

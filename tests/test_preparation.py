@@ -1,6 +1,7 @@
 """Preparation against scikit-learn's own pipeline, and against test rows that must not matter."""
 
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, Sta
 
 from pipeline.config import PreparationConfig
 from pipeline.preparation import NO_COLUMN, fit_preparation
+from pipeline.runner import FinalModel
+from pipeline.scoring import DecisionRule
 
 SCALERS = {"standard": StandardScaler, "robust": RobustScaler, "minmax": MinMaxScaler}
 CATEGORIES = (None, ("a", "b", "c", "d"), None, None, ("x", "y"))
@@ -122,11 +125,17 @@ def test_many_categories_are_rounded_up_to_share_programs():
     assert widths == {5, 16, 96}
 
 
-def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
-    from types import SimpleNamespace
-
-    from pipeline.dataset import load
+def served(dataset, preparation):
+    """Return what the served model has to know of data and preparation."""
     from pipeline.tracking.model import _served
+
+    rule = DecisionRule(np.ones(1), np.full(1, 0.5))
+    evaluation = SimpleNamespace(dataset=dataset, config=SimpleNamespace(model=None))
+    return _served(evaluation, FinalModel(None, preparation, rule))
+
+
+def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
+    from pipeline.dataset import load
     from pipeline.tracking.served_model import prepare
 
     path = tmp_path / "t.csv"
@@ -137,28 +146,20 @@ def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
     settings = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]")
     dataset = load(make_config(*settings, "dataset.categorical=[room,open]").dataset)
     preparation = fit_preparation(preparing(), dataset.X, dataset.categories, np.arange(4))
-    evaluation = SimpleNamespace(
-        dataset=dataset, preparation=preparation, config=SimpleNamespace(model=None)
-    )
     expected = preparation.transform(dataset.X)
     for reading in ({}, {"dtype": str}, {"dtype": str, "keep_default_na": False}):
         rows = pd.read_csv(path, **reading)
-        np.testing.assert_allclose(prepare(_served(evaluation), rows), expected, rtol=1e-6)
+        np.testing.assert_allclose(prepare(served(dataset, preparation), rows), expected, rtol=1e-6)
 
 
 def test_a_model_without_filling_in_refuses_missing_values():
-    from types import SimpleNamespace
-
-    from pipeline.tracking.model import _served
     from pipeline.tracking.served_model import prepare
 
     X = np.ones((3, 1))
     preparation = fit_preparation(preparing(numeric="none", impute="none"), X, (), np.arange(3))
     dataset = SimpleNamespace(feature_names=("a",), label_names=("l",), categories=())
-    config = SimpleNamespace(model=None)
-    evaluation = SimpleNamespace(dataset=dataset, preparation=preparation, config=config)
     with pytest.raises(ValueError, match="missing values in a"):
-        prepare(_served(evaluation), pd.DataFrame({"a": [1.0, None]}))
+        prepare(served(dataset, preparation), pd.DataFrame({"a": [1.0, None]}))
 
 
 def test_flags_have_one_column():
@@ -214,23 +215,17 @@ def test_the_compiled_program_prepares_the_same(options):
 
 @pytest.mark.parametrize("options", OPTIONS[::7], ids=str)
 def test_the_served_model_prepares_the_same(options):
-    from types import SimpleNamespace
-
-    from pipeline.tracking.model import _served
     from pipeline.tracking.served_model import prepare
 
     X = mixed_table()
     preparation = fit_preparation(preparing(**options), X, CATEGORIES, np.arange(30))
     names = ("p", "q", "r", "s", "t")
     dataset = SimpleNamespace(feature_names=names, label_names=("l",), categories=CATEGORIES)
-    evaluation = SimpleNamespace(
-        dataset=dataset, preparation=preparation, config=SimpleNamespace(model=None)
-    )
     rows = pd.DataFrame(X, columns=names).astype({"q": object, "t": object})
     for feature, known in ((1, CATEGORIES[1]), (4, CATEGORIES[4])):
         place = X[:, feature]
         rows[names[feature]] = [None if np.isnan(p) else known[int(p)] for p in place]
     rows.loc[0, "q"] = "never seen"
     X[0, 1] = np.nan
-    served = prepare(_served(evaluation), rows[list("tsrqp")])
-    np.testing.assert_allclose(served, preparation.transform(X), rtol=1e-5, atol=1e-6)
+    answer = prepare(served(dataset, preparation), rows[list("tsrqp")])
+    np.testing.assert_allclose(answer, preparation.transform(X), rtol=1e-5, atol=1e-6)

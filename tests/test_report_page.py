@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import flatten
-from pipeline.config.schema import ReportConfig, TrackingConfig
+from pipeline.config.schema import ReportConfig
 from pipeline.dataset import summarise
 from pipeline.report import Origin, labels_table, write_report
 from pipeline.scoring import explain, in_words
@@ -124,9 +124,7 @@ def test_all_that_was_asked_and_found_is_there(whole):
 
 
 def test_passwords_are_left_out(make_config, tmp_path):
-    tracking = TrackingConfig(
-        uri="http://me:secret@127.0.0.1:5000", experiment_name="trial", run_name=None
-    )
+    tracking = make_config("tracking.uri='http://me:secret@127.0.0.1:5000'").tracking
     report = ReportConfig(figures=False, html=True)
     _, page = make(make_config, tmp_path, tracking=tracking, report=report)
     assert "secret" not in page.text

@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.model import build_model
 from pipeline.preparation import fit_preparation
 from pipeline.runner import Runner
-from pipeline.scoring import fixed_rule, learn_rule
+from pipeline.scoring import fixed_rule, learn_rule, refuse_unknown_metrics
 from pipeline.scoring.temperature import fit_temperatures, tempered
 from pipeline.scoring.thresholds import CANDIDATES, learn_thresholds, match_cardinality
 from pipeline.training import Fit, fit_seed
@@ -245,3 +245,12 @@ def _plain_fit(config, dataset, train, test, seed):
 
 def _build(config):
     return partial(build_model, config.model, n_labels=3)
+
+
+def test_thresholds_for_what_no_threshold_changes_are_refused():
+    with pytest.raises(
+        UserError, match=r"a metric of decisions.*'roc_auc_macro', of probabilities"
+    ):
+        refuse_unknown_metrics(scoring("per_label", "roc_auc_macro"))
+    refuse_unknown_metrics(scoring(0.5, "roc_auc_macro"))
+    refuse_unknown_metrics(scoring("global", "jaccard_samples"))

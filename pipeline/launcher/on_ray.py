@@ -4,13 +4,13 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.core.utils import JobReturn
 
 from pipeline.errors import UserError
-from pipeline.launcher.parcel import Order, lost, pack, unpack_and_run
+from pipeline.launcher.parcel import Order, end_run, lost, pack, unpack_and_run
 from pipeline.launcher.settings import RayConfig
 
 SECONDS_TO_ANSWER = 5  # Ray itself waits for minutes
@@ -29,7 +29,7 @@ def connect(address: str) -> None:
 
     if ray.is_initialized():
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     try:
         if host:
             socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
@@ -70,7 +70,7 @@ def run(orders: Iterable[Order], config: RayConfig) -> list[JobReturn]:
             started.append((order, job.options(name=f"job {order.number + 1}").remote(parcel)))
         return [_wait(order, reference) for order, reference in started]
     except BaseException:
-        _cancel([reference for _, reference in started])
+        _cancel({reference: order for order, reference in started})
         raise
 
 
@@ -90,11 +90,19 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _cancel(references: Sequence[Any]) -> None:
-    """Interrupt the jobs that run and forget the others."""
+def _cancel(orders: Mapping[Any, Order]) -> None:
+    """Interrupt the jobs that run, by force those that do not end, and forget the others.
+
+    Args:
+        orders: The jobs by Ray's references to them.
+    """
     import ray
 
-    for reference in references:
+    for reference in orders:
         ray.cancel(reference)
-    if references:
-        ray.wait(list(references), num_returns=len(references), timeout=SECONDS_TO_END)
+    left = list(orders)
+    if left:
+        _, left = ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_END)
+    for reference in left:
+        ray.cancel(reference, force=True)
+        end_run(orders[reference], "")

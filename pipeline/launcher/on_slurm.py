@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 
+from pipeline import console
 from pipeline.cores import as_variables
 from pipeline.launcher.parcel import Order, Parcel, lost, pack, unpack_and_run
 from pipeline.launcher.settings import SlurmConfig
@@ -40,10 +41,13 @@ def run(orders: Sequence[Order], config: SlurmConfig) -> list[JobReturn]:
 
     parcels = [pack(order, config.cpus_per_task, cloudpickle.dumps) for order in orders]
     submitted = _executor(config).map_array(Job(), parcels)
+    array = submitted[0].job_id.partition("_")[0]
+    logs = config.folder.replace("%j", f"{array}_*")
+    console.show(f"Submitted to Slurm as job {array}; the jobs write to {logs}")
     try:
         return [_wait(order, job) for order, job in zip(orders, submitted, strict=True)]
     except BaseException:
-        subprocess.run(["scancel", submitted[0].job_id.partition("_")[0]], check=False)
+        subprocess.run(["scancel", array], check=False)
         raise
 
 

@@ -110,7 +110,7 @@ def unpack_and_run(parcel: Parcel, again: bool = False) -> JobReturn:
     Singleton.set_state(state)
     HydraConfig.instance().set_config(order.config)
     if again:
-        _note_lost(order.config, "Its process was ended and started again.")
+        end_run(order, "")
         with read_write(order.config):
             order.config.resume = True
     return run_job(
@@ -133,17 +133,23 @@ def lost(order: Order, reason: str) -> JobReturn:
 
     console.show_error(f"Job {order.number + 1} was lost: {reason}")
     with suppress(Exception):  # the store may be away; the end of the sweep tries again
-        _note_lost(order.config, reason)
+        end_run(order, reason)
     overrides = list(order.config.hydra.overrides.task)
     return JobReturn(overrides, order.config, status=JobStatus.COMPLETED, _return_value=None)
 
 
-def _note_lost(config: DictConfig, reason: str) -> None:
-    from pipeline.config import load_tracking
-    from pipeline.tracking import find_sweep, locate, note_lost, open_store
+def end_run(order: Order, reason: str) -> None:
+    """End the run of a job that nothing works on any more, so that it can go on.
 
-    tracking = load_tracking(config)
+    Args:
+        order: The job.
+        reason: What became of its process; if not empty, a job without a run is given one for it.
+    """
+    from pipeline.config import load_tracking
+    from pipeline.tracking import find_sweep, locate, mark_job_lost, open_store
+
+    tracking = load_tracking(order.config)
     if tracking.parent_run_id:
         open_store(locate(tracking), tracking.experiment_name)
         sweep = find_sweep(tracking.parent_run_id)
-        note_lost(sweep.job(config.hydra.job.num, config.hydra.overrides.task), reason)
+        mark_job_lost(sweep.job(order.number, order.config.hydra.overrides.task), reason)

@@ -36,8 +36,8 @@ def make_ready(config: "DictConfig") -> None:
     library, extra = LIBRARIES[target]
     if find_spec(library) is None:
         raise UserError(
-            f"hydra/launcher={name}: {library} is not installed. Install it with "
-            f"`pip install 'manyfold[{extra}]'`."
+            f"hydra/launcher={name}: {library} is not installed. Install it: pip install "
+            f"'manyfold[{extra}]'"
         )
     if target == RAY:
         from pipeline.launcher.on_ray import connect

@@ -45,6 +45,9 @@ QUOTIENTS: Mapping[str, Callable[..., float]] = {
 }
 """Metrics that may be 0 / 0; they take `zero_division`."""
 
+DECIDED = ("accuracy", "hamming_loss", *QUOTIENTS)
+"""Metrics that depend on decisions; all others rank or weigh probabilities."""
+
 AREAS: Mapping[str, Metric] = {
     f"{function.__name__}_{average}": partial(function, average=average)
     for function in (ranking.roc_auc, ranking.average_precision)
@@ -117,11 +120,22 @@ def explain(name: str) -> str:
 def refuse_unknown_metrics(config: ScoringConfig) -> None:
     """Raise UserError if a metric of the configuration does not exist or comes twice."""
     names = [short_name(name) for name in config.metrics]
-    find_metric(config.threshold_metric, config.zero_division, "scoring.threshold_metric")
+    _refuse_undecided(config)
     for i, name in enumerate(config.metrics):
         find_metric(name, config.zero_division)
         if names[i] in names[:i]:
             raise UserError(f"{KEY}: expected each name once. Received: {names[i]!r} twice.")
+
+
+def _refuse_undecided(config: ScoringConfig) -> None:
+    """Raise UserError if thresholds are to be tuned for what does not depend on decisions."""
+    key, name = "scoring.threshold_metric", config.threshold_metric
+    find_metric(name, config.zero_division, key)
+    if name not in DECIDED and "." not in name and config.threshold in ("global", "per_label"):
+        raise UserError(
+            f"{key}: expected a metric of decisions, which a threshold can change. Received: "
+            f"{name!r}, of probabilities. {choices(name, DECIDED)}"
+        )
 
 
 def _call_own(

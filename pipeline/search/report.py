@@ -51,7 +51,8 @@ class Report:
         """
         done = [trial for trial in trials if trial.values is not None]
         show("")
-        self._show_best(self._study.best(), len(done))
+        n_tried = sum(trial.same_as is None for trial in done)
+        self._show_best(self._study.best(), n_tried)
         self._show_racing(done)
         self._show_failures([trial for trial in trials if trial.values is None])
         if n_left := self._plan.n_places - len(done):

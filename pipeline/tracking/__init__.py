@@ -12,7 +12,7 @@ from pipeline.tracking.children import mark_lost, read_leaderboard, supersede
 from pipeline.tracking.evidence import Archive
 from pipeline.tracking.folds import paired_scores
 from pipeline.tracking.identity import Identity, digest, identify
-from pipeline.tracking.lost import note_lost
+from pipeline.tracking.lost import mark_job_lost
 from pipeline.tracking.registry import promote
 from pipeline.tracking.resume import Earlier, find_earlier
 from pipeline.tracking.store import Store, locate, open_store, refuse_unreachable, store_at
@@ -52,8 +52,8 @@ __all__ = [
     "locate",
     "log_leaderboard",
     "log_model",
+    "mark_job_lost",
     "mark_lost",
-    "note_lost",
     "open_store",
     "paired_scores",
     "predict_rows",

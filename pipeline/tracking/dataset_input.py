@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag
+from mlflow.exceptions import MlflowException
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 from pipeline.config import Config
@@ -37,3 +39,15 @@ def dataset_input(config: Config, dataset: Dataset, summary: DataSummary) -> Dat
         profile=json.dumps(profile),
     )
     return DatasetInput(entity, [InputTag("mlflow.data.context", "cross-validation")])
+
+
+def log_dataset(client: MlflowClient, run_id: str, described: DatasetInput) -> None:
+    """Say in a run what data it is of.
+
+    Of jobs that bring the same new data set at the same moment, MLflow lists it for one and fails
+    for the others; a moment later it knows the data set.
+    """
+    try:
+        client.log_inputs(run_id, [described])
+    except MlflowException:
+        client.log_inputs(run_id, [described])

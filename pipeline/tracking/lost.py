@@ -1,4 +1,4 @@
-"""What is known of a job whose process was lost, in the run that stands for it."""
+"""The run of a job whose process is known to be lost."""
 
 import mlflow
 
@@ -8,20 +8,20 @@ from pipeline.tracking.sweep import SweepJob
 from pipeline.tracking.unstarted import leave_failed
 
 
-def note_lost(job: SweepJob, reason: str) -> None:
+def mark_job_lost(job: SweepJob, reason: str) -> None:
     """End the run of a job that nothing works on any more, so that it can go on.
-
-    A job that has no run yet is given one, marked FAILED.
 
     Args:
         job: The job.
-        reason: What became of its process.
+        reason: What became of its process, or empty; if it is told, a job without a run is given
+            one, marked FAILED.
     """
     client = mlflow.MlflowClient()
     runs = list(children(job.sweep, f"tags.sweep_job = '{job.number}'"))
     for run in runs:
         if run.info.status == "RUNNING":
-            client.set_tag(run.info.run_id, "failure", reason[:MAX_TAG])
+            if reason:
+                client.set_tag(run.info.run_id, "failure", reason[:MAX_TAG])
             client.set_terminated(run.info.run_id, "KILLED")
-    if not runs:
+    if reason and not runs:
         leave_failed(job, reason)

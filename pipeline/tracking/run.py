@@ -27,7 +27,7 @@ from pipeline.racing import Decision, Race, in_words
 from pipeline.report import Origin, folds_table, labels_table, predictions_table, write_report
 from pipeline.runner import Evaluation, FoldResult
 from pipeline.tracking.alive import PROCESS, signs_of_life
-from pipeline.tracking.dataset_input import dataset_input
+from pipeline.tracking.dataset_input import dataset_input, log_dataset
 from pipeline.tracking.identity import versions
 from pipeline.tracking.limits import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG
 from pipeline.tracking.logged import Logged, what_is_there
@@ -85,7 +85,7 @@ class TrackedRun:
             self._client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
         if cut:
             self._client.set_tag(self.run_id, "cut_params", ", ".join(cut))
-        self._client.log_inputs(self.run_id, [dataset_input(config, dataset, summary)])
+        log_dataset(self._client, self.run_id, dataset_input(config, dataset, summary))
         self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
         self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
         self._summary = summary

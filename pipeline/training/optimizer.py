@@ -21,12 +21,12 @@ _REFUSED = {
 }
 
 
-def make_optimizer(config: TrainingConfig, n_steps: int) -> keras.Optimizer:
+def make_optimizer(config: TrainingConfig, n_steps: int | None = None) -> keras.Optimizer:
     """Return the Keras optimizer that the configuration names.
 
     Args:
         config: Names optimizer and schedule, and their options.
-        n_steps: Steps of the longest training; how long a schedule lasts if it is not said.
+        n_steps: Steps of the whole training; how long a schedule lasts if it is not said.
 
     Raises:
         UserError: If Keras has no such optimizer or schedule, or it takes no such option.
@@ -79,7 +79,7 @@ def functional(optimizer: keras.Optimizer) -> keras.Optimizer:
     return optimizer
 
 
-def _learning_rate(config: TrainingConfig, n_steps: int) -> float | LearningRateSchedule:
+def _learning_rate(config: TrainingConfig, n_steps: int | None) -> float | LearningRateSchedule:
     """Return the rate, or Keras's schedule that starts with it."""
     own = config.schedule_options or {}
     if config.schedule is None:

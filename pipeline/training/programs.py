@@ -14,7 +14,11 @@ _kept: OrderedDict[str, Program] = OrderedDict()
 
 
 def kept_program(
-    model: str, config: TrainingConfig, layout: Layout, n_steps: int, make: Callable[[], Program]
+    model: str,
+    config: TrainingConfig,
+    layout: Layout,
+    n_steps: int | None,
+    make: Callable[[], Program],
 ) -> Program:
     """Return a program made before for the same model, rule and layout, else a new one.
 
@@ -23,12 +27,12 @@ def kept_program(
         config: How it is trained. What the program takes as an argument may differ: the learning
             rate, unless a schedule makes it part of the program, and the sizes of stacks.
         layout: Of the preparations.
-        n_steps: Of the longest training, which a schedule knows.
+        n_steps: Of the whole training, which a schedule knows; None without one.
         make: Makes the program.
     """
     rule = replace(config, epochs=1, batch_size=1, stack_size=None, threads=None)
     if config.schedule is None:
-        rule, n_steps = replace(rule, learning_rate=1.0), 0
+        rule = replace(rule, learning_rate=1.0)
     key = repr((model, rule, layout, n_steps))
     if key not in _kept:
         _kept[key] = make()

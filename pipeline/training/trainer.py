@@ -1,6 +1,7 @@
 """Training of all fits: dealt into stacks, compiled once, run side by side in threads."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -25,13 +26,25 @@ from pipeline.training.stack import Inputs, Outputs, State, Watch
 from pipeline.training.stacking import Plan, make_plan
 
 SCORED = 4096  # rows scored at once, to bound memory
-KEPT_WEIGHTS = 2**24  # numbers: initial weights kept for later trainings, 64 MB
+KEPT_WEIGHTS = 2**24  # numbers: initial weights that a program keeps for later, 64 MB
+
+
+class _Kind(NamedTuple):
+    """What must be equal for fits to share a program.
+
+    Attributes:
+        layout: Of their preparations.
+        n_steps: Steps of the whole training, where a schedule of the learning rate spans them.
+    """
+
+    layout: Layout
+    n_steps: int | None
 
 
 class _Shape(NamedTuple):
-    """What must be equal for stacks to share a compiled program."""
+    """What must be equal for stacks to share a compiled program; steps are those of an epoch."""
 
-    layout: Layout
+    kind: _Kind
     n_steps: int
     batch_size: int
     rest: int
@@ -40,6 +53,7 @@ class _Shape(NamedTuple):
 class _Stack(NamedTuple):
     places: tuple[int, ...]
     shape: _Shape
+    size: int
 
 
 class StackedTrainer:
@@ -78,20 +92,17 @@ class StackedTrainer:
         self._build, self._config, self._fits = build, config, fits
         self._X, self._y = shared_table(X), tf.constant(y, tf.float32)
         self._weights = [label_weights(config, y, fit.train) for fit in fits]
-        double = X.dtype == np.float64
-        self._layouts = [layout_of(fit.preparation, double=double) for fit in fits]
-        longest = max(-(-len(fit.train) // config.batch_size) for fit in fits)
-        self._n_steps_in_all = longest * config.epochs
-        self._programs = {
-            layout: self._find_program(architecture, layout) for layout in set(self._layouts)
-        }
+        self._kinds = [self._kind(fit, double=X.dtype == np.float64) for fit in fits]
+        self._programs = {kind: self._find_program(architecture, kind) for kind in set(self._kinds)}
         self._optimizer_states = {
-            layout: self._optimizer_state(program) for layout, program in self._programs.items()
+            kind: self._optimizer_state(kind, program) for kind, program in self._programs.items()
         }
-        first = self._programs[self._layouts[0]]
+        first = self._programs[self._kinds[0]]
         self._plan = self._make_plan(first)
         some_rows = fits[0].preparation.transform(X[: config.batch_size])
         self._exact = mixes_rows(first.model, some_rows)
+        self._shapes = [self._shape(place) for place in range(len(fits))]
+        self._n_alike = Counter(self._shapes)
         self._n_test = max(len(fit.test) for fit in fits)
         self._n_valid = max(len(fit.valid) for fit in fits)
         self._initial: list[State] = []
@@ -179,18 +190,23 @@ class StackedTrainer:
             model.name = f"member_{member}"
         return keras.Model(inputs, keras.layers.Average()([model(inputs) for model in models]))
 
-    def _find_program(self, architecture: str | None, layout: Layout) -> Program:
+    def _kind(self, fit: Fit, *, double: bool) -> _Kind:
+        spanned = self._config.schedule is not None
+        steps = -(-len(fit.train) // self._config.batch_size) * self._config.epochs
+        return _Kind(layout_of(fit.preparation, double=double), steps if spanned else None)
+
+    def _find_program(self, architecture: str | None, kind: _Kind) -> Program:
         def make() -> Program:
-            optimizer = functional(make_optimizer(self._config, self._n_steps_in_all))
-            return Program(self._build(layout.n_columns), optimizer, layout, self._config)
+            optimizer = functional(make_optimizer(self._config, kind.n_steps))
+            return Program(self._build(kind.layout.n_columns), optimizer, kind.layout, self._config)
 
         if architecture is None:
             return make()
-        return kept_program(architecture, self._config, layout, self._n_steps_in_all, make)
+        return kept_program(architecture, self._config, kind.layout, kind.n_steps, make)
 
-    def _optimizer_state(self, program: Program) -> list[NDArray[np.generic]]:
+    def _optimizer_state(self, kind: _Kind, program: Program) -> list[NDArray[np.generic]]:
         """Return the state at the start, the learning rate in it."""
-        optimizer = make_optimizer(self._config, self._n_steps_in_all)
+        optimizer = make_optimizer(self._config, kind.n_steps)
         optimizer.build(program.model.trainable_variables)
         return [variable.numpy() for variable in optimizer.variables]
 
@@ -201,7 +217,7 @@ class StackedTrainer:
             n_train=max(len(fit.train) for fit in self._fits),
             batch_size=self._config.batch_size,
             n_weights=n_weights,
-            n_state=n_weights + sum(v.size for v in self._optimizer_states[program.layout]),
+            n_state=n_weights + sum(v.size for v in self._optimizer_states[self._kinds[0]]),
             epochs=self._config.epochs,
             stack_size=self._config.stack_size,
             threads=self._config.threads,
@@ -214,52 +230,61 @@ class StackedTrainer:
         stack; otherwise padding of weight 0 evens them out.
         """
         shapes: dict[_Shape, list[int]] = {}
-        largest = max(len(fit.train) for fit in self._fits)
         for place in places:
-            size = len(self._fits[place].train) if self._exact else largest
-            batch_size = min(self._config.batch_size, size)
-            full, rest = divmod(size, batch_size)
-            layout = self._layouts[place]
-            padded = _Shape(layout, full + bool(rest), batch_size, 0)
-            shape = _Shape(layout, full, batch_size, rest) if self._exact else padded
-            shapes.setdefault(shape, []).append(place)
-        size_of_stack = self._plan.stack_size
+            shapes.setdefault(self._shapes[place], []).append(place)
         stacks = []
         for shape, group in shapes.items():
+            size = self._size_of_stack(shape)
             alike = sorted(group, key=lambda place: -self._n_steps(place, shape))
             stacks += [
-                _Stack(tuple(alike[start : start + size_of_stack]), shape)
-                for start in range(0, len(alike), size_of_stack)
+                _Stack(tuple(alike[start : start + size]), shape, size)
+                for start in range(0, len(alike), size)
             ]
         return sorted(stacks, key=lambda stack: min(stack.places))
+
+    def _shape(self, place: int) -> _Shape:
+        largest = max(len(fit.train) for fit in self._fits)
+        size = len(self._fits[place].train) if self._exact else largest
+        batch_size = min(self._config.batch_size, size)
+        full, rest = divmod(size, batch_size)
+        if self._exact:
+            return _Shape(self._kinds[place], full, batch_size, rest)
+        return _Shape(self._kinds[place], full + bool(rest), batch_size, 0)
+
+    def _size_of_stack(self, shape: _Shape) -> int:
+        """Return how many fits a stack holds: no more than the threads can share out evenly."""
+        evenly = -(-self._n_alike[shape] // self._plan.threads)
+        return (
+            min(self._plan.stack_size, evenly) if len(self._n_alike) > 1 else self._plan.stack_size
+        )
 
     def _n_steps(self, place: int, shape: _Shape) -> int:
         return -(-(len(self._fits[place].train) - shape.rest) // shape.batch_size)
 
     def _draw_initial(self, place: int) -> State:
-        layout, seed = self._layouts[place], self._fits[place].seed
-        drawn = self._programs[layout].drawn
+        kind, seed = self._kinds[place], self._fits[place].seed
+        drawn = self._programs[kind].drawn
         if seed in drawn:
-            return State(*drawn[seed], self._optimizer_states[layout])
+            return State(*drawn[seed], self._optimizer_states[kind])
         keras.utils.set_random_seed(seed)
-        model = self._build(layout.n_columns)
+        model = self._build(kind.layout.n_columns)
         weights = (
             [variable.numpy() for variable in model.trainable_variables],
             [variable.numpy() for variable in model.non_trainable_variables],
         )
         if model.count_params() * (len(drawn) + 1) <= KEPT_WEIGHTS:
             drawn[seed] = weights
-        return State(*weights, self._optimizer_states[layout])
+        return State(*weights, self._optimizer_states[kind])
 
     def _trace(self, stack: _Stack) -> Callable[[], Outputs]:
         """Trace the program of a stack and return a call of it that does nothing."""
-        program = self._programs[stack.shape.layout]
+        program = self._programs[stack.shape.kind]
         nothing = State(
             [np.zeros(v.shape, v.dtype) for v in program.model.trainable_variables],
             [np.zeros(v.shape, v.dtype) for v in program.model.non_trainable_variables],
-            self._optimizer_states[stack.shape.layout],
+            self._optimizer_states[stack.shape.kind],
         )
-        state = _stacked([nothing] * self._plan.stack_size)
+        state = _stacked([nothing] * stack.size)
         valid, test = self._scored_rows(stack)
         watch = program.watch(state, 0, test)
         inputs = self._inputs(stack, [], valid, test)
@@ -269,8 +294,8 @@ class StackedTrainer:
     def _train(self, stack: _Stack, progress: Progress) -> dict[int, Fitted]:
         """Train one stack to its end; called in a thread of its own."""
         began = time.perf_counter()
-        program = self._programs[stack.shape.layout]
-        n_idle = self._plan.stack_size - len(stack.places)
+        program = self._programs[stack.shape.kind]
+        n_idle = stack.size - len(stack.places)
         state = _stacked([self._initial[i] for i in (*stack.places, *stack.places[:1] * n_idle)])
         valid, test = self._scored_rows(stack)
         watch = program.watch(state, n_idle, test)
@@ -294,13 +319,13 @@ class StackedTrainer:
         self, stack: _Stack, epochs: list[int], valid: tf.Tensor, test: tf.Tensor
     ) -> Inputs:
         fits = [self._fits[place] for place in stack.places]
-        n_idle = self._plan.stack_size - len(fits)
+        n_idle = stack.size - len(fits)
         no_rows = np.empty(0, dtype=np.int64)
         orders = [
             [*(epoch_order(fit.seed, epoch, fit.train) for fit in fits), *[no_rows] * n_idle]
             for epoch in epochs
         ]
-        orders += [[no_rows] * self._plan.stack_size] * (self._plan.epochs_per_call - len(epochs))
+        orders += [[no_rows] * stack.size] * (self._plan.epochs_per_call - len(epochs))
         _, n_steps, batch_size, rest = stack.shape
         batches, rests = cut(orders, n_steps, batch_size, rest)
         filled = (*stack.places, *stack.places[:1] * n_idle)
@@ -320,7 +345,7 @@ class StackedTrainer:
     def _scored_rows(self, stack: _Stack) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the rows that a stack watches and those it tests, padded."""
         fits = [self._fits[place] for place in stack.places]
-        size = self._plan.stack_size
+        size = stack.size
         return (
             _in_chunks([fit.valid for fit in fits], size, self._n_valid),
             _in_chunks([fit.test for fit in fits], size, self._n_test),
