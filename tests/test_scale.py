@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 METRICS = """
 import os
 import signal
+import time
 from pathlib import Path
 
 MENDED = Path(__file__).with_name("mended").exists()
@@ -46,6 +47,7 @@ def kills(y_true, y_score, y_pred):
     global calls
     calls += 1
     if calls == 3 and not MENDED and not os.environ.get("SLURM_RESTART_COUNT") == "1":
+        time.sleep(5)  # for the disk, which is written to by another thread
         os.kill(os.getpid(), signal.SIGKILL)
     return 0.0
 
