@@ -102,12 +102,12 @@ def done(folder: Path) -> float:
     """Return the share of the sweep that is done, by its finished jobs and the others' folds."""
     try:
         with closing(sqlite3.connect(f"file:{folder}/mlflow.db?mode=ro", uri=True)) as connection:
-            found = connection.execute("SELECT COUNT(*) FROM runs WHERE status = 'FINISHED'")
-            ((n_finished,),) = found.fetchall()
+            found = connection.execute("SELECT run_uuid FROM runs WHERE status = 'FINISHED'")
+            finished = {run_id for (run_id,) in found.fetchall()}
     except sqlite3.Error:
         return 0.0  # there is no store yet
-    n_kept = len(list(folder.glob("checkpoints/*/*.npz")))
-    return float((n_finished + n_kept / N_FOLDS) / N_JOBS)
+    kept = [path for path in folder.glob("checkpoints/*/*.npz") if path.parent.name not in finished]
+    return (len(finished) + len(kept) / N_FOLDS) / N_JOBS
 
 
 def kill_and_resume(
