@@ -242,7 +242,10 @@ class Lab:
         self.n_searches += not self.resume
         places = [f"tracking.uri={self.uri}", f"hydra.sweep.dir={self.folder}/sweep"]
         parent = f"++tracking.parent_run_id=sweep{self.n_searches:03}"
-        alone = ["hydra/sweeper=optuna", "~hydra.callbacks.sweep", parent]
+        # Setting logging up anew closes the handlers that are there, TensorFlow's on pytest's
+        # standard error among them.
+        quiet = ["hydra.hydra_logging.root=null", "hydra.job_logging.root=null"]
+        alone = ["hydra/sweeper=optuna", "~hydra.callbacks.sweep", parent, *quiet]
         arguments = [*alone, *places, *overrides]
         self._monkeypatch.setattr(sys, "argv", ["pipeline/__main__.py", "--multirun", *arguments])
         with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="manyfold"):
