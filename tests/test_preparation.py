@@ -130,7 +130,8 @@ def served(dataset, preparation):
     from pipeline.tracking.model import _served
 
     rule = DecisionRule(np.ones(1), np.full(1, 0.5))
-    evaluation = SimpleNamespace(dataset=dataset, config=SimpleNamespace(model=None))
+    network = SimpleNamespace(own_path=None)
+    evaluation = SimpleNamespace(dataset=dataset, config=SimpleNamespace(model=network))
     return _served(evaluation, FinalModel(None, preparation, rule))
 
 

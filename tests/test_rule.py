@@ -143,6 +143,15 @@ def test_temperatures_leave_the_order_of_rows():
         assert auc[0] == pytest.approx(auc[1])
 
 
+def test_the_served_model_calibrates_the_same():
+    from pipeline.tracking.served_model import tempered as served
+
+    y_score = np.vstack([Y_SCORE, np.zeros((1, 4)), np.ones((1, 4))]).astype(np.float32)
+    for temperature in ([0.05, 0.3, 2, 20.0], [1.0] * 4):
+        expected = tempered(y_score, np.array(temperature))
+        np.testing.assert_allclose(served(y_score, temperature), expected, rtol=1e-6)
+
+
 def test_thresholds_are_learnt_for_calibrated_probabilities():
     rule = learn_rule(scoring("global", calibration="temperature"), Y, Y_SCORE)
     calibrated = rule.calibrate(Y_SCORE)

@@ -189,7 +189,7 @@ def test_a_sweep_that_is_repeated_reuses_what_is_finished_if_told_to(swept):
     assert f"finished before as run {after[3].info.run_id}" in out
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def expected(make_config):
     """The mean of each job of the longer sweep, found without one."""
 

@@ -49,6 +49,10 @@ class MlpConfig:
         """What to call the model."""
         return "mlp"
 
+    @property
+    def own_path(self) -> None:
+        """Dotted path of the code that defines the model; None, as it is Manyfold's."""
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class PythonModelConfig:
@@ -63,6 +67,11 @@ class PythonModelConfig:
     def title(self) -> str:
         """What to call the model: the last parts of its path, module.name."""
         return ".".join(self.callable.split(".")[-2:])
+
+    @property
+    def own_path(self) -> str:
+        """Dotted path of the code that defines the model."""
+        return self.callable
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -82,6 +91,11 @@ class SklearnModelConfig:
         """What to call the model: RandomForestClassifier, LogisticRegression in chains."""
         name = self.estimator.rpartition(".")[2]
         return f"{name} in chains" if self.strategy == "chain" else name
+
+    @property
+    def own_path(self) -> str:
+        """Dotted path of the code that defines the model."""
+        return self.estimator
 
 
 ModelConfig = Annotated[

@@ -1,15 +1,12 @@
 """The typed schemas of `conf/hydra/launcher/`."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
-from pydantic import ValidationError as Refused
 from pydantic.dataclasses import dataclass
 
-from pipeline.config.strict import STRICT, Name
-from pipeline.errors import UserError
+from pipeline.config.strict import STRICT, Name, read_settings
 
 KEY = "hydra.launcher"
 T = TypeVar("T")
@@ -68,14 +65,6 @@ def read_slurm(settings: Mapping[str, Any]) -> SlurmConfig:
     return _read(_SLURM, settings)
 
 
-def _read(adapter: TypeAdapter[T], settings: Mapping[str, Any]) -> T:
+def _read(schema: TypeAdapter[T], settings: Mapping[str, Any]) -> T:
     given = {key: value for key, value in settings.items() if not key.startswith("_")}
-    try:
-        return adapter.validate_json(json.dumps(given))  # reads lists into tuples
-    except Refused as error:
-        refused = "\n".join(
-            f"  {'.'.join([KEY, *map(str, detail['loc'][:2])])}: expected "
-            f"{detail['msg'].removeprefix('Input should be ')}. Received: {detail['input']!r}"
-            for detail in error.errors()
-        )
-        raise UserError(f"Configuration refused:\n{refused}") from error
+    return read_settings(schema, KEY, given, depth=2)

@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.project import mlruns
 from pipeline.search.grid import grid_size
 from pipeline.search.objective import Objective, make_objectives
-from pipeline.search.settings import SearchConfig, read_settings
+from pipeline.search.settings import SearchConfig, read_search
 from pipeline.search.space import Choice, Space, divide, read_parameter
 
 SQLITE = "sqlite:///"
@@ -70,7 +70,7 @@ def make_plan(
     Raises:
         UserError: If something is missing, impossible or contradictory.
     """
-    search = read_settings(settings)
+    search = read_search(settings)
     params = [f"{key}={_text(value)}" for key, value in (search.params or {}).items()]
     parser = OverridesParser.create(config_loader=config_loader)
     searched, fixed = divide(parser.parse_overrides([*params, *arguments]))

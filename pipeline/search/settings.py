@@ -1,13 +1,12 @@
 """The typed schema of `conf/hydra/sweeper/optuna.yaml`."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from pipeline.config.strict import STRICT, Name
+from pipeline.config.strict import STRICT, Name, read_settings
 from pipeline.errors import UserError
 from pipeline.search.objective import Direction, Of
 
@@ -31,21 +30,13 @@ class SearchConfig:
 _SETTINGS = TypeAdapter(SearchConfig)
 
 
-def read_settings(settings: Mapping[str, Any]) -> SearchConfig:
+def read_search(settings: Mapping[str, Any]) -> SearchConfig:
     """Return the settings, checked.
 
     Raises:
         UserError: If one is impossible; all such are named at once.
     """
-    try:
-        read = _SETTINGS.validate_json(json.dumps(dict(settings)))  # reads lists into tuples
-    except ValidationError as error:
-        refused = "\n".join(
-            f"  {'.'.join([KEY, *map(str, detail['loc'][:1])])}: expected "
-            f"{detail['msg'].removeprefix('Input should be ')}. Received: {detail['input']!r}"
-            for detail in error.errors()
-        )
-        raise UserError(f"Configuration refused:\n{refused}") from error
+    read = read_settings(_SETTINGS, KEY, settings)
     if read.n_trials is None and read.sampler != "grid":
         raise UserError(
             f"Configuration refused:\n  {KEY}.n_trials: expected a number; only {KEY}.sampler=grid "

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.config import Config, PythonModelConfig, flatten
+from pipeline.config import Config, flatten
 from pipeline.cv import Split
 from pipeline.cv import digest as split_digest
 from pipeline.dataset import Dataset
@@ -99,8 +99,9 @@ def _manyfold() -> str:
 
 
 def _own_callables(config: Config) -> list[str]:
-    own = [name for name in config.scoring.metrics if "." in name]
-    return [*own, config.model.callable] if isinstance(config.model, PythonModelConfig) else own
+    metrics = [*config.scoring.metrics, config.scoring.threshold_metric]
+    own = [name for name in metrics if "." in name]
+    return [*own, config.model.own_path] if config.model.own_path else own
 
 
 def _source_of(path: str) -> Path | None:

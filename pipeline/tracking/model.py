@@ -18,7 +18,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
-from pipeline.config import ModelConfig, PythonModelConfig, SklearnModelConfig
+from pipeline.config import ModelConfig, SklearnModelConfig
 from pipeline.preparation import NO_COLUMN
 from pipeline.runner import Evaluation, FinalModel
 from pipeline.tracking.served_model import canonical
@@ -82,7 +82,7 @@ def _save(
 
 def _own_code(config: ModelConfig) -> list[str] | None:
     """Return the file or package that defines the user's own model, to travel with it."""
-    own = _own_path(config)
+    own = config.own_path
     if own is None:
         return None
     top = own.partition(".")[0]
@@ -106,7 +106,7 @@ def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
         }
         for feature, columns in zip(preparation.categorical, preparation.columns, strict=True)
     }
-    own = _own_path(evaluation.config.model)
+    own = evaluation.config.model.own_path
     return {
         "label_names": list(dataset.label_names),
         "temperature": final.rule.temperature.tolist(),
@@ -122,13 +122,6 @@ def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
         "n_category_columns": preparation.n_category_columns,
         "modules": [own.rpartition(".")[0]] if own else [],
     }
-
-
-def _own_path(config: ModelConfig) -> str | None:
-    """Return the dotted path of the user's own model."""
-    if isinstance(config, PythonModelConfig):
-        return config.callable
-    return config.estimator if isinstance(config, SklearnModelConfig) else None
 
 
 def _spellings(category: str, known: Sequence[str]) -> set[str]:

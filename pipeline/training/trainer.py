@@ -101,7 +101,8 @@ class StackedTrainer:
         self._plan = self._make_plan(first)
         some_rows = fits[0].preparation.transform(X[: config.batch_size])
         self._exact = mixes_rows(first.model, some_rows)
-        self._shapes = [self._shape(place) for place in range(len(fits))]
+        largest = max(len(fit.train) for fit in fits)
+        self._shapes = [self._shape(place, largest) for place in range(len(fits))]
         self._n_alike = Counter(self._shapes)
         self._n_test = max(len(fit.test) for fit in fits)
         self._n_valid = max(len(fit.valid) for fit in fits)
@@ -242,8 +243,7 @@ class StackedTrainer:
             ]
         return sorted(stacks, key=lambda stack: min(stack.places))
 
-    def _shape(self, place: int) -> _Shape:
-        largest = max(len(fit.train) for fit in self._fits)
+    def _shape(self, place: int, largest: int) -> _Shape:
         size = len(self._fits[place].train) if self._exact else largest
         batch_size = min(self._config.batch_size, size)
         full, rest = divmod(size, batch_size)
@@ -253,10 +253,10 @@ class StackedTrainer:
 
     def _size_of_stack(self, shape: _Shape) -> int:
         """Return how many fits a stack holds: no more than the threads can share out evenly."""
+        if len(self._n_alike) == 1:
+            return self._plan.stack_size  # which is dealt so
         evenly = -(-self._n_alike[shape] // self._plan.threads)
-        return (
-            min(self._plan.stack_size, evenly) if len(self._n_alike) > 1 else self._plan.stack_size
-        )
+        return min(self._plan.stack_size, evenly)
 
     def _n_steps(self, place: int, shape: _Shape) -> int:
         return -(-(len(self._fits[place].train) - shape.rest) // shape.batch_size)
