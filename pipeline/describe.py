@@ -86,13 +86,13 @@ def tables(dataset: "Dataset", summary: "DataSummary") -> Iterator[RenderableTyp
 
 def draw(summary: "DataSummary", folder: Path) -> Path:
     """Write the figure of the labels into the folder and return its path."""
-    from pipeline.dataset.figure import labels_figure
+    from pipeline.dataset.figure import labels_png
 
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.-]+", "_", summary.name)
     path = folder / f"{name}.png"
     unfinished = folder / f".{name}.part.png"
-    labels_figure(summary).savefig(unfinished)
+    unfinished.write_bytes(labels_png(summary))
     return unfinished.replace(path)
 
 

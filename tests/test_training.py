@@ -381,6 +381,21 @@ def test_seeds_differ_for_every_fit():
 def test_large_models_are_not_stacked():
     small = make_plan(31, 900, 32, 283, 1130, 100, None, 2)
     large = make_plan(11, 18_000, 256, 281_000, 843_000, 100, None, 2)
-    assert (small.stack_size, small.threads, small.epochs_per_call) == (16, 2, 10)
+    assert (small.stack_size, small.threads, small.epochs_per_call) == (8, 2, 10)
     assert (large.stack_size, large.threads, large.epochs_per_call) == (1, 2, 1)
     assert make_plan(31, 900, 32, 283, 1130, 100, 5, 1).stack_size == 5
+
+
+@pytest.mark.parametrize("n_fits", [1, 2, 11, 31, 200])
+def test_stacks_do_not_depend_on_cores(n_fits):
+    plans = [make_plan(n_fits, 900, 32, 61_000, 183_000, 100, None, n) for n in (1, 2, 3, 64)]
+    assert len({plan.stack_size for plan in plans}) == 1
+    assert all(plan.threads <= n_fits for plan in plans)
+
+
+def test_threads_change_no_bit_of_a_large_layer():
+    build = partial(mlp, n_labels=L, hidden_units=(256,))
+    fits = make_fits((40,) * 8)
+    alone, beside = (train(fits, training(threads=n, epochs=2), build) for n in (1, 2))
+    for one, other in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(one.y_score, other.y_score)

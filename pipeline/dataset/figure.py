@@ -1,5 +1,8 @@
 """The labels of a table in one picture: how many rows each has, and which come together."""
 
+import io
+from functools import lru_cache
+
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
@@ -17,6 +20,14 @@ MAX_NAME = 24  # characters of a label's name
 
 BLUE = "#0072B2"  # of Okabe and Ito; lighter and darker blue, too, serve colour-blind readers
 NORM = PowerNorm(0.5, vmin=0, vmax=1)  # small shares are most of them
+
+
+@lru_cache(1)  # every job of a sweep shows the same
+def labels_png(summary: DataSummary) -> bytes:
+    """Return `labels_figure` as a file."""
+    file = io.BytesIO()
+    labels_figure(summary).savefig(file)
+    return file.getvalue()
 
 
 def labels_figure(summary: DataSummary) -> Figure:

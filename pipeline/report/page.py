@@ -4,11 +4,12 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from statistics import mean
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pipeline.dataset import DataSummary
 from pipeline.report import contents
@@ -54,14 +55,7 @@ def write_page(
         labels: What `labels_table` makes of the evaluation.
         pictures: Figures to put in.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names come from the data and may hold anything
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return _template().render(
         name=evaluation.dataset.name,
         model=evaluation.config.model.title,
         shape=contents.shape(summary),
@@ -79,3 +73,15 @@ def write_page(
         settings=contents.settings(evaluation),
         origin=origin,
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names come from the data and may hold anything
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE)

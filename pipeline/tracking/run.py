@@ -86,13 +86,17 @@ class TrackedRun:
         if cut:
             self._client.set_tag(self.run_id, "cut_params", ", ".join(cut))
         log_dataset(self._client, self.run_id, dataset_input(config, dataset, summary))
-        self._client.log_text(self.run_id, to_yaml(config), "config.yaml")
-        self._client.log_dict(self.run_id, summary.as_dict(), "dataset.json")
         self._summary = summary
-        if config.report.figures:
-            from pipeline.dataset.figure import labels_figure
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+            (folder / "dataset.json").write_text(json.dumps(summary.as_dict(), indent=2))
+            if config.report.figures:
+                from pipeline.dataset.figure import labels_png
 
-            self._client.log_figure(self.run_id, labels_figure(summary), "figures/labels.png")
+                (folder / "figures").mkdir()
+                (folder / "figures" / "labels.png").write_bytes(labels_png(summary))
+            self._client.log_artifacts(self.run_id, name)
 
     def log_fold(self, fold: FoldResult, step: int) -> None:
         """Log the scores of one fold; its step is its place among all, repeat after repeat."""

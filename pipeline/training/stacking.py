@@ -2,7 +2,9 @@
 
 Stacking pays where a step is so small that calling it costs more than computing it. Once the
 weights, gradients and optimizer state of a stack outgrow a core's cache, a smaller stack is faster
-(`benchmarks/stacking.py` shows it). None of this changes a result.
+(`benchmarks/stacking.py` shows it). Compiled for stacks of another size, larger layers may add in
+another order, and training makes much of a last bit; so the size follows from the work alone, never
+from the cores that a job happens to have.
 """
 
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pipeline.cores import n_cores
 CACHE_BYTES = 4 * 2**20  # what a stack may hold, by the benchmark on a server core of 2026
 CALL_STEPS = 1000  # of one call: the same for the smallest networks
 CALL_FLOPS = 2e9  # work of one call: some tenths of a second between two signs of progress
+N_SHARES = 4  # stacks, at least, where there are as many fits: most machines' cores can share them
 PROGRESS_CALLS = 10  # at least so many calls per training, to show progress
 
 
@@ -54,7 +57,7 @@ def make_plan(
     """
     threads = min(threads or n_cores(), n_fits)
     if stack_size is None:
-        stack_size = _cheapest(n_fits, threads, CACHE_BYTES / (4 * (n_state + n_weights)))
+        stack_size = _cheapest(n_fits, CACHE_BYTES / (4 * (n_state + n_weights)))
     stack_size = min(stack_size, n_fits)
     n_steps = -(-n_train // batch_size)
     flops_per_epoch = 6 * n_weights * n_train * stack_size
@@ -63,18 +66,22 @@ def make_plan(
     return Plan(stack_size, threads, epochs_per_call)
 
 
-def _cheapest(n_fits: int, threads: int, ideal: float) -> int:
-    """Return the stack size under which the busiest thread has least to do.
+def evenly(n_fits: int) -> int:
+    """Return the largest stacks that can be shared out among cores."""
+    return -(-n_fits // N_SHARES)
+
+
+def _cheapest(n_fits: int, ideal: float) -> int:
+    """Return the stack size under which the busiest of `N_SHARES` threads has least to do.
 
     Args:
         n_fits: Fits to deal.
-        threads: Programs side by side.
         ideal: Fits that fill the cache. Sizes far from it cost more, by a fifth power that fits the
             benchmark; places that the last stack leaves empty cost as much as fits.
     """
 
     def cost(size: int) -> float:
-        rounds = -(-n_fits // (size * threads))
+        rounds = -(-n_fits // (size * N_SHARES))
         return float(rounds * size * max(size / ideal, ideal / size) ** 0.2)
 
-    return min(range(1, -(-n_fits // threads) + 1), key=cost)
+    return min(range(1, evenly(n_fits) + 1), key=cost)

@@ -23,7 +23,7 @@ from pipeline.training.program import Program
 from pipeline.training.programs import kept_program
 from pipeline.training.row_mixing import mixes_rows
 from pipeline.training.stack import Inputs, Outputs, State, Watch
-from pipeline.training.stacking import Plan, make_plan
+from pipeline.training.stacking import Plan, evenly, make_plan
 
 SCORED = 4096  # rows scored at once, to bound memory
 KEPT_WEIGHTS = 2**24  # numbers: initial weights that a program keeps for later, 64 MB
@@ -252,11 +252,10 @@ class StackedTrainer:
         return _Shape(self._kinds[place], full + bool(rest), batch_size, 0)
 
     def _size_of_stack(self, shape: _Shape) -> int:
-        """Return how many fits a stack holds: no more than the threads can share out evenly."""
+        """Return how many fits a stack holds: no more than cores can share out evenly."""
         if len(self._n_alike) == 1:
             return self._plan.stack_size  # which is dealt so
-        evenly = -(-self._n_alike[shape] // self._plan.threads)
-        return min(self._plan.stack_size, evenly)
+        return min(self._plan.stack_size, evenly(self._n_alike[shape]))
 
     def _n_steps(self, place: int, shape: _Shape) -> int:
         return -(-(len(self._fits[place].train) - shape.rest) // shape.batch_size)
