@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.leaderboard import Entry, Leaderboard, by_column
+from pipeline.leaderboard import Criterion, Entry, Leaderboard, by_column
 from pipeline.leaderboard.figure import leaderboard_figure
 from pipeline.leaderboard.screen import leaderboard_on_screen
 
@@ -48,6 +48,20 @@ def test_ranks_are_what_counting_better_jobs_gives(means, metric):
             more = sum(other > mean for other in means)
             assert rank == 1 + (less if metric == "hamming_loss" else more)
     assert list(board.ranks[: board.n_ranked]) == sorted(board.ranks[: board.n_ranked])
+
+
+@pytest.mark.parametrize(("of", "first"), [("mean", 1), ("ci_low", 0)])
+def test_a_search_says_what_decides(of, first):
+    sure = {"f1_micro_mean": 0.6, "f1_micro_ci_low": 0.55}
+    unsure = {"f1_micro_mean": 0.7, "f1_micro_ci_low": 0.3}
+    entries = [
+        Entry(f"{n:032x}", n, {"seed": str(n)}, "FINISHED", "accuracy", metrics)
+        for n, metrics in enumerate((sure, unsure))
+    ]
+    board = Leaderboard(entries, 2, Criterion("f1_micro", of, minimize=False))
+    assert (board.best.number, board.metric) == (first, "f1_micro")
+    assert ("the worse end of the interval" in on_screen(board)) == (of == "ci_low")
+    assert Leaderboard(entries, 2).best is None
 
 
 def test_what_did_not_finish_is_grouped_by_its_reason():

@@ -524,11 +524,13 @@ def test_a_search_end_to_end(tmp_path):
     command += ["hydra.sweeper.sampler=grid", "racing=first_repeat", f"tracking.uri={store}"]
     command += ["dataset.n_samples=200", "cv.n_splits=4", "cv.n_repeats=2", "training.epochs=20"]
     command += ["training.learning_rate=0.05,1e-6,0", f"hydra.sweep.dir={tmp_path}/sweep"]
+    command += ["hydra.sweeper.metrics=[hamming_loss]"]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert "1 failed (trials 2): Configuration refused: training.learning_rate" in process.stderr
     assert "Racing stopped 1 of 2 trials after their first repeat: 5 of 18 fits" in process.stdout
-    assert "Search: 3 configurations to maximize accuracy_mean" in process.stdout
+    assert "Search: 3 configurations to minimize hamming_loss_mean" in process.stdout
+    assert "rank  Hamming loss" in process.stdout  # what is searched for decides, not the headline
     assert "3 jobs: 2 finished, 1 failed" in process.stdout
     client = MlflowClient(store)
     runs = client.search_runs([client.get_experiment_by_name("manyfold").experiment_id])

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from pipeline.dataset import short
 from pipeline.leaderboard.record import Leaderboard
-from pipeline.scoring import in_words, lower_is_better
+from pipeline.scoring import in_words
 
 N_BEST = 30  # drawn
 WIDTH = 60  # characters of a job's name
@@ -26,7 +26,7 @@ def leaderboard_figure(board: Leaderboard) -> Figure:
     axes.axvline(means[0], color=BLUE, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(entries)), [short(entry.name, WIDTH) for entry in entries])
     axes.set_ylim(len(entries) - 0.5, -0.5)
-    better = "less" if lower_is_better(board.metric) else "more"
+    better = "less" if board.criterion.minimize else "more"
     axes.set_xlabel(
         f"{in_words(board.metric)}: mean over folds and its 95% interval ({better} is better)"
     )

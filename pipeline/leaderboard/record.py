@@ -45,32 +45,64 @@ class Entry:
         return told or f"job {self.number}"
 
 
-class Leaderboard:
-    """The jobs of a sweep, ranked by the mean of the metric that most of them put first.
+@dataclass(frozen=True)
+class Criterion:
+    """What decides ranks.
 
     Attributes:
-        metric: That metric's name; empty if no job came so far.
+        metric: Its name; empty if no job came so far as to have one.
+        of: Which of its numbers.
+        minimize: Whether less is better.
+    """
+
+    metric: str
+    of: Number
+    minimize: bool
+
+
+class Leaderboard:
+    """The jobs of a sweep, ranked.
+
+    Attributes:
+        criterion: By what.
         entries: All jobs: ranked ones from the best, then the others in the order of the sweep.
-        ranks: Rank of each entry, or None; equal means share the better rank.
+        ranks: Rank of each entry, or None; equals share the better rank.
         n_jobs: How many jobs the sweep has; None if unknown.
     """
 
-    def __init__(self, entries: Sequence[Entry], n_jobs: int | None = None) -> None:
-        """Rank the entries."""
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        n_jobs: int | None = None,
+        criterion: Criterion | None = None,
+    ) -> None:
+        """Rank the entries.
+
+        Args:
+            entries: All jobs that have left something.
+            n_jobs: How many jobs the sweep has; None if unknown.
+            criterion: By what; None: the mean of the metric that most jobs put first.
+        """
         headlines = Counter(entry.headline for entry in entries if entry.headline)
-        self.metric = headlines.most_common(1)[0][0] if headlines else ""
+        headline = headlines.most_common(1)[0][0] if headlines else ""
+        self.criterion = criterion or Criterion(headline, "mean", lower_is_better(headline))
         self.n_jobs = n_jobs
         in_order = sorted(entries, key=lambda entry: (entry.number is None, entry.number or 0))
-        sign = 1 if lower_is_better(self.metric) else -1
+        sign = 1 if self.criterion.minimize else -1
         ranked = [entry for entry in in_order if self._is_ranked(entry)]
-        ranked.sort(key=lambda entry: sign * self._mean(entry))
+        ranked.sort(key=lambda entry: sign * self._decisive(entry))
         others = [entry for entry in in_order if not self._is_ranked(entry)]
         self.entries = (*ranked, *others)
         first: dict[float, int] = {}
         ranks = [
-            first.setdefault(self._mean(it), place) for place, it in enumerate(ranked, start=1)
+            first.setdefault(self._decisive(it), place) for place, it in enumerate(ranked, start=1)
         ]
         self.ranks = (*ranks, *[None] * len(others))
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that decides; empty if no job came so far as to have one."""
+        return self.criterion.metric
 
     def value(self, entry: Entry, of: Number) -> float | None:
         """Return a number of the leaderboard's metric for a job, or None where there is none."""
@@ -78,7 +110,7 @@ class Leaderboard:
 
     @property
     def best(self) -> Entry | None:
-        """The job with the best mean."""
+        """The job that comes first."""
         return self.entries[0] if self.entries and self.ranks[0] else None
 
     @property
@@ -142,11 +174,11 @@ class Leaderboard:
         ]
 
     def _is_ranked(self, entry: Entry) -> bool:
-        return entry.status == "FINISHED" and math.isfinite(self._mean(entry))
+        return entry.status == "FINISHED" and math.isfinite(self._decisive(entry))
 
-    def _mean(self, entry: Entry) -> float:
-        mean = self.value(entry, "mean") if self.metric else None
-        return math.nan if mean is None else mean
+    def _decisive(self, entry: Entry) -> float:
+        value = self.value(entry, self.criterion.of) if self.metric else None
+        return math.nan if value is None else value
 
 
 def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

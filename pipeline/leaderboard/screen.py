@@ -28,6 +28,8 @@ def leaderboard_on_screen(board: Leaderboard) -> Iterator[RenderableType]:
     yield Text(_heading(board), style="bold")
     if board.n_ranked:
         yield _table(board)
+        if board.criterion.of != "mean":
+            yield "Ranked by the worse end of the interval."
         if board.n_ranked > N_BEST:
             yield f"... and {board.n_ranked - N_BEST} more, in leaderboard.json"
     if board.n_tried_on > 1:

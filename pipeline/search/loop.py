@@ -119,9 +119,12 @@ class Search:
         return replace(ended, values=tuple(value for value in values if value is not None))
 
     def _expect_jobs(self) -> None:
-        """Tell the sweep how many jobs it has: a configuration that is drawn again needs none."""
+        """Tell the sweep how many jobs it has: a configuration that is drawn again needs none.
+
+        Of several objectives the first decides which is best.
+        """
         n_same = sum(trial.same_as is not None for trial in self._study.trials())
-        sweep.expect(self._plan.n_places - n_same)
+        sweep.expect(self._plan.n_places - n_same, self._plan.objectives[0].criterion)
 
     def _tell(self, ended: Trial) -> None:
         self._n_ended += 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import UserError, choices
+from pipeline.leaderboard import Criterion, Number
 from pipeline.scoring import Summary, lower_is_better, short_name
 
 Of = Literal["mean", "ci_low"]
@@ -27,11 +28,15 @@ class Objective:
     minimize: bool
 
     @property
+    def criterion(self) -> Criterion:
+        """The same for a leaderboard."""
+        worse_end: Number = "ci_high" if self.minimize else "ci_low"
+        return Criterion(self.metric, "mean" if self.of == "mean" else worse_end, self.minimize)
+
+    @property
     def name(self) -> str:
         """What the number is called in MLflow."""
-        if self.of == "mean":
-            return f"{self.metric}_mean"
-        return f"{self.metric}_ci_high" if self.minimize else f"{self.metric}_ci_low"
+        return f"{self.metric}_{self.criterion.of}"
 
     @property
     def direction(self) -> Direction:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from pipeline.tracking import Plan
 
 ONE_VALUE = ("tracking.uri", "tracking.experiment_name", "tracking.checkpoints", "resume")
-NO_MATTER = ("resume", "tracking.", "training.stack_size", "training.threads")  # to what is asked
+NO_MATTER = (
+    *("resume", "tracking.", "report", "dataset.new_rows"),
+    *("training.stack_size", "training.threads"),
+)  # to what is asked
 HOW_FAR = ("resume", "n_trials", "n_jobs", "max_batch_size")  # settings of sweepers that may change
 
 

@@ -34,7 +34,7 @@ from pipeline.sweep.asked import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.leaderboard import Leaderboard
+    from pipeline.leaderboard import Criterion, Leaderboard
     from pipeline.tracking import Store, Sweep
 
 INTERRUPTED = (130, 143)
@@ -96,11 +96,16 @@ def is_begun() -> bool:
     return _begun is not None
 
 
-def expect(n_jobs: int) -> None:
-    """Take another number of jobs than was planned, from a sweeper that learns it on the way."""
+def expect(n_jobs: int, criterion: "Criterion") -> None:
+    """Take from a sweeper what only it knows.
+
+    Args:
+        n_jobs: How many jobs there will be; it may learn so on the way.
+        criterion: What decides which is best.
+    """
     global _begun
     if _begun:
-        plan = replace(_begun.sweep.plan, n_jobs=n_jobs)
+        plan = replace(_begun.sweep.plan, n_jobs=n_jobs, criterion=criterion)
         _begun = replace(_begun, sweep=replace(_begun.sweep, plan=plan))
 
 

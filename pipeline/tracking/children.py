@@ -20,7 +20,7 @@ SECONDS_TO_END = 8.0  # for processes that were told to
 def read_leaderboard(sweep: Sweep) -> Leaderboard:
     """Return how the jobs of a sweep did."""
     entries = [_entry(run) for run in children(sweep) if SUPERSEDED not in run.data.tags]
-    return Leaderboard(entries, sweep.plan.n_jobs)
+    return Leaderboard(entries, sweep.plan.n_jobs, sweep.plan.criterion)
 
 
 def mark_lost(sweep: Sweep) -> None:

@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.errors import UserError
-from pipeline.leaderboard import Leaderboard, by_column
+from pipeline.leaderboard import Criterion, Leaderboard, by_column
 from pipeline.process import in_words, this_process
 from pipeline.tracking.alive import PROCESS, is_under_way
 from pipeline.tracking.identity import code_version, versions
@@ -35,6 +35,7 @@ class Plan:
         fixed: Keys that the command sets alike for all jobs.
         n_jobs: How many jobs there will be; None if only the sweeper knows.
         in_order: Whether the same command has the same jobs in the same order each time.
+        criterion: What decides which is best; None: what the jobs put first.
     """
 
     command: str
@@ -42,6 +43,7 @@ class Plan:
     fixed: tuple[str, ...]
     n_jobs: int | None
     in_order: bool
+    criterion: Criterion | None = None
 
 
 @dataclass(frozen=True)
