@@ -7,8 +7,9 @@ BIN := .venv/bin
 run: .venv/installed
 	$(BIN)/python -m pipeline $(ARGS)
 
+# Two files at a time: more would want more memory and cores than many have.
 test: .venv/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # What needs Ray, submitit or PostgreSQL: two to four minutes, once they are installed.
 test-scale: .venv/scale

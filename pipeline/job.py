@@ -134,12 +134,13 @@ def _run(composed: "DictConfig", job: "SweepJob | None") -> Result:
             assert earlier.run_id
             known = reuse(config, earlier, job)
             return Result(earlier.run_id, known, n_fits=0, n_saved=earlier.n_saved)
-        with console.waiting("loading what trains, and MLflow"), uncollected():
+        with console.waiting("loading MLflow"), uncollected():
+            from pipeline.tracking import locate, refuse_unreachable
+        refuse_unreachable(locate(config.tracking))
+        with console.waiting("loading what trains"), uncollected():
             if not isinstance(config.model, SklearnModelConfig):
                 import_tensorflow()
             from pipeline.runner import Runner
-            from pipeline.tracking import locate, refuse_unreachable
-        refuse_unreachable(locate(config.tracking))
         with console.waiting("learning each fold's preparation"):
             runner = Runner(config, material.dataset, list(material.splits))
     return _train(config, material, runner, earlier, job)
