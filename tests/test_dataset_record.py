@@ -62,7 +62,7 @@ def test_categories_are_shown_as_texts(capsys):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ((1.0,), r"rows of 2 features\. Received: a row of 1\."),
+        ((1.0,), r"rows of 2 features\. Received: a row of 1\. .*new_rows=\[\] predicts none\."),
         (("x", "y"), r"a number or null for feature 'b'\. Received: 'y'\."),
     ],
 )

@@ -105,7 +105,7 @@ class Dataset:
             if len(row) != self.n_features:
                 raise UserError(
                     f"dataset.new_rows: expected rows of {self.n_features} features. "
-                    f"Received: a row of {len(row)}."
+                    f"Received: a row of {len(row)}. dataset.new_rows=[] predicts none."
                 )
             for name, known, value in zip(self.feature_names, categories, row, strict=True):
                 if isinstance(value, str) and known is None:
