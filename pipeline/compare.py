@@ -33,20 +33,29 @@ def main() -> NoReturn:
 def _compare(arguments: argparse.Namespace) -> None:
     with uncollected():
         from pipeline import console
-        from pipeline.comparison import averaged, choose_metric, conclusion, refuse_unpaired
+        from pipeline.comparison import (
+            averaged,
+            choose_metric,
+            conclusion,
+            refuse_unpaired,
+            without_repeats,
+        )
         from pipeline.comparison.report import as_dict, tables
         from pipeline.tracking import Archive, store_at
 
     with console.waiting("reading the runs"):
         archive = Archive(store_at(arguments.tracking_uri))
         found = archive.find(arguments.runs)
-        refuse_unpaired(found.runs)
-        runs = averaged(found.runs, arguments.average) if arguments.average else found.runs
+        if found.left_out:
+            statuses = ", ".join(f"{n} {status}" for status, n in sorted(found.left_out.items()))
+            console.show(f"Left out, as not finished: {statuses}")
+        different = without_repeats(found.runs)
+        if n_repeats := len(found.runs) - len(different):
+            console.show(f"Left out, as another run repeats them: {n_repeats}")
+        refuse_unpaired(different)
+        runs = averaged(different, arguments.average) if arguments.average else different
         metric = choose_metric(runs, arguments.metric)
         named, ranking = _rank(archive, runs, metric, arguments)
-    if found.left_out:
-        statuses = ", ".join(f"{n} {status}" for status, n in sorted(found.left_out.items()))
-        console.show(f"Left out, as not finished: {statuses}")
     counts = {len(run.run_ids) for run in runs}
     if len(counts) > 1:
         console.show(f"Averages are of {min(counts)} to {max(counts)} runs, not of equally many")
@@ -153,17 +162,24 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _at_least_zero(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0. Received: {text}")
     return value
 
 
 def _between_zero_and_one(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a number between 0 and 1. Received: {text}")
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")  # in no range
 
 
 def _figure(text: str) -> Path:

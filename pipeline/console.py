@@ -158,7 +158,9 @@ def show_sweep(run_id: str, n_jobs: int | None, earlier: bool, resume: bool) -> 
     """
     if resume and not earlier:
         _out.print(
-            "No sweep of this command by the same code is there to resume; this is a new one."
+            "resume=true: no sweep of this very command by the same code is there. This is a new "
+            "one, and trains everything.",
+            style="yellow",
         )
     jobs = "" if n_jobs is None else f" of {n_jobs} {'job' if n_jobs == 1 else 'jobs'}"
     _out.print(f"{'Resuming the sweep' if earlier else 'Sweep'}{jobs}, run {run_id}")

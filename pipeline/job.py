@@ -206,13 +206,14 @@ def _train(
 
 def _race(config: Config, material: Material) -> Race | None:
     """Return the race that the configuration is in, or None; the store is open."""
-    from pipeline.tracking import paired_scores
+    from pipeline.tracking import locate, paired_scores
 
     dataset, splits = material.dataset, material.splits
     racing, metric = config.racing, raced_metric(config, splits)
     if racing is None or racing.incumbent is None or metric is None:
         return None
-    scores = paired_scores(racing.incumbent, metric, dataset, splits)
+    store = locate(config.tracking)
+    scores = paired_scores(store, racing.incumbent, metric, dataset, splits)
     if scores is None:
         console.show("Racing: the incumbent has other data or folds; all folds are trained.")
         return None

@@ -18,11 +18,9 @@ def main() -> NoReturn:
 def _promote(arguments: argparse.Namespace) -> None:
     with uncollected():
         from pipeline import console
-        from pipeline.tracking import promote, refuse_unreachable, store_at
+        from pipeline.tracking import promote, store_at
 
-    store = store_at(arguments.tracking_uri)
-    refuse_unreachable(store)
-    promoted = promote(store, arguments.run, arguments.name)
+    promoted = promote(store_at(arguments.tracking_uri), arguments.run, arguments.name)
     console.show(
         f"{promoted.name} version {promoted.version}, of run {promoted.run_id}, is now the "
         "champion; load it with",
@@ -36,7 +34,11 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m pipeline.promote",
         description="Registers a run's final model in MLflow and calls it the champion.",
     )
-    parser.add_argument("run", metavar="RUN", help="id of a run, or of a sweep: its best run")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="name or id of a run, the start of its id, or a sweep: its best run",
+    )
     parser.add_argument("--name", help="of the registered model; else that of the data set")
     parser.add_argument("--tracking-uri", metavar="URI", help="the MLflow store, if not the usual")
     return parser

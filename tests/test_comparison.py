@@ -1,6 +1,7 @@
 """Paired tests, rankings and what is said of them, against other implementations and simulation."""
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -30,6 +31,7 @@ from pipeline.comparison import (
     paired_test,
     rank,
     refuse_unpaired,
+    without_repeats,
 )
 from pipeline.comparison.evidence import MAX_RANKED
 from pipeline.comparison.figure import BETTER, ranking_figure
@@ -377,6 +379,41 @@ def test_runs_that_do_not_pair_up_are_refused(runs, message):
     with pytest.raises(UserError) as error:
         refuse_unpaired(runs)
     assert str(error.value) == message
+
+
+def test_a_refusal_says_in_which_settings_the_runs_differ():
+    one, other = ({"cv.n_splits": n, "seed": n, "report.html": n} for n in ("3", "5"))
+    runs = [evidence("a", **one), evidence("b", split="other", **other)]
+    with pytest.raises(UserError, match=r"They differ in cv\.n_splits \(3, 5\)\. Run them again"):
+        refuse_unpaired(runs)
+
+
+def test_an_average_over_what_does_not_differ_is_refused():
+    runs = [evidence(name, seed="1", **{"model.units": name}) for name in "ab"]
+    with pytest.raises(UserError, match="expected a setting in which the runs differ"):
+        averaged(runs, "seed")
+
+
+def test_a_run_that_was_repeated_counts_once():
+    runs = [
+        replace(evidence(name), identity=tuple(identity))
+        for name, identity in zip("abcd", ("x1", "y1", "x1", "x2"), strict=True)
+    ]
+    assert sorted(run.name for run in without_repeats(runs)) == ["b", "c", "d"]
+    unknown = [evidence("a"), evidence("b")]
+    assert without_repeats(unknown) == unknown
+
+
+def test_runs_of_several_sweeps_are_named_by_what_sets_them_apart():
+    common = {"cv.n_splits": "3", "tracking.run_name": "None", "tracking.parent_run_id": "None"}
+    first = evidence("seed=1", **common, seed="1", **{"model.units": "20", "report.html": "True"})
+    second = evidence("units=9", **common, seed="1", **{"model.units": "9"})
+    runs = [replace(first, sweep="p"), replace(second, sweep="q")]
+    assert brief_names(runs) == ["units=20", "units=9"]
+    assert brief_names([replace(run, sweep="p") for run in runs]) == ["seed=1", "units=9"]
+    given = {**common, "tracking.run_name": "mine"}
+    named = [runs[0], replace(runs[1], settings={**runs[1].settings, **given})]
+    assert brief_names(named) == ["seed=1", "units=9"]
 
 
 def test_the_metric_is_the_headline_or_the_one_that_is_asked_for():

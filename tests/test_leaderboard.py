@@ -78,6 +78,16 @@ def test_what_did_not_finish_is_grouped_by_its_reason():
     assert "3 failed: seed=0; seed=2; seed=3\n  no memory" in text
 
 
+def test_refusals_of_different_values_are_one():
+    reasons = ["dropout: expected less than 1. Received: 1.5", "units: expected 1. Received: 0"]
+    reasons += ["dropout: expected less than 1. Received: 1.75"]
+    board = Leaderboard([failed(number, reason) for number, reason in enumerate(reasons)], 3)
+    assert [(why, len(of)) for why, of in board.failures().items()] == [
+        (reasons[0], 2),
+        (reasons[1], 1),
+    ]
+
+
 def test_a_table_has_what_varied_every_number_and_the_reason():
     entries = [
         finished(0, 0.7, varied={"model": "mlp", "seed": "1"}),
@@ -108,7 +118,7 @@ def test_the_screen_shows_the_best_and_counts_the_others():
         "seconds",
         "run",
     ]
-    first = "1 0.490 0.020 0.460 to 0.520 49 1.5 00000000000000000000000000000031"
+    first = "1 0.490 0.020 0.460 to 0.520 49 1.5 00000000"
     assert " ".join(lines[2].split()) == first
     assert lines[-1].strip() == "... and 30 more, in leaderboard.json"
 

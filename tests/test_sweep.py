@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 
+from pipeline import promote
 from pipeline.cv import make_splits
 from pipeline.dataset import load
 from pipeline.runner import Runner
@@ -34,7 +37,14 @@ class Store:
         self.folder = folder
         self.client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, limit: int | None = None) -> "subprocess.Popen[str]":
+        """Start the program; no file of it grows beyond that many bytes, as on a full disk."""
+
+        def prepare():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if limit:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
         places = [f"tracking.uri=sqlite:///{self.folder}/mlflow.db"]
         places += [f"hydra.run.dir={self.folder}/hydra", f"hydra.sweep.dir={self.folder}/sweep"]
         return subprocess.Popen(
@@ -42,7 +52,7 @@ class Store:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=prepare,
         )
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
@@ -166,13 +176,30 @@ def test_the_best_of_a_sweep_is_promoted(swept):
     store, *_ = swept
     _, parent = store.runs()
     uri = f"sqlite:///{store.folder}/mlflow.db"
-    command = [sys.executable, "-m", "pipeline.promote", parent.info.run_id, "--tracking-uri", uri]
-    for _ in range(2):  # the second time changes nothing
-        subprocess.run(command, check=True, capture_output=True)
+    command = [sys.executable, "-m", "pipeline.promote", "--tracking-uri", uri]
+    for asked in (parent.info.run_id, parent.info.run_id[:8]):  # the second time changes nothing
+        subprocess.run([*command, asked], check=True, capture_output=True)
     (version,) = store.client.search_model_versions()
     assert (version.name, version.run_id) == ("synthetic", leaderboard(parent)["run_id"][0])
     champion = store.client.get_model_version_by_alias("synthetic", "champion")
     assert champion.version == version.version
+
+
+def test_only_a_finished_run_of_a_store_is_promoted(swept, monkeypatch, capsys):
+    store, *_ = swept
+    jobs, _ = store.runs()
+    missing = store.folder / "none.db"
+    for asked, file, said in (
+        (jobs[0].info.run_id[:12], "mlflow.db", "FAILED, with 0 models: model.activation: unknown"),
+        ("nothing", "mlflow.db", "Expected a run or a sweep of the store. Received: 'nothing'"),
+        ("nothing", missing.name, "which does not exist"),
+    ):
+        uri = f"sqlite:///{store.folder / file}"
+        monkeypatch.setattr(sys, "argv", ["promote", asked, "--tracking-uri", uri])
+        with pytest.raises(SystemExit, match="2"):
+            promote.main()
+        assert said in capsys.readouterr().err.replace("\n", " ")
+    assert not missing.exists()
 
 
 def test_a_sweep_that_is_repeated_reuses_what_is_finished_if_told_to(swept):
@@ -282,3 +309,24 @@ def test_a_refused_command_leaves_no_sweep(tmp_path):
     _, err = store.run("--multirun", "model=mlp,mpl", code=2)
     assert "model: no such option 'mpl'. Did you mean 'mlp'?" in err
     assert store.runs() == ([], None)
+    (deleted,) = store.client.search_runs(["1"], run_view_type=ViewType.DELETED_ONLY)
+    assert deleted.info.status == "FAILED"
+
+
+def test_a_full_disk_loses_nothing_finished(tmp_path):
+    store = Store(tmp_path)
+    sweep = ("--multirun", "model=dummy", "seed=range(6)", *SMALL, "cv.n_splits=5")
+    store.run("model=dummy", "tracking.experiment_name=before", *SMALL)  # makes the store
+    full = (store.folder / "mlflow.db").stat().st_size + 2**17
+    process = store.start(*sweep, limit=full)
+    out, err = process.communicate()
+    assert process.returncode == 1, out + err
+    jobs, _ = store.runs()
+    finished = [run.info.run_id for run in jobs if run.info.status == "FINISHED"]
+    assert 0 < len(finished) < 6
+    out, _ = store.run(*sweep, "resume=true")
+    assert out.count("finished before") == len(finished)
+    jobs, parent = store.runs()
+    assert {run.info.status for run in (*jobs, parent)} == {"FINISHED"}
+    assert len(jobs) == len(leaderboard(parent)) == 6
+    assert set(finished) <= {run.info.run_id for run in jobs}

@@ -1,6 +1,7 @@
 """What is read from a command line before its jobs: how many, what varies, what is the same."""
 
 import sys
+from contextlib import nullcontext
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -19,6 +20,7 @@ from pipeline.sweep.asked import (
     jobs_at_once,
     make_plan,
     parse,
+    refuse_impossible,
     refuse_several,
     sweep_name,
 )
@@ -34,6 +36,26 @@ def ask(*overrides, **sweeper):
         config.hydra.sweeper.params = sweeper.get("params")
         parsed = parse(config)
         return make_plan(config, parsed), parsed, config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        (("training.batch_size=0", "seed=1,2"), "training.batch_size"),
+        (("resume=maybe", "seed=1,2"), "resume"),
+        (("training.batch_size=0,-1", "seed=1,2"), None),  # each job says so of its own value
+        (("dataset=table,synthetic", "dataset.path=a.csv"), None),  # the second is no refusal here
+        (("training.batch_size=0,8", "seed=1,2"), None),
+        (("model=mlp,mpl",), None),  # Hydra's to refuse
+    ],
+    ids=str,
+)
+def test_what_all_jobs_would_refuse_is_refused_before_there_is_a_sweep(overrides, refused):
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", return_hydra_config=True)
+        config.hydra.overrides.task = list(overrides)
+        with pytest.raises(UserError, match=refused) if refused else nullcontext():
+            refuse_impossible(config, parse(config))
 
 
 def digest(*overrides):

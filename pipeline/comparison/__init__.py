@@ -8,6 +8,7 @@ from pipeline.comparison.evidence import (
     choose_metric,
     named_apart,
     refuse_unpaired,
+    without_repeats,
 )
 from pipeline.comparison.paired import PairedTest, holm, paired_test
 from pipeline.comparison.ranking import Pair, Ranking, rank
@@ -29,4 +30,5 @@ __all__ = [
     "paired_test",
     "rank",
     "refuse_unpaired",
+    "without_repeats",
 ]

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from pipeline.config import NO_MATTER
 from pipeline.errors import UserError, choices
 from pipeline.scoring import lower_is_better, short_name
 from pipeline.scoring.registry import QUOTIENTS
 
 MAX_RANKED = 100  # configurations compared at once, those with the best means
 MAX_NAMED = 3  # runs in a refusal; more are counted
+MAX_KEYS = 4  # settings in a name
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,9 @@ class Evidence:
         metrics: Names in the configuration, the headline first.
         means: Mean over folds of each metric that is defined in some, by its short name.
         settings: The configuration, flat.
+        sweep: Id of the sweep it is of, or empty.
+        identity: Digests of configuration and code; on the same data and folds, runs that share
+            them are one run, repeated.
     """
 
     name: str
@@ -35,6 +40,8 @@ class Evidence:
     metrics: tuple[str, ...]
     means: Mapping[str, float]
     settings: Mapping[str, str]
+    sweep: str = ""
+    identity: tuple[str, str] = ("", "")
 
     def full_name(self, metric: str) -> str | None:
         """Return the metric's name in the configuration, which may be a dotted path, or None."""
@@ -50,11 +57,20 @@ def named_apart(runs: Sequence[Evidence]) -> list[Evidence]:
     ]
 
 
+def without_repeats(runs: Sequence[Evidence]) -> list[Evidence]:
+    """Return the runs, of several that are one run repeated only the last."""
+    last = {run.identity if any(run.identity) else run.run_ids: run for run in runs}
+    return list(last.values())
+
+
 def brief_names(runs: Sequence[Evidence]) -> list[str]:
     """Return names without the overrides that all runs share and the groups of the others.
 
     `hidden_units=[20]` for `model.hidden_units=[20], cv.n_repeats=2`, while that tells runs apart.
+    What varied in one sweep tells nothing of the runs of another: all settings are looked at then.
     """
+    if len({run.sweep for run in runs}) > 1 and (names := _names_by_settings(runs)):
+        return names
     overrides = [run.name.split(", ") for run in runs]
     shared = set.intersection(*({*parts} for parts in overrides))
     if not all("=" in part for parts in overrides for part in parts):
@@ -62,6 +78,28 @@ def brief_names(runs: Sequence[Evidence]) -> list[str]:
     kept = [", ".join(part for part in parts if part not in shared) for parts in overrides]
     brief = [re.sub(r"[\w.]+\.(?=\w+=)", "", name) for name in kept]
     return brief if all(brief) and len({*brief}) == len(brief) else [run.name for run in runs]
+
+
+def _names_by_settings(runs: Sequence[Evidence]) -> list[str] | None:
+    """Return what sets each run apart, or None where that would be long, or does not do so."""
+    if any(run.settings.get("tracking.run_name", "None") != "None" for run in runs):
+        return None  # names that a person gave
+    keys = _differing(runs)
+    names = [
+        ", ".join(f"{key.rpartition('.')[2]}={run.settings.get(key, '-')}" for key in keys)
+        for run in runs
+    ]
+    return names if len({*names}) == len(runs) and len(keys) <= MAX_KEYS else None
+
+
+def _differing(runs: Sequence[Evidence]) -> list[str]:
+    """Return the keys of the settings in which runs differ, of those that matter to scores."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    return [
+        key
+        for key in keys
+        if not key.startswith(NO_MATTER) and len({run.settings.get(key) for run in runs}) > 1
+    ]
 
 
 def refuse_unpaired(runs: Sequence[Evidence]) -> None:
@@ -74,15 +112,26 @@ def refuse_unpaired(runs: Sequence[Evidence]) -> None:
         lambda run: run.data_digest,
         "runs on the same data, as scores on different data do not pair up",
         "data of the digest {}",
-        "Compare within one data set at a time.",
+        f"{_told(runs, 'dataset.')}Compare within one data set at a time.",
     )
     _refuse_different(
         runs,
         lambda run: run.split_digest,
         "runs with the same folds, as scores of different rows do not pair up",
         "splits of the digest {}",
-        "Run them again with the same settings of cv, or compare those that share splits.",
+        f"{_told(runs, 'cv.')}Run them again with the same settings of cv, or compare those that "
+        "share splits.",
     )
+
+
+def _told(runs: Sequence[Evidence], group: str) -> str:
+    """Return in which settings of a group the runs differ, as a sentence."""
+    told = [
+        f"{key} ({', '.join(sorted({run.settings.get(key, 'none') for run in runs}))})"
+        for key in _differing(runs)
+        if key.startswith(group)
+    ]
+    return f"They differ in {', '.join(told[:MAX_NAMED])}. " if told else ""
 
 
 def choose_metric(runs: Sequence[Evidence], asked: str | None) -> str:
@@ -133,6 +182,12 @@ def averaged(runs: Sequence[Evidence], over: str) -> list[Evidence]:
     if not any(over in run.settings for run in runs):
         known = {key for run in runs for key in run.settings}
         raise UserError(f"--average: expected a setting of the runs. {choices(over, known)}")
+    values = {run.settings.get(over) for run in runs}
+    if len(values) == 1:
+        raise UserError(
+            f"--average: expected a setting in which the runs differ. Received: {over}, which is "
+            f"{values.pop()} in all of them."
+        )
     sets: dict[tuple[tuple[str, str], ...], list[Evidence]] = {}
     for run in runs:
         ignored = (over, "tracking.run_name")

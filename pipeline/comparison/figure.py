@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking
 from pipeline.comparison.words import conclusion, of_probability
+from pipeline.dataset import short
 from pipeline.scoring import in_words
 
 rcParams["text.parse_math"] = False  # a name with $ is no formula
@@ -18,6 +19,7 @@ rcParams["text.parse_math"] = False  # a name with $ is no formula
 MAX_DRAWN = 30  # configurations
 MAX_NAME = 44  # characters of a configuration's name
 LINE = 0.3  # inches
+ROOM = 0.5  # beside the means, as a multiple of their axes' width, before the next labels
 
 # Okabe and Ito's colours, told apart by colour-blind readers.
 BETTER, WORSE, BAND = "#0072B2", "#E69F00", "#DEDEDE"
@@ -66,12 +68,15 @@ def _draw_means(axes: Axes, ranking: Ranking, n: int) -> None:
             f"{mean:.4f}", (mean, place), (0, 5), textcoords="offset points", ha="center", size=7.5
         )
     groups = [group for group in ranking.groups() if len(group) > 1 and group.start < n - 1]
-    beside, step = axes.get_yaxis_transform(), 0.02 if n <= MAX_PAIRED else 0.04
+    widest = 0.02 if n <= MAX_PAIRED else 0.04
+    beside, step = axes.get_yaxis_transform(), min(widest, ROOM / max(1, len(groups)))
     for lane, group in enumerate(groups):
         x, ends = 1.02 + step * lane, [group.start - 0.25, min(group.stop, n) - 0.75]
         bar = Line2D([x, x], ends, color=BAR, linewidth=4, solid_capstyle="round", clip_on=False)
         axes.add_artist(bar).set_transform(beside)
-    axes.set_yticks(range(n), [f"{i + 1}  {_short(ranking.names[i])}" for i in range(n)], size=9)
+    axes.set_yticks(
+        range(n), [f"{i + 1}  {short(ranking.names[i], MAX_NAME)}" for i in range(n)], size=9
+    )
     axes.margins(x=0.12)
     way = "lower" if ranking.lower_is_better else "higher"
     axes.set_xlabel(f"mean {in_words(ranking.metric)} ({way} is better)", size=9)
@@ -139,7 +144,3 @@ def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."

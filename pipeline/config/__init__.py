@@ -46,7 +46,13 @@ from pipeline.config.schema import (
 )
 from pipeline.errors import UserError, choices
 
+NO_MATTER = (
+    *("report", "racing", "tracking.", "resume", "dataset.new_rows"),
+    *("training.stack_size", "training.threads"),
+)  # to scores: how the keys of such settings begin
+
 __all__ = [
+    "NO_MATTER",
     "ArffConfig",
     "Config",
     "CvConfig",

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ def connect(address: str) -> None:
         UserError: If there is none at that address.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # every job's lines are its own
+    if not sys.stdout.isatty():
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")
     import ray
 
     if ray.is_initialized():

@@ -10,6 +10,7 @@ from pipeline.scoring import lower_is_better
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
 Number = Literal["mean", "std", "ci_low", "ci_high"]
+RECEIVED = "Received:"  # what follows it in a refusal is the job's own value
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,16 @@ class Leaderboard:
         return len({entry.tried_on for entry in self.entries[: self.n_ranked]})
 
     def failures(self) -> dict[str, list[Entry]]:
-        """Return the jobs that are not finished by their reason, the most frequent first."""
+        """Return the jobs that are not finished by their reason, the most frequent first.
+
+        Refusals that differ in nothing but the value that was received are one.
+        """
         groups: dict[str, list[Entry]] = {}
         for entry in self.entries:
             if entry.status != "FINISHED":
-                groups.setdefault(entry.reason, []).append(entry)
-        return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
+                groups.setdefault(entry.reason.partition(RECEIVED)[0], []).append(entry)
+        by_size = sorted(groups.values(), key=lambda group: -len(group))
+        return {group[0].reason: group for group in by_size}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the table: a row per job, for JSON; empty where a job has no value."""

@@ -14,6 +14,8 @@ N_BEST = 20  # shown; the others are in the table that MLflow keeps
 N_NAMED = 5  # jobs with the same reason
 MAX_KEYS = 5  # that have a column of their own
 WIDTH = 24  # characters of a value
+ID = 8  # characters of a run's id; the other commands take its start for it
+DIGITS = 4  # of a number that was drawn
 MAX_REASON = 500  # characters
 ENDS: dict[Status, str] = {
     "FINISHED": "finished",
@@ -66,7 +68,7 @@ def _table(board: Leaderboard) -> Table:
     for name in _headings(keys) if keys else ("varied",):
         table.add_column(name, overflow="fold")
     table.add_column("seconds", justify="right", no_wrap=True)
-    table.add_column("run", overflow="ellipsis")  # the whole of it where there is room
+    table.add_column("run", no_wrap=True)
     for rank, entry in list(zip(board.ranks, board.entries, strict=True))[:N_BEST]:
         if rank is None:
             break
@@ -79,7 +81,7 @@ def _table(board: Leaderboard) -> Table:
             "" if low is None or high is None else f"{low:.3f} to {high:.3f}",
             *varied,
             "" if entry.seconds is None else f"{entry.seconds:.1f}",
-            entry.run_id,
+            entry.run_id[:ID],
         )
     return table
 
@@ -106,7 +108,7 @@ def _named(entries: Sequence[Entry]) -> str:
 def _value(text: str) -> str:
     """Return a value as short as its column; of a long number its first digits."""
     try:
-        return text if len(text) <= 8 else f"{float(text):.4g}"
+        return text if text.isdigit() else f"{float(text):.{DIGITS}g}"
     except ValueError:
         return short(text, WIDTH)
 

@@ -22,7 +22,7 @@ from pipeline.search.settings import SearchConfig, read_search
 from pipeline.search.space import Choice, Space, divide, read_parameter
 
 SQLITE = "sqlite:///"
-NO_MATTER = ("hydra", "tracking", "racing", "resume")  # to the scores of configurations
+NO_MATTER = ("hydra", "tracking", "racing", "resume", "report")  # to scores of configurations
 SPEED = ("stack_size", "threads")
 
 

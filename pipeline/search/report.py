@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from pipeline.console import show, show_error, show_file
+from pipeline.leaderboard import RECEIVED
 from pipeline.search.plan import Plan
 from pipeline.search.study import Study, Trial
 from pipeline.sweep.asked import command_of
@@ -63,7 +64,8 @@ class Report:
         if not best:
             show("No configuration was evaluated whole.")
         elif len(self._names) == 1:
-            show(f"Best of {n_tried} configurations: {self._values(best[0])}, run {best[0].run_id}")
+            of = "the only configuration" if n_tried == 1 else f"{n_tried} configurations"
+            show(f"Best of {of}: {self._values(best[0])}, run {best[0].run_id}")
             for override in best[0].overrides:
                 show(f"  {override}")
             show(f"Again  {self._command_of(best[0])}")
@@ -94,13 +96,14 @@ class Report:
         )
 
     def _show_failures(self, failed: Sequence[Trial]) -> None:
-        by_reason: dict[str, list[int]] = defaultdict(list)
+        by_reason: dict[str, list[Trial]] = defaultdict(list)
         for trial in failed:
-            by_reason[trial.failure or "no reason known"].append(trial.number)
-        for reason, numbers in by_reason.items():
-            shown = ", ".join(map(str, numbers[:MAX_SHOWN]))
-            more = ", ..." if len(numbers) > MAX_SHOWN else ""
-            show_error(f"{len(numbers)} failed (trials {shown}{more}): {reason}")
+            by_reason[(trial.failure or "").partition(RECEIVED)[0]].append(trial)
+        for trials in by_reason.values():
+            shown = ", ".join(str(trial.number) for trial in trials[:MAX_SHOWN])
+            more = ", ..." if len(trials) > MAX_SHOWN else ""
+            reason = trials[0].failure or "no reason known"
+            show_error(f"{len(trials)} failed (trials {shown}{more}): {reason}")
 
     def _values(self, trial: Trial) -> str:
         values = zip(self._names, trial.values or (), strict=True)

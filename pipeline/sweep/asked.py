@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, read_write
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from pipeline.errors import UserError
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from pipeline.tracking import Plan
 
 ONE_VALUE = ("tracking.uri", "tracking.experiment_name", "tracking.checkpoints", "resume")
-NO_MATTER = (
-    *("resume", "tracking.", "report", "dataset.new_rows"),
-    *("training.stack_size", "training.threads"),
-)  # to what is asked
 HOW_FAR = ("resume", "n_trials", "n_jobs", "max_batch_size")  # settings of sweepers that may change
 
 
@@ -47,12 +44,50 @@ def refuse_several(overrides: Sequence[Override]) -> None:
             )
 
 
+def refuse_impossible(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Raise UserError if a value that all jobs share is refused, before there is a sweep.
+
+    The first and the last combination are tried. A search tries its space itself, and what Hydra
+    cannot compose it refuses in its own words.
+    """
+    from pipeline.config import load
+
+    if not _is_basic(config):
+        return
+    varied = [
+        (it.get_key_element(), list(it.sweep_string_iterator()))
+        for it in overrides
+        if it.is_sweep_override()
+    ]
+    fixed = [it.input_line or "" for it in overrides if not it.is_sweep_override()]
+    loader = GlobalHydra.instance().config_loader()
+    refusals = set()
+    for end in (0, -1):
+        ends = [f"{key}={values[end]}" for key, values in varied]
+        try:
+            composed = loader.load_sweep_config(config, [*fixed, *ends])
+            load(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+        except HydraException:
+            return
+        except UserError as refusal:
+            refusals.add(str(refusal))
+        else:
+            return
+    if len(refusals) == 1:
+        raise UserError(refusals.pop())
+
+
 def deal_singly(config: DictConfig) -> None:
     """Let joblib give its workers one job at a time.
 
     It would guess how many from how long the first took, which says nothing where some are reused.
     """
     launcher = config.hydra.launcher
+    if _is_joblib(config) and launcher.n_jobs == 0:
+        raise UserError(
+            "hydra.launcher.n_jobs: expected how many jobs run at once, or -1 for one per core. "
+            "Received: 0"
+        )
     if _is_joblib(config) and launcher.batch_size == "auto":
         with read_write(config.hydra):
             launcher.batch_size = "1"
@@ -69,6 +104,7 @@ def make_plan(config: DictConfig, overrides: Sequence[Override]) -> "Plan":
         config: What Hydra composed for the launching process.
         overrides: What the command sets and varies.
     """
+    from pipeline.config import NO_MATTER
     from pipeline.tracking import Plan, digest
 
     sizes = {

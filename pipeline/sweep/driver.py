@@ -29,6 +29,7 @@ from pipeline.sweep.asked import (
     jobs_at_once,
     make_plan,
     parse,
+    refuse_impossible,
     refuse_several,
     sweep_name,
 )
@@ -163,6 +164,7 @@ def _begin(config: DictConfig) -> int | None:
     overrides = parse(config)
     refuse_several(overrides)
     deal_singly(config)
+    refuse_impossible(config, overrides)
     make_ready(config)
     from pipeline import console
     from pipeline.imports import uncollected

@@ -86,7 +86,7 @@ class Archive:
         left_out: Counter[str] = Counter()
         with self._worded():
             for name in asked:
-                run = self._one(name)
+                run = self.one(name)
                 if run.data.tags.get("is_sweep") == "true":
                     children = [
                         child
@@ -119,11 +119,16 @@ class Archive:
         columns = [table["columns"].index(name) for name in ("n_train", "n_test")]
         return np.array([[row[column] for column in columns] for row in table["data"]])
 
-    def _one(self, name: str) -> Run:
-        """Return the run of that name or id; of several, the one that has finished."""
+    def one(self, name: str) -> Run:
+        """Return the run of that name or id; of several, the one that has finished.
+
+        Raises:
+            UserError: If there is none, or more.
+        """
         found: list[Run] = []
-        for condition in _conditions(name):
-            found = found or self._search(condition)
+        with self._worded():
+            for condition in _conditions(name):
+                found = found or self._search(condition)
         if not found:
             known = {run.info.run_name for run in self._search("", limit=PAGE)}
             raise UserError(
@@ -214,6 +219,8 @@ def _evidence(run: Run) -> Evidence:
         metrics=metrics,
         means={metric: values.get(f"{metric}_mean", math.nan) for metric in scored},
         settings=settings,
+        sweep=tags.get(PARENT, ""),
+        identity=(tags.get("config_digest", ""), tags.get("code_version", "")),
     )
 
 

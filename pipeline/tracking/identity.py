@@ -11,7 +11,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.config import Config, flatten
+from pipeline.config import NO_MATTER, Config, flatten
 from pipeline.cv import Split
 from pipeline.cv import digest as split_digest
 from pipeline.dataset import Dataset
@@ -19,15 +19,6 @@ from pipeline.dataset import Dataset
 PACKAGE = Path(__file__).parents[1]
 VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
 LIBRARIES = ("keras", "numpy", "scikit-learn", "tensorflow")  # whose versions may change a score
-NO_MATTER = (
-    "report.",
-    "racing",
-    "tracking.",
-    "training.stack_size",
-    "training.threads",
-    "dataset.new_rows",
-    "resume",
-)  # to scores
 LENGTH = 32
 
 

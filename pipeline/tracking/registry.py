@@ -7,9 +7,9 @@ from io import StringIO
 
 import mlflow
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
+from pipeline.tracking.evidence import Archive
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep import BEST
 
@@ -33,29 +33,37 @@ class Promoted:
     uri: str
 
 
-def promote(store: Store, run_id: str, name: str | None) -> Promoted:
+def promote(store: Store, asked: str, name: str | None) -> Promoted:
     """Register the final model of a run, or of the best run of a sweep, and call it the champion.
 
     Args:
         store: Where the run is.
-        run_id: Of the run, or of the parent run of a sweep.
+        asked: Name of the run or of the sweep, its id, or the start of its id.
         name: Of the registered model; None: that of the data set.
 
     Raises:
         UserError: If there is no such run, or it has no final model.
     """
+    archive = Archive(store)
     mlflow.set_tracking_uri(store.uri)
     client = mlflow.MlflowClient()
-    run = _find(client, store, run_id)
-    if BEST in run.data.tags:
-        run = _find(client, store, run.data.tags[BEST])
+    run = archive.one(asked)
+    if "is_sweep" in run.data.tags:
+        best = run.data.tags.get(BEST)
+        if best is None:
+            raise UserError(
+                "Expected a sweep with a finished job. Received: "
+                f"{run.info.run_id}, which has none."
+            )
+        run = archive.one(best)
     run_id = run.info.run_id
     mine = f"source_run_id = '{run_id}'"
     models = client.search_logged_models([run.info.experiment_id], filter_string=mine)
     if run.info.status != "FINISHED" or not models:
+        why = run.data.tags.get("failure") or run.data.tags.get("stopped_because")
         raise UserError(
             f"Expected a finished run with a final model. Received: {run_id}, {run.info.status}, "
-            f"with {len(models)} models."
+            f"with {len(models)} models{f': {why}' if why else '.'}"
         )
     used = run.inputs.dataset_inputs if run.inputs else []
     name = name or (used[0].dataset.name if used else run.info.run_name)
@@ -68,13 +76,6 @@ def promote(store: Store, run_id: str, name: str | None) -> Promoted:
         client.update_model_version(name, version, _description(run))
     client.set_registered_model_alias(name, CHAMPION, version)
     return Promoted(name, str(version), run_id, f"models:/{name}@{CHAMPION}")
-
-
-def _find(client: mlflow.MlflowClient, store: Store, run_id: str) -> Run:
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(f"Expected a run in {store.uri}. Received: {run_id!r} ({error})") from error
 
 
 def _description(run: Run) -> str:

@@ -121,7 +121,7 @@ def begin_sweep(
         UserError: If another process is running that sweep.
     """
     client, code = mlflow.MlflowClient(), code_version()
-    mine = {PROCESS: this_process(), "command": plan.command[:MAX_TAG], PLAN: _as_json(plan)}
+    mine = {PROCESS: this_process(), PLAN: _as_json(plan)}
     with locked(store):
         earlier = _latest(client, experiment_id, plan.digest, code) if resume else None
         if earlier:
@@ -136,6 +136,7 @@ def begin_sweep(
                 client.set_tag(run_id, key, value)
         else:
             known = {"is_sweep": "true", DIGEST: plan.digest, "code_version": code}
+            known["command"] = plan.command[:MAX_TAG]
             tags = {**versions(), **known, **mine}
             run = client.create_run(experiment_id, run_name=name[:MAX_NAME], tags=tags)
             run_id = str(run.info.run_id)
@@ -181,6 +182,7 @@ def end_sweep(sweep: Sweep, board: Leaderboard, interrupted: bool) -> None:
 
 def forget_sweep(sweep: Sweep) -> None:
     """Remove the parent run of a sweep that came to nothing."""
+    mlflow.MlflowClient().set_terminated(sweep.run_id, "FAILED")
     mlflow.MlflowClient().delete_run(sweep.run_id)
 
 
