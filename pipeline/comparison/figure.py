@@ -19,7 +19,7 @@ rcParams["text.parse_math"] = False  # a name with $ is no formula
 MAX_DRAWN = 30  # configurations
 MAX_NAME = 44  # characters of a configuration's name
 LINE = 0.3  # inches
-ROOM = 0.5  # beside the means, as a multiple of their axes' width, before the next labels
+ROOM = 0.45  # beside the means, as a multiple of their axes' width, before the next labels
 
 # Okabe and Ito's colours, told apart by colour-blind readers.
 BETTER, WORSE, BAND = "#0072B2", "#E69F00", "#DEDEDE"
@@ -70,9 +70,10 @@ def _draw_means(axes: Axes, ranking: Ranking, n: int) -> None:
     groups = [group for group in ranking.groups() if len(group) > 1 and group.start < n - 1]
     widest = 0.02 if n <= MAX_PAIRED else 0.04
     beside, step = axes.get_yaxis_transform(), min(widest, ROOM / max(1, len(groups)))
+    width = 4 if step == widest else 2.5
     for lane, group in enumerate(groups):
         x, ends = 1.02 + step * lane, [group.start - 0.25, min(group.stop, n) - 0.75]
-        bar = Line2D([x, x], ends, color=BAR, linewidth=4, solid_capstyle="round", clip_on=False)
+        bar = Line2D([x, x], ends, color=BAR, linewidth=width, solid_capstyle="round", clip_on=False)
         axes.add_artist(bar).set_transform(beside)
     axes.set_yticks(
         range(n), [f"{i + 1}  {short(ranking.names[i], MAX_NAME)}" for i in range(n)], size=9
