@@ -73,7 +73,8 @@ def _draw_means(axes: Axes, ranking: Ranking, n: int) -> None:
     width = 4 if step == widest else 2.5
     for lane, group in enumerate(groups):
         x, ends = 1.02 + step * lane, [group.start - 0.25, min(group.stop, n) - 0.75]
-        bar = Line2D([x, x], ends, color=BAR, linewidth=width, solid_capstyle="round", clip_on=False)
+        bar = Line2D([x, x], ends, color=BAR, linewidth=width, solid_capstyle="round")
+        bar.set_clip_on(False)
         axes.add_artist(bar).set_transform(beside)
     axes.set_yticks(
         range(n), [f"{i + 1}  {short(ranking.names[i], MAX_NAME)}" for i in range(n)], size=9
