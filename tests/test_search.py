@@ -433,6 +433,7 @@ REFUSED_SEARCHES = {
     "hydra.sweeper.n_trials=null": "only hydra.sweeper.sampler=grid knows",
     "hydra.sweeper.sampler=gird": "hydra.sweeper.sampler: expected 'tpe', 'random' or 'grid'.",
     "hydra.sweeper.metrics=[f1_macros]": "Did you mean 'f1_macro'?",
+    "model.l2=interval(-1,0.1)": "model.l2: expected a value greater than or equal to 0",
     "hydra.sweeper.sampler=grid": "model.dropout: expected values that a grid can count",
 }
 

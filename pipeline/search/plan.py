@@ -164,11 +164,12 @@ def _file(base: DictConfig, digest: str) -> Path:
 
 
 def _refuse_impossible(space: Space, config: DictConfig, config_loader: ConfigLoader) -> None:
-    """Refuse a space that no job could be of, before one is launched.
+    """Refuse a space that no job could be of, or a range with an impossible end, before any runs.
 
-    Its two ends are tried, and what is possible at one of them may fail elsewhere in its own trial;
-    but each option that is a file must be there.
+    The two ends of the space are tried, and each option that is a file; what is possible at one of
+    them may fail elsewhere in its own trial.
     """
+    ranges = [key for key, it in space.parameters.items() if not isinstance(it, Choice)]
     low, high = ({key: p.ends[end] for key, p in space.parameters.items()} for end in (0, 1))
     options = []
     for key, parameter in space.parameters.items():
@@ -183,5 +184,7 @@ def _refuse_impossible(space: Space, config: DictConfig, config_loader: ConfigLo
             load(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
         except UserError as refusal:
             refusals.append(refusal)
+            if any(f"{key}:" in str(refusal) for key in ranges):
+                raise
     if len(refusals) == 2 + len(options):
         raise refusals[0]

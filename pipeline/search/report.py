@@ -76,6 +76,7 @@ class Report:
                 show(f"Trial {trial.number} again  {self._command_of(trial)}")
             if len(best) > MAX_SHOWN:
                 show(f"... and {len(best) - MAX_SHOWN} more")
+            show(f"The first, {self._names[0]}, decides the ranks of the leaderboard.")
 
     def _front(self, best: Sequence[Trial]) -> Table:
         table = Table("trial", *self._names, "run", "settings", box=None, pad_edge=False)
