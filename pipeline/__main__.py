@@ -40,6 +40,7 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
 
     launcher.register()
     search.register()
+    sweep.register()
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
     code = _launch(job) or int(search.OptunaSweeper.n_failed > 0)

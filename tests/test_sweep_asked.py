@@ -7,10 +7,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
+from hydra.plugins.sweeper import Sweeper
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import sweep
 from pipeline.config.refusals import explain
 from pipeline.errors import UserError
 from pipeline.project import CONF_DIR
@@ -139,3 +142,16 @@ def test_the_command_to_continue_is_what_a_shell_takes(monkeypatch):
 def test_any_text_is_passed_on_to_jobs_as_it_is(text):
     (override,) = OverridesParser.create().parse_overrides([f"++tracking.uri={quoted(text)}"])
     assert override.value() == text
+
+
+def test_each_option_is_composed_once_before_the_first_job(monkeypatch):
+    composed = []
+    monkeypatch.setattr(
+        Sweeper, "validate_batch_is_legal", lambda self, batch: composed.extend(batch)
+    )
+    sweep.register()
+    (basic,) = [it for it in Plugins.instance().discover(Sweeper) if it.__name__ == "BasicSweeper"]
+    batch = [[f"model={m}", f"seed={s}", "cv.n_splits=3"] for m in "abc" for s in range(50)]
+    basic(max_batch_size=None).validate_batch_is_legal(batch)
+    assert {it for job in composed for it in job} == {it for job in batch for it in job}
+    assert len(composed) == 50 + 3 - 1
