@@ -146,7 +146,9 @@ def ray_cluster(folder: Path, path: str) -> Iterator[str]:
     logs = folder / "head.log", folder / "node.log"
     options = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": path}}
     with started([*start, *head, *common], logs[0], **options) as first:
-        wait_for("the head of Ray", lambda: listens(port), first, logs[0])
+        # It listens before it is itself: a node that asks by then is refused for a wrong token.
+        begun = "runtime started"
+        wait_for("the head of Ray", lambda: begun in logs[0].read_text(), first, logs[0])
         with started([*start, *node, *common], logs[1], **options) as second:
             for log, process in zip(logs, (first, second), strict=True):
                 wait_for("Ray", lambda log=log: "runtime started" in log.read_text(), process, log)
