@@ -6,7 +6,7 @@ times one run and 1.5 s for each configuration; the seconds allowed are those of
 the plain Keras loop of `benchmarks/training.py` takes some 160 s, so a slower one needs more.
 
 Two processes: configurations whose jobs take over 20 s each, under the basic launcher, whose jobs
-train in two threads, and under joblib with two workers of one thread each; the two take turns.
+train in two threads, then under joblib with two workers of one thread each.
 4 learning rates x 2 seeds, or x 6 as above where time is no matter: `python -m benchmarks.sweep 6`.
 """
 

@@ -23,7 +23,10 @@ services.node_ip_address_from_perspective = lambda address=None: "127.0.0.1"
 from ray.scripts.scripts import main
 main()
 """
-JOIN_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # the same, for a process that joins
+# A head takes the token of whoever once used Ray here, and its nodes would need telling of it.
+NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
+# As RAY_START does, for a process that joins.
+JOIN_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **NO_TOKEN}
 
 
 def free_port() -> int:
@@ -144,11 +147,9 @@ def ray_cluster(folder: Path, path: str) -> Iterator[str]:
     node = [f"--address={address}", "--include-log-monitor=false"]  # the head's reads all logs
     start = [sys.executable, "-c", RAY_START, "start"]
     logs = folder / "head.log", folder / "node.log"
-    options = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": path}}
+    options = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": path, **NO_TOKEN}}
     with started([*start, *head, *common], logs[0], **options) as first:
-        # It listens before it is itself: a node that asks by then is refused for a wrong token.
-        begun = "runtime started"
-        wait_for("the head of Ray", lambda: begun in logs[0].read_text(), first, logs[0])
+        wait_for("the head of Ray", lambda: listens(port), first, logs[0])
         with started([*start, *node, *common], logs[1], **options) as second:
             for log, process in zip(logs, (first, second), strict=True):
                 wait_for("Ray", lambda log=log: "runtime started" in log.read_text(), process, log)
