@@ -402,6 +402,8 @@ def test_a_run_that_was_repeated_counts_once():
     assert sorted(run.name for run in without_repeats(runs)) == ["b", "c", "d"]
     unknown = [evidence("a"), evidence("b")]
     assert without_repeats(unknown) == unknown
+    elsewhere = [replace(evidence(name, data=name), identity=("x", "1")) for name in "ab"]
+    assert without_repeats(elsewhere) == elsewhere  # to be refused, not left out
 
 
 def test_runs_of_several_sweeps_are_named_by_what_sets_them_apart():

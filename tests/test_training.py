@@ -397,6 +397,7 @@ def test_stacks_do_not_depend_on_cores(n_fits):
 def test_threads_change_no_bit_of_a_large_layer():
     build = partial(mlp, n_labels=L, hidden_units=(256,))
     fits = make_fits((40,) * 8)
-    alone, beside = (train(fits, training(threads=n, epochs=2), build) for n in (1, 2))
+    by_the_work = {"stack_size": None, "epochs": 2}
+    alone, beside = (train(fits, training(threads=n, **by_the_work), build) for n in (1, 2))
     for one, other in zip(alone, beside, strict=True):
         np.testing.assert_array_equal(one.y_score, other.y_score)

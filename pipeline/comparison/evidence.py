@@ -29,8 +29,7 @@ class Evidence:
         means: Mean over folds of each metric that is defined in some, by its short name.
         settings: The configuration, flat.
         sweep: Id of the sweep it is of, or empty.
-        identity: Digests of configuration and code; on the same data and folds, runs that share
-            them are one run, repeated.
+        identity: Digests of configuration and code.
     """
 
     name: str
@@ -58,9 +57,13 @@ def named_apart(runs: Sequence[Evidence]) -> list[Evidence]:
 
 
 def without_repeats(runs: Sequence[Evidence]) -> list[Evidence]:
-    """Return the runs, of several that are one run repeated only the last."""
-    last = {run.identity if any(run.identity) else run.run_ids: run for run in runs}
-    return list(last.values())
+    """Return the runs; of several of one configuration, code, data and folds only the last."""
+
+    def what(run: Evidence) -> tuple[str, ...]:
+        known = any(run.identity)
+        return (*run.identity, run.data_digest, run.split_digest) if known else run.run_ids
+
+    return list({what(run): run for run in runs}.values())
 
 
 def brief_names(runs: Sequence[Evidence]) -> list[str]:
@@ -112,15 +115,16 @@ def refuse_unpaired(runs: Sequence[Evidence]) -> None:
         lambda run: run.data_digest,
         "runs on the same data, as scores on different data do not pair up",
         "data of the digest {}",
-        f"{_told(runs, 'dataset.')}Compare within one data set at a time.",
+        "Compare within one data set at a time.",
+        "dataset.",
     )
     _refuse_different(
         runs,
         lambda run: run.split_digest,
         "runs with the same folds, as scores of different rows do not pair up",
         "splits of the digest {}",
-        f"{_told(runs, 'cv.')}Run them again with the same settings of cv, or compare those that "
-        "share splits.",
+        "Run them again with the same settings of cv, or compare those that share splits.",
+        "cv.",
     )
 
 
@@ -234,7 +238,9 @@ def _refuse_different(
     expected: str,
     each: str,
     counsel: str,
+    group: str | None = None,
 ) -> None:
+    """Raise UserError if the runs are not alike, naming the settings of the group that differ."""
     having: dict[str, list[Evidence]] = {}
     for run in runs:
         having.setdefault(what(run), []).append(run)
@@ -242,7 +248,8 @@ def _refuse_different(
         received = "; ".join(
             f"{each.format(it)} in {_names(those)}" for it, those in having.items()
         )
-        raise UserError(f"Expected {expected}. Received: {received}. {counsel}")
+        told = _told(runs, group) if group else ""
+        raise UserError(f"Expected {expected}. Received: {received}. {told}{counsel}")
 
 
 def _names(runs: Sequence[Evidence]) -> str:
