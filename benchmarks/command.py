@@ -28,6 +28,7 @@ class Cost(NamedTuple):
 
     seconds: float
     megabytes: float
+    processor: float  # seconds that the process and its own children kept a core busy
 
 
 def measure(*arguments: str) -> Cost:
@@ -41,7 +42,7 @@ def measure(*arguments: str) -> Cost:
         if child.returncode:
             output.seek(0)
             raise SystemExit(f"{arguments} failed:\n{output.read().decode()}")
-    return Cost(seconds, usage.ru_maxrss / 1024)
+    return Cost(seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
         ("first", "python -m pipeline, first run"),
         ("second", "python -m pipeline, second run"),
     ):
-        seconds, megabytes = middle[name]
+        seconds, megabytes, _ = middle[name]
         fastest, fastest_base = (min(cost.seconds for cost in costs[it]) for it in (name, "import"))
         print(
             f"  {title:31} {seconds:6.2f} s ({seconds / base.seconds:.2f} times;"

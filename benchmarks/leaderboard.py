@@ -6,10 +6,7 @@ are copied, each fold's accuracy with noise of its own. The comparison is the wh
 start to exit, its figure included; the second of two counts.
 """
 
-import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -23,6 +20,7 @@ import numpy as np
 from mlflow.entities import Metric, Param
 from rich.console import Console
 
+from benchmarks.command import measure
 from pipeline.leaderboard import Leaderboard
 from pipeline.leaderboard.screen import leaderboard_on_screen
 from pipeline.tracking import (
@@ -136,20 +134,14 @@ def main() -> None:
 
 
 def compare(store: Store, run_ids: list[str]) -> None:
-    command = [sys.executable, "-m", "pipeline.compare", *run_ids, "--tracking-uri", store.uri]
-    for _ in range(2):
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            child = subprocess.Popen(
-                [*command, "--figure", f"{folder}/figure.png"], stdout=subprocess.DEVNULL
-            )
-            _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - began
-        child.returncode = os.waitstatus_to_exitcode(status)  # already waited for
-        assert child.returncode == 0
-    used = usage.ru_utime + usage.ru_stime
-    print(f"The comparison of {len(run_ids)} of them: {used:.2f} s ({seconds:.2f} s on the clock)")
-    print(f"  (the aim: {AIM_COMPARED} s)")
+    command = ("-m", "pipeline.compare", *run_ids, "--tracking-uri", store.uri)
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):
+            cost = measure(*command, "--figure", f"{folder}/figure.png")
+    print(
+        f"The comparison of {len(run_ids)} of them: {cost.processor:.2f} s "
+        f"({cost.seconds:.2f} s on the clock; the aim: {AIM_COMPARED} s)"
+    )
 
 
 if __name__ == "__main__":

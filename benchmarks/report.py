@@ -11,9 +11,6 @@ ever adds, so the fastest counts.
 `docs/measurements.md` has what was measured.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import datetime
@@ -22,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.command import measure
 from benchmarks.tutorial import compose_config
 from pipeline.config import Config
 from pipeline.cv import Split, make_splits
@@ -104,18 +102,9 @@ def seconds_of_commands() -> dict[str, float]:
         store = f"tracking.uri=sqlite:///{folder}/mlflow.db"
         for _ in range(COMMANDS):
             for report, least in seconds.items():
-                spent = processor_seconds(*command, store, f"report={report}")
+                spent = measure(*command, store, f"report={report}").processor
                 seconds[report] = min(least, spent)
     return seconds
-
-
-def processor_seconds(*arguments: str) -> float:
-    """Run Python with these arguments and wait for its end."""
-    before = os.times()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    after = os.times()
-    spent = after.children_user - before.children_user
-    return spent + after.children_system - before.children_system
 
 
 def main() -> None:

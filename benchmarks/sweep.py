@@ -10,12 +10,12 @@ train in two threads, then under joblib with two workers of one thread each.
 4 learning rates x 2 seeds, or x 6 as above where time is no matter: `python -m benchmarks.sweep 6`.
 """
 
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
+
+from benchmarks.command import measure
 
 RATES = "training.learning_rate=0.0003,0.001,0.003,0.01"
 LONG = (
@@ -28,29 +28,27 @@ LAUNCHERS = {
 }
 
 
-def measure(folder: Path, *arguments: str) -> float:
-    """Return how many seconds the command took."""
-    places = (f"tracking.uri=sqlite:///{folder}/mlflow.db", f"hydra.sweep.dir={folder}/hydra")
-    command = [sys.executable, "-m", "pipeline", *arguments, *places]
-    began = time.perf_counter()
-    subprocess.run([*command, f"hydra.run.dir={folder}/hydra"], check=True, capture_output=True)
-    return time.perf_counter() - began
+def seconds_of(folder: Path, *arguments: str) -> float:
+    """Return how long the command took, in a store of its own."""
+    places = [f"tracking.uri=sqlite:///{folder}/mlflow.db"]
+    places += [f"hydra.{mode}.dir={folder}/hydra" for mode in ("run", "sweep")]
+    return measure("-m", "pipeline", *arguments, *places).seconds
 
 
 def main() -> None:
     n_seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        measure(folder)  # makes the store
-        alone = [measure(folder)]
-        swept = measure(folder, "--multirun", RATES, "seed=range(1,7)")
-        alone.append(measure(folder))
+        seconds_of(folder)  # makes the store
+        alone = [seconds_of(folder)]
+        swept = seconds_of(folder, "--multirun", RATES, "seed=range(1,7)")
+        alone.append(seconds_of(folder))
         one = median(alone)
         allowed = 3 * one + 24 * 1.5
         print(f"One run {one:.1f} s; a sweep of 24 {swept:.1f} s, allowed {allowed:.1f} s")
         print(f"  {(swept - one) / 23:.2f} s for each configuration after the first", flush=True)
         sweep = ("--multirun", RATES, f"seed=range(1,{n_seeds + 1})", *LONG)
-        took = {launcher: measure(folder, *sweep, *LAUNCHERS[launcher]) for launcher in LAUNCHERS}
+        took = {name: seconds_of(folder, *sweep, *chosen) for name, chosen in LAUNCHERS.items()}
         n_jobs = 4 * n_seeds
         print(f"{n_jobs} jobs of {took['basic'] / n_jobs:.0f} s each, one after another:")
         for launcher, seconds in took.items():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.checkpoint import Checkpoint
     from pipeline.runner import Evaluation, FoldResult, Runner
-    from pipeline.tracking import Earlier, SweepJob, TrackedRun
+    from pipeline.tracking import Earlier, Store, SweepJob, TrackedRun
 
 _described: set[str] = set()  # digests of the data that this process has shown
 
@@ -193,7 +193,7 @@ def _train(
             with console.waiting("compiling the training"):
                 run.log_start(config, material.dataset, material.summary)
                 compiled.result()
-            race = _race(config, material)
+            race = _race(config, material, store)
             folds = partial(_folds, runner, run, race, finished)
             evaluation = _evaluate(runner, run, checkpoint, folds, quiet=job is not None)
             console.show_training_warnings(runner.warnings)
@@ -204,15 +204,14 @@ def _train(
     return Result(run.run_id, evaluation.summary, runner.n_fits, runner.n_missing)
 
 
-def _race(config: Config, material: Material) -> Race | None:
+def _race(config: Config, material: Material, store: "Store") -> Race | None:
     """Return the race that the configuration is in, or None; the store is open."""
-    from pipeline.tracking import locate, paired_scores
+    from pipeline.tracking import paired_scores
 
     dataset, splits = material.dataset, material.splits
     racing, metric = config.racing, raced_metric(config, splits)
     if racing is None or racing.incumbent is None or metric is None:
         return None
-    store = locate(config.tracking)
     scores = paired_scores(store, racing.incumbent, metric, dataset, splits)
     if scores is None:
         console.show("Racing: the incumbent has other data or folds; all folds are trained.")

@@ -10,7 +10,6 @@ from pipeline.scoring import lower_is_better
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
 Number = Literal["mean", "std", "ci_low", "ci_high"]
-RECEIVED = "Received:"  # what follows it in a refusal is the job's own value
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class Leaderboard:
         groups: dict[str, list[Entry]] = {}
         for entry in self.entries:
             if entry.status != "FINISHED":
-                groups.setdefault(entry.reason.partition(RECEIVED)[0], []).append(entry)
+                groups.setdefault(kind_of(entry.reason), []).append(entry)
         by_size = sorted(groups.values(), key=lambda group: -len(group))
         return {group[0].reason: group for group in by_size}
 
@@ -184,6 +183,11 @@ class Leaderboard:
     def _decisive(self, entry: Entry) -> float:
         value = self.value(entry, self.criterion.of) if self.metric else None
         return math.nan if value is None else value
+
+
+def kind_of(reason: str) -> str:
+    """Return what alike failures share: of a refusal, all but the value that was received."""
+    return reason.partition("Received:")[0]
 
 
 def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,17 +13,16 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config import load
+from pipeline.config import NO_MATTER
 from pipeline.errors import UserError
 from pipeline.project import mlruns
 from pipeline.search.grid import grid_size
 from pipeline.search.objective import Objective, make_objectives
 from pipeline.search.settings import SearchConfig, read_search
 from pipeline.search.space import Choice, Space, divide, read_parameter
+from pipeline.sweep.asked import refusal_of
 
 SQLITE = "sqlite:///"
-NO_MATTER = ("hydra", "tracking", "racing", "resume", "report")  # to scores of configurations
-SPEED = ("stack_size", "threads")
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,15 @@ def _elsewhere(config: DictConfig) -> tuple[str, ...]:
 
 
 def _digest(base: DictConfig, space: Space, objectives: Sequence[Objective]) -> str:
-    matter = OmegaConf.masked_copy(base, [str(key) for key in base if key not in NO_MATTER])
-    settings = OmegaConf.to_container(matter, resolve=True, throw_on_missing=False)
-    assert isinstance(settings, dict)
-    for key in SPEED:
-        settings["training"].pop(key, None)
-    asked = [settings, repr(sorted(space.parameters.items())), repr(objectives)]
+    own = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
+    groups: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
+    settings = {
+        f"{group}.{key}": value
+        for group, values in groups.items()
+        for key, value in (values if isinstance(values, dict) else {"": values}).items()
+    }
+    matter = {key: value for key, value in settings.items() if not key.startswith(NO_MATTER)}
+    asked = [matter, repr(sorted(space.parameters.items())), repr(objectives)]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -179,12 +181,9 @@ def _refuse_impossible(space: Space, config: DictConfig, config_loader: ConfigLo
     refusals = []
     for values in (low, high, *options):
         overrides = [*space.fixed, *space.overrides(values)]
-        composed = config_loader.load_sweep_config(config, overrides)
-        try:
-            load(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
-        except UserError as refusal:
-            refusals.append(refusal)
-            if any(f"{key}:" in str(refusal) for key in ranges):
-                raise
+        refusal = refusal_of(config_loader, config, overrides)
+        if refusal and any(f"{key}:" in str(refusal) for key in ranges):
+            raise refusal
+        refusals += [refusal] if refusal else []
     if len(refusals) == 2 + len(options):
         raise refusals[0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from pipeline.console import show, show_error, show_file
-from pipeline.leaderboard import RECEIVED
+from pipeline.leaderboard import kind_of
 from pipeline.search.plan import Plan
 from pipeline.search.study import Study, Trial
 from pipeline.sweep.asked import command_of
@@ -99,7 +99,7 @@ class Report:
     def _show_failures(self, failed: Sequence[Trial]) -> None:
         by_reason: dict[str, list[Trial]] = defaultdict(list)
         for trial in failed:
-            by_reason[(trial.failure or "").partition(RECEIVED)[0]].append(trial)
+            by_reason[kind_of(trial.failure or "")].append(trial)
         for trials in by_reason.values():
             shown = ", ".join(str(trial.number) for trial in trials[:MAX_SHOWN])
             more = ", ..." if len(trials) > MAX_SHOWN else ""

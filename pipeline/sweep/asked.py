@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -50,8 +51,6 @@ def refuse_impossible(config: DictConfig, overrides: Sequence[Override]) -> None
     The first and the last combination are tried. A search tries its space itself, and what Hydra
     cannot compose it refuses in its own words.
     """
-    from pipeline.config import load
-
     if not _is_basic(config):
         return
     varied = [
@@ -61,20 +60,37 @@ def refuse_impossible(config: DictConfig, overrides: Sequence[Override]) -> None
     ]
     fixed = [it.input_line or "" for it in overrides if not it.is_sweep_override()]
     loader = GlobalHydra.instance().config_loader()
-    refusals = set()
+    refusals: set[str] = set()
     for end in (0, -1):
         ends = [f"{key}={values[end]}" for key, values in varied]
         try:
-            composed = loader.load_sweep_config(config, [*fixed, *ends])
-            load(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+            refusal = refusal_of(loader, config, [*fixed, *ends])
         except HydraException:
             return
-        except UserError as refusal:
-            refusals.add(str(refusal))
-        else:
+        if refusal is None:
             return
+        refusals.add(str(refusal))
     if len(refusals) == 1:
         raise UserError(refusals.pop())
+
+
+def refusal_of(
+    loader: ConfigLoader, config: DictConfig, overrides: Sequence[str]
+) -> UserError | None:
+    """Return why a job of these overrides would be refused before it reads data, or None.
+
+    Raises:
+        HydraException: If it cannot be composed.
+    """
+    from pipeline.config import load
+
+    composed = loader.load_sweep_config(config, list(overrides))
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    try:
+        load(own)
+    except UserError as refusal:
+        return refusal
+    return None
 
 
 def deal_singly(config: DictConfig) -> None:

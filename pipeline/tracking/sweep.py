@@ -136,8 +136,7 @@ def begin_sweep(
                 client.set_tag(run_id, key, value)
         else:
             known = {"is_sweep": "true", DIGEST: plan.digest, "code_version": code}
-            known["command"] = plan.command[:MAX_TAG]
-            tags = {**versions(), **known, **mine}
+            tags = {**versions(), **known, **mine, "command": plan.command[:MAX_TAG]}
             run = client.create_run(experiment_id, run_name=name[:MAX_NAME], tags=tags)
             run_id = str(run.info.run_id)
     return Sweep(run_id, experiment_id, plan), earlier is not None
@@ -182,8 +181,9 @@ def end_sweep(sweep: Sweep, board: Leaderboard, interrupted: bool) -> None:
 
 def forget_sweep(sweep: Sweep) -> None:
     """Remove the parent run of a sweep that came to nothing."""
-    mlflow.MlflowClient().set_terminated(sweep.run_id, "FAILED")
-    mlflow.MlflowClient().delete_run(sweep.run_id)
+    client = mlflow.MlflowClient()
+    client.set_terminated(sweep.run_id, "FAILED")
+    client.delete_run(sweep.run_id)
 
 
 def _latest(client: mlflow.MlflowClient, experiment_id: str, digest: str, code: str) -> Run | None:
