@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tutorial import compose_config, make_fits, plain_keras
-from pipeline.cv import make_splits
-from pipeline.dataset import load
-from pipeline.model import build_model
-from pipeline.training import fit_seed
-from pipeline.training.trainer import StackedTrainer
+from pipeline.cv.splitters import make_splits
+from pipeline.dataset.loading import load
+from pipeline.model.keras_models import build_model
+from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.stack import fit_seed
 
 N_SEEDS = 10
 

@@ -20,7 +20,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.comparison import paired_test
+from pipeline.scoring.statistics import paired_test
 
 N_ROWS, N_FEATURES, N_LABELS = 200, 10, 3  # features of each learner
 N_SPLITS = 10

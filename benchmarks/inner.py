@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tutorial import compose_config
-from pipeline.config import Config
-from pipeline.cv import Split, inner_splits, make_splits, validation_part
-from pipeline.dataset import Dataset, load
-from pipeline.runner import Runner
-from pipeline.scoring import learn_rule
-from pipeline.training import fit_seed
+from pipeline.config.schema import Config
+from pipeline.cv.splitters import Split, inner_splits, make_splits, validation_part
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.loading import load
+from pipeline.decision.tuning import learn_rule
+from pipeline.evaluation.evaluator import Runner
+from pipeline.training.stack import fit_seed
 
 FOLDS = 2  # of the Keras loop
 

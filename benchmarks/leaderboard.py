@@ -1,4 +1,4 @@
-"""A sweep of 1,000 finished jobs: its leaderboard, and `python -m pipeline.compare` of 20 of them.
+"""A sweep of 1,000 finished jobs: its leaderboard, and `manyfold compare` of 20 of them.
 
 The store is synthetic: one run is logged as a job of the default experiment leaves it (its
 parameters and tags, the scores of 30 folds, two curves of 100 epochs), and its rows in the database
@@ -21,18 +21,16 @@ from mlflow.entities import Metric, Param
 from rich.console import Console
 
 from benchmarks.command import measure
-from pipeline.leaderboard import Leaderboard
-from pipeline.leaderboard.screen import leaderboard_on_screen
-from pipeline.tracking import (
+from pipeline.comparison.leaderboard import Leaderboard
+from pipeline.console.run_tables import leaderboard_on_screen
+from pipeline.tracking.store import Store, open_store, store_at
+from pipeline.tracking.sweep_run import (
     Plan,
-    Store,
     Sweep,
     begin_sweep,
     log_leaderboard,
     mark_lost,
-    open_store,
     read_leaderboard,
-    store_at,
 )
 
 N_JOBS = 1000
@@ -134,7 +132,7 @@ def main() -> None:
 
 
 def compare(store: Store, run_ids: list[str]) -> None:
-    command = ("-m", "pipeline.compare", *run_ids, "--tracking-uri", store.uri)
+    command = ("-m", "pipeline", "compare", *run_ids, "--tracking-uri", store.uri)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2):
             cost = measure(*command, "--figure", f"{folder}/figure.png")

@@ -21,16 +21,21 @@ import numpy as np
 
 from benchmarks.command import measure
 from benchmarks.tutorial import compose_config
-from pipeline.config import Config
-from pipeline.cv import Split, make_splits
-from pipeline.dataset import Dataset, load, summarise
-from pipeline.imports import import_tensorflow, uncollected
-from pipeline.report import Origin, labels_table, write_report
-from pipeline.scoring import Summary, fixed_rule, score
+from pipeline.config.schema import Config
+from pipeline.cv.splitters import Split, make_splits
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.loading import load
+from pipeline.dataset.summary import summarise
+from pipeline.decision.tuning import fixed_rule
+from pipeline.report.artifacts import labels_table, write_report
+from pipeline.report.page import Origin
+from pipeline.runtime import import_tensorflow, uncollected
+from pipeline.scoring.scorer import score
+from pipeline.scoring.statistics import Summary
 
 with uncollected():  # as the command does
     import_tensorflow()
-    from pipeline.runner import Evaluation, FoldResult, Runner
+    from pipeline.evaluation.evaluator import Evaluation, FoldResult, Runner
 
 ROUNDS = 6
 COMMANDS = 3

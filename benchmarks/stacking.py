@@ -18,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.tutorial import compose_config
-from pipeline.config import TrainingConfig
-from pipeline.model import mlp
-from pipeline.preparation import fit_preparation
-from pipeline.training import Fit
-from pipeline.training.stacking import make_plan
-from pipeline.training.trainer import StackedTrainer
+from pipeline.config.schema import TrainingConfig
+from pipeline.model.keras_models import mlp
+from pipeline.preprocessing.preprocessor import fit_preparation
+from pipeline.training.base import Fit
+from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.stack_plan import make_plan
 
 SIZES = (1, 2, 5, 10)
 N_FITS = 20

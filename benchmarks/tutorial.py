@@ -7,12 +7,14 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 
-from pipeline.config import Config, load
-from pipeline.cv import Split
-from pipeline.dataset import Dataset
-from pipeline.preparation import fit_preparation
-from pipeline.project import CONF_DIR
-from pipeline.training import Fit, fit_seed
+from pipeline.config.compose import load
+from pipeline.config.schema import Config
+from pipeline.cv.splitters import Split
+from pipeline.dataset.dataset import Dataset
+from pipeline.preprocessing.preprocessor import fit_preparation
+from pipeline.runtime import CONF_DIR
+from pipeline.training.base import Fit
+from pipeline.training.stack import fit_seed
 
 
 def compose_config(*overrides: str) -> Config:

@@ -1,102 +1,19 @@
-"""The command line: `python -m pipeline` and `manyfold`. Imports nothing heavy."""
+"""Entry point of `manyfold` and `python -m pipeline`: a command by its name, or training."""
 
-import os
 import sys
-import traceback
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from importlib import import_module
+from typing import NoReturn
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-
-from pipeline import launcher, search, sweep
-from pipeline.errors import UserError
-from pipeline.imports import uncollected
-from pipeline.project import CONF_DIR, mlruns
-
-if TYPE_CHECKING:
-    from pipeline.job import Outcome, Place
-
-Task = Callable[[DictConfig, "Place | None"], "Outcome"]
-
-
-def run_command(task: Task, config_name: str = "config") -> NoReturn:
-    """Run the jobs that the command line asks for and exit with their worst code.
-
-    Args:
-        task: Takes what Hydra composed and, in a sweep, the job's place there.
-        config_name: Primary configuration in `conf/`.
-    """
-    exit_codes: list[int] = []
-
-    @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
-    def job(config: DictConfig) -> "Outcome | float | None":
-        outcome = task(config, _place())
-        exit_codes.append(outcome.exit_code)
-        is_searched = HydraConfig.get().sweeper._target_ == search.TARGET
-        return outcome if is_searched else outcome.objective
-
-    launcher.register()
-    search.register()
-    sweep.register()
-    OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # refusals are worded here, not by Hydra
-    code = _launch(job) or int(search.OptunaSweeper.n_failed > 0)
-    if sweep.is_begun():
-        sys.exit(sweep.end(code))
-    sys.exit(code or (exit_codes[0] if len(exit_codes) == 1 else int(any(exit_codes))))
+from pipeline import command_line
+from pipeline.commands import COMMANDS
 
 
 def main() -> NoReturn:
-    """Evaluate the configurations that the command line describes."""
-    run_command(_evaluate)
-
-
-def _launch(job: Callable[[], object]) -> int:
-    """Let Hydra run the jobs and return 0, or the exit code of what kept it from doing so."""
-    try:
-        job()
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-    except SystemExit as ended:
-        if not sweep.is_begun():
-            raise
-        return ended.code if isinstance(ended.code, int) else 1
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except Exception as error:
-        from pipeline.config.refusals import explain
-
-        message = explain(error, sys.argv[1:])
-        if message is None and not sweep.is_begun():
-            raise
-        lost_worker = type(error).__name__ == "TerminatedWorkerError"  # Hydra's stack tells nothing
-        print(message or (error if lost_worker else traceback.format_exc()), file=sys.stderr)
-        return 1 if message is None else 2
-    return 0
-
-
-def _place() -> "Place | None":
-    """Return where the job that runs stands in a sweep, or None outside one."""
-    running = HydraConfig.get()
-    if running.mode != RunMode.MULTIRUN:
-        return None
-    with uncollected():
-        from pipeline.job import Place
-
-    own = [it for it in running.overrides.task if not it.startswith("racing.")]  # of the search
-    return Place(running.job.num, own)
-
-
-def _evaluate(config: DictConfig, place: "Place | None") -> "Outcome":
-    with uncollected():
-        from pipeline.job import run_job
-
-    return run_job(config, place)
+    """Run the command that the first word names; without one, train."""
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+        name = sys.argv.pop(1)  # Hydra reads what is left
+        import_module(f"pipeline.commands.{name}").main(sys.argv[1:])
+    command_line.main()
 
 
 if __name__ == "__main__":

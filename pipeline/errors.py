@@ -24,3 +24,11 @@ def choices(name: str, available: Iterable[str], listed: Iterable[str] | None = 
     shown = known if listed is None else sorted(listed)
     more = f" and {len(shown) - MAX_CHOICES} more" if len(shown) > MAX_CHOICES else ""
     return f"{hint}Available: {', '.join(shown[:MAX_CHOICES]) or '(none)'}{more}."
+
+
+def short(name: str, length: int) -> str:
+    """Return the name, or where it is longer its beginning and end: what tells many apart."""
+    if len(name) <= length:
+        return name
+    tail = (length - 1) // 2
+    return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"

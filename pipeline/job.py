@@ -1,7 +1,8 @@
-"""One job: a configuration in, evidence and final model in MLflow, the result on screen."""
+"""What earlier runs spare a job: looked for, shown, and taken up."""
 
+import math
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -10,20 +11,94 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import console
 from pipeline.config import Config, SklearnModelConfig, load, load_tracking
-from pipeline.cores import is_shared
-from pipeline.earlier import look_for_earlier, reuse, take_up
 from pipeline.errors import UserError
-from pipeline.imports import import_tensorflow, uncollected
-from pipeline.material import Material, read
-from pipeline.racing import Race, in_words, make_race, raced_metric
+from pipeline.evaluation import Material, Race, in_words, make_race, raced_metric, read
+from pipeline.evaluation.checkpoint import Checkpoint
+from pipeline.runtime import import_tensorflow, is_shared, uncollected
 from pipeline.scoring import Summary, refuse_unknown_metrics, short_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from pipeline.checkpoint import Checkpoint
-    from pipeline.runner import Evaluation, FoldResult, Runner
-    from pipeline.tracking import Earlier, Store, SweepJob, TrackedRun
+    from pipeline.evaluation.checkpoint import Checkpoint
+    from pipeline.evaluation.evaluator import Evaluation, FoldResult, Runner
+    from pipeline.tracking import Earlier, Store, SweepJob
+    from pipeline.tracking.run import TrackedRun
+
+
+def look_for_earlier(config: Config, material: Material, job: "SweepJob | None") -> "Earlier":
+    """Return what there is of a configuration from before.
+
+    Raises:
+        UserError: If the store cannot be used, or another process works on the same.
+    """
+    with console.waiting("looking for earlier runs"), uncollected():
+        from pipeline.evaluation import identify
+        from pipeline.tracking import find_earlier, locate, open_store, refuse_unreachable
+
+        store = locate(config.tracking)
+        refuse_unreachable(store)
+        experiment_id = open_store(store, config.tracking.experiment_name)
+        identity = identify(config, material.dataset, material.splits)
+        return find_earlier(experiment_id, identity, job)
+
+
+def reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> dict[str, Summary]:
+    """Show and return the metrics of a run that is finished, the headline first."""
+    from pipeline.tracking import locate, supersede
+
+    assert earlier.run_id
+    store = locate(config.tracking)
+    supersede(earlier.replaced, earlier.run_id)
+    Checkpoint(store.checkpoints / earlier.run_id).remove()  # had it been killed at the very end
+    metrics = map(short_name, config.scoring.metrics)
+    part = "first_repeat/" if earlier.n_saved else ""
+    summary = {metric: _summary(f"{part}{metric}", earlier.metrics) for metric in metrics}
+    if job:
+        console.show_job_result(job.count, summary, f"finished before as run {earlier.run_id}")
+    else:
+        console.show_reused(earlier.run_id)
+        console.show_result(summary)
+        name = config.tracking.experiment_name
+        console.show_where(store.uri, store.database, name, earlier.run_id)
+    return summary
+
+
+def take_up(
+    checkpoint: Checkpoint,
+    earlier: "Earlier",
+    material: Material,
+    run: "TrackedRun",
+    job: "SweepJob | None",
+) -> "list[FoldResult]":
+    """Return the folds that an earlier attempt finished, and say so.
+
+    Args:
+        checkpoint: Of the run.
+        earlier: What there is from before.
+        material: What the job works on.
+        run: The run that goes on, or that is in the place of one that failed.
+        job: Of a sweep, or None.
+    """
+    if earlier.failed:
+        checkpoint.take_over(earlier.failed)
+    finished = checkpoint.load(material.splits)
+    run.seconds_before = checkpoint.elapsed
+    if earlier.run_id or finished:
+        taken_up = earlier.run_id or earlier.failed or ""
+        console.show_continued(
+            job.count if job else "", taken_up, len(finished), len(material.splits)
+        )
+    return finished
+
+
+def _summary(metric: str, logged: Mapping[str, float]) -> Summary:
+    """Return what was logged of a metric."""
+    mean, std, low, high = (
+        logged.get(f"{metric}_{of}", math.nan) for of in ("mean", "std", "ci_low", "ci_high")
+    )
+    return Summary(mean, std, None if math.isnan(low) else (low, high), int(math.isfinite(mean)))
+
 
 _described: set[str] = set()  # digests of the data that this process has shown
 
@@ -140,7 +215,7 @@ def _run(composed: "DictConfig", job: "SweepJob | None") -> Result:
         with console.waiting("loading what trains"), uncollected():
             if not isinstance(config.model, SklearnModelConfig):
                 import_tensorflow()
-            from pipeline.runner import Runner
+            from pipeline.evaluation.evaluator import Runner
         with console.waiting("learning each fold's preparation"):
             runner = Runner(config, material.dataset, list(material.splits))
     return _train(config, material, runner, earlier, job)
@@ -168,8 +243,10 @@ def _train(
     earlier: "Earlier | None",
     job: "SweepJob | None",
 ) -> Result:
-    from pipeline.checkpoint import Checkpoint
-    from pipeline.tracking import identify, locate, open_store, supersede, track
+    from pipeline.evaluation import identify
+    from pipeline.evaluation.checkpoint import Checkpoint
+    from pipeline.tracking import locate, open_store, supersede
+    from pipeline.tracking.run import track
 
     store = locate(config.tracking)
     tags = identify(config, material.dataset, material.splits).as_tags()
@@ -276,7 +353,7 @@ def _folds(
 
 def _finish(evaluation: "Evaluation", run: "TrackedRun", job: "SweepJob | None") -> None:
     """Show the result, log the rest, and predict new rows with the model that was logged."""
-    from pipeline.tracking import log_model, predict_rows
+    from pipeline.tracking.logged_model import log_model, predict_rows
 
     part = "" if evaluation.final else " of the first repeat"
     if job is None:

@@ -10,8 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from hydra import compose, initialize_config_dir
 
-from pipeline.config import Config, load
-from pipeline.project import CONF_DIR, mlruns
+from pipeline.config.compose import load
+from pipeline.config.schema import Config
+from pipeline.runtime import CONF_DIR, mlruns
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.config import Config
-from pipeline.cv import Split
-from pipeline.dataset import Dataset
-from pipeline.runner import Evaluation, FoldResult
-from pipeline.scoring import fixed_rule, score, summarise
+from pipeline.config.schema import Config
+from pipeline.cv.splitters import Split
+from pipeline.dataset.dataset import Dataset
+from pipeline.decision.tuning import fixed_rule
+from pipeline.evaluation.evaluator import Evaluation, FoldResult
+from pipeline.scoring.scorer import score
+from pipeline.scoring.statistics import summarise
 
 METRICS = "scoring.metrics=[accuracy,f1_macro,roc_auc_macro,average_precision_macro]"
 

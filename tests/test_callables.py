@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from pipeline.callables import import_callable
 from pipeline.errors import UserError
+from pipeline.runtime import import_callable
 
 
 def test_a_callable_is_imported_by_its_path():
@@ -36,7 +36,7 @@ def test_a_module_that_breaks_is_refused(tmp_path, monkeypatch, text, expected):
 
 @pytest.mark.parametrize(
     ("module", "light"),
-    [("pipeline.callables", "keras"), ("pipeline.dataset", "pyarrow")],
+    [("pipeline.runtime", "keras"), ("pipeline.dataset.loading", "pyarrow")],
 )
 def test_nothing_heavy_comes_along(module, light):
     program = f"import sys, {module}; sys.exit({light!r} in sys.modules)"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checkpoint import Checkpoint
-from pipeline.cv import Split
-from pipeline.runner import FoldResult
+from pipeline.cv.splitters import Split
+from pipeline.evaluation.checkpoint import Checkpoint
+from pipeline.evaluation.evaluator import FoldResult
 
 FLOATS = st.floats(width=64)  # NaN and infinities, too
 

@@ -12,8 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from scipy import stats
 
-from pipeline import compare
-from pipeline.tracking import Archive, store_at
+from pipeline.commands import compare
+from pipeline.tracking.runs import Archive
+from pipeline.tracking.store import store_at
 
 ROOT = Path(__file__).parents[1]
 N_FOLDS = 20

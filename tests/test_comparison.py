@@ -16,26 +16,20 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
 from benchmarks.comparison import LEVEL, simulate
-from pipeline.comparison import (
+from pipeline.comparison.ranking import Pair, Ranking, conclusion, of_probability, rank
+from pipeline.comparison.run_scores import (
+    MAX_RANKED,
     Evidence,
-    Pair,
-    PairedTest,
-    Ranking,
     averaged,
     best,
     brief_names,
     choose_metric,
-    conclusion,
-    holm,
-    of_probability,
-    paired_test,
-    rank,
     refuse_unpaired,
     without_repeats,
 )
-from pipeline.comparison.evidence import MAX_RANKED
-from pipeline.comparison.figure import BETTER, ranking_figure
 from pipeline.errors import UserError
+from pipeline.report.paired_differences import BETTER, ranking_figure
+from pipeline.scoring.statistics import PairedTest, holm, paired_test
 
 FINE = st.floats(-1, 1).map(lambda value: round(value, 6))
 SPREAD = arrays(float, st.integers(2, 30), elements=FINE).filter(lambda d: np.ptp(d) > 1e-3)

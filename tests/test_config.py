@@ -6,7 +6,7 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from pipeline.config import flatten, load, to_yaml
+from pipeline.config.compose import flatten, load, to_yaml
 from pipeline.errors import UserError
 
 REFUSALS = {
@@ -98,7 +98,7 @@ def test_a_data_set_may_choose_its_preparation_and_the_user_another(make_config)
 @pytest.mark.parametrize("arguments", [("--cfg", "job"), ("--help",), ("-sc", "query=bash")])
 def test_quick_answers_import_nothing_heavy(arguments):
     program = (
-        "import sys; from pipeline.__main__ import main\n"
+        "import sys; from pipeline.command_line import main\n"
         "try: main()\n"
         "finally: print({'tensorflow', 'mlflow', 'sklearn', 'pandas'} & set(sys.modules))"
     )

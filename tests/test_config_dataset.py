@@ -7,9 +7,10 @@ from typing import get_args
 
 import pytest
 
-from pipeline.config import DatasetConfig, to_yaml
+from pipeline.config.compose import to_yaml
+from pipeline.config.schema_data import DatasetConfig
 from pipeline.errors import UserError
-from pipeline.project import CONF_DIR
+from pipeline.runtime import CONF_DIR
 
 KINDS = {
     get_args(schema.__dataclass_fields__["kind"].type)[0]: schema

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipeline.cores import OTHERS, SHARE, is_shared, n_cores, share_cores
+from pipeline.runtime import OTHERS, SHARE, is_shared, n_cores, share_cores
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_what_the_user_has_set_stays(monkeypatch):
 
 def test_tensorflow_keeps_to_it():
     program = (
-        "import os; from pipeline.cores import share_cores; share_cores(10**6)\n"
+        "import os; from pipeline.runtime import share_cores; share_cores(10**6)\n"
         "import tensorflow as tf; tf.linalg.matmul(tf.ones((500, 500)), tf.ones((500, 500)))\n"
         "folder = '/proc/self/task'\n"
         "names = [open(f'{folder}/{it}/comm').read() for it in os.listdir(folder)]\n"

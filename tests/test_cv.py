@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, PredefinedSplit, RepeatedKFold, ShuffleSplit
 
-from pipeline.config import (
+from pipeline.config.schema_data import (
     CvConfig,
     GroupKFoldConfig,
     MultilabelStratifiedConfig,
@@ -21,8 +21,9 @@ from pipeline.config import (
     ShuffleSplitConfig,
     StratifiedGroupKFoldConfig,
 )
-from pipeline.cv import Split, digest, find_troubles, make_splits
-from pipeline.dataset import Dataset
+from pipeline.cv.diagnostics import find_troubles
+from pipeline.cv.splitters import Split, digest, make_splits
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 
 SHARED = Path(os.environ.get("MANYFOLD_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

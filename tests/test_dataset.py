@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 
 

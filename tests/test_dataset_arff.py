@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import dataset
-from pipeline.dataset import Dataset
-from pipeline.dataset.arff_text import parse_arff
+from pipeline.dataset import loading
+from pipeline.dataset.arff_parser import parse_arff
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 
 PUBLISHED = {
@@ -45,7 +45,7 @@ def load(tmp_path, make_config):
         path.write_bytes(gzip.compress(content) if file.endswith(".gz") else content)
         if xml is not None:
             (tmp_path / "t.xml").write_text(xml)
-        return dataset.load(
+        return loading.load(
             make_config("dataset=arff", f"dataset.path='{path}'", *overrides).dataset
         )
 
@@ -55,7 +55,7 @@ def load(tmp_path, make_config):
 @pytest.fixture
 def load_shared(shared_data, make_config):
     def load(name: str) -> Dataset:
-        return dataset.load(
+        return loading.load(
             make_config("dataset=arff", f"dataset.path='{shared_data}/{name}.arff'").dataset
         )
 

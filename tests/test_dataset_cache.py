@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.dataset import Dataset, cache
+from pipeline.dataset import cache
 from pipeline.dataset.cache import cached
+from pipeline.dataset.dataset import Dataset
 
 
 @pytest.fixture(autouse=True)
@@ -113,12 +114,12 @@ def test_where_nothing_can_be_kept_it_is_parsed(tmp_path):
 
 
 def test_a_changed_file_is_read_again(tmp_path, make_config):
-    from pipeline import dataset
+    from pipeline.dataset import loading
 
     path = tmp_path / "t.arff"
     config = make_config("dataset=arff", f"dataset.path='{path}'", "dataset.labels=[l]").dataset
     header = "@relation r\n@attribute a real\n@attribute l {0,1}\n@data\n"
     path.write_text(f"{header}1,0\n2,1\n")
-    assert dataset.load(config).X.ravel().tolist() == [1, 2]
+    assert loading.load(config).X.ravel().tolist() == [1, 2]
     path.write_text(f"{header}1,0\n3,1\n")
-    assert dataset.load(config).X.ravel().tolist() == [1, 3]
+    assert loading.load(config).X.ravel().tolist() == [1, 3]

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.dataset.columns import refuse_doubles, refuse_overlap, refuse_unknown, select
+from pipeline.dataset.column_roles import refuse_doubles, refuse_overlap, refuse_unknown, select
 from pipeline.errors import UserError
 
 NAMES = ["a", "tag_x", "tag_y", "x[1]", "Tag_z"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset.labels import indicator, indicator_of_codes
+from pipeline.dataset.label_columns import indicator, indicator_of_codes
 from pipeline.errors import UserError
 
 YES = ["1", "1.0", "true", "T", "Yes", "Y", "TRUE", b"1", b"true", 1, 1.0, True, np.float32(1)]

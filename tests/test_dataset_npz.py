@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import dataset
-from pipeline.config import NpzConfig
-from pipeline.dataset import Dataset
+from pipeline.config.schema_data import NpzConfig
+from pipeline.dataset import loading
+from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.npz import _load
 from pipeline.errors import UserError
 
 
 def load(path) -> Dataset:
-    return dataset.load(NpzConfig(kind="npz", path=str(path), new_rows=()))
+    return loading.load(NpzConfig(kind="npz", path=str(path), new_rows=()))
 
 
 def test_arrays_come_back(tmp_path):

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 import numpy as np
 import pytest
 
-from pipeline import dataset
+from pipeline.dataset import loading
 from pipeline.errors import UserError
 
 DENSE = """@relation small
@@ -105,7 +105,7 @@ def stand_in(home: Path, text: str, *, sparse: bool = False, targets=("l", "m"),
 def load(home, make_config):
     def load(*overrides: str):
         config = make_config("dataset=openml", f"dataset.data_home='{home}'", *overrides)
-        return dataset.load(config.dataset)
+        return loading.load(config.dataset)
 
     return load
 
@@ -149,7 +149,7 @@ def test_labels_may_be_named(text, sparse, home, load):
         (["dataset.data_id=7", "dataset.data_name=small"], ["data_id and data_name"]),
         (["dataset.data_id=8"], ["OpenML 8", "not found"]),
         (["dataset.data_name=none"], ["OpenML none", "No active dataset"]),
-        (["dataset.data_name=two"], ["one active version", "Give dataset.version"]),
+        (["dataset.data_name=two"], ["one active version", "Give loading.version"]),
         (["dataset.data_id=7", "dataset.labels=[ll]"], ["'ll'", "Did you mean 'l'?"]),
         (["dataset.data_id=7", "dataset.labels=[c]"], ["'x' in label 'c', row 0"]),
         (["dataset.data_id=7", "dataset.drop=[q]"], ["dataset.drop", "'q'"]),
@@ -189,4 +189,4 @@ def test_a_damaged_cache_is_refused(home, load):
 def test_the_usual_cache_is_in_the_folder_of_results(make_config, monkeypatch, tmp_path):
     monkeypatch.setattr("pipeline.dataset.openml.mlruns", lambda: tmp_path)
     stand_in(tmp_path / "cache", DENSE)
-    assert dataset.load(make_config("dataset=openml", "dataset.data_id=7").dataset).n_samples == 3
+    assert loading.load(make_config("dataset=openml", "dataset.data_id=7").dataset).n_samples == 3

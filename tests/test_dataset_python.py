@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
-from pipeline import dataset
-from pipeline.config import PythonDatasetConfig
-from pipeline.dataset import Dataset
+from pipeline.config.schema_data import PythonDatasetConfig
+from pipeline.dataset import loading
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 
 X = np.array([[1, 2.5], [np.nan, 4], [0, 1]])
@@ -27,7 +27,7 @@ def load(key: str = "it", path: str = f"{__name__}.returned", **more) -> Dataset
     config = PythonDatasetConfig(
         kind="python", callable=path, params={"key": key}, new_rows=(), **more
     )
-    return dataset.load(config)
+    return loading.load(config)
 
 
 @pytest.mark.parametrize(

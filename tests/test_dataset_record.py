@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline import console
-from pipeline.dataset import Dataset, summarise
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.summary import summarise
 from pipeline.errors import UserError
 
 

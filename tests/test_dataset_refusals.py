@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pipeline import dataset
+from pipeline.dataset import loading
 from pipeline.errors import UserError
 
 GOOD = b"a,b,l\n1,2,0\n3,4,1\n5,6,0\n"
@@ -64,7 +64,7 @@ CASES = {
     "no such id": ("t.csv", GOOD, [L, "dataset.id=z"], ["dataset.id", "'z'"]),
     "no such list": ("t.csv", GOOD, ["dataset.label_list=z"], ["dataset.label_list", "'z'"]),
     "no such category": ("t.csv", GOOD, [L, "dataset.categorical=[z]"], ["categorical", "'z'"]),
-    "no way": ("t.csv", GOOD, [], ["one of dataset.labels", "none of them"]),
+    "no way": ("t.csv", GOOD, [], ["one of loading.labels", "none of them"]),
     "two ways": ("t.csv", GOOD, [L, "dataset.last_labels=1"], ["dataset.labels and", "others"]),
     "all labels": ("t.csv", GOOD, ["dataset.last_labels=3"], ["last_labels below", "3"]),
     "two parts": ("t.csv", GOOD, [L, "dataset.group=l"], ["'l' in both", "dataset.group"]),
@@ -193,7 +193,7 @@ def refusal(make_config, path: Path, *overrides: str) -> str:
     kind = KINDS.get(Path(path.name.removesuffix(".gz")).suffix, "table")
     config = make_config(f"dataset={kind}", f"dataset.path='{path}'", *overrides)
     with pytest.raises(UserError) as caught:
-        dataset.load(config.dataset)
+        loading.load(config.dataset)
     return str(caught.value)
 
 
@@ -219,7 +219,7 @@ def test_what_is_no_file_is_refused(ending, what, words, tmp_path, make_config):
     kind = KINDS.get(f".{ending}", "table")
     config = make_config(f"dataset={kind}", f"dataset.path='{path}'")
     with pytest.raises(UserError, match=words):
-        dataset.load(config.dataset)
+        loading.load(config.dataset)
 
 
 def test_a_near_file_is_named(tmp_path, make_config):

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
 
-from pipeline import dataset
-from pipeline.config import SvmlightConfig
-from pipeline.dataset import Dataset
+from pipeline.config.schema_data import SvmlightConfig
+from pipeline.dataset import loading
+from pipeline.dataset.dataset import Dataset
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 def load(path: Path, **more) -> Dataset:
     arguments = {"n_features": None, "zero_based": None, "new_rows": (), **more}
-    return dataset.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments))
+    return loading.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments))
 
 
 def test_lists_of_labels_become_columns(tmp_path):

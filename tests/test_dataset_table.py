@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import dataset
-from pipeline.config import Config
-from pipeline.dataset import Dataset, csv_file
+from pipeline.config.schema import Config
+from pipeline.dataset import csv_file, loading
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 
 TEXTS = st.text(string.ascii_letters + string.digits + " ,;'\"\n#é|", max_size=8).map(
@@ -40,7 +40,7 @@ def load(tmp_path, make_config):
         key = (file, *overrides)
         if key not in configs:
             configs[key] = make_config("dataset=table", f"dataset.path='{path}'", *overrides)
-        return dataset.load(configs[key].dataset)
+        return loading.load(configs[key].dataset)
 
     return load
 

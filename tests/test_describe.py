@@ -14,10 +14,13 @@ from hypothesis.extra.numpy import arrays
 from rich.console import Console
 
 from pipeline import console
-from pipeline.cv import Trouble
-from pipeline.dataset import Dataset, DataSummary, short, summarise
-from pipeline.dataset.figure import labels_figure
-from pipeline.describe import draw, tables
+from pipeline.commands.describe import draw
+from pipeline.console.dataset_tables import describe_dataset as tables
+from pipeline.cv.diagnostics import Trouble
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.summary import DataSummary, summarise
+from pipeline.errors import short
+from pipeline.report.label_frequencies import labels_figure
 
 ROOT = Path(__file__).parents[1]
 NAN = np.nan

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config import EarlyStoppingConfig
-from pipeline.model import mlp
-from pipeline.training.batches import epoch_order
-from pipeline.training.trainer import StackedTrainer
+from pipeline.config.schema import EarlyStoppingConfig
+from pipeline.model.keras_models import mlp
+from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.stack import epoch_order
 from tests.test_training import PLAIN, L, N, X, Y, make_fits, training
 
 EPOCHS = 40

@@ -11,18 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import ClassifierChain
 
 from pipeline.errors import UserError
-from pipeline.estimator import (
-    Averaged,
-    LabelModel,
-    build_estimator,
-    fit_labels,
-    own_packages,
-    refuse_unfit,
-    refuse_unsavable,
-    save,
-)
-from pipeline.estimator.labels import Part
-from pipeline.tracking.served_model import load_estimators
+from pipeline.model.multilabel import Averaged, LabelModel, Part, fit_labels
+from pipeline.model.sklearn_models import build_estimator, refuse_unfit
+from pipeline.model.skops_file import own_packages, refuse_unsavable, save
+from pipeline.tracking.pyfunc_model import load_estimators
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = {

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.cv import make_splits
-from pipeline.dataset import Dataset, load
-from pipeline.dataset.folds import join, read_folds
+from pipeline.cv.splitters import make_splits
+from pipeline.dataset.builder import read_folds
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.loading import join, load
 from pipeline.errors import UserError
 
 

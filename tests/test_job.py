@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.scoring import summarise
+from pipeline.scoring.statistics import summarise
 
 QUICK = ("cv.n_splits=3", "cv.n_repeats=1", "training.epochs=3")
 

@@ -11,11 +11,12 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from pipeline.errors import UserError
-from pipeline.launcher import make_ready, refusals, register
-from pipeline.launcher.plugin import RAY, SLURM
-from pipeline.launcher.refusals import server_command
-from pipeline.launcher.settings import read_ray, read_slurm
-from pipeline.project import CONF_DIR
+from pipeline.runtime import CONF_DIR
+from pipeline.sweeps import plugins
+from pipeline.sweeps.plugins import RAY, SLURM, make_ready, server_command
+from pipeline.sweeps.plugins import register_launchers as register
+from pipeline.sweeps.ray_cluster import read_ray
+from pipeline.sweeps.slurm import read_slurm
 
 DOCS = (Path(__file__).parents[1] / "docs" / "scale-out.md").read_text()
 LAUNCHERS = {"ray_cluster": (RAY, read_ray), "slurm": (SLURM, read_slurm)}
@@ -114,11 +115,11 @@ def test_every_command_of_the_guide_is_one_the_program_takes(command, make_confi
 
 
 def test_what_is_missing_is_named_with_the_remedy(monkeypatch, tmp_path):
-    monkeypatch.setattr(refusals, "find_spec", lambda name: None)
+    monkeypatch.setattr(plugins, "find_spec", lambda name: None)
     for launcher, extra in (("ray_cluster", "ray"), ("slurm", "slurm")):
         with pytest.raises(UserError, match=re.escape(f"pip install 'manyfold[{extra}]'")):
             make_ready(composed(launcher, "http://tracking.example:5000"))
-    monkeypatch.setattr(refusals, "find_spec", lambda name: name)
+    monkeypatch.setattr(plugins, "find_spec", lambda name: name)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"Missing: sbatch, srun, scancel\. .* login node"):
         make_ready(composed("slurm", "http://tracking.example:5000"))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.leaderboard import Criterion, Entry, Leaderboard, by_column
-from pipeline.leaderboard.figure import leaderboard_figure
-from pipeline.leaderboard.screen import leaderboard_on_screen
+from pipeline.comparison.leaderboard import Criterion, Entry, Leaderboard, by_column
+from pipeline.console.run_tables import leaderboard_on_screen
+from pipeline.report.leaderboard_figure import leaderboard_figure
 
 
 def finished(number, mean, metric="accuracy", **more):

@@ -3,28 +3,28 @@
 import numpy as np
 import pytest
 
-from pipeline import material
 from pipeline.errors import UserError
-from pipeline.material import Recent, read
+from pipeline.evaluation import inputs
+from pipeline.evaluation.inputs import Recent, read
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
     for name in ("_datasets", "_splits"):
-        monkeypatch.setattr(material, name, Recent(getattr(material, name)._size))
+        monkeypatch.setattr(inputs, name, Recent(getattr(inputs, name)._size))
 
 
 @pytest.fixture
 def loads(monkeypatch):
     """Which data sets were loaded."""
     seen = []
-    load = material.load
+    load = inputs.load
 
     def counting(config):
         seen.append(config)
         return load(config)
 
-    monkeypatch.setattr(material, "load", counting)
+    monkeypatch.setattr(inputs, "load", counting)
     return seen
 
 
@@ -66,7 +66,7 @@ def test_a_large_table_does_not_stay_while_another_is_read():
         kept.append(sum(recent._kept.values()))
         return size
 
-    half = material.LARGEST // 2
+    half = inputs.LARGEST // 2
     for key, size in enumerate([half, half, half, 3 * half, 1]):
         recent.get(key, lambda size=size: make(size))
     assert kept == [0, half, 2 * half, 2 * half, 0]

@@ -14,10 +14,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 
-from pipeline.config import PreparationConfig
-from pipeline.preparation import NO_COLUMN, fit_preparation
-from pipeline.runner import FinalModel
-from pipeline.scoring import DecisionRule
+from pipeline.config.schema import PreparationConfig
+from pipeline.decision.rule import DecisionRule
+from pipeline.evaluation.evaluator import FinalModel
+from pipeline.preprocessing.preprocessor import NO_COLUMN, fit_preparation
 
 SCALERS = {"standard": StandardScaler, "robust": RobustScaler, "minmax": MinMaxScaler}
 CATEGORIES = (None, ("a", "b", "c", "d"), None, None, ("x", "y"))
@@ -127,7 +127,7 @@ def test_many_categories_are_rounded_up_to_share_programs():
 
 def served(dataset, preparation):
     """Return what the served model has to know of data and preparation."""
-    from pipeline.tracking.model import _served
+    from pipeline.tracking.logged_model import _served
 
     rule = DecisionRule(np.ones(1), np.full(1, 0.5))
     network = SimpleNamespace(own_path=None)
@@ -136,8 +136,8 @@ def served(dataset, preparation):
 
 
 def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
-    from pipeline.dataset import load
-    from pipeline.tracking.served_model import prepare
+    from pipeline.dataset.loading import load
+    from pipeline.tracking.pyfunc_model import prepare
 
     path = tmp_path / "t.csv"
     path.write_text(
@@ -154,7 +154,7 @@ def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
 
 
 def test_a_model_without_filling_in_refuses_missing_values():
-    from pipeline.tracking.served_model import prepare
+    from pipeline.tracking.pyfunc_model import prepare
 
     X = np.ones((3, 1))
     preparation = fit_preparation(preparing(numeric="none", impute="none"), X, (), np.arange(3))
@@ -216,7 +216,7 @@ def test_the_compiled_program_prepares_the_same(options):
 
 @pytest.mark.parametrize("options", OPTIONS[::7], ids=str)
 def test_the_served_model_prepares_the_same(options):
-    from pipeline.tracking.served_model import prepare
+    from pipeline.tracking.pyfunc_model import prepare
 
     X = mixed_table()
     preparation = fit_preparation(preparing(**options), X, CATEGORIES, np.arange(30))

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from pipeline.process import in_words, lives, this_process
+from pipeline.tracking.heartbeat import in_words, lives, this_process
 
-NAME = "from pipeline.process import this_process; print(this_process(), flush=True); "
+NAME = "from pipeline.tracking.heartbeat import this_process; print(this_process(), flush=True); "
 
 
 def start(program):
@@ -52,7 +52,7 @@ def test_a_child_ends_with_its_parent(sent):
     child = textwrap.dedent(
         f"""
         {NAME}
-        from pipeline.process import end_with_parent
+        from pipeline.tracking.heartbeat import end_with_parent
         import time
         end_with_parent()
         print(this_process(), flush=True)

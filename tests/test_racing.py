@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from pipeline.cv import make_splits
-from pipeline.dataset import load
+from pipeline.cv.splitters import make_splits
+from pipeline.dataset.loading import load
 from pipeline.errors import UserError
-from pipeline.racing import Race, make_race, raced_metric
+from pipeline.evaluation.racing import Race, make_race, raced_metric
 
 RACE = Race("run", (0.0,) * 10, "accuracy", False, 0.05, 1 / 9, 3)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import compare
+from pipeline.commands import compare
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -16,8 +16,8 @@ ELSEWHERE = {"...", "model=mine"}  # the reader's own
 
 @pytest.mark.parametrize(("program", "rest"), COMMANDS, ids=lambda text: text.strip())
 def test_every_command_is_one_the_program_takes(program, rest, make_config):
-    assert program in {"pipeline", "pipeline.describe", "pipeline.compare"}
-    if program == "pipeline.compare":
+    assert program in {"pipeline", "pipeline.commands.describe", "pipeline.commands.compare"}
+    if program == "pipeline.commands.compare":
         compare.make_parser().parse_args(shlex.split(rest))
         return
     arguments = shlex.split(rest.replace("\\|", "|"))

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from pipeline import console
-from pipeline.dataset import load
-from pipeline.report import folds_table, labels_table
+from pipeline.dataset.loading import load
+from pipeline.report.artifacts import folds_table, labels_table
 from tests.made_up import METRICS, make_evaluation
 
 

@@ -11,17 +11,15 @@ from scipy import stats
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from pipeline.report import labels_table
+from pipeline.report.artifacts import draw_pictures, labels_table
 from pipeline.report.calibration import N_BINS, calibration_bins, wilson
-from pipeline.report.counts import count_labels
-from pipeline.report.curves import extend
-from pipeline.report.labels import MAX_LABELS, N_ENDS, choose
-from pipeline.report.pictures import draw_pictures
-from pipeline.report.pooled import Pooled, pool
-from pipeline.report.ranking import GRID, label_curves
+from pipeline.report.label_sets import come_together, count_labels
+from pipeline.report.loss_curves import extend
+from pipeline.report.out_of_fold import Pooled, pool
+from pipeline.report.per_label import MAX_LABELS, N_ENDS, choose
+from pipeline.report.roc_pr_curves import GRID, label_curves
 from pipeline.report.style import FONTS, WIDTH, fit, styled, width_of, wrap
-from pipeline.report.together import come_together
-from pipeline.scoring.probabilities import expected_calibration_error
+from pipeline.scoring.classification_metrics import expected_calibration_error
 from tests.made_up import METRICS, make_dataset, make_evaluation, summarised
 
 ALL = [

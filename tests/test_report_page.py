@@ -12,11 +12,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipeline.config import flatten
+from pipeline.config.compose import flatten
 from pipeline.config.schema import ReportConfig
-from pipeline.dataset import summarise
-from pipeline.report import Origin, labels_table, write_report
-from pipeline.scoring import explain, in_words
+from pipeline.dataset.summary import summarise
+from pipeline.report.artifacts import labels_table, write_report
+from pipeline.report.page import Origin
+from pipeline.scoring.scorer import explain, in_words
 from tests.made_up import METRICS, make_dataset, make_evaluation
 
 EVIL = (

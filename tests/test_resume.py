@@ -8,20 +8,18 @@ import mlflow
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.process import this_process
-from pipeline.tracking import (
-    Identity,
+from pipeline.evaluation.fingerprint import Identity
+from pipeline.tracking.heartbeat import UnderWay, this_process
+from pipeline.tracking.resume import find_earlier
+from pipeline.tracking.store import open_store, store_at
+from pipeline.tracking.sweep_run import (
     Plan,
     begin_sweep,
     end_sweep,
-    find_earlier,
+    failures_kept,
     mark_lost,
-    open_store,
     read_leaderboard,
-    store_at,
 )
-from pipeline.tracking.resume import UnderWay
-from pipeline.tracking.unstarted import failures_kept
 
 THIS = Identity("config", "data", "splits", "code")
 PLAN = Plan("command", "digest", ("cv.n_splits",), 3, in_order=True)
@@ -160,7 +158,7 @@ def test_a_sweep_is_taken_up_by_the_same_command_and_code(begin, monkeypatch):
     for plan in (replace(PLAN, digest="other"), PLAN):
         end_sweep(again, read_leaderboard(again), interrupted=True)
         if plan is PLAN:
-            monkeypatch.setattr("pipeline.tracking.sweep.code_version", lambda: "other")
+            monkeypatch.setattr("pipeline.tracking.sweep_run.code_version", lambda: "other")
         other, taken_up = begin(plan, resume=True)
         assert (other.run_id != first.run_id, taken_up) == (True, False)
     assert begin()[0].run_id != first.run_id  # without `resume`

@@ -12,17 +12,25 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn import metrics as sk
 
-from pipeline.config import InnerConfig, ScoringConfig
-from pipeline.cv import inner_splits, make_splits, validation_part
-from pipeline.dataset import load
+from pipeline.config.schema import InnerConfig, ScoringConfig
+from pipeline.cv.splitters import inner_splits, make_splits, validation_part
+from pipeline.dataset.loading import load
+from pipeline.decision.rule import tempered
+from pipeline.decision.tuning import (
+    CANDIDATES,
+    fit_temperatures,
+    fixed_rule,
+    learn_rule,
+    learn_thresholds,
+    match_cardinality,
+)
 from pipeline.errors import UserError
-from pipeline.model import build_model
-from pipeline.preparation import fit_preparation
-from pipeline.runner import Runner
-from pipeline.scoring import fixed_rule, learn_rule, refuse_unknown_metrics
-from pipeline.scoring.temperature import fit_temperatures, tempered
-from pipeline.scoring.thresholds import CANDIDATES, learn_thresholds, match_cardinality
-from pipeline.training import Fit, fit_seed
+from pipeline.evaluation.evaluator import Runner
+from pipeline.model.keras_models import build_model
+from pipeline.preprocessing.preprocessor import fit_preparation
+from pipeline.scoring.scorer import refuse_unknown_metrics
+from pipeline.training.base import Fit
+from pipeline.training.stack import fit_seed
 from tests.test_runner import SMALL
 from tests.test_training import keras_loop
 
@@ -144,7 +152,7 @@ def test_temperatures_leave_the_order_of_rows():
 
 
 def test_the_served_model_calibrates_the_same():
-    from pipeline.tracking.served_model import tempered as served
+    from pipeline.tracking.pyfunc_model import tempered as served
 
     y_score = np.vstack([Y_SCORE, np.zeros((1, 4)), np.ones((1, 4))]).astype(np.float32)
     for temperature in ([0.05, 0.3, 2, 20.0], [1.0] * 4):

@@ -7,12 +7,12 @@ from sklearn.metrics import accuracy_score, hamming_loss
 from sklearn.model_selection import RepeatedKFold
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.cv import make_splits
-from pipeline.dataset import load
+from pipeline.cv.splitters import make_splits
+from pipeline.dataset.loading import load
 from pipeline.errors import UserError
-from pipeline.model import mlp
-from pipeline.runner import Runner
-from pipeline.training.batches import epoch_order, fit_seed
+from pipeline.evaluation.evaluator import Runner
+from pipeline.model.keras_models import mlp
+from pipeline.training.stack import epoch_order, fit_seed
 
 SMALL = (
     "dataset.n_samples=70",

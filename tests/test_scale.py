@@ -22,7 +22,7 @@ from servers import (
     ray_cluster,
 )
 
-from pipeline.launcher.refusals import server_command
+from pipeline.sweeps.plugins import server_command
 
 pytestmark = pytest.mark.scale
 

@@ -6,17 +6,17 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn import metrics as sk
 
-from pipeline.config import InnerConfig, ScoringConfig
+from pipeline.config.schema import InnerConfig, ScoringConfig
+from pipeline.decision.tuning import fixed_rule
 from pipeline.errors import UserError
-from pipeline.scoring import (
-    fixed_rule,
+from pipeline.scoring.scorer import (
     in_words,
     label_scores,
     refuse_diverged,
     refuse_unknown_metrics,
     score,
-    summarise,
 )
+from pipeline.scoring.statistics import summarise
 
 Y_TRUE = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=np.int8)
 Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.1, 0.7, 0.6], [0.2, 0.1, 0.3], [0.4, 0.9, 0.1]], "float32")

@@ -7,9 +7,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
-from pipeline.scoring import explain, find_metric, lower_is_better
-from pipeline.scoring.ranking import label_average_precision, label_roc_auc
-from pipeline.scoring.registry import AREAS, FIRST, PLAIN, QUOTIENTS
+from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
+from pipeline.scoring.scorer import (
+    AREAS,
+    FIRST,
+    PLAIN,
+    QUOTIENTS,
+    explain,
+    find_metric,
+    lower_is_better,
+)
 
 FUNCTIONS = {
     "precision": sk.precision_score,

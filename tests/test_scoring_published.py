@@ -5,10 +5,10 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import KFold
 
-from pipeline.cv import make_splits
-from pipeline.dataset import load
-from pipeline.runner import Runner
-from pipeline.scoring import score
+from pipeline.cv.splitters import make_splits
+from pipeline.dataset.loading import load
+from pipeline.evaluation.evaluator import Runner
+from pipeline.scoring.scorer import score
 
 EMOTIONS = {
     "hamming_loss": 0.2914359698681733,

@@ -26,16 +26,22 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-from pipeline import search
-from pipeline.config import load
+from pipeline import sweeps
+from pipeline.config.compose import load
 from pipeline.errors import UserError
 from pipeline.job import Outcome, Result
-from pipeline.project import CONF_DIR
-from pipeline.scoring import Summary, summarise
-from pipeline.search.grid import grid_size, grid_values
-from pipeline.search.objective import make_objectives
-from pipeline.search.space import Choice, Interval, Space, divide, read_parameter
-from pipeline.search.study_file import open_study
+from pipeline.runtime import CONF_DIR
+from pipeline.scoring.statistics import Summary, summarise
+from pipeline.sweeps.search_plan import grid_size, grid_values
+from pipeline.sweeps.search_space import (
+    Choice,
+    Interval,
+    Space,
+    divide,
+    make_objectives,
+    read_parameter,
+)
+from pipeline.sweeps.study import open_study
 
 PARSER = OverridesParser.create()
 
@@ -224,7 +230,7 @@ class Lab:
         self.resume = False  # whether a search takes up the last one
         self._monkeypatch = monkeypatch
         StandIn.lab = self
-        search.register()
+        sweeps.register()
         Plugins.instance().class_name_to_class["hydra_plugins.tests.StandIn"] = StandIn
 
     @property
@@ -343,7 +349,7 @@ def test_failed_trials_are_told_as_failed_and_the_search_goes_on(lab, capsys):
     lab.run(job, *BOWL, "hydra.sweeper.n_trials=8")
     states = [trial.state.name for trial in lab.trials()]
     assert states == ["COMPLETE", "FAIL"] * 3 + ["FAIL", "COMPLETE"]
-    assert search.OptunaSweeper.n_failed == 4
+    assert sweeps.OptunaSweeper.n_failed == 4
     told = capsys.readouterr().err
     assert "2 failed (trials 1, 6): ValueError: broken" in told
     assert "1 failed (trials 3): RuntimeError: lost" in told

@@ -13,11 +13,12 @@ from hydra.plugins.sweeper import Sweeper
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import sweep
-from pipeline.config.refusals import explain
+from pipeline import sweeps
+from pipeline.config.compose import explain
 from pipeline.errors import UserError
-from pipeline.project import CONF_DIR
-from pipeline.sweep.asked import (
+from pipeline.runtime import CONF_DIR
+from pipeline.sweeps.callback import quoted
+from pipeline.sweeps.overrides import (
     command_line,
     deal_singly,
     jobs_at_once,
@@ -27,7 +28,6 @@ from pipeline.sweep.asked import (
     refuse_several,
     sweep_name,
 )
-from pipeline.sweep.driver import quoted
 
 
 def ask(*overrides, **sweeper):
@@ -149,7 +149,7 @@ def test_each_option_is_composed_once_before_the_first_job(monkeypatch):
     monkeypatch.setattr(
         Sweeper, "validate_batch_is_legal", lambda self, batch: composed.extend(batch)
     )
-    sweep.register()
+    sweeps.register()
     (basic,) = [it for it in Plugins.instance().discover(Sweeper) if it.__name__ == "BasicSweeper"]
     batch = [[f"model={m}", f"seed={s}", "cv.n_splits=3"] for m in "abc" for s in range(50)]
     basic(max_batch_size=None).validate_batch_is_legal(batch)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_multilabel_classification
 
-from pipeline.config import SyntheticConfig
+from pipeline.config.schema_data import SyntheticConfig
 from pipeline.dataset.synthetic import synthetic
 from pipeline.errors import UserError
 

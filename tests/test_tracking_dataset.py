@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput
 
-from pipeline.tracking.dataset_input import log_dataset
+from pipeline.tracking.run import log_dataset
 from pipeline.tracking.store import open_store, store_at
 
 N_JOBS, N_DATASETS = 4, 10

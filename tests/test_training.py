@@ -6,16 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config import EarlyStoppingConfig, TrainingConfig
+from pipeline.config.schema import EarlyStoppingConfig, TrainingConfig
 from pipeline.errors import UserError
-from pipeline.model import mlp
-from pipeline.preparation import fit_preparation
-from pipeline.training import Fit, Stopped, fit_seed
-from pipeline.training.batches import PADDING, cut, epoch_order
-from pipeline.training.optimizer import _optimizers, make_optimizer
-from pipeline.training.row_mixing import mixes_rows
-from pipeline.training.stacking import make_plan
-from pipeline.training.trainer import StackedTrainer
+from pipeline.model.keras_models import mlp
+from pipeline.preprocessing.preprocessor import fit_preparation
+from pipeline.training.base import Fit, Stopped
+from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.optimization import _optimizers, make_optimizer
+from pipeline.training.stack import PADDING, cut, epoch_order, fit_seed
+from pipeline.training.stack_plan import make_plan, mixes_rows
 from tests.test_preparation import CATEGORIES, OPTIONS, mixed_table, preparing
 
 N, D, L = 50, 5, 3

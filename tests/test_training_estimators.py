@@ -14,12 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from pipeline.cv import make_splits
-from pipeline.dataset import load
-from pipeline.runner import Runner
-from pipeline.training import Stopped, estimators, make_trainer
-from pipeline.training.batches import fit_seed
-from pipeline.work import lay_out
+from pipeline.cv.splitters import make_splits
+from pipeline.dataset.loading import load
+from pipeline.evaluation.evaluator import Runner, make_trainer
+from pipeline.evaluation.inputs import lay_out
+from pipeline.training import sklearn_trainer
+from pipeline.training.base import Stopped
+from pipeline.training.stack import fit_seed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = (
@@ -174,7 +175,7 @@ OWN = ("model=sklearn", "model.estimator=tests.test_training_estimators.Own")
 @pytest.mark.parametrize("model", [FOREST, OWN])
 def test_processes_find_what_one_process_finds(make_config, monkeypatch, model):
     alone, _ = run(make_config(*SMALL, *model, "training.threads=1"))
-    monkeypatch.setattr(estimators, "START_SECONDS", -1.0)
+    monkeypatch.setattr(sklearn_trainer, "START_SECONDS", -1.0)
     beside, _ = run(make_config(*SMALL, *model, "training.threads=2"))
     for one, two in zip(alone.folds, beside.folds, strict=True):
         np.testing.assert_array_equal(one.y_score, two.y_score)

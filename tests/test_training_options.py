@@ -8,11 +8,10 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from pipeline.errors import UserError
-from pipeline.model import mlp
-from pipeline.training import programs
-from pipeline.training.loss import label_weights
-from pipeline.training.optimizer import make_optimizer
-from pipeline.training.trainer import StackedTrainer
+from pipeline.model.keras_models import mlp
+from pipeline.training import compiled
+from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.optimization import label_weights, make_optimizer
 from tests.test_training import PLAIN, L, N, X, Y, assert_same, make_fits, train, training
 
 SCHEDULES = {
@@ -97,7 +96,7 @@ def test_members_of_an_ensemble_answer_with_their_mean():
 
 
 def test_trainings_of_one_architecture_share_their_programs(monkeypatch):
-    monkeypatch.setattr(programs, "_kept", programs._kept.__class__())
+    monkeypatch.setattr(compiled, "_kept", compiled._kept.__class__())
     built = []
 
     def build(n_columns):

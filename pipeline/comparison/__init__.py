@@ -1,6 +1,16 @@
-"""Which configuration is really better: scores by fold in, what may be concluded out."""
+"""Comparison of finished runs: paired tests, ranking and leaderboard."""
 
-from pipeline.comparison.evidence import (
+from pipeline.comparison.leaderboard import (
+    Criterion,
+    Entry,
+    Leaderboard,
+    Number,
+    Status,
+    by_column,
+    kind_of,
+)
+from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, conclusion, of_probability, rank
+from pipeline.comparison.run_scores import (
     Evidence,
     averaged,
     best,
@@ -10,25 +20,3 @@ from pipeline.comparison.evidence import (
     refuse_unpaired,
     without_repeats,
 )
-from pipeline.comparison.paired import PairedTest, holm, paired_test
-from pipeline.comparison.ranking import Pair, Ranking, rank
-from pipeline.comparison.words import conclusion, of_probability
-
-__all__ = [
-    "Evidence",
-    "Pair",
-    "PairedTest",
-    "Ranking",
-    "averaged",
-    "best",
-    "brief_names",
-    "choose_metric",
-    "conclusion",
-    "holm",
-    "named_apart",
-    "of_probability",
-    "paired_test",
-    "rank",
-    "refuse_unpaired",
-    "without_repeats",
-]

@@ -1,4 +1,4 @@
-"""The typed schema of `conf/`: one frozen dataclass per group and kind."""
+"""Dataclasses of the configuration: one per group and kind."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,10 +14,9 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from pipeline.config.cv import CvConfig
-from pipeline.config.dataset import DatasetConfig
-from pipeline.config.strict import STRICT as _STRICT
-from pipeline.config.strict import Name as _Name
+from pipeline.config.schema_data import STRICT as _STRICT
+from pipeline.config.schema_data import CvConfig, DatasetConfig
+from pipeline.config.schema_data import Name as _Name
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -33,7 +32,7 @@ class PreparationConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class MlpConfig:
-    """Keyword arguments of `pipeline.model.mlp.mlp`."""
+    """Keyword arguments of `pipeline.model.keras_models.mlp`."""
 
     kind: Literal["mlp"]
     hidden_units: tuple[PositiveInt, ...]
@@ -101,8 +100,6 @@ class SklearnModelConfig:
 ModelConfig = Annotated[
     MlpConfig | PythonModelConfig | SklearnModelConfig, Field(discriminator="kind")
 ]
-
-
 _Part = Annotated[float, Field(gt=0, le=0.5)]  # of the training rows
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig
-from pipeline.dataset.arff_text import Arff, parse_arff
+from pipeline.dataset.arff_parser import Arff, parse_arff
 from pipeline.dataset.cache import cached
-from pipeline.dataset.columns import refuse_overlap, select
+from pipeline.dataset.column_roles import refuse_overlap, select
+from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.features import narrowed
 from pipeline.dataset.files import decode, read_bytes, readable
-from pipeline.dataset.labels import indicator, indicator_of_codes
-from pipeline.dataset.record import Dataset
+from pipeline.dataset.label_columns import indicator, indicator_of_codes
 from pipeline.errors import UserError, choices
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.dataset.record import Dataset
-from pipeline.project import mlruns
+from pipeline.dataset.dataset import Dataset
+from pipeline.runtime import mlruns
 
 VERSION = 1  # to be raised with every change of a parser or of what is stored
 

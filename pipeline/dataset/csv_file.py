@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from pipeline.dataset.assemble import Batches
-from pipeline.dataset.columns import Columns
+from pipeline.dataset.builder import Batches
+from pipeline.dataset.column_roles import Columns
+from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import read_bytes
-from pipeline.dataset.record import Dataset
 from pipeline.errors import UserError
 
 _BLOCK = 2**21  # bytes; the fastest of 1, 2, 4 and 8 MB

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dataset.columns import Columns
-from pipeline.dataset.record import MAX_SHOWN
+from pipeline.dataset.column_roles import Columns
+from pipeline.dataset.dataset import MAX_SHOWN
 from pipeline.errors import UserError
 
 _EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32

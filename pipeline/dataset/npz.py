@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import NpzConfig
+from pipeline.dataset.builder import dataset_of_arrays
+from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import readable
-from pipeline.dataset.frames import dataset_of_arrays
-from pipeline.dataset.record import Dataset
 from pipeline.errors import UserError, choices
 
 _DAMAGED = (

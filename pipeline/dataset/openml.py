@@ -5,11 +5,11 @@ from typing import Any
 from urllib.error import URLError
 
 from pipeline.config import OpenmlConfig
-from pipeline.dataset.columns import refuse_overlap, select
-from pipeline.dataset.frames import dataset_of_frame
-from pipeline.dataset.record import Dataset
+from pipeline.dataset.builder import dataset_of_frame
+from pipeline.dataset.column_roles import refuse_overlap, select
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
-from pipeline.project import mlruns
+from pipeline.runtime import mlruns
 
 
 def fetch(config: OpenmlConfig) -> Dataset:

@@ -3,11 +3,11 @@
 import traceback
 from typing import Any
 
-from pipeline.callables import import_callable
 from pipeline.config import PythonDatasetConfig
-from pipeline.dataset.frames import dataset_of_parts
-from pipeline.dataset.record import Dataset
+from pipeline.dataset.builder import dataset_of_parts
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
+from pipeline.runtime import import_callable
 
 
 def call(config: PythonDatasetConfig) -> Dataset:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dataset.record import Dataset
+from pipeline.dataset.dataset import Dataset
 
 N_LABEL_SETS = 10
 N_PAIRS = 50
@@ -116,14 +116,6 @@ class DataSummary:
             "n_groups": self.n_groups,
             "largest_group": self.largest_group,
         }
-
-
-def short(name: str, length: int) -> str:
-    """Return the name, or where it is longer its beginning and end: what tells many apart."""
-    if len(name) <= length:
-        return name
-    tail = (length - 1) // 2
-    return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
 
 
 def summarise(dataset: Dataset) -> DataSummary:

@@ -8,9 +8,9 @@ import numpy as np
 
 from pipeline.config import SvmlightConfig
 from pipeline.dataset.cache import cached
+from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.features import narrowed
 from pipeline.dataset.files import decode, read_bytes, readable
-from pipeline.dataset.record import Dataset
 from pipeline.errors import UserError
 
 

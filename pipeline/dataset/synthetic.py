@@ -10,7 +10,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from pipeline.config import SyntheticConfig
-from pipeline.dataset.record import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 
 _BULK = 4096

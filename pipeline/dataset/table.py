@@ -1,25 +1,21 @@
-"""Tables: CSV, TSV and Parquet files, and the part that each of their columns plays.
+"""Read CSV, TSV and Parquet files."""
 
-They are not cached. Of a CSV of 440 MB, which takes 4 s to parse, a copy would cost 4 s and 410 MB
-to write, and 2 s whenever it is used: to hash the file and to read and check the copy.
-"""
-
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from pipeline.config import TableConfig
-from pipeline.dataset.assemble import assemble
-from pipeline.dataset.columns import (
+from pipeline.dataset.builder import Batches, assemble
+from pipeline.dataset.column_roles import (
     Columns,
-    refuse_doubles,
-    refuse_overlap,
-    refuse_unknown,
-    select,
+    column_roles,
 )
 from pipeline.dataset.csv_file import CsvFile
+from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import readable
-from pipeline.dataset.parquet_file import ParquetFile
-from pipeline.dataset.record import Dataset
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError
 
 _ENDINGS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
@@ -37,7 +33,7 @@ def read_table(config: TableConfig) -> Dataset:
     name = config.name or path.name.removesuffix(".gz").rpartition(".")[0] or path.name
     if kind == "parquet":
         parquet = ParquetFile(path)
-        columns = _parts(config, parquet.names)
+        columns = column_roles(config, parquet.names)
         return parquet.refusing(
             lambda: assemble(name, str(path), columns, lambda: parquet.batches(columns))
         )
@@ -49,7 +45,7 @@ def read_table(config: TableConfig) -> Dataset:
         header=config.header,
         missing=config.missing,
     )
-    columns = _parts(config, csv.names)
+    columns = column_roles(config, csv.names)
     return csv.refusing(
         lambda: assemble(name, str(path), columns, lambda: csv.batches(columns)),
         lambda: assemble(name, str(path), columns, lambda: csv.whole(columns)),
@@ -66,83 +62,42 @@ def _kind(path: Path) -> str:
     return _ENDINGS[ending]
 
 
-def _parts(config: TableConfig, names: list[str]) -> Columns:
-    """Return the part of each column; the features are those asked for, or the rest."""
-    source = config.path
-    refuse_doubles(source, names)
-    single = {key: getattr(config, key) for key in ("label_list", "group", "fold", "id")}
-    parts: dict[str, tuple[str, ...]] = {
-        key: (name,) for key, name in single.items() if name is not None
-    }
-    for key, found in parts.items():
-        refuse_unknown(source, key, found[0], names)
-    parts["drop"] = select(source, "drop", config.drop, names)
-    parts["labels"] = _labels(config, names, {name for part in parts.values() for name in part})
-    refuse_overlap(source, parts)
-    features = _features(config, names, parts)
-    declared = {
-        key: select(source, key, getattr(config, key), names) for key in ("categorical", "numeric")
-    }
-    refuse_overlap(source, declared)
-    return Columns(
-        features=features,
-        labels=parts["labels"],
-        label_list=config.label_list,
-        label_separator=config.label_separator,
-        categorical=frozenset(declared["categorical"]),
-        numeric=frozenset(declared["numeric"]),
-        group=config.group,
-        fold=config.fold,
-        id=config.id,
-    )
+class ParquetFile:
+    """A Parquet file that was found to be one."""
 
+    def __init__(self, path: Path) -> None:
+        """Open it.
 
-def _features(
-    config: TableConfig, names: list[str], parts: dict[str, tuple[str, ...]]
-) -> tuple[str, ...]:
-    taken = {name for part in parts.values() for name in part}
-    asked: tuple[str, ...] = tuple(names)
-    if config.features is not None:
-        asked = select(config.path, "features", config.features, names)
-        others = {key: part for key, part in parts.items() if key != "drop"}
-        refuse_overlap(config.path, {**others, "features": set(config.features) & set(names)})
-    features = tuple(name for name in asked if name not in taken)
-    for index in {"", "Unnamed: 0", "__index_level_0__"} & set(features):
-        if config.features is None or index not in config.features:
+        Raises:
+            UserError: If it is damaged or no Parquet file.
+        """
+        self._path = path
+        try:
+            self._file = pa.parquet.ParquetFile(path)
+        except (pa.ArrowException, OSError) as error:
+            raise self._refusal(error) from error
+        self.names: list[str] = self._file.schema_arrow.names
+
+    def batches(self, columns: Columns) -> Batches:
+        """Return the types of the columns and their rows."""
+        fields = [self._file.schema_arrow.field(name) for name in columns.used]
+        return pa.schema(fields), self._read(columns)
+
+    def refusing(self, read: Callable[[], Dataset]) -> Dataset:
+        """Return what reading returns; word what Arrow raises where it cannot convert a type."""
+        try:
+            return read()
+        except pa.ArrowException as error:
             raise UserError(
-                f"{config.path}: expected a name for each column. Received: {index!r} for column "
-                f"{names.index(index)} (the first is 0); a row number that pandas wrote? Leave it "
-                f"out: 'dataset.drop=[\"{index}\"]'"
-            )
-    if not features:
-        raise UserError(
-            f"{config.path}: expected at least one feature. Received: no column beside labels, "
-            f"group, id and drop. {choices('', names)}"
-        )
-    return features
+                f"{self._path}: expected columns of numbers, texts and dates. Received: {error}"
+            ) from error
 
+    def _read(self, columns: Columns) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._file.iter_batches(columns=list(columns.used))
+        except (pa.ArrowException, OSError) as error:
+            raise self._refusal(error) from error
 
-def _labels(config: TableConfig, names: list[str], taken: set[str]) -> tuple[str, ...]:
-    ways = {
-        "dataset.labels": config.labels,
-        "dataset.last_labels": config.last_labels,
-        "dataset.label_list": config.label_list,
-    }
-    given = [key for key, value in ways.items() if value is not None]
-    if len(given) != 1:
-        raise UserError(
-            f"{config.path}: expected one of {', '.join(ways)}. Received: "
-            f"{' and '.join(given) or 'none of them'}. "
-            f"{choices('', names) if not given else 'Leave the others null.'}"
-        )
-    if config.labels is not None:
-        return select(config.path, "labels", config.labels, names)
-    if config.last_labels is None:
-        return ()
-    left = [name for name in names if name not in taken]
-    if config.last_labels >= len(left):
-        raise UserError(
-            f"{config.path}: expected dataset.last_labels below the number of columns, {len(left)}."
-            f" Received: {config.last_labels}."
-        )
-    return tuple(left[-config.last_labels :])
+    def _refusal(self, error: Exception) -> UserError:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return UserError(f"{self._path}: expected a whole Parquet file. Received: {reason}")

@@ -6,14 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pipeline.report.picture import Picture
-from pipeline.report.pooled import Pooled
-from pipeline.report.style import BLUE, FAINT, SKY, SMALL, Sheet
+from pipeline.report.out_of_fold import Pooled
+from pipeline.report.style import BLUE, FAINT, SKY, SMALL, Picture, Sheet
 
 N_BINS = 15  # as in the metric expected_calibration_error
 Z = 1.96  # normal quantile of a 95% interval
 LEFT, SIDE, BARS = 0.62, 2.75, 0.75  # inches
-
 Values = NDArray[np.float64]
 
 

@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -18,8 +19,7 @@ from matplotlib.ft2font import LoadFlags
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from pipeline.dataset import short
-from pipeline.report.picture import Picture
+from pipeline.errors import short
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell in print.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = (
@@ -28,7 +28,6 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = (
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = "os^Dv<>"
 INK, FAINT, PALE, GRID = "#1F1F1F", "#666666", "#BBBBBB", "#E4E4E4"
-
 WIDTH = 5.0  # inches: scaled to the width of a phone, letters can still be read
 DPI = 200
 UNIT = 100  # points, at which characters are measured
@@ -37,7 +36,6 @@ ALMOST_WHITE = 250  # of 255: what the palette makes of white
 EDGE = 0.1  # inches that stay free all around
 LINE = 1.32  # height of a line, as a multiple of its type
 TITLE, BODY, SMALL = 10.5, 8.5, 7.5  # points
-
 # Tried in turn where DejaVu Sans, which comes with Matplotlib, lacks a character.
 FONTS = (
     "DejaVu Sans",
@@ -89,6 +87,25 @@ def styled() -> Iterator[None]:
     with rc_context({**RC, "font.family": _fonts()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
         yield
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure as a file.
+
+    Attributes:
+        name: The file's, without the ending.
+        alt: What it shows, in words, for who cannot see it.
+        png: The file.
+        width: In pixels.
+        height: In pixels.
+    """
+
+    name: str
+    alt: str
+    png: bytes
+    width: int
+    height: int
 
 
 class Sheet:

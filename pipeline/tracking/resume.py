@@ -1,4 +1,4 @@
-"""What earlier runs spare a job: a finished one all its work, one that was cut off a part of it."""
+"""Find a previous run to reuse or continue."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,20 +6,13 @@ from dataclasses import dataclass, field
 import mlflow
 from mlflow.entities import Run
 
-from pipeline.errors import UserError
-from pipeline.process import in_words
-from pipeline.tracking.alive import PROCESS, is_under_way
-from pipeline.tracking.children import children, of_earlier_attempts
-from pipeline.tracking.identity import Identity
-from pipeline.tracking.sweep import SweepJob
-from pipeline.tracking.tags import SUPERSEDED
+from pipeline.evaluation import Identity
+from pipeline.tracking.heartbeat import PROCESS, UnderWay, in_words, is_under_way
+from pipeline.tracking.store import SUPERSEDED
+from pipeline.tracking.sweep_run import SweepJob, children, of_earlier_attempts
 
 FAILURE = "failure"  # the tag that says why a run did not finish
 N_LATEST = 100  # runs of the same, to find one that is in no sweep
-
-
-class UnderWay(UserError):
-    """Another process works on the same."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One run in MLflow, from its start to its end, whatever ends it."""
+"""What a run that goes on holds already."""
 
 import json
 import math
@@ -8,31 +8,104 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import mlflow
-from mlflow.entities import Metric, Param
+from mlflow import MlflowClient
+from mlflow.entities import Dataset as DatasetEntity
+from mlflow.entities import DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT as COMMIT
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.config import Config, flatten, to_yaml
 from pipeline.dataset import Dataset, DataSummary
 from pipeline.errors import UserError
-from pipeline.process import this_process
-from pipeline.racing import Decision, Race, in_words
-from pipeline.report import Origin, folds_table, labels_table, predictions_table, write_report
-from pipeline.runner import Evaluation, FoldResult
-from pipeline.tracking.alive import PROCESS, signs_of_life
-from pipeline.tracking.dataset_input import dataset_input, log_dataset
-from pipeline.tracking.identity import versions
-from pipeline.tracking.limits import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG
-from pipeline.tracking.logged import Logged, what_is_there
-from pipeline.tracking.tags import STOPPED
+from pipeline.evaluation import Decision, Race, in_words, versions
+from pipeline.evaluation.evaluator import Evaluation, FoldResult
+from pipeline.report.artifacts import (
+    Origin,
+    folds_table,
+    labels_table,
+    predictions_table,
+    write_report,
+)
+from pipeline.tracking.heartbeat import PROCESS, signs_of_life, this_process
+from pipeline.tracking.store import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG, STOPPED
 from pipeline.training import mean_curve
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run holds already.
+
+    MLflow takes no other value for a parameter and keeps all values of a metric, so that neither is
+    sent twice.
+    """
+
+    params: frozenset[str] = frozenset()
+    steps: frozenset[tuple[str, int]] = frozenset()
+
+
+def what_is_there(client: mlflow.MlflowClient, run_id: str) -> Logged:
+    """Return what an earlier attempt logged, and remove the models that it may have left."""
+    run = client.get_run(run_id)
+    steps = {
+        (key, metric.step)
+        for key in run.data.metrics
+        for metric in client.get_metric_history(run_id, key)
+    }
+    of_run = f"source_run_id = '{run_id}'"
+    for model in client.search_logged_models([run.info.experiment_id], filter_string=of_run):
+        client.delete_logged_model(model.model_id)
+    return Logged(frozenset(run.data.params), frozenset(steps))
+
+
+MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
+
+
+def dataset_input(config: Config, dataset: Dataset, summary: DataSummary) -> DatasetInput:
+    """Return the data set with its digest over all values, its columns and its profile."""
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec("double", name) for name in dataset.feature_names
+    ]
+    columns += [ColSpec("long", name) for name in dataset.label_names]
+    profile = {
+        "n_samples": summary.n_samples,
+        "n_features": summary.n_features,
+        "n_labels": summary.n_labels,
+        "label_counts": dict(zip(summary.label_names, summary.label_counts.tolist(), strict=True)),
+        "cardinality": summary.cardinality,
+    }
+    schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
+    path = getattr(config.dataset, "path", None)
+    entity = DatasetEntity(
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type="local" if path else "code",
+        source=json.dumps({"uri": str(Path(path).absolute())} if path else {"tags": {}}),
+        schema=schema if len(schema) <= MAX_SCHEMA else None,
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "cross-validation")])
+
+
+def log_dataset(client: MlflowClient, run_id: str, described: DatasetInput) -> None:
+    """Say in a run what data it is of.
+
+    Of jobs that bring the same new data set at the same moment, MLflow lists it for one and fails
+    for the others; a moment later it knows the data set.
+    """
+    try:
+        client.log_inputs(run_id, [described])
+    except MlflowException:
+        client.log_inputs(run_id, [described])
+
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_BETWEEN = 1.0  # calls that send the scores of folds
@@ -92,7 +165,7 @@ class TrackedRun:
             (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
             (folder / "dataset.json").write_text(json.dumps(summary.as_dict(), indent=2))
             if config.report.figures:
-                from pipeline.dataset.figure import labels_png
+                from pipeline.report.label_frequencies import labels_png
 
                 (folder / "figures").mkdir()
                 (folder / "figures" / "labels.png").write_bytes(labels_png(summary))

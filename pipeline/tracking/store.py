@@ -1,4 +1,4 @@
-"""Where runs go: found from any working directory, created once, whoever comes first."""
+"""Tags that several modules of this room read or write."""
 
 import fcntl
 import logging
@@ -20,11 +20,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
-from pipeline.project import mlruns
+from pipeline.runtime import mlruns
 
+SUPERSEDED = "superseded_by"  # a run in whose place a resumed sweep lists another
+STOPPED = "stopped_after_repeat"  # a run that racing stopped: after how many
+MAX_PARAM = 6000  # characters of a parameter's value
+MAX_TAG = 5000  # characters of a tag's value
+MAX_NAME = 250  # characters of a run's name
+MAX_PARAMS = 100  # in one call
+MAX_METRICS = 1000  # in one call
 SQLITE = "sqlite:///"
 SECONDS_TO_ANSWER = 5
-
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word on each table it creates
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nor bars for small files
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # nor links to each run

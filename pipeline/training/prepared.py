@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.preparation import NO_COLUMN, Preparation
+from pipeline.preprocessing import NO_COLUMN, Preparation
 
 
 class Prepare(NamedTuple):

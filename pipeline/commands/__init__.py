@@ -1,0 +1,3 @@
+"""Commands beside training: `manyfold COMMAND ...`."""
+
+COMMANDS = ("compare", "describe", "promote")  # each the name of its module

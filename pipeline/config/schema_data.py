@@ -1,0 +1,203 @@
+"""Dataclasses of `conf/dataset/` and `conf/cv/`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+Name = Annotated[str, Field(min_length=1)]
+Value = float | str | None  # of a feature: a number, a category's text, or missing
+_Rows = tuple[tuple[Value, ...], ...]
+_Columns = tuple[str, ...]  # names, or shell patterns such as tag_*
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SyntheticConfig:
+    """Arguments of `sklearn.datasets.make_multilabel_classification`."""
+
+    kind: Literal["synthetic"]
+    n_samples: PositiveInt
+    n_features: PositiveInt
+    n_classes: PositiveInt
+    n_labels: NonNegativeInt
+    length: PositiveInt
+    allow_unlabeled: bool
+    random_state: NonNegativeInt
+    new_rows: _Rows
+    name: Name | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TableConfig:
+    """A CSV, TSV or Parquet file and the parts its columns play.
+
+    Exactly one of `labels`, `last_labels` and `label_list` says where the labels are.
+    """
+
+    kind: Literal["table"]
+    path: Name
+    format: Literal["csv", "tsv", "parquet"] | None
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None
+    decimal: Literal[".", ","]
+    encoding: Name
+    header: bool
+    missing: tuple[str, ...]
+    labels: Annotated[_Columns, Field(min_length=1)] | None
+    last_labels: PositiveInt | None
+    label_list: Name | None
+    label_separator: Name
+    features: Annotated[_Columns, Field(min_length=1)] | None
+    drop: _Columns
+    categorical: _Columns
+    numeric: _Columns
+    group: str | None
+    fold: str | None
+    id: str | None
+    test_path: Name | None
+    new_rows: _Rows
+    name: Name | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ArffConfig:
+    """An ARFF file of MULAN, of MEKA, or with its labels named here."""
+
+    kind: Literal["arff"]
+    path: Name
+    xml: Name | None
+    test_path: Name | None = None
+    labels: Annotated[_Columns, Field(min_length=1)] | None = None
+    drop: _Columns = ()
+    new_rows: _Rows = ()
+    name: Name | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OpenmlConfig:
+    """A data set of OpenML, by number or by name and version."""
+
+    kind: Literal["openml"]
+    data_id: PositiveInt | None
+    data_name: Name | None
+    version: PositiveInt | None
+    data_home: Name | None
+    labels: Annotated[_Columns, Field(min_length=1)] | None
+    drop: _Columns
+    new_rows: _Rows
+    name: Name | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SvmlightConfig:
+    """A file of `<label>,<label> <feature>:<value> ...` lines."""
+
+    kind: Literal["svmlight"]
+    path: Name
+    n_features: PositiveInt | None
+    zero_based: bool | None
+    new_rows: _Rows
+    name: Name | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class NpzConfig:
+    """Arrays `X`, `y` and, where they exist, `feature_names`, `label_names` and `groups`."""
+
+    kind: Literal["npz"]
+    path: Name
+    new_rows: _Rows
+    name: Name | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PythonDatasetConfig:
+    """A user's own callable by dotted path, with its keyword arguments; it returns X and y."""
+
+    kind: Literal["python"]
+    callable: Name
+    params: dict[str, Any]
+    new_rows: _Rows
+    name: Name | None = None
+
+
+DatasetConfig = Annotated[
+    SyntheticConfig
+    | TableConfig
+    | ArffConfig
+    | OpenmlConfig
+    | SvmlightConfig
+    | NpzConfig
+    | PythonDatasetConfig,
+    Field(discriminator="kind"),
+]
+_Folds = Annotated[int, Field(ge=2)]
+_RandomState = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's RandomState takes
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RepeatedKFoldConfig:
+    """Arguments of `sklearn.model_selection.RepeatedKFold`."""
+
+    kind: Literal["repeated_kfold"]
+    n_splits: _Folds
+    n_repeats: PositiveInt
+    random_state: _RandomState
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MultilabelStratifiedConfig:
+    """Repeated k-fold in which each label has its share of every fold."""
+
+    kind: Literal["multilabel_stratified"]
+    n_splits: _Folds
+    n_repeats: PositiveInt
+    random_state: _RandomState
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GroupKFoldConfig:
+    """Repeated k-fold over whole groups."""
+
+    kind: Literal["group_kfold"]
+    n_splits: _Folds
+    n_repeats: PositiveInt
+    random_state: _RandomState
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StratifiedGroupKFoldConfig:
+    """Repeated k-fold over whole groups in which each label has its share of every fold."""
+
+    kind: Literal["stratified_group_kfold"]
+    n_splits: _Folds
+    n_repeats: PositiveInt
+    random_state: _RandomState
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ShuffleSplitConfig:
+    """Arguments of `sklearn.model_selection.ShuffleSplit`; the test size as a share."""
+
+    kind: Literal["shuffle_split"]
+    n_splits: PositiveInt
+    test_size: Annotated[float, Field(gt=0, lt=1)]
+    random_state: _RandomState
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PredefinedConfig:
+    """The folds that the data bring along."""
+
+    kind: Literal["predefined"]
+
+
+CvConfig = Annotated[
+    RepeatedKFoldConfig
+    | MultilabelStratifiedConfig
+    | GroupKFoldConfig
+    | StratifiedGroupKFoldConfig
+    | ShuffleSplitConfig
+    | PredefinedConfig,
+    Field(discriminator="kind"),
+]

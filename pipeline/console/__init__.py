@@ -1,0 +1,28 @@
+"""Everything that is printed on the screen."""
+
+from pipeline.console.output import (
+    look_command,
+    own_command,
+    progress_bar,
+    show,
+    show_commands,
+    show_continued,
+    show_dataset,
+    show_duplicates,
+    show_error,
+    show_file,
+    show_fold,
+    show_job,
+    show_job_result,
+    show_not_kept,
+    show_prediction,
+    show_result,
+    show_reused,
+    show_shape,
+    show_sweep,
+    show_training_warnings,
+    show_troubles,
+    show_warnings,
+    show_where,
+    waiting,
+)

@@ -1,0 +1,238 @@
+"""Cross-validation splitters."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+from pipeline.config import (
+    CvConfig,
+    GroupKFoldConfig,
+    MultilabelStratifiedConfig,
+    PredefinedConfig,
+    RepeatedKFoldConfig,
+    ShuffleSplitConfig,
+    StratifiedGroupKFoldConfig,
+)
+from pipeline.cv.stratification import grouped_folds, iterative_folds
+from pipeline.dataset import Dataset
+from pipeline.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One fold of one repeat.
+
+    Attributes:
+        repeat: Which repeat, from 0.
+        fold: Which fold of it, from 0.
+        train: Row numbers to train on, of shape (n_train,).
+        test: Row numbers to score on, of shape (n_test,); disjoint from `train`.
+    """
+
+    repeat: int
+    fold: int
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def splits_of(folds: NDArray[np.int64], repeat: int) -> list[Split]:
+    """Return one split per fold, rows in ascending order.
+
+    Args:
+        folds: In which fold each row is tested, of shape (n_samples,); -1 trains in all of them.
+        repeat: Which repeat, from 0.
+    """
+    names = np.unique(folds[folds >= 0])
+    return [
+        Split(repeat, place, np.flatnonzero(folds != name), np.flatnonzero(folds == name))
+        for place, name in enumerate(names)
+    ]
+
+
+def digest(splits: Sequence[Split]) -> str:
+    """Return 32 hexadecimal characters that two lists share exactly if their folds pair up."""
+    sha = hashlib.sha256()
+    for split in splits:
+        sha.update(np.array([split.repeat, split.fold, len(split.train)]).tobytes())
+        sha.update(split.train.astype(np.int64).tobytes())
+        sha.update(split.test.astype(np.int64).tobytes())
+    return sha.hexdigest()[:32]
+
+
+Repeated = MultilabelStratifiedConfig | GroupKFoldConfig | StratifiedGroupKFoldConfig
+
+
+def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
+    """Return the splits by repeat and fold; they depend on labels, groups and seed alone.
+
+    Raises:
+        UserError: If the data do not allow them: fewer rows or groups than folds, no groups, no
+            folds of their own.
+    """
+    if dataset.fold is not None and not isinstance(config, PredefinedConfig):
+        raise UserError(
+            f"cv: expected cv=predefined, as {dataset.name} says which rows test (dataset.fold or "
+            f"dataset.test_path). Received: cv={config.kind}, which would not heed it."
+        )
+    match config:
+        case RepeatedKFoldConfig():
+            return _repeated_kfold(config, dataset.n_samples)
+        case MultilabelStratifiedConfig():
+            _refuse_too_many(config.n_splits, dataset.n_samples, "rows")
+            return _repeat(config, partial(iterative_folds, dataset.y))
+        case GroupKFoldConfig():
+            groups = _groups(config, dataset)
+            return _repeat(config, partial(grouped_folds, groups, dataset.y[:, :0]))
+        case StratifiedGroupKFoldConfig():
+            groups = _groups(config, dataset)
+            return _repeat(config, partial(grouped_folds, groups, dataset.y))
+        case ShuffleSplitConfig():
+            return _shuffle_split(config, dataset.n_samples)
+        case PredefinedConfig():
+            return _predefined(dataset)
+
+
+def _repeated_kfold(config: RepeatedKFoldConfig, n_samples: int) -> list[Split]:
+    _refuse_too_many(config.n_splits, n_samples, "rows")
+    from sklearn.model_selection import RepeatedKFold
+
+    splitter = RepeatedKFold(
+        n_splits=config.n_splits, n_repeats=config.n_repeats, random_state=config.random_state
+    )
+    return [
+        Split(*divmod(place, config.n_splits), train, test)
+        for place, (train, test) in enumerate(splitter.split(np.empty(n_samples)))
+    ]
+
+
+def _repeat(
+    config: Repeated, folds: Callable[[int, RandomState], NDArray[np.int64]]
+) -> list[Split]:
+    # RandomState: its streams are frozen, those of numpy.random.Generator may change.
+    return [
+        split
+        for repeat in range(config.n_repeats)
+        for split in splits_of(
+            folds(config.n_splits, RandomState([config.random_state, repeat])), repeat
+        )
+    ]
+
+
+def _shuffle_split(config: ShuffleSplitConfig, n_samples: int) -> list[Split]:
+    n_test = int(np.ceil(config.test_size * n_samples))
+    if n_test >= n_samples:
+        raise UserError(
+            f"cv.test_size: expected a share that leaves rows to train on. Received: "
+            f"{config.test_size} of {n_samples} rows, rounded up to {n_test}."
+        )
+    from sklearn.model_selection import ShuffleSplit
+
+    splitter = ShuffleSplit(
+        n_splits=config.n_splits, test_size=config.test_size, random_state=config.random_state
+    )
+    return [
+        Split(0, fold, train, test)
+        for fold, (train, test) in enumerate(splitter.split(np.empty(n_samples)))
+    ]
+
+
+def _predefined(dataset: Dataset) -> list[Split]:
+    if dataset.fold is None:
+        raise UserError(
+            f"cv=predefined: expected data that say which rows test. Received: {dataset.name}, "
+            "which does not. Name a column with the fold of each row, or with the words train and "
+            "test, in dataset.fold, or a file of test rows in dataset.test_path; or choose another "
+            "cv, such as cv=multilabel_stratified."
+        )
+    splits = splits_of(dataset.fold, repeat=0)
+    if not splits or not all(len(split.train) for split in splits):
+        tested = "no row" if not splits else "all rows at once"
+        raise UserError(
+            f"cv=predefined: expected rows that test and others that train. Received: "
+            f"{dataset.name}, whose folds test {tested}."
+        )
+    return splits
+
+
+def _groups(
+    config: GroupKFoldConfig | StratifiedGroupKFoldConfig, dataset: Dataset
+) -> NDArray[np.int64]:
+    if dataset.groups is None:
+        raise UserError(
+            f"cv={config.kind}: expected data with the group of each row. Received: "
+            f"{dataset.name}, which has none. Name the column that holds them "
+            "(dataset.group=... of a table), or choose cv=repeated_kfold if rows are independent."
+        )
+    _refuse_too_many(config.n_splits, len(np.unique(dataset.groups)), "groups")
+    return dataset.groups
+
+
+def _refuse_too_many(n_splits: int, available: int, what: str) -> None:
+    if n_splits > available:
+        raise UserError(
+            f"cv.n_splits: expected at most the number of {what}, {available}. Received: {n_splits}"
+        )
+
+
+Parts = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Row numbers to train on, and those held out."""
+
+
+def inner_splits(
+    dataset: Dataset, train: NDArray[np.int64], n_splits: int, share: float, seed: int
+) -> list[Parts]:
+    """Return the training rows divided into k folds, stratified by labels, groups kept whole.
+
+    Args:
+        dataset: Labels and groups of all rows.
+        train: Row numbers of the training fold; no other row plays a part.
+        n_splits: How many folds; 1 for a single validation part.
+        share: Of the training rows that the single part has.
+        seed: Breaks ties.
+
+    Raises:
+        UserError: If there are fewer rows or groups than folds.
+    """
+    if n_splits == 1:
+        return [validation_part(dataset, train, share, seed)]
+    folds = _folds(dataset, train, n_splits, seed)
+    return [(train[folds != fold], train[folds == fold]) for fold in range(n_splits)]
+
+
+def validation_part(dataset: Dataset, train: NDArray[np.int64], share: float, seed: int) -> Parts:
+    """Return the training rows without a validation part, and that part.
+
+    Args:
+        dataset: Labels and groups of all rows.
+        train: Row numbers of the training fold; no other row plays a part.
+        share: Of the training rows, in (0, 0.5]; rounded to the nearest 1 / k.
+        seed: Breaks ties.
+
+    Raises:
+        UserError: If the rows or groups are too few for such a part.
+    """
+    folds = _folds(dataset, train, round(1 / share), seed)
+    return train[folds != 0], train[folds == 0]
+
+
+def _folds(
+    dataset: Dataset, train: NDArray[np.int64], n_splits: int, seed: int
+) -> NDArray[np.int64]:
+    generator = RandomState(seed)
+    y = dataset.y[train]
+    groups = None if dataset.groups is None else dataset.groups[train]
+    n_units = len(train) if groups is None else len(np.unique(groups))
+    if n_splits > n_units:
+        raise UserError(
+            f"Expected at least {n_splits} {'rows' if groups is None else 'groups'} in each "
+            f"training fold, to divide it into {n_splits} parts (scoring.inner, "
+            f"training.early_stopping.validation_share). Received: {n_units}."
+        )
+    if groups is not None:
+        return grouped_folds(groups, y, n_splits, generator)
+    return iterative_folds(y, n_splits, generator)

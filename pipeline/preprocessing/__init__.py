@@ -1,0 +1,3 @@
+"""Imputation, scaling and one-hot encoding, learnt per fold."""
+
+from pipeline.preprocessing.preprocessor import NO_COLUMN, Preparation, fit_preparation

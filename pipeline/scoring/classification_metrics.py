@@ -1,0 +1,137 @@
+"""Metrics of decisions and of probabilities."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int8]
+Scores = NDArray[np.float32]
+Metric = Callable[[Labels, Scores, Labels], float]
+"""Takes y_true, y_score and y_pred, each of shape (n_samples, n_labels); NaN where undefined."""
+Average = Literal["samples", "micro", "macro", "weighted"]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many single labels are true, predicted, and both: per label, per row, or in all."""
+
+    both: NDArray[np.int64]
+    true: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, y_true: Labels, y_pred: Labels, average: Average) -> "Counts":
+        """Return counts of what `average` takes the mean over."""
+        axis = {"micro": None, "samples": 1}.get(average, 0)
+        tables = (y_true & y_pred, y_true, y_pred)
+        return cls(*(np.atleast_1d(table.sum(axis=axis, dtype=np.int64)) for table in tables))
+
+    def precision(self, zero_division: float) -> NDArray[np.float64]:
+        """Return the share of the predicted that are true."""
+        return _divide(self.both, self.predicted, zero_division)
+
+    def recall(self, zero_division: float) -> NDArray[np.float64]:
+        """Return the share of the true that are predicted."""
+        return _divide(self.both, self.true, zero_division)
+
+    def f1(self, zero_division: float) -> NDArray[np.float64]:
+        """Return the harmonic mean of precision and recall."""
+        return _divide(2 * self.both, self.true + self.predicted, zero_division)
+
+    def jaccard(self, zero_division: float) -> NDArray[np.float64]:
+        """Return the share of those true or predicted that are both."""
+        return _divide(self.both, self.true + self.predicted - self.both, zero_division)
+
+    def mean(self, values: NDArray[np.float64], average: Average) -> float:
+        """Return the mean, by the number of true ones if weighted and there are any."""
+        weights = self.true if average == "weighted" and self.true.any() else None
+        return float(np.average(values, weights=weights))
+
+
+def accuracy(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return the share of rows with every label right: subset accuracy, or exact match."""
+    return float((y_true == y_pred).all(axis=1).mean())
+
+
+def hamming_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return the share of single labels that are predicted wrong."""
+    return float((y_true != y_pred).mean())
+
+
+def precision(
+    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
+) -> float:
+    """Return how many of the predicted labels are true."""
+    counts = Counts.of(y_true, y_pred, average)
+    return counts.mean(counts.precision(zero_division), average)
+
+
+def recall(
+    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
+) -> float:
+    """Return how many of the true labels are predicted."""
+    counts = Counts.of(y_true, y_pred, average)
+    return counts.mean(counts.recall(zero_division), average)
+
+
+def f1(
+    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
+) -> float:
+    """Return the harmonic mean of precision and recall; macro is the mean of the labels' F1."""
+    counts = Counts.of(y_true, y_pred, average)
+    return counts.mean(counts.f1(zero_division), average)
+
+
+def jaccard(
+    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
+) -> float:
+    """Return intersection over union of true and predicted labels."""
+    counts = Counts.of(y_true, y_pred, average)
+    return counts.mean(counts.jaccard(zero_division), average)
+
+
+def _divide(
+    part: NDArray[np.int64], whole: NDArray[np.int64], zero_division: float
+) -> NDArray[np.float64]:
+    undefined = np.full(whole.shape, zero_division, dtype=np.float64)
+    return np.divide(part, whole, out=undefined, where=whole > 0)
+
+
+N_BINS = 15
+EPSILON = float(np.finfo(np.float32).eps)  # a float32 probability of 1 is at least this uncertain
+
+
+def log_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return the mean binary cross-entropy: scikit-learn's log loss of each label, averaged."""
+    y_score = np.clip(y_score, EPSILON, 1 - EPSILON)
+    return float(-np.log(np.where(y_true == 1, y_score, 1 - y_score), dtype=np.float64).mean())
+
+
+def brier_score(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return the mean squared error of the probabilities; 0 is best.
+
+    References:
+        Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather
+        Review 78, 1950.
+    """
+    return float(np.square(y_score - y_true, dtype=np.float64).mean())
+
+
+def expected_calibration_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+    """Return how far probabilities are from frequencies, as a mean over 15 bins of equal width.
+
+    In each bin, the mean probability is compared with the share of labels that are present; the
+    distances are weighted by the number of entries. Of few entries, it is biased upwards: a
+    perfectly calibrated model does not reach 0.
+
+    References:
+        Naeini, Cooper and Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian
+        Binning, AAAI 2015; Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    scores = y_score.ravel().astype(np.float64)
+    bins = np.maximum(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0)  # 0 joins the first bin
+    excess = np.bincount(bins, weights=scores - y_true.ravel(), minlength=N_BINS)
+    return float(np.abs(excess).sum() / len(scores))
