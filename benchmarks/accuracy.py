@@ -25,8 +25,8 @@ from benchmarks.tutorial import compose_config, make_fits, plain_keras
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
 from pipeline.model.keras_models import build_model
-from pipeline.training.keras_trainer import StackedTrainer
-from pipeline.training.stack import fit_seed
+from pipeline.training.base import fit_seed
+from pipeline.training.keras_trainer import KerasTrainer
 
 N_SEEDS = 10
 
@@ -48,7 +48,7 @@ def main() -> None:
     dataset = load(config.dataset)
     splits = make_splits(config.cv, dataset)
     work = [(seed, split) for seed in range(N_SEEDS) for split in splits]
-    trainer = StackedTrainer(
+    trainer = KerasTrainer(
         partial(build_model, config.model, n_labels=dataset.n_labels),
         config.training,
         dataset.X,
@@ -62,8 +62,8 @@ def main() -> None:
 
     n = len(splits)
     stacked = np.empty((N_SEEDS, n))
-    for place, fitted in enumerate(trainer.train()):
-        stacked[divmod(place, n)] = score(place % n, fitted.y_score)
+    for place, result in enumerate(trainer.train()):
+        stacked[divmod(place, n)] = score(place % n, result.y_score)
     means = stacked.mean(axis=1)
     print(
         f"Manyfold, {N_SEEDS} seeds x {n} splits: mean of means {means.mean():.4f}, "

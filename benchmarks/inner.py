@@ -22,8 +22,8 @@ from pipeline.cv.splitters import Split, inner_splits, make_splits, validation_p
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.loading import load
 from pipeline.decision.tuning import learn_rule
-from pipeline.evaluation.evaluator import Runner
-from pipeline.training.stack import fit_seed
+from pipeline.evaluation.evaluator import Evaluator
+from pipeline.training.base import fit_seed
 
 FOLDS = 2  # of the Keras loop
 
@@ -37,8 +37,8 @@ def main() -> None:
     dataset = load(config.dataset)
     splits = make_splits(config.cv, dataset)
     began = time.perf_counter()
-    runner = Runner(config, dataset, splits)
-    folds = list(runner.folds(lambda n: None))
+    evaluator = Evaluator(config, dataset, splits)
+    folds = list(evaluator.folds(lambda n: None))
     ours = time.perf_counter() - began
 
     seconds, epochs = [], 0

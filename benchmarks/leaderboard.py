@@ -25,11 +25,11 @@ from pipeline.comparison.leaderboard import Leaderboard
 from pipeline.console.run_tables import leaderboard_on_screen
 from pipeline.tracking.store import Store, open_store, store_at
 from pipeline.tracking.sweep_run import (
-    Plan,
     Sweep,
+    SweepPlan,
     begin_sweep,
+    end_dead_runs,
     log_leaderboard,
-    mark_lost,
     read_leaderboard,
 )
 
@@ -45,7 +45,7 @@ def make_store(folder: Path) -> tuple[Store, Sweep]:
     """Return a store with one sweep and the first of its jobs."""
     store = store_at(f"sqlite:///{folder}/mlflow.db")
     experiment_id = open_store(store, "manyfold")
-    plan = Plan("command", "digest", ("cv.n_splits",), N_JOBS, in_order=True)
+    plan = SweepPlan("command", "digest", ("cv.n_splits",), N_JOBS, in_order=True)
     sweep, _ = begin_sweep(store, experiment_id, plan, "sweep", resume=False)
     client = mlflow.MlflowClient()
     job = sweep.job(0, ["training.learning_rate=0.001", "seed=0"])
@@ -122,7 +122,7 @@ def main() -> None:
         assert store.database
         multiply(store.database, sweep)
         print(f"The leaderboard of {N_JOBS} finished jobs:")
-        _, marking = timed("looking for lost jobs", lambda: mark_lost(sweep))
+        _, marking = timed("looking for lost jobs", lambda: end_dead_runs(sweep))
         board, reading = timed("reading and ranking", lambda: read_leaderboard(sweep))
         assert board.n_ranked == N_JOBS
         _, logging = timed("table and figure into MLflow", lambda: log_leaderboard(sweep, board))

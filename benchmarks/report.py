@@ -28,18 +28,18 @@ from pipeline.dataset.loading import load
 from pipeline.dataset.summary import summarise
 from pipeline.decision.tuning import fixed_rule
 from pipeline.report.artifacts import labels_table, write_report
-from pipeline.report.page import Origin
-from pipeline.runtime import import_tensorflow, uncollected
+from pipeline.report.page import RunInfo
+from pipeline.runtime import heavy_imports, import_tensorflow
 from pipeline.scoring.scorer import score
-from pipeline.scoring.statistics import Summary
+from pipeline.scoring.statistics import MetricSummary
 
-with uncollected():  # as the command does
+with heavy_imports():  # as the command does
     import_tensorflow()
-    from pipeline.evaluation.evaluator import Evaluation, FoldResult, Runner
+    from pipeline.evaluation.evaluator import Evaluation, Evaluator, FoldResult
 
 ROUNDS = 6
 COMMANDS = 3
-ORIGIN = Origin("0" * 32, "benchmark", "benchmark", datetime.now().astimezone(), {})
+ORIGIN = RunInfo("0" * 32, "benchmark", "benchmark", datetime.now().astimezone(), {})
 
 Seconds = tuple[float, float]
 
@@ -47,9 +47,9 @@ Seconds = tuple[float, float]
 def tutorial(config: Config) -> Evaluation:
     """Return the default experiment, trained."""
     dataset = load(config.dataset)
-    runner = Runner(config, dataset, make_splits(config.cv, dataset))
-    list(runner.folds(lambda n: None))
-    return runner.evaluation()
+    evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
+    list(evaluator.folds(lambda n: None))
+    return evaluator.evaluation()
 
 
 def wide(config: Config, like: Evaluation) -> Evaluation:
@@ -73,14 +73,14 @@ def wide(config: Config, like: Evaluation) -> Evaluation:
                 y_pred=y_pred,
                 rule=rule,
                 scores=scores.values,
-                left_out=scores.left_out,
+                n_undefined_labels=scores.n_undefined_labels,
                 loss=losses,
                 val_loss=losses[:0],
                 test_loss=losses,
                 seconds=0.0,
             )
         )
-    summary = {name: Summary(0.5, 0.1, (0.4, 0.6), 5) for name in folds[0].scores}
+    summary = {name: MetricSummary(0.5, 0.1, (0.4, 0.6), 5) for name in folds[0].scores}
     return Evaluation(config, dataset, tuple(folds), summary, like.final)
 
 

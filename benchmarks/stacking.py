@@ -2,7 +2,7 @@
 
 20 fits on random data, so that stacks of 1, 2, 5 and 10 all keep both threads busy to the end;
 Adam; compiling is not counted. Scoring of the test rows after each epoch is. The sizes take turns,
-and the faster of 2 rounds counts. An arrow marks what `make_plan` chooses.
+and the faster of 2 rounds counts. An arrow marks what `plan_stacks` chooses.
 
 Measured on 2 cores that other work shared: the small work is fastest in stacks of 10, 1.6 times as
 fast as one by one; the large one by one or in twos, twice as fast as in stacks of 10. For the work
@@ -21,9 +21,9 @@ from benchmarks.tutorial import compose_config
 from pipeline.config.schema import TrainingConfig
 from pipeline.model.keras_models import mlp
 from pipeline.preprocessing.preprocessor import fit_preparation
-from pipeline.training.base import Fit
-from pipeline.training.keras_trainer import StackedTrainer
-from pipeline.training.stack_plan import make_plan
+from pipeline.training.base import FitSpec
+from pipeline.training.keras_trainer import KerasTrainer
+from pipeline.training.stack_plan import plan_stacks
 
 SIZES = (1, 2, 5, 10)
 N_FITS = 20
@@ -31,7 +31,7 @@ THREADS = 2
 ROUNDS = 2
 
 
-class Work(NamedTuple):
+class FoldPlan(NamedTuple):
     """A table, a model and how long to train it."""
 
     n_samples: int
@@ -49,13 +49,13 @@ class Work(NamedTuple):
 
 
 WORKS = (
-    Work(1_000, 10, (20,), 3, 32, 200),
-    Work(2_417, 103, (256, 128), 14, 32, 10),
-    Work(20_000, 500, (512,), 50, 256, 1),
+    FoldPlan(1_000, 10, (20,), 3, 32, 200),
+    FoldPlan(2_417, 103, (256, 128), 14, 32, 10),
+    FoldPlan(20_000, 500, (512,), 50, 256, 1),
 )
 
 
-def seconds_per_epoch(work: Work, config: TrainingConfig) -> float:
+def seconds_per_epoch(work: FoldPlan, config: TrainingConfig) -> float:
     """Train all fits and return seconds per fit and epoch, compiling aside."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(work.n_samples, work.n_features)).astype(np.float32)
@@ -63,23 +63,23 @@ def seconds_per_epoch(work: Work, config: TrainingConfig) -> float:
     nothing = fit_preparation(compose_config().preparation, X, (), np.arange(work.n_samples))
     folds = np.arange(work.n_samples) % 10
     fits = [
-        Fit(fit, np.flatnonzero(folds != fit % 10), np.flatnonzero(folds == fit % 10), nothing)
+        FitSpec(fit, np.flatnonzero(folds != fit % 10), np.flatnonzero(folds == fit % 10), nothing)
         for fit in range(N_FITS)
     ]
     build = partial(mlp, n_labels=work.n_labels, hidden_units=work.hidden_units)
-    trainer = StackedTrainer(build, config, X, y, fits)
+    trainer = KerasTrainer(build, config, X, y, fits)
     trainer.compile()
     began = time.perf_counter()
     list(trainer.train())
     return (time.perf_counter() - began) / (N_FITS * work.epochs)
 
 
-def automatic(work: Work) -> int:
+def automatic(work: FoldPlan) -> int:
     """Return the stack size that a configuration without one gets."""
     n_weights = mlp(work.n_features, work.n_labels, hidden_units=work.hidden_units).count_params()
     n_state = 3 * n_weights + 2  # Adam: two moments per weight, iterations and learning rate
     n_train = work.n_samples * 9 // 10
-    return make_plan(
+    return plan_stacks(
         N_FITS, n_train, work.batch_size, n_weights, n_state, work.epochs, None, THREADS
     ).stack_size
 

@@ -18,7 +18,7 @@ from benchmarks.tutorial import compose_config, make_fits, plain_keras
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
 from pipeline.model.keras_models import build_model
-from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.keras_trainer import KerasTrainer
 
 ROUNDS = 3
 
@@ -32,7 +32,7 @@ def main() -> None:
     def stacked() -> tuple[float, float]:
         """Return seconds of everything, and of the training alone."""
         began = time.perf_counter()
-        trainer = StackedTrainer(
+        trainer = KerasTrainer(
             partial(build_model, config.model, n_labels=dataset.n_labels),
             config.training,
             dataset.X,

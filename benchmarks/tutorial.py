@@ -13,8 +13,7 @@ from pipeline.cv.splitters import Split
 from pipeline.dataset.dataset import Dataset
 from pipeline.preprocessing.preprocessor import fit_preparation
 from pipeline.runtime import CONF_DIR
-from pipeline.training.base import Fit
-from pipeline.training.stack import fit_seed
+from pipeline.training.base import FitSpec, fit_seed
 
 
 def compose_config(*overrides: str) -> Config:
@@ -23,10 +22,10 @@ def compose_config(*overrides: str) -> Config:
         return load(compose("config", overrides=list(overrides)))
 
 
-def make_fits(config: Config, dataset: Dataset, work: Iterable[tuple[int, Split]]) -> list[Fit]:
+def make_fits(config: Config, dataset: Dataset, work: Iterable[tuple[int, Split]]) -> list[FitSpec]:
     """Return one fit for each pair of seed and split."""
     return [
-        Fit(
+        FitSpec(
             fit_seed(seed, (split.repeat, split.fold)),
             split.train,
             split.test,

@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline import sweeps
 from pipeline.errors import UserError
-from pipeline.runtime import CONF_DIR, mlruns, uncollected
+from pipeline.runtime import CONF_DIR, heavy_imports, mlruns
 
 if TYPE_CHECKING:
-    from pipeline.job import Outcome, Place
+    from pipeline.job import Outcome, SweepPosition
 
 
-Task = Callable[[DictConfig, "Place | None"], "Outcome"]
+Task = Callable[[DictConfig, "SweepPosition | None"], "Outcome"]
 
 
 def run_command(task: Task, config_name: str = "config") -> NoReturn:
@@ -33,7 +33,7 @@ def run_command(task: Task, config_name: str = "config") -> NoReturn:
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
     def job(config: DictConfig) -> "Outcome | float | None":
-        outcome = task(config, _place())
+        outcome = task(config, _sweep_position())
         exit_codes.append(outcome.exit_code)
         is_searched = HydraConfig.get().sweeper._target_ == sweeps.TARGET
         return outcome if is_searched else outcome.objective
@@ -67,31 +67,31 @@ def _launch(job: Callable[[], object]) -> int:
         print(error, file=sys.stderr)
         return 2
     except Exception as error:
-        from pipeline.config import explain
+        from pipeline.config import explain_hydra_error
 
-        message = explain(error, sys.argv[1:])
+        message = explain_hydra_error(error, sys.argv[1:])
         if message is None and not sweeps.is_begun():
             raise
-        lost_worker = type(error).__name__ == "TerminatedWorkerError"  # Hydra's stack tells nothing
-        print(message or (error if lost_worker else traceback.format_exc()), file=sys.stderr)
+        dead_worker = type(error).__name__ == "TerminatedWorkerError"  # Hydra's stack tells nothing
+        print(message or (error if dead_worker else traceback.format_exc()), file=sys.stderr)
         return 1 if message is None else 2
     return 0
 
 
-def _place() -> "Place | None":
+def _sweep_position() -> "SweepPosition | None":
     """Return where the job that runs stands in a sweep, or None outside one."""
     running = HydraConfig.get()
     if running.mode != RunMode.MULTIRUN:
         return None
-    with uncollected():
-        from pipeline.job import Place
+    with heavy_imports():
+        from pipeline.job import SweepPosition
 
     own = [it for it in running.overrides.task if not it.startswith("racing.")]  # of the search
-    return Place(running.job.num, own)
+    return SweepPosition(running.job.num, own)
 
 
-def _evaluate(config: DictConfig, place: "Place | None") -> "Outcome":
-    with uncollected():
+def _evaluate(config: DictConfig, position: "SweepPosition | None") -> "Outcome":
+    with heavy_imports():
         from pipeline.job import run_job
 
-    return run_job(config, place)
+    return run_job(config, position)

@@ -3,14 +3,14 @@
 import difflib
 from collections.abc import Iterable
 
-MAX_CHOICES = 40
+MAX_SUGGESTIONS = 40
 
 
 class UserError(Exception):
     """What was expected, what came and what to do, for the screen; shown without a traceback."""
 
 
-def choices(name: str, available: Iterable[str], listed: Iterable[str] | None = None) -> str:
+def suggest(name: str, available: Iterable[str], listed: Iterable[str] | None = None) -> str:
     """Return the counsel for an unknown name: the nearest one that exists, and all that exist.
 
     Args:
@@ -22,11 +22,11 @@ def choices(name: str, available: Iterable[str], listed: Iterable[str] | None = 
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     shown = known if listed is None else sorted(listed)
-    more = f" and {len(shown) - MAX_CHOICES} more" if len(shown) > MAX_CHOICES else ""
-    return f"{hint}Available: {', '.join(shown[:MAX_CHOICES]) or '(none)'}{more}."
+    more = f" and {len(shown) - MAX_SUGGESTIONS} more" if len(shown) > MAX_SUGGESTIONS else ""
+    return f"{hint}Available: {', '.join(shown[:MAX_SUGGESTIONS]) or '(none)'}{more}."
 
 
-def short(name: str, length: int) -> str:
+def shorten(name: str, length: int) -> str:
     """Return the name, or where it is longer its beginning and end: what tells many apart."""
     if len(name) <= length:
         return name

@@ -12,62 +12,73 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline import console
 from pipeline.config import Config, SklearnModelConfig, load, load_tracking
 from pipeline.errors import UserError
-from pipeline.evaluation import Material, Race, in_words, make_race, raced_metric, read
+from pipeline.evaluation import (
+    EvaluationInputs,
+    Race,
+    describe_decision,
+    make_race,
+    raced_metric,
+    read,
+)
 from pipeline.evaluation.checkpoint import Checkpoint
-from pipeline.runtime import import_tensorflow, is_shared, uncollected
-from pipeline.scoring import Summary, refuse_unknown_metrics, short_name
+from pipeline.runtime import heavy_imports, import_tensorflow, is_shared
+from pipeline.scoring import MetricSummary, check_metrics, short_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from pipeline.evaluation.checkpoint import Checkpoint
-    from pipeline.evaluation.evaluator import Evaluation, FoldResult, Runner
-    from pipeline.tracking import Earlier, Store, SweepJob
+    from pipeline.evaluation.evaluator import Evaluation, Evaluator, FoldResult
+    from pipeline.tracking import PreviousRun, Store, SweepJob
     from pipeline.tracking.run import TrackedRun
 
 
-def look_for_earlier(config: Config, material: Material, job: "SweepJob | None") -> "Earlier":
+def look_up_previous_run(
+    config: Config, inputs: EvaluationInputs, job: "SweepJob | None"
+) -> "PreviousRun":
     """Return what there is of a configuration from before.
 
     Raises:
         UserError: If the store cannot be used, or another process works on the same.
     """
-    with console.waiting("looking for earlier runs"), uncollected():
-        from pipeline.evaluation import identify
-        from pipeline.tracking import find_earlier, locate, open_store, refuse_unreachable
+    with console.waiting("looking for earlier runs"), heavy_imports():
+        from pipeline.evaluation import compute_fingerprint
+        from pipeline.tracking import check_store, find_previous_run, locate, open_store
 
         store = locate(config.tracking)
-        refuse_unreachable(store)
+        check_store(store)
         experiment_id = open_store(store, config.tracking.experiment_name)
-        identity = identify(config, material.dataset, material.splits)
-        return find_earlier(experiment_id, identity, job)
+        fingerprint = compute_fingerprint(config, inputs.dataset, inputs.splits)
+        return find_previous_run(experiment_id, fingerprint, job)
 
 
-def reuse(config: Config, earlier: "Earlier", job: "SweepJob | None") -> dict[str, Summary]:
+def reuse(
+    config: Config, previous: "PreviousRun", job: "SweepJob | None"
+) -> dict[str, MetricSummary]:
     """Show and return the metrics of a run that is finished, the headline first."""
     from pipeline.tracking import locate, supersede
 
-    assert earlier.run_id
+    assert previous.run_id
     store = locate(config.tracking)
-    supersede(earlier.replaced, earlier.run_id)
-    Checkpoint(store.checkpoints / earlier.run_id).remove()  # had it been killed at the very end
+    supersede(previous.replaced, previous.run_id)
+    Checkpoint(store.checkpoints / previous.run_id).remove()  # had it been killed at the very end
     metrics = map(short_name, config.scoring.metrics)
-    part = "first_repeat/" if earlier.n_saved else ""
-    summary = {metric: _summary(f"{part}{metric}", earlier.metrics) for metric in metrics}
+    part = "first_repeat/" if previous.n_fits_skipped else ""
+    summary = {metric: _summary(f"{part}{metric}", previous.metrics) for metric in metrics}
     if job:
-        console.show_job_result(job.count, summary, f"finished before as run {earlier.run_id}")
+        console.show_job_result(job.count, summary, f"finished before as run {previous.run_id}")
     else:
-        console.show_reused(earlier.run_id)
+        console.show_reused(previous.run_id)
         console.show_result(summary)
         name = config.tracking.experiment_name
-        console.show_where(store.uri, store.database, name, earlier.run_id)
+        console.show_where(store.uri, store.database, name, previous.run_id)
     return summary
 
 
-def take_up(
+def load_finished_folds(
     checkpoint: Checkpoint,
-    earlier: "Earlier",
-    material: Material,
+    previous: "PreviousRun",
+    inputs: EvaluationInputs,
     run: "TrackedRun",
     job: "SweepJob | None",
 ) -> "list[FoldResult]":
@@ -75,29 +86,31 @@ def take_up(
 
     Args:
         checkpoint: Of the run.
-        earlier: What there is from before.
-        material: What the job works on.
+        previous: What there is from before.
+        inputs: What the job works on.
         run: The run that goes on, or that is in the place of one that failed.
         job: Of a sweep, or None.
     """
-    if earlier.failed:
-        checkpoint.take_over(earlier.failed)
-    finished = checkpoint.load(material.splits)
+    if previous.failed:
+        checkpoint.take_over(previous.failed)
+    finished = checkpoint.load(inputs.splits)
     run.seconds_before = checkpoint.elapsed
-    if earlier.run_id or finished:
-        taken_up = earlier.run_id or earlier.failed or ""
+    if previous.run_id or finished:
+        continued_run = previous.run_id or previous.failed or ""
         console.show_continued(
-            job.count if job else "", taken_up, len(finished), len(material.splits)
+            job.count if job else "", continued_run, len(finished), len(inputs.splits)
         )
     return finished
 
 
-def _summary(metric: str, logged: Mapping[str, float]) -> Summary:
+def _summary(metric: str, logged: Mapping[str, float]) -> MetricSummary:
     """Return what was logged of a metric."""
     mean, std, low, high = (
         logged.get(f"{metric}_{of}", math.nan) for of in ("mean", "std", "ci_low", "ci_high")
     )
-    return Summary(mean, std, None if math.isnan(low) else (low, high), int(math.isfinite(mean)))
+    return MetricSummary(
+        mean, std, None if math.isnan(low) else (low, high), int(math.isfinite(mean))
+    )
 
 
 _described: set[str] = set()  # digests of the data that this process has shown
@@ -111,13 +124,13 @@ class Result:
         run_id: Of its MLflow run.
         summary: Each metric over the folds that were trained, the headline first.
         n_fits: Fits that it takes to evaluate a configuration whole, the final one included.
-        n_saved: Those that racing saved; above 0, the summary is of the first repeat alone.
+        n_fits_skipped: Those that racing saved; above 0, the summary is of the first repeat alone.
     """
 
     run_id: str
-    summary: dict[str, Summary]
+    summary: dict[str, MetricSummary]
     n_fits: int
-    n_saved: int = 0
+    n_fits_skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,20 +150,20 @@ class Outcome:
     @property
     def objective(self) -> float | None:
         """Mean of the headline metric over all folds, or None."""
-        if self.result is None or self.result.n_saved:
+        if self.result is None or self.result.n_fits_skipped:
             return None
         headline = next(iter(self.result.summary.values()))
         return headline.mean if headline.n_folds else None
 
 
-class Place(NamedTuple):
+class SweepPosition(NamedTuple):
     """Where a job stands in a sweep: its number, from 0, and all overrides that are set for it."""
 
     number: int
     overrides: Sequence[str]
 
 
-def run_job(composed: "DictConfig", place: Place | None = None) -> Outcome:
+def run_job(composed: "DictConfig", place: SweepPosition | None = None) -> Outcome:
     """Run one configuration.
 
     Args:
@@ -165,15 +178,15 @@ def run_job(composed: "DictConfig", place: Place | None = None) -> Outcome:
     return attempt(lambda: _run(composed, job), f"{job.count} " if job else "")
 
 
-def attempt(work: Callable[[], Result | None], of_sweep: str = "") -> Outcome:
+def attempt(task: Callable[[], Result | None], of_sweep: str = "") -> Outcome:
     """Do the work; failures are shown and returned, so that a sweep goes on.
 
     Args:
-        work: Returns what it found.
+        task: Returns what it found.
         of_sweep: What to put before a failure; its traceback is left to the run in MLflow then.
     """
     try:
-        return Outcome(0, work())
+        return Outcome(0, task())
     except UserError as error:
         console.show_error(f"{of_sweep}{error}")
         return Outcome(2, failure=str(error))
@@ -184,12 +197,12 @@ def attempt(work: Callable[[], Result | None], of_sweep: str = "") -> Outcome:
         return Outcome(1, failure=f"{type(error).__name__}: {error}")
 
 
-def _find_job(composed: "DictConfig", place: Place) -> "SweepJob | None":
+def _find_job(composed: "DictConfig", place: SweepPosition) -> "SweepJob | None":
     """Return the job in that place, and announce it; None if no callback began the sweep."""
     tracking = load_tracking(composed)
     if tracking.parent_run_id is None:
         return None
-    with console.waiting("loading MLflow"), uncollected():
+    with console.waiting("loading MLflow"), heavy_imports():
         from pipeline.tracking import find_sweep, locate, open_store
 
     open_store(locate(tracking), tracking.experiment_name)
@@ -200,63 +213,63 @@ def _find_job(composed: "DictConfig", place: Place) -> "SweepJob | None":
 
 def _run(composed: "DictConfig", job: "SweepJob | None") -> Result:
     if job:
-        from pipeline.tracking import failures_kept
-    with failures_kept(job) if job else nullcontext():
+        from pipeline.tracking import record_failures
+    with record_failures(job) if job else nullcontext():
         config = load(composed)
-        material = _read(config, job)
-        earlier = look_for_earlier(config, material, job) if config.resume else None
-        if earlier and earlier.finished and (config.racing or not earlier.n_saved):
-            assert earlier.run_id
-            known = reuse(config, earlier, job)
-            return Result(earlier.run_id, known, n_fits=0, n_saved=earlier.n_saved)
-        with console.waiting("loading MLflow"), uncollected():
-            from pipeline.tracking import locate, refuse_unreachable
-        refuse_unreachable(locate(config.tracking))
-        with console.waiting("loading what trains"), uncollected():
+        inputs = _read(config, job)
+        previous = look_up_previous_run(config, inputs, job) if config.resume else None
+        if previous and previous.finished and (config.racing or not previous.n_fits_skipped):
+            assert previous.run_id
+            known = reuse(config, previous, job)
+            return Result(previous.run_id, known, n_fits=0, n_fits_skipped=previous.n_fits_skipped)
+        with console.waiting("loading MLflow"), heavy_imports():
+            from pipeline.tracking import check_store, locate
+        check_store(locate(config.tracking))
+        with console.waiting("loading what trains"), heavy_imports():
             if not isinstance(config.model, SklearnModelConfig):
                 import_tensorflow()
-            from pipeline.evaluation.evaluator import Runner
+            from pipeline.evaluation.evaluator import Evaluator
         with console.waiting("learning each fold's preparation"):
-            runner = Runner(config, material.dataset, list(material.splits))
-    return _train(config, material, runner, earlier, job)
+            evaluator = Evaluator(config, inputs.dataset, list(inputs.splits))
+    return _train(config, inputs, evaluator, previous, job)
 
 
-def _read(config: Config, job: "SweepJob | None") -> Material:
+def _read(config: Config, job: "SweepJob | None") -> EvaluationInputs:
     """Read the data and refuse what cannot work, before anything heavy is loaded."""
-    refuse_unknown_metrics(config.scoring)
+    check_metrics(config.scoring)
     with console.waiting("reading the data"):
-        material = read(config)
-    dataset = material.dataset
-    dataset.refuse_unfit(config.dataset.new_rows)
+        inputs = read(config)
+    dataset = inputs.dataset
+    dataset.check_model(config.dataset.new_rows)
     of_others = is_shared() or dataset.digest in _described
     if job is None or job.number == 0 or not of_others:
         _described.add(dataset.digest)
-        console.show_dataset(dataset, material.summary)
-        console.show_troubles(material.troubles)
-    return material
+        console.show_dataset(dataset, inputs.summary)
+        console.show_split_warnings(inputs.split_warnings)
+    return inputs
 
 
 def _train(
     config: Config,
-    material: Material,
-    runner: "Runner",
-    earlier: "Earlier | None",
+    inputs: EvaluationInputs,
+    evaluator: "Evaluator",
+    previous: "PreviousRun | None",
     job: "SweepJob | None",
 ) -> Result:
-    from pipeline.evaluation import identify
+    from pipeline.evaluation import compute_fingerprint
     from pipeline.evaluation.checkpoint import Checkpoint
     from pipeline.tracking import locate, open_store, supersede
     from pipeline.tracking.run import track
 
     store = locate(config.tracking)
-    tags = identify(config, material.dataset, material.splits).as_tags()
+    tags = compute_fingerprint(config, inputs.dataset, inputs.splits).as_tags()
     tags["headline"] = short_name(config.scoring.metrics[0])
     name = (
         job.name if job else config.tracking.run_name
-    ) or f"{material.dataset.name} {config.model.title}"
-    continued = earlier.run_id if earlier else None
-    with ThreadPoolExecutor(1) as pool:
-        compiled = pool.submit(runner.compile)
+    ) or f"{inputs.dataset.name} {config.model.title}"
+    continued = previous.run_id if previous else None
+    with ThreadPoolExecutor(1) as executor:
+        compiled = executor.submit(evaluator.compile)
         with console.waiting("compiling the training and opening the MLflow store"):
             experiment_id = open_store(store, config.tracking.experiment_name)
         parent = job.sweep.run_id if job else None
@@ -264,28 +277,28 @@ def _train(
         with track(experiment_id, name, tags, parent, continued) as run:
             checkpoint = Checkpoint(store.checkpoints / run.run_id)
             finished: list[FoldResult] = []
-            if earlier:
-                supersede(earlier.replaced, run.run_id)
-                finished = take_up(checkpoint, earlier, material, run, job)
+            if previous:
+                supersede(previous.replaced, run.run_id)
+                finished = load_finished_folds(checkpoint, previous, inputs, run, job)
             with console.waiting("compiling the training"):
-                run.log_start(config, material.dataset, material.summary)
+                run.log_start(config, inputs.dataset, inputs.summary)
                 compiled.result()
-            race = _race(config, material, store)
-            folds = partial(_folds, runner, run, race, finished)
-            evaluation = _evaluate(runner, run, checkpoint, folds, quiet=job is not None)
-            console.show_training_warnings(runner.warnings)
+            race = _race(config, inputs, store)
+            folds = partial(_folds, evaluator, run, race, finished)
+            evaluation = _evaluate(evaluator, run, checkpoint, folds, quiet=job is not None)
+            console.show_training_warnings(evaluator.warnings)
             _finish(evaluation, run, job)
     checkpoint.remove()
     if job is None:
         console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
-    return Result(run.run_id, evaluation.summary, runner.n_fits, runner.n_missing)
+    return Result(run.run_id, evaluation.summary, evaluator.n_fits, evaluator.n_missing)
 
 
-def _race(config: Config, material: Material, store: "Store") -> Race | None:
+def _race(config: Config, inputs: EvaluationInputs, store: "Store") -> Race | None:
     """Return the race that the configuration is in, or None; the store is open."""
     from pipeline.tracking import paired_scores
 
-    dataset, splits = material.dataset, material.splits
+    dataset, splits = inputs.dataset, inputs.splits
     racing, metric = config.racing, raced_metric(config, splits)
     if racing is None or racing.incumbent is None or metric is None:
         return None
@@ -297,7 +310,7 @@ def _race(config: Config, material: Material, store: "Store") -> Race | None:
 
 
 def _evaluate(
-    runner: "Runner",
+    evaluator: "Evaluator",
     run: "TrackedRun",
     checkpoint: "Checkpoint",
     folds: "Callable[[Callable[[int], None]], Iterator[FoldResult]]",
@@ -305,12 +318,12 @@ def _evaluate(
 ) -> "Evaluation":
     from pipeline.training import Stopped
 
-    with console.progress_bar(runner.total, runner.unit, quiet) as advance:
+    with console.progress_bar(evaluator.total, evaluator.unit, quiet) as advance:
 
         def progress(n: int) -> None:
             advance(n)
             if run.interrupted:
-                runner.stop()
+                evaluator.stop()
 
         try:
             for step, fold in enumerate(folds(progress)):
@@ -322,11 +335,11 @@ def _evaluate(
         except Stopped:
             run.raise_interrupt()
             raise
-    return runner.evaluation()
+    return evaluator.evaluation()
 
 
 def _folds(
-    runner: "Runner",
+    evaluator: "Evaluator",
     run: "TrackedRun",
     race: Race | None,
     finished: "Sequence[FoldResult]",
@@ -334,21 +347,21 @@ def _folds(
 ) -> Iterator["FoldResult"]:
     """Yield the folds as they are trained: all, or those of the first repeat of a lost race."""
     if race is None:
-        yield from runner.folds(progress, finished)
+        yield from evaluator.folds(progress, finished)
         return
     scores = []
-    for fold in runner.folds(progress, finished, repeats=(0,)):
+    for fold in evaluator.folds(progress, finished, repeats=(0,)):
         scores.append(fold.scores[race.metric])
         yield fold
     decision = race.decide(scores)
     if decision is not None:
-        n_saved = runner.n_missing if decision.stop else 0
-        run.log_race(race, decision, n_saved)
+        n_fits_skipped = evaluator.n_missing if decision.stop else 0
+        run.log_race(race, decision, n_fits_skipped)
         if decision.stop:
-            how = in_words(race, decision)
-            console.show(f"Stopped after the first repeat: {how}. {n_saved} fits saved.")
+            how = describe_decision(race, decision)
+            console.show(f"Stopped after the first repeat: {how}. {n_fits_skipped} fits saved.")
             return
-    yield from runner.folds(progress, repeats=range(1, race.n_repeats))
+    yield from evaluator.folds(progress, repeats=range(1, race.n_repeats))
 
 
 def _finish(evaluation: "Evaluation", run: "TrackedRun", job: "SweepJob | None") -> None:

@@ -27,16 +27,16 @@ def mlruns() -> Path:
     return (_CHECKOUT or Path.cwd()) / "mlruns"
 
 
-SHARE = "MANYFOLD_CORES"
-OTHERS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+CORES_VARIABLE = "MANYFOLD_CORES"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 def n_cores() -> int:
     """Return the share of a job in a parallel sweep, or all cores that this process may run on."""
-    return int(os.environ.get(SHARE, 0)) or _all()
+    return int(os.environ.get(CORES_VARIABLE, 0)) or _all()
 
 
-def share_cores(n_jobs: int) -> None:
+def divide_cores(n_jobs: int) -> None:
     """Leave this process its share of the cores; to be called before anything heavy is imported.
 
     TensorFlow, scikit-learn and the libraries below them read theirs from the environment, once.
@@ -52,17 +52,17 @@ def use_cores(n: int) -> None:
     """Keep this process to so many cores; to be called before anything heavy is imported."""
     for variable, value in as_variables(n).items():
         os.environ.setdefault(variable, value)
-    os.environ[SHARE] = str(n)
+    os.environ[CORES_VARIABLE] = str(n)
 
 
 def as_variables(n: int) -> dict[str, str]:
     """Return the environment variables that keep a process to so many cores."""
-    return dict.fromkeys((SHARE, *OTHERS), str(n))
+    return dict.fromkeys((CORES_VARIABLE, *THREAD_VARIABLES), str(n))
 
 
 def is_shared() -> bool:
     """Return whether this process is one of several that share the cores, and the screen."""
-    return SHARE in os.environ
+    return CORES_VARIABLE in os.environ
 
 
 def _all() -> int:
@@ -70,7 +70,7 @@ def _all() -> int:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def heavy_imports() -> Iterator[None]:
     """Import without garbage collection, then leave what was imported out of it for good.
 
     TensorFlow and MLflow make a million objects that live to the end; walking them again and again

@@ -45,7 +45,7 @@ def make_evaluation(
                     y_pred=y_pred,
                     rule=rule,
                     scores=scores.values,
-                    left_out=scores.left_out,
+                    n_undefined_labels=scores.n_undefined_labels,
                     loss=losses,
                     val_loss=losses[:0],
                     test_loss=1.1 * losses,
@@ -62,7 +62,7 @@ def summarised(evaluation: Evaluation) -> Evaluation:
         name: summarise(
             [fold.scores[name] for fold in folds],
             float(np.mean([len(fold.split.test) / len(fold.split.train) for fold in folds])),
-            sum(fold.left_out.get(name, 0) for fold in folds),
+            sum(fold.n_undefined_labels.get(name, 0) for fold in folds),
         )
         for name in folds[0].scores
     }

@@ -26,7 +26,7 @@ def make_fold(repeat=0, fold=0, scores=SCORES, n_test=4):
         "scores": {"accuracy": 0.1, "roc_auc_macro": np.float64("nan")}
         if scores is None
         else scores,
-        "left_out": {"roc_auc_macro": 2},
+        "n_undefined_labels": {"roc_auc_macro": 2},
         "seconds": 0.25,
     }
     for field in dataclasses.fields(FoldResult):

@@ -13,7 +13,7 @@ from mlflow.entities import Metric, Param
 from scipy import stats
 
 from pipeline.commands import compare
-from pipeline.tracking.runs import Archive
+from pipeline.tracking.runs import RunReader
 from pipeline.tracking.store import store_at
 
 ROOT = Path(__file__).parents[1]
@@ -96,9 +96,9 @@ def command(shelf, monkeypatch, capsys):
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(compare, "mlruns", lambda: shelf.folder / "results")
-        monkeypatch.setattr(sys, "argv", ["compare", "--tracking-uri", shelf.uri, *arguments])
+        words = ["--tracking-uri", shelf.uri, *arguments]
         with pytest.raises(SystemExit) as ended:
-            compare.main()
+            compare.main(words)
         out, err = capsys.readouterr()
         return int(ended.value.code or 0), out, err
 
@@ -205,9 +205,9 @@ def test_a_fold_that_was_trained_again_counts_once(shelf):
     run_id = shelf.add("a", 1)
     again = [Metric("fold/accuracy", 0.25, 2, step) for step in range(5)]
     shelf.client.log_batch(run_id, again)
-    archive = Archive(store_at(shelf.uri))
-    (run,) = archive.find(["a"]).runs
-    scores = archive.scores(run, "accuracy", N_FOLDS)
+    reader = RunReader(store_at(shelf.uri))
+    (run,) = reader.find(["a"]).runs
+    scores = reader.scores(run, "accuracy", N_FOLDS)
     np.testing.assert_allclose(scores[:5], 0.25)
     np.testing.assert_allclose(scores[5:], fold_scores(1, 0)[5:])
 
@@ -215,16 +215,16 @@ def test_a_fold_that_was_trained_again_counts_once(shelf):
 def test_of_runs_of_one_name_the_finished_one_is_meant(shelf):
     shelf.add("twice", status="FAILED")
     finished = shelf.add("twice")
-    archive = Archive(store_at(shelf.uri))
-    (run,) = archive.find(["twice"]).runs
+    reader = RunReader(store_at(shelf.uri))
+    (run,) = reader.find(["twice"]).runs
     assert run.run_ids == (finished,)
-    both = archive.find([finished, "twice"]).runs
+    both = reader.find([finished, "twice"]).runs
     assert [run.run_ids for run in both] == [(finished,)]
 
 
 def test_runs_of_one_name_are_told_apart_by_their_ids(shelf):
     ids = [shelf.add('it\'s "the" same') for _ in range(2)]
-    found = Archive(store_at(shelf.uri)).find(ids)
+    found = RunReader(store_at(shelf.uri)).find(ids)
     assert [run.name for run in found.runs] == [f'it\'s "the" same ({id[:8]})' for id in ids]
 
 
@@ -302,8 +302,8 @@ def test_it_needs_no_tensorflow(shelf):
     shelf.add("a", 1)
     shelf.add("b", 2)
     program = (
-        "import sys\nfrom pipeline import compare\n"
-        "try: compare.main()\n"
+        "import sys\nfrom pipeline.commands import compare\n"
+        "try: compare.main(sys.argv[1:])\n"
         "finally: print({'tensorflow', 'keras', 'sklearn'} & set(sys.modules))"
     )
     figure = str(shelf.folder / "a.png")

@@ -19,13 +19,13 @@ from benchmarks.comparison import LEVEL, simulate
 from pipeline.comparison.ranking import Pair, Ranking, conclusion, of_probability, rank
 from pipeline.comparison.run_scores import (
     MAX_RANKED,
-    Evidence,
+    RunScores,
     averaged,
     best,
     brief_names,
+    check_paired,
     choose_metric,
-    refuse_unpaired,
-    without_repeats,
+    drop_duplicates,
 )
 from pipeline.errors import UserError
 from pipeline.report.paired_differences import BETTER, ranking_figure
@@ -39,7 +39,7 @@ def ranked(scores, *, metric="accuracy", lower=False, share=1 / 9, rope=0.01, n_
     return rank(
         scores,
         metric=metric,
-        test_share=share,
+        test_fraction=share,
         lower_is_better=lower,
         alpha=0.05,
         rope=rope,
@@ -340,11 +340,11 @@ def test_no_number_claims_to_be_certain(value, text):
 
 def evidence(name="a", data="D", split="S", metrics=("accuracy", "log_loss"), **settings):
     means = {metric.rpartition(".")[2]: 0.5 for metric in metrics}
-    return Evidence(name, (name * 32,), data, split, metrics, means, settings)
+    return RunScores(name, (name * 32,), data, split, metrics, means, settings)
 
 
 def test_runs_that_pair_up_are_taken():
-    refuse_unpaired([evidence("a"), evidence("b")])
+    check_paired([evidence("a"), evidence("b")])
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_runs_that_pair_up_are_taken():
 )
 def test_runs_that_do_not_pair_up_are_refused(runs, message):
     with pytest.raises(UserError) as error:
-        refuse_unpaired(runs)
+        check_paired(runs)
     assert str(error.value) == message
 
 
@@ -379,7 +379,7 @@ def test_a_refusal_says_in_which_settings_the_runs_differ():
     one, other = ({"cv.n_splits": n, "seed": n, "report.html": n} for n in ("3", "5"))
     runs = [evidence("a", **one), evidence("b", split="other", **other)]
     with pytest.raises(UserError, match=r"They differ in cv\.n_splits \(3, 5\)\. Run them again"):
-        refuse_unpaired(runs)
+        check_paired(runs)
 
 
 def test_an_average_over_what_does_not_differ_is_refused():
@@ -390,14 +390,14 @@ def test_an_average_over_what_does_not_differ_is_refused():
 
 def test_a_run_that_was_repeated_counts_once():
     runs = [
-        replace(evidence(name), identity=tuple(identity))
+        replace(evidence(name), fingerprint=tuple(identity))
         for name, identity in zip("abcd", ("x1", "y1", "x1", "x2"), strict=True)
     ]
-    assert sorted(run.name for run in without_repeats(runs)) == ["b", "c", "d"]
+    assert sorted(run.name for run in drop_duplicates(runs)) == ["b", "c", "d"]
     unknown = [evidence("a"), evidence("b")]
-    assert without_repeats(unknown) == unknown
-    elsewhere = [replace(evidence(name, data=name), identity=("x", "1")) for name in "ab"]
-    assert without_repeats(elsewhere) == elsewhere  # to be refused, not left out
+    assert drop_duplicates(unknown) == unknown
+    elsewhere = [replace(evidence(name, data=name), fingerprint=("x", "1")) for name in "ab"]
+    assert drop_duplicates(elsewhere) == elsewhere  # to be refused, not left out
 
 
 def test_runs_of_several_sweeps_are_named_by_what_sets_them_apart():
@@ -488,7 +488,7 @@ def test_names_are_brief_while_they_tell_runs_apart():
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_of_too_many_the_best_are_taken(metric):
     means = np.random.default_rng(0).permutation(250) / 250
-    runs = [Evidence(str(m), ("x",), "D", "S", (metric,), {metric: float(m)}, {}) for m in means]
+    runs = [RunScores(str(m), ("x",), "D", "S", (metric,), {metric: float(m)}, {}) for m in means]
     expected = sorted(means, reverse=metric == "accuracy")[:MAX_RANKED]
     assert [run.means[metric] for run in best(runs, metric)] == expected
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from pipeline.runtime import OTHERS, SHARE, is_shared, n_cores, share_cores
+from pipeline.runtime import CORES_VARIABLE, THREAD_VARIABLES, divide_cores, is_shared, n_cores
 
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch):
-    for name in (SHARE, *OTHERS):
+    for name in (CORES_VARIABLE, *THREAD_VARIABLES):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv(name, "")  # so that it is restored afterwards
         monkeypatch.delenv(name)
@@ -22,14 +22,14 @@ def own_environment(monkeypatch):
 def test_jobs_share_the_cores(n_jobs, share):
     assert (n_cores(), is_shared()) == (8, False)
     for _ in range(2):  # the second job of a process
-        share_cores(n_jobs)
+        divide_cores(n_jobs)
         assert (n_cores(), is_shared()) == (share, True)
-    assert {os.environ[name] for name in OTHERS} == {str(share)}
+    assert {os.environ[name] for name in THREAD_VARIABLES} == {str(share)}
 
 
 def test_what_the_user_has_set_stays(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    share_cores(2)
+    divide_cores(2)
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 

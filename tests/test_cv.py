@@ -21,7 +21,7 @@ from pipeline.config.schema_data import (
     ShuffleSplitConfig,
     StratifiedGroupKFoldConfig,
 )
-from pipeline.cv.diagnostics import find_troubles
+from pipeline.cv.diagnostics import check_splits
 from pipeline.cv.splitters import Split, digest, make_splits
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
@@ -334,11 +334,11 @@ def test_troubles_name_labels_folds_and_counsel() -> None:
     y[0, 2] = 1  # once; the fourth never
     dataset = table(y, fold=np.repeat([0, 1], 10))
     config = PredefinedConfig(kind="predefined")
-    training, test = find_troubles(config, dataset, make_splits(config, dataset))
+    training, test = check_splits(config, dataset, make_splits(config, dataset))
     assert (training.what, training.labels) == ("No training row has", (("y1", 1), ("y2", 1)))
     assert (test.what, test.labels) == ("No test row has", (("y1", 1), ("y2", 1)))
     assert (test.n_folds, test.n_splits) == (1, 2)
-    assert test.counsel == (
+    assert test.hint == (
         "try cv=multilabel_stratified; a label of fewer than 2 rows cannot be in all folds; "
         "leaving the rarest out would help."
     )
@@ -348,29 +348,29 @@ def test_stratification_is_not_counselled_where_it_is_used() -> None:
     y = np.zeros((20, 1), dtype=np.int8)
     y[:4] = 1
     config = kfold(MultilabelStratifiedConfig, 5)
-    (trouble,) = find_troubles(config, table(y), make_splits(config, table(y)))
+    (trouble,) = check_splits(config, table(y), make_splits(config, table(y)))
     assert trouble.labels == (("y0", 1),)
-    assert trouble.counsel == (
+    assert trouble.hint == (
         "a label of fewer than 5 rows cannot be in all folds; cv.n_splits=4 would help."
     )
     config = kfold(MultilabelStratifiedConfig, 4)
-    assert find_troubles(config, table(y), make_splits(config, table(y))) == []
+    assert check_splits(config, table(y), make_splits(config, table(y))) == []
 
 
 def test_groups_on_both_sides_are_a_trouble() -> None:
     dataset = table(np.ones((20, 1), dtype=np.int8), np.arange(20) // 2)
     config = kfold(RepeatedKFoldConfig)
-    (trouble,) = find_troubles(config, dataset, make_splits(config, dataset))
+    (trouble,) = check_splits(config, dataset, make_splits(config, dataset))
     assert trouble.what == "Rows of one group both train and test"
     config = kfold(GroupKFoldConfig)
-    assert find_troubles(config, dataset, make_splits(config, dataset)) == []
+    assert check_splits(config, dataset, make_splits(config, dataset)) == []
 
 
 @pytest.mark.parametrize(("n_repeats", "n_folds"), [(1, None), (3, 6)])
 def test_repeats_that_cannot_differ_are_a_trouble(n_repeats: int, n_folds: int | None) -> None:
     dataset = table(np.ones((6, 1), dtype=np.int8), np.repeat([0, 1, 2], 2))
     config = kfold(GroupKFoldConfig, 3, n_repeats)
-    troubles = find_troubles(config, dataset, make_splits(config, dataset))
-    assert [trouble.n_folds for trouble in troubles] == ([n_folds] if n_folds else [])
-    if troubles:
-        assert "cv.n_repeats=1" in troubles[0].counsel
+    split_warnings = check_splits(config, dataset, make_splits(config, dataset))
+    assert [trouble.n_folds for trouble in split_warnings] == ([n_folds] if n_folds else [])
+    if split_warnings:
+        assert "cv.n_repeats=1" in split_warnings[0].hint

@@ -38,7 +38,7 @@ def test_infinite_values_are_refused_by_place():
 def test_missing_values_are_refused_where_nothing_fills_them():
     dataset = make(X=((1.0, 2.0), (np.nan, 4.0)))
     with pytest.raises(UserError, match=r"no missing value. Received: nan in row 1, feature 'a'"):
-        dataset.refuse_missing()
+        dataset.check_complete()
 
 
 def test_an_empty_table_is_refused():

@@ -1,6 +1,11 @@
 import pytest
 
-from pipeline.dataset.column_roles import refuse_doubles, refuse_overlap, refuse_unknown, select
+from pipeline.dataset.column_roles import (
+    check_column_exists,
+    check_disjoint_roles,
+    check_unique_columns,
+    select,
+)
 from pipeline.errors import UserError
 
 NAMES = ["a", "tag_x", "tag_y", "x[1]", "Tag_z"]
@@ -33,13 +38,13 @@ def test_what_nothing_answers_to_is_refused(pattern, hint):
 
 def test_a_long_list_of_names_is_cut():
     with pytest.raises(UserError, match=r"n38, n39 and 60 more\.$"):
-        refuse_unknown("t.csv", "group", "g", [f"n{i:02}" for i in range(100)])
+        check_column_exists("t.csv", "group", "g", [f"n{i:02}" for i in range(100)])
 
 
 def test_doubles_and_overlaps_are_refused():
-    refuse_doubles("t.csv", NAMES)
+    check_unique_columns("t.csv", NAMES)
     with pytest.raises(UserError, match=r"'a' as the name of columns 0, 2"):
-        refuse_doubles("t.csv", ["a", "b", "a"])
-    refuse_overlap("t.csv", {"labels": ["a"], "drop": ["b"]})
+        check_unique_columns("t.csv", ["a", "b", "a"])
+    check_disjoint_roles("t.csv", {"labels": ["a"], "drop": ["b"]})
     with pytest.raises(UserError, match=r"'a' in both dataset.labels and dataset.drop"):
-        refuse_overlap("t.csv", {"labels": ["a"], "drop": ["b", "a"]})
+        check_disjoint_roles("t.csv", {"labels": ["a"], "drop": ["b", "a"]})

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset.label_columns import indicator, indicator_of_codes
+from pipeline.dataset.label_columns import codes_to_binary, to_binary
 from pipeline.errors import UserError
 
 YES = ["1", "1.0", "true", "T", "Yes", "Y", "TRUE", b"1", b"true", 1, 1.0, True, np.float32(1)]
@@ -11,13 +11,13 @@ NO = ["0", "0.0", "false", "F", "No", "n", "FALSE", b"0", b"f", 0, 0.0, False, n
 @pytest.mark.parametrize(("yes", "no"), list(zip(YES, NO, strict=True)))
 def test_every_spelling_of_yes_and_no(yes, no):
     values = np.array([yes, no, yes], dtype=object)
-    assert indicator("s", "l", values).tolist() == [1, 0, 1]
-    assert indicator_of_codes("s", "l", np.array([0, 1, 0]), [yes, no]).tolist() == [1, 0, 1]
+    assert to_binary("s", "l", values).tolist() == [1, 0, 1]
+    assert codes_to_binary("s", "l", np.array([0, 1, 0]), [yes, no]).tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize("dtype", [bool, int, np.uint8, np.float32, "U5", "S5", object])
 def test_every_kind_of_array(dtype):
-    y = indicator("s", "l", np.array([1, 0, 0, 1]).astype(dtype))
+    y = to_binary("s", "l", np.array([1, 0, 0, 1]).astype(dtype))
     assert y.tolist() == [1, 0, 0, 1]
     assert y.dtype == np.int8
 
@@ -27,7 +27,7 @@ def test_anything_else_is_refused_by_name_value_and_row(value):
     text = value.decode() if isinstance(value, bytes) else value
     for received in (value, text):
         with pytest.raises(UserError, match=r"s: expected labels of value 0 or 1") as caught:
-            indicator("s", "l", np.array([1, 0, received], dtype=object), first_row=10)
+            to_binary("s", "l", np.array([1, 0, received], dtype=object), first_row=10)
         assert str(caught.value).endswith(
             f"{str(received)!r} in label 'l', row 12 (the first is 0)."
         )
@@ -36,12 +36,12 @@ def test_anything_else_is_refused_by_name_value_and_row(value):
 @pytest.mark.parametrize("missing", [None, float("nan")])
 def test_a_missing_label_is_refused(missing):
     with pytest.raises(UserError, match=r"a missing value in label 'l', row 1"):
-        indicator("s", "l", np.array([1, missing], dtype=object))
+        to_binary("s", "l", np.array([1, missing], dtype=object))
     with pytest.raises(UserError, match=r"a missing value in label 'l', row 1"):
-        indicator("s", "l", np.array([1, np.nan]))
+        to_binary("s", "l", np.array([1, np.nan]))
     with pytest.raises(UserError, match=r"a missing value in label 'l', row 1"):
-        indicator_of_codes("s", "l", np.array([0, -1]), ["yes"])
+        codes_to_binary("s", "l", np.array([0, -1]), ["yes"])
 
 
 def test_what_does_not_occur_is_not_refused():
-    assert indicator_of_codes("s", "l", np.array([0, 1]), ["no", "yes", "yes"]).tolist() == [0, 1]
+    assert codes_to_binary("s", "l", np.array([0, 1]), ["no", "yes", "yes"]).tolist() == [0, 1]

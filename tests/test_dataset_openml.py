@@ -149,7 +149,7 @@ def test_labels_may_be_named(text, sparse, home, load):
         (["dataset.data_id=7", "dataset.data_name=small"], ["data_id and data_name"]),
         (["dataset.data_id=8"], ["OpenML 8", "not found"]),
         (["dataset.data_name=none"], ["OpenML none", "No active dataset"]),
-        (["dataset.data_name=two"], ["one active version", "Give loading.version"]),
+        (["dataset.data_name=two"], ["one active version", "Give dataset.version"]),
         (["dataset.data_id=7", "dataset.labels=[ll]"], ["'ll'", "Did you mean 'l'?"]),
         (["dataset.data_id=7", "dataset.labels=[c]"], ["'x' in label 'c', row 0"]),
         (["dataset.data_id=7", "dataset.drop=[q]"], ["dataset.drop", "'q'"]),

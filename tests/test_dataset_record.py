@@ -69,6 +69,6 @@ def test_categories_are_shown_as_texts(capsys):
 )
 def test_new_rows_that_do_not_fit_are_refused(row, words):
     found = make(X=((1.0, 0.5), (0.0, 4.0)), categories=(("x", "yy"), None))
-    found.refuse_unfit([("x", None), (None, 3.0), ("never seen", 1.0)])
+    found.check_model([("x", None), (None, 3.0), ("never seen", 1.0)])
     with pytest.raises(UserError, match=f"^dataset.new_rows: expected {words}$"):
-        found.refuse_unfit([("x", 1.0), row])
+        found.check_model([("x", 1.0), row])

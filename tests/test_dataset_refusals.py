@@ -64,7 +64,7 @@ CASES = {
     "no such id": ("t.csv", GOOD, [L, "dataset.id=z"], ["dataset.id", "'z'"]),
     "no such list": ("t.csv", GOOD, ["dataset.label_list=z"], ["dataset.label_list", "'z'"]),
     "no such category": ("t.csv", GOOD, [L, "dataset.categorical=[z]"], ["categorical", "'z'"]),
-    "no way": ("t.csv", GOOD, [], ["one of loading.labels", "none of them"]),
+    "no way": ("t.csv", GOOD, [], ["one of dataset.labels", "none of them"]),
     "two ways": ("t.csv", GOOD, [L, "dataset.last_labels=1"], ["dataset.labels and", "others"]),
     "all labels": ("t.csv", GOOD, ["dataset.last_labels=3"], ["last_labels below", "3"]),
     "two parts": ("t.csv", GOOD, [L, "dataset.group=l"], ["'l' in both", "dataset.group"]),

@@ -16,10 +16,10 @@ from rich.console import Console
 from pipeline import console
 from pipeline.commands.describe import draw
 from pipeline.console.dataset_tables import describe_dataset as tables
-from pipeline.cv.diagnostics import Trouble
+from pipeline.cv.diagnostics import SplitWarning
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.summary import DataSummary, summarise
-from pipeline.errors import short
+from pipeline.errors import shorten
 from pipeline.report.label_frequencies import labels_figure
 
 ROOT = Path(__file__).parents[1]
@@ -185,17 +185,17 @@ def test_the_figure_is_written_whole_under_a_safe_name(tmp_path: Path) -> None:
     ],
 )
 def test_short_keeps_beginning_and_end(name: str, length: int, expected: str) -> None:
-    assert short(name, length) == expected
+    assert shorten(name, length) == expected
     assert len(expected) <= length
 
 
 def test_troubles_take_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     labels = tuple((f"label {i}", 9 - i) for i in range(8))
-    console.show_troubles(
+    console.show_split_warnings(
         [
-            Trouble("No test row has", labels, 9, 10, "try something."),
-            Trouble("No training row has", labels[:1], 9, 10, "try something."),
-            Trouble("Rows of one group both train and test", (), 3, 10, "try something."),
+            SplitWarning("No test row has", labels, 9, 10, "try something."),
+            SplitWarning("No training row has", labels[:1], 9, 10, "try something."),
+            SplitWarning("Rows of one group both train and test", (), 3, 10, "try something."),
         ]
     )
     assert capsys.readouterr().out.splitlines() == [
@@ -219,10 +219,10 @@ def test_duplicates_are_said_where_there_are_some(
 RUN = """
 import sys
 from pathlib import Path
-from pipeline import describe
+from pipeline.commands import describe
 describe.mlruns = lambda: Path("results")
 try:
-    describe.main()
+    describe.main(sys.argv[1:])
 finally:
     heavy = {"tensorflow", "keras", "mlflow"} & set(sys.modules)
     assert not heavy, heavy

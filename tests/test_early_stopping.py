@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.schema import EarlyStoppingConfig
 from pipeline.model.keras_models import mlp
-from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.stack import epoch_order
 from tests.test_training import PLAIN, L, N, X, Y, make_fits, training
 
@@ -68,7 +68,7 @@ def keras_alone(fit, config, build=PLAIN):
 )
 def test_equals_keras_on_each_fold(changes):
     config, fits = stopping(**changes), watched_fits()
-    fitted = list(StackedTrainer(PLAIN, config, X, Y, fits).train())
+    fitted = list(KerasTrainer(PLAIN, config, X, Y, fits).train())
     for fit, ours in zip(fits, fitted, strict=True):
         expected, weights, y_score = keras_alone(fit, config)
         assert len(ours.val_loss) == len(ours.loss) == len(expected)
@@ -84,7 +84,7 @@ def test_equals_keras_on_each_fold(changes):
 def test_with_batch_statistics_the_best_ones_are_kept_too():
     build = partial(mlp, n_labels=L, hidden_units=(8,), batch_normalization=True)
     config, fits = stopping(), watched_fits((30, 30))
-    for fit, ours in zip(fits, StackedTrainer(build, config, X, Y, fits).train(), strict=True):
+    for fit, ours in zip(fits, KerasTrainer(build, config, X, Y, fits).train(), strict=True):
         expected, weights, _ = keras_alone(fit, config, build)
         assert len(ours.val_loss) == len(expected)
         for a, b in zip(ours.weights, weights, strict=True):
@@ -93,17 +93,17 @@ def test_with_batch_statistics_the_best_ones_are_kept_too():
 
 def test_a_fold_stops_the_same_whatever_its_company():
     fits, done = watched_fits(), []
-    together = list(StackedTrainer(PLAIN, stopping(), X, Y, fits).train(done.append))
+    together = list(KerasTrainer(PLAIN, stopping(), X, Y, fits).train(done.append))
     assert sum(done) == EPOCHS * len(fits)
     for fit, ours in zip(fits, together, strict=True):
-        (alone,) = StackedTrainer(PLAIN, stopping(), X, Y, [fit]).train()
+        (alone,) = KerasTrainer(PLAIN, stopping(), X, Y, [fit]).train()
         np.testing.assert_allclose(ours.val_loss, alone.val_loss, atol=1e-6)
         np.testing.assert_allclose(ours.y_score, alone.y_score, atol=1e-6)
 
 
 def test_a_loss_that_is_no_number_stops_the_fold():
     wild = replace(stopping(), optimizer="sgd", learning_rate=1e30)
-    (fitted,) = StackedTrainer(PLAIN, wild, X, Y, watched_fits()[:1]).train()
+    (fitted,) = KerasTrainer(PLAIN, wild, X, Y, watched_fits()[:1]).train()
     assert len(fitted.loss) == 3
     assert np.isnan(fitted.val_loss).all()
 
@@ -113,8 +113,8 @@ def test_test_rows_do_not_decide_when_to_stop():
     poisoned, flipped = X.copy(), Y.copy()
     poisoned[fit.test] = 1e6
     flipped[fit.test] = 1 - flipped[fit.test]
-    (clean,) = StackedTrainer(PLAIN, stopping(), X, Y, [fit]).train()
-    (other,) = StackedTrainer(PLAIN, stopping(), poisoned, flipped, [fit]).train()
+    (clean,) = KerasTrainer(PLAIN, stopping(), X, Y, [fit]).train()
+    (other,) = KerasTrainer(PLAIN, stopping(), poisoned, flipped, [fit]).train()
     for a, b in zip(clean.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b)
     assert len(fit.train) + len(fit.valid) + len(fit.test) == N

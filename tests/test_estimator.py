@@ -11,9 +11,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import ClassifierChain
 
 from pipeline.errors import UserError
-from pipeline.model.multilabel import Averaged, LabelModel, Part, fit_labels
-from pipeline.model.sklearn_models import build_estimator, refuse_unfit
-from pipeline.model.skops_file import own_packages, refuse_unsavable, save
+from pipeline.model.multilabel import (
+    FittedEstimator,
+    MultilabelClassifier,
+    MultilabelEnsemble,
+    fit_labels,
+)
+from pipeline.model.sklearn_models import build_estimator, check_model
+from pipeline.model.skops_file import check_savable, own_packages, save
 from pipeline.tracking.pyfunc_model import load_estimators
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -135,7 +140,7 @@ def test_a_stored_model_holds_no_code_and_answers_the_same(make_config, rows, tm
     config = make_config(*OWN).model if name == "own" else model_config(make_config, name)
     own = own_packages(config)
     assert own == (["tests"] if name == "own" else [])
-    model = Averaged(tuple(fit_labels(config, X, y, seed=seed) for seed in (1, 2)))
+    model = MultilabelEnsemble(tuple(fit_labels(config, X, y, seed=seed) for seed in (1, 2)))
     path = tmp_path / "model.skops"
     trusted = save(model, path, own)
     assert {kind.partition(".")[0] for kind in trusted} <= {"sklearn", *own}
@@ -149,7 +154,7 @@ def test_a_stored_model_holds_no_code_and_answers_the_same(make_config, rows, tm
 def test_a_file_that_was_changed_is_refused(make_config, rows, tmp_path):
     config = model_config(make_config, "random_forest")
     path = tmp_path / "model.skops"
-    trusted = save(Averaged((fit_labels(config, *rows, seed=1),)), path)
+    trusted = save(MultilabelEnsemble((fit_labels(config, *rows, seed=1),)), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with path.open("ab") as file:
         file.write(b"x")
@@ -162,7 +167,9 @@ def test_types_of_other_packages_and_functions_are_never_trusted(rows, tmp_path,
     X, y = rows
     estimator = RandomForestClassifier(2).fit(X, y[:, 0])
     estimator.foreign = foreign
-    model = Averaged((LabelModel((Part((0,), estimator),), np.zeros(1)),))
+    model = MultilabelEnsemble(
+        (MultilabelClassifier((FittedEstimator((0,), estimator),), np.zeros(1)),)
+    )
     with pytest.raises(UserError, match=r"classes of numpy, scipy, sklearn.* also"):
         save(model, tmp_path / "model.skops")
 
@@ -171,10 +178,10 @@ def test_an_own_estimator_that_could_not_be_kept_is_refused_before_training(make
     path = "model.estimator=tests.test_estimator.secretive"
     config = make_config("model=sklearn", path, "model.params={C: 2.0}").model
     with pytest.raises(UserError, match=r"model\.estimator: expected"):
-        refuse_unsavable(config, *rows)
-    refuse_unsavable(make_config(*OWN).model, *rows)
+        check_savable(config, *rows)
+    check_savable(make_config(*OWN).model, *rows)
     with pytest.raises(UserError, match=r"probabilities in \[0, 1\]. Received: from .* to 1\.\d"):
-        refuse_unsavable(make_config(*OWN, "model.params={factor: 3}").model, *rows)
+        check_savable(make_config(*OWN, "model.params={factor: 3}").model, *rows)
 
 
 REFUSALS = {
@@ -204,9 +211,9 @@ def test_refused_before_training(make_config, arguments):
     overrides = arguments.replace(": ", ":").split()
     config = make_config(*(word.replace(":", ": ") for word in overrides))
     with pytest.raises(UserError, match=REFUSALS[arguments]):
-        refuse_unfit(config.model, 3, config.training.class_weight)
+        check_model(config.model, 3, config.training.class_weight)
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_what_is_shipped_is_not_refused(make_config, name):
-    refuse_unfit(make_config(f"model={name}").model, 3, None)
+    check_model(make_config(f"model={name}").model, 3, None)

@@ -99,7 +99,7 @@ def test_folds_are_steps_and_the_summary_follows_from_them(default, store):
     assert sorted(metric.step for metric in history) == list(range(30))
     values = [metric.value for metric in sorted(history, key=lambda metric: metric.step)]
     metrics = run.data.metrics
-    expected = summarise(values, test_share=1 / 9)
+    expected = summarise(values, test_fraction=1 / 9)
     assert metrics["accuracy_mean"] == pytest.approx(np.mean(values))
     assert metrics["accuracy_std"] == pytest.approx(np.std(values))
     assert (metrics["accuracy_ci_low"], metrics["accuracy_ci_high"]) == pytest.approx(expected.ci)

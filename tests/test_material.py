@@ -63,7 +63,7 @@ def test_a_large_table_does_not_stay_while_another_is_read():
     kept = []
 
     def make(size):
-        kept.append(sum(recent._kept.values()))
+        kept.append(sum(recent._cache.values()))
         return size
 
     half = inputs.LARGEST // 2

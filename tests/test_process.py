@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pipeline.tracking.heartbeat import in_words, lives, this_process
+from pipeline.tracking.heartbeat import describe_process, is_process_alive, this_process
 
 NAME = "from pipeline.tracking.heartbeat import this_process; print(this_process(), flush=True); "
 
@@ -21,30 +21,30 @@ def start(program):
 
 
 def test_this_one_lives():
-    assert lives(this_process()) is True
-    assert str(os.getpid()) in in_words(this_process())
+    assert is_process_alive(this_process()) is True
+    assert str(os.getpid()) in describe_process(this_process())
 
 
 def test_a_killed_one_does_not_even_before_it_is_waited_for():
     process, name = start(f"{NAME} import time; time.sleep(60)")
-    assert lives(name) is True
+    assert is_process_alive(name) is True
     process.kill()
     for _ in range(100):
-        if not lives(name):
+        if not is_process_alive(name):
             break
         time.sleep(0.05)
-    assert lives(name) is False  # a zombie now
+    assert is_process_alive(name) is False  # a zombie now
     process.communicate()
-    assert lives(name) is False
+    assert is_process_alive(name) is False
 
 
 def test_another_of_the_same_number_is_not_the_same():
     host, pid, started = this_process().rsplit(" ", 2)
-    assert lives(f"{host} {pid} {started}0") is False
+    assert is_process_alive(f"{host} {pid} {started}0") is False
 
 
 def test_another_host_cannot_be_asked():
-    assert lives("elsewhere 1 0-0") is None
+    assert is_process_alive("elsewhere 1 0-0") is None
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
@@ -52,7 +52,7 @@ def test_a_child_ends_with_its_parent(sent):
     child = textwrap.dedent(
         f"""
         {NAME}
-        from pipeline.tracking.heartbeat import end_with_parent
+        from pipeline.runtime import end_with_parent
         import time
         end_with_parent()
         print(this_process(), flush=True)
@@ -63,12 +63,12 @@ def test_a_child_ends_with_its_parent(sent):
         f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     )
     assert parent.stdout.readline().strip() == name  # it watches now
-    assert lives(name)
+    assert is_process_alive(name)
     parent.send_signal(sent)
     parent.wait()
     for _ in range(100):
-        if not lives(name):
+        if not is_process_alive(name):
             break
         time.sleep(0.05)
-    assert not lives(name)
+    assert not is_process_alive(name)
     parent.stdout.close()

@@ -19,12 +19,12 @@ RACE = Race("run", (0.0,) * 10, "accuracy", False, 0.05, 1 / 9, 3)
 
 
 @given(arrays(float, st.integers(2, 30), elements=st.floats(-1, 1)), st.floats(0, 1))
-def test_the_corrected_t_is_students_with_a_larger_error(differences, test_share):
+def test_the_corrected_t_is_students_with_a_larger_error(differences, test_fraction):
     assume(np.ptp(differences) > 1e-3)
     n = len(differences)
     usual = stats.ttest_1samp(differences, 0).statistic
-    expected = usual / math.sqrt(1 + n * test_share)
-    decision = replace(RACE, scores=(0.0,) * n, test_share=test_share).decide(differences)
+    expected = usual / math.sqrt(1 + n * test_fraction)
+    decision = replace(RACE, scores=(0.0,) * n, test_fraction=test_fraction).decide(differences)
     assert decision.p == pytest.approx(stats.t.cdf(expected, n - 1))
     assert decision.advantage == pytest.approx(differences.mean())
     assert decision.stop == (decision.p < 0.05)
@@ -58,7 +58,7 @@ def test_only_what_is_behind_stops(lower_is_better):
 def test_what_shows_no_noise_goes_on():
     assert RACE.decide([0.5] * 10) is None
     assert RACE.decide([math.nan] * 9 + [0.5]) is None
-    some = replace(RACE, scores=(0.5, math.nan, 0.7, 0.6), test_share=1 / 3)
+    some = replace(RACE, scores=(0.5, math.nan, 0.7, 0.6), test_fraction=1 / 3)
     assert some.decide([0.1, 0.9, 0.3, 0.25]).advantage == pytest.approx(-0.3833333)
 
 
@@ -81,7 +81,7 @@ def test_the_race_is_what_the_configuration_says(make_config):
     race = make_race(config.racing, "hamming_loss", splits, [0.1 * i for i in range(8)])
     assert race.scores == (0.0, 0.1, 0.2, pytest.approx(0.3))
     assert (race.lower_is_better, race.n_repeats) == (True, 2)
-    assert race.test_share == pytest.approx(1 / 3)
+    assert race.test_fraction == pytest.approx(1 / 3)
     assert not make_race(
         replace(config.racing, direction="maximize"), "hamming_loss", splits, [0.0] * 8
     ).lower_is_better

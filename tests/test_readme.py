@@ -16,11 +16,11 @@ ELSEWHERE = {"...", "model=mine"}  # the reader's own
 
 @pytest.mark.parametrize(("program", "rest"), COMMANDS, ids=lambda text: text.strip())
 def test_every_command_is_one_the_program_takes(program, rest, make_config):
-    assert program in {"pipeline", "pipeline.commands.describe", "pipeline.commands.compare"}
-    if program == "pipeline.commands.compare":
-        compare.make_parser().parse_args(shlex.split(rest))
-        return
+    assert program == "pipeline"
     arguments = shlex.split(rest.replace("\\|", "|"))
+    if arguments[:1] == ["compare"]:
+        compare.make_parser().parse_args(arguments[1:])
+        return
     overrides = [word for word in arguments if "=" in word and word not in ELSEWHERE]
     if "dataset=table" in overrides and not any("dataset.path" in word for word in overrides):
         overrides += ["dataset.path=data.csv"]

@@ -11,11 +11,11 @@ from scipy import stats
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from pipeline.report.artifacts import draw_pictures, labels_table
+from pipeline.report.artifacts import draw_figures, labels_table
 from pipeline.report.calibration import N_BINS, calibration_bins, wilson
-from pipeline.report.label_sets import come_together, count_labels
+from pipeline.report.label_sets import count_labels, label_co_occurrence
 from pipeline.report.loss_curves import extend
-from pipeline.report.out_of_fold import Pooled, pool
+from pipeline.report.out_of_fold import OutOfFold, collect_out_of_fold
 from pipeline.report.per_label import MAX_LABELS, N_ENDS, choose
 from pipeline.report.roc_pr_curves import GRID, label_curves
 from pipeline.report.style import FONTS, WIDTH, fit, styled, width_of, wrap
@@ -39,24 +39,24 @@ def rng():
     return np.random.default_rng(1)
 
 
-def pooled(y_true, y_score, y_pred=None):
+def out_of_fold(y_true, y_score, y_pred=None):
     y_pred = (y_score > 0.5).astype(np.int8) if y_pred is None else y_pred
     names = tuple(f"y{i}" for i in range(y_true.shape[1]))
     y_score = y_score.astype(np.float32)
-    return Pooled("made up", names, y_true.astype(np.int8), y_score, y_pred, len(y_true))
+    return OutOfFold("made up", names, y_true.astype(np.int8), y_score, y_pred, len(y_true))
 
 
 @pytest.fixture
 def some(rng):
     """Predictions of 200 rows and 4 labels, many of equal probability; the last is never true."""
     y_true = rng.random((200, 4)) < (0.5, 0.2, 0.05, 0)
-    return pooled(y_true, (0.4 * y_true + 0.6 * rng.random((200, 4))).round(2))
+    return out_of_fold(y_true, (0.4 * y_true + 0.6 * rng.random((200, 4))).round(2))
 
 
 def test_the_rows_of_all_folds_are_pooled(make_config, rng):
     dataset = make_dataset(rng.random((40, 3)) < 0.4)
     evaluation = make_evaluation(make_config(METRICS), dataset, n_repeats=2)
-    found = pool(evaluation)
+    found = collect_out_of_fold(evaluation)
     assert (len(found.y_true), found.n_rows) == (80, 40)
     assert found.described == "80 predictions of 40 held-out rows"
     place = 0
@@ -120,7 +120,7 @@ def test_roc_curves_are_scikit_learns(some):
 
 
 def test_what_comes_together_is_what_a_loop_counts(some):
-    found = come_together(some)
+    found = label_co_occurrence(some)
     counts = some.y_true.sum(axis=0)
     assert list(found.labels) == sorted(range(4), key=lambda label: -counts[label])
     differences = {}
@@ -143,7 +143,7 @@ def test_what_comes_together_is_what_a_loop_counts(some):
 
 @pytest.mark.parametrize("n_labels", [3, 9, 60, 400])
 def test_labels_are_counted_in_classes_that_hold_them(rng, n_labels):
-    table = pooled(rng.random((300, n_labels)) < 0.3, rng.random((300, n_labels)))
+    table = out_of_fold(rng.random((300, n_labels)) < 0.3, rng.random((300, n_labels)))
     counts = count_labels(table)
     assert len(counts.names) <= 12
     assert counts.table.sum() == 300
@@ -201,15 +201,15 @@ def test_lines_fit_the_sheet():
 
 def drawn(evaluation) -> dict[str, str]:
     """Return what each picture shows, by name, after looking at the files."""
-    pictures = draw_pictures(evaluation, labels_table(evaluation))
-    for picture in pictures:
+    figures = draw_figures(evaluation, labels_table(evaluation))
+    for picture in figures:
         image = Image.open(io.BytesIO(picture.png))
         assert image.size == (picture.width, picture.height)
         assert image.width == 1000
         white, ink = image.convert("L").getextrema()[::-1]
         assert (white, ink < 64) == (255, True)
         assert "nan" not in picture.alt
-    return {picture.name: picture.alt for picture in pictures}
+    return {picture.name: picture.alt for picture in figures}
 
 
 def test_every_figure_is_drawn_and_says_what_it_shows(make_config, rng):

@@ -16,8 +16,8 @@ from pipeline.config.compose import flatten
 from pipeline.config.schema import ReportConfig
 from pipeline.dataset.summary import summarise
 from pipeline.report.artifacts import labels_table, write_report
-from pipeline.report.page import Origin
-from pipeline.scoring.scorer import explain, in_words
+from pipeline.report.page import RunInfo
+from pipeline.scoring.scorer import explain_metric, metric_title
 from tests.made_up import METRICS, make_dataset, make_evaluation
 
 EVIL = (
@@ -26,7 +26,7 @@ EVIL = (
     "a & b &amp; {{ 7 * 7 }} {% raw %}",
     "x" * 60,
 )
-ORIGIN = Origin(
+ORIGIN = RunInfo(
     "0123456789abcdef",
     "<b>name</b>",
     "trial & error",
@@ -112,8 +112,8 @@ def test_all_that_was_asked_and_found_is_there(whole):
     for name, metric in evaluation.summary.items():
         low, high = metric.ci
         numbers = f"{metric.mean:.3f} {metric.std:.3f} {low:.3f} to {high:.3f}"
-        assert in_words(name) in page.text
-        assert explain(name) in page.text
+        assert metric_title(name) in page.text
+        assert explain_metric(name) in page.text
         assert numbers in page.text
     table = labels_table(evaluation)
     for label, f1, std in zip(table["label"], table["f1_mean"], table["f1_std"], strict=True):

@@ -8,21 +8,21 @@ import mlflow
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.evaluation.fingerprint import Identity
-from pipeline.tracking.heartbeat import UnderWay, this_process
-from pipeline.tracking.resume import find_earlier
+from pipeline.evaluation.fingerprint import Fingerprint
+from pipeline.tracking.heartbeat import RunActiveError, this_process
+from pipeline.tracking.resume import find_previous_run
 from pipeline.tracking.store import open_store, store_at
 from pipeline.tracking.sweep_run import (
-    Plan,
+    SweepPlan,
     begin_sweep,
+    end_dead_runs,
     end_sweep,
-    failures_kept,
-    mark_lost,
     read_leaderboard,
+    record_failures,
 )
 
-THIS = Identity("config", "data", "splits", "code")
-PLAN = Plan("command", "digest", ("cv.n_splits",), 3, in_order=True)
+THIS = Fingerprint("config", "data", "splits", "code")
+PLAN = SweepPlan("command", "digest", ("cv.n_splits",), 3, in_order=True)
 GONE = " ".join([this_process().split()[0], "999999999", "0"])
 
 
@@ -67,7 +67,7 @@ def make_run(experiment_id, status, identity=THIS, job=None, process=GONE, whole
 
 def test_a_finished_run_is_reused(experiment_id):
     run_id = make_run(experiment_id, "FINISHED")
-    earlier = find_earlier(experiment_id, THIS, None)
+    earlier = find_previous_run(experiment_id, THIS, None)
     assert (earlier.run_id, earlier.finished) == (run_id, True)
     assert earlier.metrics["accuracy_mean"] == 0.75
 
@@ -76,38 +76,38 @@ def test_a_finished_run_is_reused(experiment_id):
 def test_what_differs_in_anything_that_matters_is_not(experiment_id, part):
     make_run(experiment_id, "FINISHED")
     make_run(experiment_id, "KILLED")
-    assert find_earlier(experiment_id, replace(THIS, **{part: "other"}), None).run_id is None
+    assert find_previous_run(experiment_id, replace(THIS, **{part: "other"}), None).run_id is None
 
 
 @pytest.mark.parametrize("status", ["KILLED", "RUNNING"])
 def test_one_that_was_cut_off_goes_on(experiment_id, status):
     run_id = make_run(experiment_id, status)
-    earlier = find_earlier(experiment_id, THIS, None)
+    earlier = find_previous_run(experiment_id, THIS, None)
     assert (earlier.run_id, earlier.finished) == (run_id, False)
 
 
 def test_one_that_mlflow_called_finished_at_a_sudden_exit_goes_on(experiment_id):
     run_id = make_run(experiment_id, "FINISHED", whole=False)
-    earlier = find_earlier(experiment_id, THIS, None)
+    earlier = find_previous_run(experiment_id, THIS, None)
     assert (earlier.run_id, earlier.finished) == (run_id, False)
 
 
 def test_a_failed_one_runs_again_from_its_finished_folds(experiment_id):
     run_id = make_run(experiment_id, "FAILED")
-    earlier = find_earlier(experiment_id, THIS, None)
+    earlier = find_previous_run(experiment_id, THIS, None)
     assert (earlier.run_id, earlier.failed) == (None, run_id)
 
 
 def test_the_latest_counts(experiment_id):
     make_run(experiment_id, "FINISHED")
     run_id = make_run(experiment_id, "KILLED")
-    assert find_earlier(experiment_id, THIS, None).run_id == run_id
+    assert find_previous_run(experiment_id, THIS, None).run_id == run_id
 
 
 def test_nobody_takes_a_run_from_a_process_that_lives(experiment_id):
     make_run(experiment_id, "RUNNING", process=this_process())
-    with pytest.raises(UnderWay, match="on which process"):
-        find_earlier(experiment_id, THIS, None)
+    with pytest.raises(RunActiveError, match="on which process"):
+        find_previous_run(experiment_id, THIS, None)
 
 
 @pytest.mark.parametrize(("silent", "taken"), [(10, False), (1000, True)])
@@ -115,10 +115,10 @@ def test_a_process_on_another_host_is_given_up_when_it_is_silent(experiment_id, 
     seen = f"{time.time() - silent:.0f}"
     run_id = make_run(experiment_id, "RUNNING", process="elsewhere 1 0", seen=seen)
     if taken:
-        assert find_earlier(experiment_id, THIS, None).run_id == run_id
+        assert find_previous_run(experiment_id, THIS, None).run_id == run_id
     else:
-        with pytest.raises(UnderWay):
-            find_earlier(experiment_id, THIS, None)
+        with pytest.raises(RunActiveError):
+            find_previous_run(experiment_id, THIS, None)
 
 
 def test_a_single_run_takes_nothing_from_a_sweep_and_a_job_only_its_own(experiment_id, begin):
@@ -127,16 +127,16 @@ def test_a_single_run_takes_nothing_from_a_sweep_and_a_job_only_its_own(experime
     single = make_run(experiment_id, "KILLED")
     first = make_run(experiment_id, "KILLED", job=jobs[0])
     second = make_run(experiment_id, "KILLED", job=jobs[1])  # the same, swept over twice
-    assert find_earlier(experiment_id, THIS, None).run_id == single
-    assert find_earlier(experiment_id, THIS, jobs[0]).run_id == first
-    assert find_earlier(experiment_id, THIS, jobs[1]).run_id == second
-    assert find_earlier(experiment_id, THIS, jobs[2]).run_id is None
+    assert find_previous_run(experiment_id, THIS, None).run_id == single
+    assert find_previous_run(experiment_id, THIS, jobs[0]).run_id == first
+    assert find_previous_run(experiment_id, THIS, jobs[1]).run_id == second
+    assert find_previous_run(experiment_id, THIS, jobs[2]).run_id is None
 
 
 def test_a_sweeper_that_numbers_anew_finds_its_jobs_by_what_they_are(experiment_id, begin):
     sweep, _ = begin(replace(PLAN, in_order=False))
     run_id = make_run(experiment_id, "KILLED", job=sweep.job(7, ["seed=1"]))
-    assert find_earlier(experiment_id, THIS, sweep.job(0, ["seed=1"])).run_id == run_id
+    assert find_previous_run(experiment_id, THIS, sweep.job(0, ["seed=1"])).run_id == run_id
 
 
 def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
@@ -144,7 +144,7 @@ def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
     job = sweep.job(0, ["seed=1"])
     old_data = make_run(experiment_id, "FINISHED", replace(THIS, data="old"), job)
     failed = make_run(experiment_id, "FAILED", job=job)
-    earlier = find_earlier(experiment_id, THIS, job)
+    earlier = find_previous_run(experiment_id, THIS, job)
     assert (earlier.run_id, earlier.failed) == (None, failed)
     assert set(earlier.replaced) == {old_data, failed}
 
@@ -152,15 +152,15 @@ def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
 def test_a_sweep_is_taken_up_by_the_same_command_and_code(begin, monkeypatch):
     first, _ = begin()
     end_sweep(first, read_leaderboard(first), interrupted=True)
-    again, taken_up = begin(resume=True)
-    assert (again.run_id, taken_up) == (first.run_id, True)
+    again, continued_run = begin(resume=True)
+    assert (again.run_id, continued_run) == (first.run_id, True)
     assert mlflow.get_run(first.run_id).info.status == "RUNNING"
     for plan in (replace(PLAN, digest="other"), PLAN):
         end_sweep(again, read_leaderboard(again), interrupted=True)
         if plan is PLAN:
             monkeypatch.setattr("pipeline.tracking.sweep_run.code_version", lambda: "other")
-        other, taken_up = begin(plan, resume=True)
-        assert (other.run_id != first.run_id, taken_up) == (True, False)
+        other, continued_run = begin(plan, resume=True)
+        assert (other.run_id != first.run_id, continued_run) == (True, False)
     assert begin()[0].run_id != first.run_id  # without `resume`
 
 
@@ -190,7 +190,7 @@ def test_lost_jobs_are_marked_and_told_of(experiment_id, begin):
     jobs = [sweep.job(number, [f"seed={number}"]) for number in range(3)]
     lost = make_run(experiment_id, "RUNNING", job=jobs[0])
     own = make_run(experiment_id, "RUNNING", job=jobs[1], process=this_process())
-    mark_lost(sweep)
+    end_dead_runs(sweep)
     states = {entry.run_id: entry.status for entry in read_leaderboard(sweep).entries}
     assert states == {lost: "KILLED", own: "FAILED"}
     board = read_leaderboard(sweep)
@@ -203,7 +203,7 @@ def test_a_job_that_fails_before_it_has_a_run_leaves_one(experiment_id, begin):
     sweep, _ = begin()
     job = sweep.job(2, ["seed=-1"])
     for _ in range(2):
-        with pytest.raises(UserError), failures_kept(job):
+        with pytest.raises(UserError), record_failures(job):
             raise UserError("seed: expected a value of at least 0.")
     (entry,) = read_leaderboard(sweep).entries  # not listed twice
     assert (entry.status, entry.number, dict(entry.varied)) == ("FAILED", 2, {"seed": "-1"})

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 from pipeline.config.schema import InnerConfig, ScoringConfig
 from pipeline.cv.splitters import inner_splits, make_splits, validation_part
 from pipeline.dataset.loading import load
-from pipeline.decision.rule import tempered
+from pipeline.decision.rule import apply_temperature
 from pipeline.decision.tuning import (
     CANDIDATES,
     fit_temperatures,
@@ -25,12 +25,11 @@ from pipeline.decision.tuning import (
     match_cardinality,
 )
 from pipeline.errors import UserError
-from pipeline.evaluation.evaluator import Runner
+from pipeline.evaluation.evaluator import Evaluator
 from pipeline.model.keras_models import build_model
 from pipeline.preprocessing.preprocessor import fit_preparation
-from pipeline.scoring.scorer import refuse_unknown_metrics
-from pipeline.training.base import Fit
-from pipeline.training.stack import fit_seed
+from pipeline.scoring.scorer import check_metrics
+from pipeline.training.base import FitSpec, fit_seed
 from tests.test_runner import SMALL
 from tests.test_training import keras_loop
 
@@ -145,18 +144,18 @@ def test_labels_that_cannot_tell_keep_the_temperature_1():
 
 
 def test_temperatures_leave_the_order_of_rows():
-    calibrated = tempered(Y_SCORE, np.array([0.3, 1, 2, 7.0]))
+    calibrated = apply_temperature(Y_SCORE, np.array([0.3, 1, 2, 7.0]))
     for label in range(4):
         auc = [sk.roc_auc_score(Y[:, label], s[:, label]) for s in (Y_SCORE, calibrated)]
         assert auc[0] == pytest.approx(auc[1])
 
 
 def test_the_served_model_calibrates_the_same():
-    from pipeline.tracking.pyfunc_model import tempered as served
+    from pipeline.tracking.pyfunc_model import apply_temperature as served
 
     y_score = np.vstack([Y_SCORE, np.zeros((1, 4)), np.ones((1, 4))]).astype(np.float32)
     for temperature in ([0.05, 0.3, 2, 20.0], [1.0] * 4):
-        expected = tempered(y_score, np.array(temperature))
+        expected = apply_temperature(y_score, np.array(temperature))
         np.testing.assert_allclose(served(y_score, temperature), expected, rtol=1e-6)
 
 
@@ -220,8 +219,8 @@ LEARNT = (
 def fold(config, dataset):
     """Run the first fold alone."""
     (split, *_) = make_splits(config.cv, dataset)
-    runner = Runner(config, dataset, [split])
-    return next(iter(runner.folds(lambda n: None)))
+    evaluator = Evaluator(config, dataset, [split])
+    return next(iter(evaluator.folds(lambda n: None)))
 
 
 def test_shuffled_test_labels_leave_rule_and_predictions_unchanged(make_config):
@@ -257,7 +256,7 @@ def test_a_rule_is_what_a_loop_over_inner_folds_finds(make_config):
 
 def _plain_fit(config, dataset, train, test, seed):
     preparation = fit_preparation(config.preparation, dataset.X, dataset.categories, train)
-    return Fit(seed, train, test, preparation)
+    return FitSpec(seed, train, test, preparation)
 
 
 def _build(config):
@@ -268,6 +267,6 @@ def test_thresholds_for_what_no_threshold_changes_are_refused():
     with pytest.raises(
         UserError, match=r"a metric of decisions.*'roc_auc_macro', of probabilities"
     ):
-        refuse_unknown_metrics(scoring("per_label", "roc_auc_macro"))
-    refuse_unknown_metrics(scoring(0.5, "roc_auc_macro"))
-    refuse_unknown_metrics(scoring("global", "jaccard_samples"))
+        check_metrics(scoring("per_label", "roc_auc_macro"))
+    check_metrics(scoring(0.5, "roc_auc_macro"))
+    check_metrics(scoring("global", "jaccard_samples"))

@@ -10,9 +10,10 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
 from pipeline.errors import UserError
-from pipeline.evaluation.evaluator import Runner
+from pipeline.evaluation.evaluator import Evaluator
 from pipeline.model.keras_models import mlp
-from pipeline.training.stack import epoch_order, fit_seed
+from pipeline.training.base import fit_seed
+from pipeline.training.stack import epoch_order
 
 SMALL = (
     "dataset.n_samples=70",
@@ -26,9 +27,9 @@ SMALL = (
 
 def run(config):
     dataset = load(config.dataset)
-    runner = Runner(config, dataset, make_splits(config.cv, dataset))
-    list(runner.folds(lambda n: None))
-    return runner.evaluation()
+    evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
+    list(evaluator.folds(lambda n: None))
+    return evaluator.evaluation()
 
 
 def naive(config, train):
@@ -145,11 +146,11 @@ def test_finished_folds_are_not_trained_again_and_the_rest_is_as_it_would_have_b
     config = make_config(*SMALL, "training.stack_size=2")
     whole = run(config)
     dataset = load(config.dataset)
-    runner = Runner(config, dataset, make_splits(config.cv, dataset))
+    evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
     finished = whole.folds[::-1][:n_finished]
-    folds = list(runner.folds(lambda n: None, finished))
+    folds = list(evaluator.folds(lambda n: None, finished))
     assert set(finished) <= set(folds)
-    again = runner.evaluation()
+    again = evaluator.evaluation()
     assert again.summary == whole.summary
     for fold, same in zip(whole.folds, again.folds, strict=True):
         np.testing.assert_array_equal(fold.y_score, same.y_score)

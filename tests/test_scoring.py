@@ -10,10 +10,10 @@ from pipeline.config.schema import InnerConfig, ScoringConfig
 from pipeline.decision.tuning import fixed_rule
 from pipeline.errors import UserError
 from pipeline.scoring.scorer import (
-    in_words,
+    check_finite,
+    check_metrics,
     label_scores,
-    refuse_diverged,
-    refuse_unknown_metrics,
+    metric_title,
     score,
 )
 from pipeline.scoring.statistics import summarise
@@ -85,13 +85,13 @@ def test_labels_without_meaning_in_a_fold_are_left_out_and_counted():
     y_true[:, 1], y_true[:, 2] = 1, 0  # one always present, one never
     config = scoring("accuracy", "roc_auc_macro", "average_precision_macro")
     found = scored(config, y_true, Y_SCORE)
-    assert found.left_out == {"roc_auc_macro": 2, "average_precision_macro": 1}
+    assert found.n_undefined_labels == {"roc_auc_macro": 2, "average_precision_macro": 1}
     assert found.values["roc_auc_macro"] == sk.roc_auc_score(y_true[:, 0], Y_SCORE[:, 0])
     assert found.values["average_precision_macro"] == (1 + 1) / 2
     undefined = scored(config, np.zeros_like(Y_TRUE), Y_SCORE)
     assert np.isnan(undefined.values["roc_auc_macro"])
-    assert undefined.left_out == {}
-    assert scored(scoring("accuracy"), y_true, Y_SCORE).left_out == {}
+    assert undefined.n_undefined_labels == {}
+    assert scored(scoring("accuracy"), y_true, Y_SCORE).n_undefined_labels == {}
 
 
 def test_scores_of_single_labels():
@@ -109,7 +109,7 @@ def test_scores_of_single_labels():
 
 def test_the_interval_is_that_of_nadeau_and_bengio():
     values = np.array([0.80, 0.84, 0.79, 0.83, 0.81, 0.82, 0.85, 0.78, 0.80, 0.83])
-    summary = summarise(values, test_share=1 / 9)
+    summary = summarise(values, test_fraction=1 / 9)
     assert summary.mean == pytest.approx(0.815)
     assert summary.std == pytest.approx(values.std(ddof=0))
     standard_error = np.sqrt((1 / 10 + 1 / 9) * values.var(ddof=1))
@@ -121,10 +121,10 @@ def test_the_interval_is_that_of_nadeau_and_bengio():
 
 
 def test_folds_in_which_a_metric_is_undefined_are_left_out_and_counted():
-    summary = summarise([0.8, np.nan, 0.6, 0.7, np.nan], 0.1, n_left_out=4)
+    summary = summarise([0.8, np.nan, 0.6, 0.7, np.nan], 0.1, n_undefined_labels=4)
     without = summarise([0.8, 0.6, 0.7], 0.1)
     assert (summary.mean, summary.std, summary.ci) == (without.mean, without.std, without.ci)
-    assert (summary.n_folds, summary.n_undefined, summary.n_left_out) == (3, 2, 4)
+    assert (summary.n_folds, summary.n_undefined, summary.n_undefined_labels) == (3, 2, 4)
     assert summarise([np.nan, 0.8], 0.1).ci is None
     nothing = summarise([np.nan, np.nan], 0.1)
     assert np.isnan(nothing.mean)
@@ -144,11 +144,11 @@ def test_diverged_folds_are_refused_not_scored():
     y_score = Y_SCORE.copy()
     y_score[1:3, 0] = np.nan
     with pytest.raises(UserError, match=r"NaN for 2 of 4 held-out rows: the training of a fold"):
-        refuse_diverged(y_score)
+        check_finite(y_score)
 
 
 @pytest.mark.parametrize(
-    ("name", "counsel"),
+    ("name", "hint"),
     [
         ("acuracy", "Did you mean 'accuracy'? Available: accuracy, average_precision_micro|macro,"),
         ("accuracy_score", "Did you mean 'accuracy'?"),
@@ -161,11 +161,11 @@ def test_diverged_folds_are_refused_not_scored():
         ("x", "Or the dotted path of your own: my_module.my_metric"),
     ],
 )
-def test_unknown_metrics_are_refused_with_the_known(name, counsel):
+def test_unknown_metrics_are_refused_with_the_known(name, hint):
     with pytest.raises(UserError) as refusal:
-        refuse_unknown_metrics(scoring("accuracy", name))
+        check_metrics(scoring("accuracy", name))
     assert str(refusal.value).startswith(f"scoring.metrics: unknown name {name!r}. ")
-    assert counsel in str(refusal.value)
+    assert hint in str(refusal.value)
 
 
 @pytest.mark.parametrize("names", [("accuracy", "accuracy"), ("accuracy", "my.own.accuracy")])
@@ -174,13 +174,13 @@ def test_a_name_that_comes_twice_is_refused(names, monkeypatch, tmp_path):
     (tmp_path / "my/own.py").write_text("def accuracy(y_true, y_score, y_pred): return 1.0")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"expected each name once. Received: 'accuracy' twice"):
-        refuse_unknown_metrics(scoring(*names))
+        check_metrics(scoring(*names))
 
 
 def test_the_configurations_metrics_exist(make_config):
     short, full = make_config().scoring, make_config("scoring=full").scoring
     for config in (short, full):
-        refuse_unknown_metrics(config)
+        check_metrics(config)
         assert config.metrics[0] == "accuracy"
     assert set(short.metrics) < set(full.metrics)
     assert (full.threshold, full.zero_division) == (short.threshold, short.zero_division)
@@ -220,7 +220,7 @@ def careless(y_true, y_score, y_pred):
 
 def test_a_metric_of_the_users_own_takes_part_under_its_name():
     config = scoring("accuracy", "tests.test_scoring.largest_set")
-    refuse_unknown_metrics(config)
+    check_metrics(config)
     assert scored(config, Y_TRUE, Y_SCORE).values == {"accuracy": 0.5, "largest_set": 2.0}
 
 
@@ -252,7 +252,7 @@ def test_what_is_no_metric_is_refused_by_name(name, received):
 )
 def test_what_cannot_be_imported_is_refused_before_training(path, expected):
     with pytest.raises(UserError, match=rf"^scoring\.metrics: .*{expected}"):
-        refuse_unknown_metrics(scoring("accuracy", path))
+        check_metrics(scoring("accuracy", path))
 
 
 @pytest.mark.parametrize(
@@ -265,4 +265,4 @@ def test_what_cannot_be_imported_is_refused_before_training(path, expected):
     ],
 )
 def test_names_in_words(name, words):
-    assert in_words(name) == words
+    assert metric_title(name) == words

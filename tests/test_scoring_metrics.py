@@ -13,7 +13,7 @@ from pipeline.scoring.scorer import (
     FIRST,
     PLAIN,
     QUOTIENTS,
-    explain,
+    explain_metric,
     find_metric,
     lower_is_better,
 )
@@ -246,8 +246,10 @@ def described(y_true, y_score, y_pred):
 
 
 def test_every_metric_is_explained_in_a_line():
-    lines = [explain(name) for name in ALL]
+    lines = [explain_metric(name) for name in ALL]
     assert all(line.endswith(".") and line[0].isupper() for line in lines)
-    assert explain("precision_at_3").startswith("How many of a row's first k labels are true")
-    assert explain("tests.test_scoring_metrics.described") == "What I like."
-    assert explain("tests.test_scoring_metrics.undescribed") == ""
+    assert explain_metric("precision_at_3").startswith(
+        "How many of a row's first k labels are true"
+    )
+    assert explain_metric("tests.test_scoring_metrics.described") == "What I like."
+    assert explain_metric("tests.test_scoring_metrics.undescribed") == ""

@@ -7,7 +7,7 @@ from sklearn.model_selection import KFold
 
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
-from pipeline.evaluation.evaluator import Runner
+from pipeline.evaluation.evaluator import Evaluator
 from pipeline.scoring.scorer import score
 
 EMOTIONS = {
@@ -31,9 +31,9 @@ def test_a_run_of_a_tree_on_emotions_reports_what_was_published(
         f"scoring.metrics=[{','.join(EMOTIONS)}]",
     )
     dataset = load(config.dataset)
-    runner = Runner(config, dataset, make_splits(config.cv, dataset))
-    list(runner.folds(lambda n: None))
-    for name, summary in runner.evaluation().summary.items():
+    evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
+    list(evaluator.folds(lambda n: None))
+    for name, summary in evaluator.evaluation().summary.items():
         assert summary.mean == pytest.approx(EMOTIONS[name], rel=1e-15), name
 
 

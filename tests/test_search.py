@@ -31,7 +31,7 @@ from pipeline.config.compose import load
 from pipeline.errors import UserError
 from pipeline.job import Outcome, Result
 from pipeline.runtime import CONF_DIR
-from pipeline.scoring.statistics import Summary, summarise
+from pipeline.scoring.statistics import MetricSummary, summarise
 from pipeline.sweeps.search_plan import grid_size, grid_values
 from pipeline.sweeps.search_space import (
     Choice,
@@ -178,8 +178,8 @@ def test_objectives_are_read_off_the_summary():
     (own,) = make_objectives(["own"], ["minimize"], "mean", scored)
     assert (own.metric, own.direction) == ("own", "minimize")
     (alone,) = make_objectives(None, None, "ci_low", scored)
-    assert alone.value({"accuracy": Summary(0.5, 0.0, None, 1)}) is None
-    assert alone.value({"accuracy": Summary(math.nan, math.nan, None, 0)}) is None
+    assert alone.value({"accuracy": MetricSummary(0.5, 0.0, None, 1)}) is None
+    assert alone.value({"accuracy": MetricSummary(math.nan, math.nan, None, 0)}) is None
 
 
 @pytest.mark.parametrize(
@@ -271,10 +271,10 @@ def lab(tmp_path, monkeypatch) -> Lab:
     return Lab(tmp_path, monkeypatch)
 
 
-def found(n_fits: int = 31, n_saved: int = 0, **means: float) -> Outcome:
+def found(n_fits: int = 31, n_fits_skipped: int = 0, **means: float) -> Outcome:
     summary = {name: summarise([mean - 0.01, mean + 0.01], 1.0) for name, mean in means.items()}
     run_id = f"run{next(RUN_IDS)}"
-    return Outcome(0, Result(run_id, summary, n_fits, n_saved))
+    return Outcome(0, Result(run_id, summary, n_fits, n_fits_skipped))
 
 
 RUN_IDS = itertools.count()
@@ -499,7 +499,7 @@ def test_jobs_race_against_the_best_so_far(lab, capsys):
     def job(values):
         score = [0.5, 0.4, 0.7, 0.9, 0.8][len(lab.jobs) - 1]
         lost = len(lab.jobs) == 4  # a first repeat of 0.9 is no evaluation
-        return found(accuracy=score, hamming_loss=0.1, n_saved=21 if lost else 0)
+        return found(accuracy=score, hamming_loss=0.1, n_fits_skipped=21 if lost else 0)
 
     first = next(RUN_IDS) + 1
     lab.run(job, *BOWL, "racing=first_repeat", "hydra.sweeper.n_trials=5")

@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
-from pipeline.evaluation.evaluator import Runner
+from pipeline.evaluation.evaluator import Evaluator
 from pipeline.tracking.logged_model import promote
 
 SMALL = ("dataset.n_samples=200", "dataset.new_rows=[]", "cv.n_repeats=1", "report=none")
@@ -195,9 +195,8 @@ def test_only_a_finished_run_of_a_store_is_promoted(swept, monkeypatch, capsys):
         ("nothing", missing.name, "which does not exist"),
     ):
         uri = f"sqlite:///{store.folder / file}"
-        monkeypatch.setattr(sys, "argv", ["promote", asked, "--tracking-uri", uri])
         with pytest.raises(SystemExit, match="2"):
-            promote.main()
+            promote.main([asked, "--tracking-uri", uri])
         assert said in capsys.readouterr().err.replace("\n", " ")
     assert not missing.exists()
 
@@ -223,9 +222,9 @@ def expected(make_config):
     def mean(hidden_units, seed):
         config = make_config(*LONGER, f"model.hidden_units={hidden_units}", f"seed={seed}")
         dataset = load(config.dataset)
-        runner = Runner(config, dataset, make_splits(config.cv, dataset))
-        list(runner.folds(lambda n: None))
-        return {name: it.mean for name, it in runner.evaluation().summary.items()}
+        evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
+        list(evaluator.folds(lambda n: None))
+        return {name: it.mean for name, it in evaluator.evaluation().summary.items()}
 
     return {(units, seed): mean(units, seed) for units in ("[8]", "[4]") for seed in ("0", "1")}
 
@@ -276,11 +275,11 @@ def test_a_sweep_that_is_killed_twice_ends_as_if_it_had_not_been(tmp_path, launc
 
 
 def _wait_until_workers_are_gone(store: Store) -> None:
-    from pipeline.tracking.heartbeat import lives
+    from pipeline.tracking.heartbeat import is_process_alive
 
     jobs, _ = store.runs()
     for _ in range(400):
-        if not any(lives(run.data.tags["process"]) for run in jobs):
+        if not any(is_process_alive(run.data.tags["process"]) for run in jobs):
             return
         time.sleep(0.05)
     raise AssertionError("workers outlive the process that launched them")

@@ -14,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import sweeps
-from pipeline.config.compose import explain
+from pipeline.config.compose import explain_hydra_error
 from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
 from pipeline.sweeps.callback import quoted
 from pipeline.sweeps.overrides import (
+    check_constant_settings,
+    check_shared_settings,
     command_line,
-    deal_singly,
     jobs_at_once,
-    make_plan,
     parse,
-    refuse_impossible,
-    refuse_several,
+    plan_sweep,
+    set_joblib_batch_size,
     sweep_name,
 )
 
@@ -38,7 +38,7 @@ def ask(*overrides, **sweeper):
         config.hydra.overrides.task = [it for it in overrides if it not in own]
         config.hydra.sweeper.params = sweeper.get("params")
         parsed = parse(config)
-        return make_plan(config, parsed), parsed, config
+        return plan_sweep(config, parsed), parsed, config
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_all_jobs_would_refuse_is_refused_before_there_is_a_sweep(overrides
         config = compose("config", return_hydra_config=True)
         config.hydra.overrides.task = list(overrides)
         with pytest.raises(UserError, match=refused) if refused else nullcontext():
-            refuse_impossible(config, parse(config))
+            check_shared_settings(config, parse(config))
 
 
 def digest(*overrides):
@@ -98,7 +98,7 @@ def test_the_same_is_asked_whatever_does_not_matter():
 def test_a_sweep_has_one_store(swept):
     _, parsed, _ = ask(swept)
     with pytest.raises(UserError, match=r"expected one value in a sweep\. Received: tracking"):
-        refuse_several(parsed)
+        check_constant_settings(parsed)
 
 
 def test_jobs_at_once_are_no_more_than_there_are():
@@ -112,10 +112,10 @@ def test_jobs_at_once_are_no_more_than_there_are():
 
 def test_joblib_deals_jobs_one_by_one_unless_told_otherwise():
     *_, config = ask("hydra/launcher=joblib")
-    deal_singly(config)
+    set_joblib_batch_size(config)
     assert config.hydra.launcher.batch_size == "1"
     *_, config = ask("hydra/launcher=joblib", "hydra.launcher.batch_size=4")
-    deal_singly(config)
+    set_joblib_batch_size(config)
     assert config.hydra.launcher.batch_size == "4"
 
 
@@ -124,7 +124,7 @@ def test_a_missing_launcher_comes_with_its_remedy(monkeypatch):
     with pytest.raises(MissingConfigException) as missing:
         ask("hydra/launcher=joblib")
     expected = "hydra/launcher: joblib is not installed. Install it: pip install 'manyfold[joblib]'"
-    assert explain(missing.value, []) == expected
+    assert explain_hydra_error(missing.value, []) == expected
 
 
 def test_the_command_to_continue_is_what_a_shell_takes(monkeypatch):

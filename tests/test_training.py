@@ -10,11 +10,11 @@ from pipeline.config.schema import EarlyStoppingConfig, TrainingConfig
 from pipeline.errors import UserError
 from pipeline.model.keras_models import mlp
 from pipeline.preprocessing.preprocessor import fit_preparation
-from pipeline.training.base import Fit, Stopped
-from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.base import FitSpec, Stopped, fit_seed
+from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.optimization import _optimizers, make_optimizer
-from pipeline.training.stack import PADDING, cut, epoch_order, fit_seed
-from pipeline.training.stack_plan import make_plan, mixes_rows
+from pipeline.training.stack import PADDING, cut, epoch_order
+from pipeline.training.stack_plan import depends_on_batch, plan_stacks
 from tests.test_preparation import CATEGORIES, OPTIONS, mixed_table, preparing
 
 N, D, L = 50, 5, 3
@@ -46,18 +46,18 @@ def training(**changes) -> TrainingConfig:
     return TrainingConfig(**{**defaults, **changes})
 
 
-def make_fits(sizes=(40, 40, 40), kind="none", X=X) -> list[Fit]:
+def make_fits(sizes=(40, 40, 40), kind="none", X=X) -> list[FitSpec]:
     fits = []
     for fold, size in enumerate(sizes):
         rows = np.random.default_rng(fold).permutation(N)
         preparation = fit_preparation(preparing(numeric=kind), X, (), rows[:size])
-        fits.append(Fit(fit_seed(7, (0, fold)), rows[:size], rows[size:], preparation))
+        fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:size], rows[size:], preparation))
     return fits
 
 
 def train(fits, config, build=PLAIN, X=X):
     named = repr(build) if isinstance(build, partial) else None  # so that programs are shared
-    return list(StackedTrainer(build, config, X, Y, fits, named).train())
+    return list(KerasTrainer(build, config, X, Y, fits, named).train())
 
 
 def keras_loop(fit, config, build=PLAIN, X=X, y=Y, loss="binary_crossentropy"):
@@ -158,7 +158,7 @@ def mixed_fits(X=None):
         rows = np.random.default_rng(fold + 10).permutation(N)
         train, test = rows[:30], rows[30:]
         preparation = fit_preparation(preparing(indicators=True), X, CATEGORIES, train)
-        fits.append(Fit(fit_seed(7, (0, fold)), train, test, preparation))
+        fits.append(FitSpec(fit_seed(7, (0, fold)), train, test, preparation))
     return fits, X
 
 
@@ -222,7 +222,7 @@ def test_dropout_masks_differ_between_folds():
 
     rows = np.arange(N)
     preparation = fit_preparation(preparing(numeric="none"), X, (), rows)
-    fits = [Fit(seed, rows, rows[:0], preparation) for seed in (1, 2, 1)]
+    fits = [FitSpec(seed, rows, rows[:0], preparation) for seed in (1, 2, 1)]
     one_epoch = training(batch_size=N, epochs=1)
     losses = [float(fitted.loss[0]) for fitted in train(fits, one_epoch, equal_output)]
     assert losses[0] == losses[2]
@@ -243,7 +243,7 @@ def option_fits(X):
     rows = np.random.default_rng(3).permutation(N)
     train, test = rows[:35], rows[35:]
     fits = [
-        Fit(7, train, test, fit_preparation(preparing(**options), X, CATEGORIES, train))
+        FitSpec(7, train, test, fit_preparation(preparing(**options), X, CATEGORIES, train))
         for options in OPTIONS
     ]
     return fits, test
@@ -273,9 +273,9 @@ def test_deleted_test_rows_leave_the_trained_fold_unchanged():
     train_rows = np.array([place[row] for row in fit.train])
     smaller = X[kept]
     preparation = fit_preparation(preparing(**OPTIONS[0]), smaller, CATEGORIES, train_rows)
-    shorter = Fit(7, train_rows, np.array([place[row] for row in test[:5]]), preparation)
+    shorter = FitSpec(7, train_rows, np.array([place[row] for row in test[:5]]), preparation)
     whole = train([fit], training(), X=X)[0]
-    trainer = StackedTrainer(PLAIN, training(), smaller, Y[kept], [shorter])
+    trainer = KerasTrainer(PLAIN, training(), smaller, Y[kept], [shorter])
     (part,) = trainer.train()
     for a, b in zip(whole.weights, part.weights, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -308,7 +308,7 @@ def test_test_rows_leave_the_trained_fold_unchanged(kind):
 def test_trained_weights_make_a_model_that_scores_as_the_fold_did():
     fit = make_fits(kind="standard")[0]
     fitted = train([fit], training())[0]
-    model = StackedTrainer(PLAIN, training(), X, Y, [fit]).final_model([fitted], fit)
+    model = KerasTrainer(PLAIN, training(), X, Y, [fit]).final_model([fitted], fit)
     y_score = model(fit.preparation.transform(X[fit.test])).numpy()
     np.testing.assert_allclose(y_score, fitted.y_score, atol=1e-5)
 
@@ -316,7 +316,7 @@ def test_trained_weights_make_a_model_that_scores_as_the_fold_did():
 def test_results_come_in_order_with_progress_for_every_epoch():
     epochs = []
     fits = make_fits((40, 40, 40, 40, 40))
-    trainer = StackedTrainer(
+    trainer = KerasTrainer(
         partial(mlp, n_labels=L), training(stack_size=2, threads=2, epochs=11), X, Y, fits
     )
     fitted = list(trainer.train(epochs.append))
@@ -326,7 +326,7 @@ def test_results_come_in_order_with_progress_for_every_epoch():
 
 
 def test_training_stops_when_told():
-    trainer = StackedTrainer(partial(mlp, n_labels=L), training(epochs=1000), X, Y, make_fits())
+    trainer = KerasTrainer(partial(mlp, n_labels=L), training(epochs=1000), X, Y, make_fits())
     with pytest.raises(Stopped):
         list(trainer.train(lambda n: trainer.stop()))
 
@@ -357,7 +357,7 @@ def test_unknown_optimizers_and_options_are_refused():
     ],
 )
 def test_row_mixing_is_found(build, expected):
-    assert mixes_rows(build(D), X[:16].astype(np.float32)) is expected
+    assert depends_on_batch(build(D), X[:16].astype(np.float32)) is expected
 
 
 @pytest.mark.parametrize("rest", [0, 3])
@@ -379,16 +379,16 @@ def test_seeds_differ_for_every_fit():
 
 
 def test_large_models_are_not_stacked():
-    small = make_plan(31, 900, 32, 283, 1130, 100, None, 2)
-    large = make_plan(11, 18_000, 256, 281_000, 843_000, 100, None, 2)
+    small = plan_stacks(31, 900, 32, 283, 1130, 100, None, 2)
+    large = plan_stacks(11, 18_000, 256, 281_000, 843_000, 100, None, 2)
     assert (small.stack_size, small.threads, small.epochs_per_call) == (8, 2, 10)
     assert (large.stack_size, large.threads, large.epochs_per_call) == (1, 2, 1)
-    assert make_plan(31, 900, 32, 283, 1130, 100, 5, 1).stack_size == 5
+    assert plan_stacks(31, 900, 32, 283, 1130, 100, 5, 1).stack_size == 5
 
 
 @pytest.mark.parametrize("n_fits", [1, 2, 11, 31, 200])
 def test_stacks_do_not_depend_on_cores(n_fits):
-    plans = [make_plan(n_fits, 900, 32, 61_000, 183_000, 100, None, n) for n in (1, 2, 3, 64)]
+    plans = [plan_stacks(n_fits, 900, 32, 61_000, 183_000, 100, None, n) for n in (1, 2, 3, 64)]
     assert len({plan.stack_size for plan in plans}) == 1
     assert all(plan.threads <= n_fits for plan in plans)
 

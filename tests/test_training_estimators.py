@@ -16,11 +16,10 @@ from sklearn.svm import SVC
 
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
-from pipeline.evaluation.evaluator import Runner, make_trainer
-from pipeline.evaluation.inputs import lay_out
+from pipeline.evaluation.evaluator import Evaluator, make_trainer
+from pipeline.evaluation.inputs import plan_fits
 from pipeline.training import sklearn_trainer
-from pipeline.training.base import Stopped
-from pipeline.training.stack import fit_seed
+from pipeline.training.base import Stopped, fit_seed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = (
@@ -32,9 +31,9 @@ FOREST = ("model=random_forest", "model.params.n_estimators=5")
 
 def run(config):
     dataset = load(config.dataset)
-    runner = Runner(config, dataset, make_splits(config.cv, dataset))
-    list(runner.folds(lambda n: None))
-    return runner.evaluation(), runner
+    evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
+    list(evaluator.folds(lambda n: None))
+    return evaluator.evaluation(), evaluator
 
 
 def to_single(X):
@@ -72,7 +71,7 @@ LOOPS = {
 def test_folds_are_those_of_scikit_learns_cross_validation(make_config, name):
     overrides, estimator = LOOPS[name]
     config = make_config(*SMALL, f"model={name}", *overrides)
-    evaluation, runner = run(config)
+    evaluation, evaluator = run(config)
     X, y = evaluation.dataset.X.astype(np.float64), evaluation.dataset.y
     folds = KFold(3, shuffle=True, random_state=1)
     loop = scaled(estimator)
@@ -93,7 +92,7 @@ def test_folds_are_those_of_scikit_learns_cross_validation(make_config, name):
     whole = loop.fit(X, y).predict_proba(X)
     whole = np.stack([pair[:, 1] for pair in whole], axis=1) if isinstance(whole, list) else whole
     np.testing.assert_array_equal(final, whole.astype(np.float32))
-    assert runner.warnings == []
+    assert evaluator.warnings == []
 
 
 def test_what_an_svm_says_is_learnt_from_inner_folds_of_training_rows(make_config):
@@ -142,18 +141,18 @@ def test_balanced_weights_are_the_estimators_own(make_config):
 def test_what_is_for_networks_is_said_to_be_and_changes_nothing(make_config):
     plain, _ = run(make_config(*SMALL, *FOREST))
     ignored = ("training.early_stopping.patience=3", "training.loss=focal", "training.epochs=2")
-    other, runner = run(make_config(*SMALL, *FOREST, *ignored))
+    other, evaluator = run(make_config(*SMALL, *FOREST, *ignored))
     for one, two in zip(plain.folds, other.folds, strict=True):
         np.testing.assert_array_equal(one.y_score, two.y_score)
-    assert runner.warnings == [
+    assert evaluator.warnings == [
         f"{key} is for networks; RandomForestClassifier is trained without"
         for key in ("training.early_stopping", "training.loss=focal")
     ]
 
 
 def test_what_estimators_warn_of_is_counted_and_told_once(make_config):
-    _, runner = run(make_config(*SMALL, "model=logistic", "model.params.max_iter=1"))
-    (warning,) = runner.warnings
+    _, evaluator = run(make_config(*SMALL, "model=logistic", "model.params.max_iter=1"))
+    (warning,) = evaluator.warnings
     assert warning.startswith("in 4 of 4 fits LogisticRegression said: ConvergenceWarning: lbfgs")
     assert "\n" not in warning
 
@@ -186,9 +185,9 @@ def test_processes_find_what_one_process_finds(make_config, monkeypatch, model):
 def test_fits_are_counted_and_may_be_stopped(make_config):
     config = make_config(*SMALL, *FOREST)
     dataset = load(config.dataset)
-    fits, _, _ = lay_out(config, dataset, make_splits(config.cv, dataset))
+    fits, _, _ = plan_fits(config, dataset, make_splits(config.cv, dataset))
     trainer, done = make_trainer(config, dataset, fits), []
-    assert (trainer.unit, trainer.work) == ("fits", 1)
+    assert (trainer.unit, trainer.units_per_fit) == ("fits", 1)
     fitted = list(trainer.train(done.append))
     assert done == [1, 1, 1, 1]
     assert [one.estimator is None for one in fitted] == [True, True, True, False]

@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from pipeline.errors import UserError
 from pipeline.model.keras_models import mlp
 from pipeline.training import compiled
-from pipeline.training.keras_trainer import StackedTrainer
+from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.optimization import label_weights, make_optimizer
 from tests.test_training import PLAIN, L, N, X, Y, assert_same, make_fits, train, training
 
@@ -86,7 +86,7 @@ def test_balanced_training_equals_model_fit_with_weighted_losses():
 def test_members_of_an_ensemble_answer_with_their_mean():
     fits = make_fits((40,)) * 2
     fits = [fits[0], fits[0].__class__(99, fits[0].train, fits[0].test, fits[0].preparation)]
-    trainer = StackedTrainer(PLAIN, training(), X, Y, fits)
+    trainer = KerasTrainer(PLAIN, training(), X, Y, fits)
     members = list(trainer.train())
     model = trainer.final_model(members, fits[0])
     y_score = model(X[fits[0].test].astype(np.float32)).numpy()
@@ -96,7 +96,7 @@ def test_members_of_an_ensemble_answer_with_their_mean():
 
 
 def test_trainings_of_one_architecture_share_their_programs(monkeypatch):
-    monkeypatch.setattr(compiled, "_kept", compiled._kept.__class__())
+    monkeypatch.setattr(compiled, "_cache", compiled._cache.__class__())
     built = []
 
     def build(n_columns):
@@ -104,7 +104,7 @@ def test_trainings_of_one_architecture_share_their_programs(monkeypatch):
         return PLAIN(n_columns)
 
     def run(architecture, **changes):
-        trainer = StackedTrainer(build, training(**changes), X, Y, make_fits(), architecture)
+        trainer = KerasTrainer(build, training(**changes), X, Y, make_fits(), architecture)
         return trainer, list(trainer.train())
 
     first, _ = run("a")
@@ -124,11 +124,11 @@ def test_trainings_of_one_architecture_share_their_programs(monkeypatch):
 
 def test_only_the_fits_that_are_asked_for_are_trained():
     fits = make_fits((40, 41, 33, 40))
-    trainer = StackedTrainer(partial(mlp, n_labels=L), training(stack_size=2), X, Y, fits)
+    trainer = KerasTrainer(partial(mlp, n_labels=L), training(stack_size=2), X, Y, fits)
     some, done = [], []
     for places in ([1, 3], [0]):
         some += trainer.train(done.append, places)
-    whole = list(StackedTrainer(partial(mlp, n_labels=L), training(), X, Y, fits).train())
+    whole = list(KerasTrainer(partial(mlp, n_labels=L), training(), X, Y, fits).train())
     for place, fitted in zip((1, 3, 0), some, strict=True):
         np.testing.assert_allclose(fitted.y_score, whole[place].y_score, atol=1e-6)
     assert sum(done) == 3 * 3

@@ -8,11 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.runtime import mlruns, uncollected
+from pipeline.runtime import heavy_imports, mlruns
 
 if TYPE_CHECKING:
-    from pipeline.comparison import Evidence, Ranking
-    from pipeline.tracking import Archive
+    from pipeline.comparison import Ranking, RunScores
+    from pipeline.tracking import RunReader
 
 
 FIGURES = (".pdf", ".png", ".svg")
@@ -22,7 +22,7 @@ def main(words: Sequence[str]) -> NoReturn:
     """Compare the runs that the command line names."""
     arguments = make_parser().parse_args(words)
     try:
-        with uncollected():
+        with heavy_imports():
             from pipeline.job import attempt
         sys.exit(attempt(lambda: _compare(arguments)).exit_code)
     except KeyboardInterrupt:
@@ -31,31 +31,31 @@ def main(words: Sequence[str]) -> NoReturn:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    with uncollected():
+    with heavy_imports():
         from pipeline import console
         from pipeline.comparison import (
             averaged,
+            check_paired,
             choose_metric,
             conclusion,
-            refuse_unpaired,
-            without_repeats,
+            drop_duplicates,
         )
         from pipeline.console.run_tables import as_dict, compare_tables
-        from pipeline.tracking import Archive, store_at
+        from pipeline.tracking import RunReader, store_at
 
     with console.waiting("reading the runs"):
-        archive = Archive(store_at(arguments.tracking_uri))
-        found = archive.find(arguments.runs)
-        if found.left_out:
-            statuses = ", ".join(f"{n} {status}" for status, n in sorted(found.left_out.items()))
+        reader = RunReader(store_at(arguments.tracking_uri))
+        found = reader.find(arguments.runs)
+        if found.skipped:
+            statuses = ", ".join(f"{n} {status}" for status, n in sorted(found.skipped.items()))
             console.show(f"Left out, as not finished: {statuses}")
-        different = without_repeats(found.runs)
+        different = drop_duplicates(found.runs)
         if n_repeats := len(found.runs) - len(different):
             console.show(f"Left out, as another run repeats them: {n_repeats}")
-        refuse_unpaired(different)
+        check_paired(different)
         runs = averaged(different, arguments.average) if arguments.average else different
         metric = choose_metric(runs, arguments.metric)
-        named, ranking = _rank(archive, runs, metric, arguments)
+        named, ranking = _rank(reader, runs, metric, arguments)
     counts = {len(run.run_ids) for run in runs}
     if len(counts) > 1:
         console.show(f"Averages are of {min(counts)} to {max(counts)} runs, not of equally many")
@@ -65,7 +65,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         numbers = json.dumps(as_dict(ranking, named), indent=1, allow_nan=False)
         _write(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
         console.show_file("Numbers", arguments.json)
-    with console.waiting("drawing"), uncollected():
+    with console.waiting("drawing"), heavy_imports():
         from pipeline.report.paired_differences import ranking_figure
 
         path = arguments.figure or _figure_path(ranking, named)
@@ -74,22 +74,22 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _rank(
-    archive: "Archive", runs: Sequence["Evidence"], metric: str, arguments: argparse.Namespace
-) -> tuple[dict[str, "Evidence"], "Ranking"]:
+    reader: "RunReader", runs: Sequence["RunScores"], metric: str, arguments: argparse.Namespace
+) -> tuple[dict[str, "RunScores"], "Ranking"]:
     """Return the runs by the names they are shown by, and what may be said of them."""
     from pipeline.comparison import best, brief_names, rank
     from pipeline.errors import UserError
     from pipeline.scoring import lower_is_better
 
-    sizes = archive.fold_sizes(runs[0])
+    sizes = reader.fold_sizes(runs[0])
     chosen = best(runs, metric)
     named = dict(zip(brief_names(chosen), chosen, strict=True))
-    scores = {name: archive.scores(run, metric, len(sizes)) for name, run in named.items()}
+    scores = {name: reader.scores(run, metric, len(sizes)) for name, run in named.items()}
     try:
         ranking = rank(
             scores,
             metric=metric,
-            test_share=float((sizes[:, 1] / sizes[:, 0]).mean()),
+            test_fraction=float((sizes[:, 1] / sizes[:, 0]).mean()),
             lower_is_better=lower_is_better(metric),
             alpha=arguments.alpha,
             rope=arguments.rope,
@@ -115,7 +115,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
 
 
-def _figure_path(ranking: "Ranking", named: Mapping[str, "Evidence"]) -> Path:
+def _figure_path(ranking: "Ranking", named: Mapping[str, "RunScores"]) -> Path:
     """Return where the figure of these runs goes, unless told."""
     run_ids = sorted(run_id for run in named.values() for run_id in run.run_ids)
     digest = sha256(" ".join(run_ids).encode()).hexdigest()[:8]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pipeline.config import CvConfig
     from pipeline.dataset import Dataset, DataSummary
-    from pipeline.job import Outcome, Place
+    from pipeline.job import Outcome, SweepPosition
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -21,11 +21,11 @@ def main(arguments: Sequence[str]) -> NoReturn:
     run_command(_task, "describe")
 
 
-def _task(composed: "DictConfig", place: "Place | None") -> "Outcome":
+def _task(composed: "DictConfig", position: "SweepPosition | None") -> "Outcome":
     from pipeline.config import load
     from pipeline.job import attempt
 
-    def work() -> None:
+    def describe() -> None:
         config = load(composed)
         from pipeline import console
         from pipeline.console.dataset_tables import describe_dataset
@@ -44,7 +44,7 @@ def _task(composed: "DictConfig", place: "Place | None") -> "Outcome":
             path = draw(summary, mlruns() / "describe")
         console.show_file("Figure", path)
 
-    return attempt(work)
+    return attempt(describe)
 
 
 def draw(summary: "DataSummary", folder: Path) -> Path:
@@ -61,7 +61,7 @@ def draw(summary: "DataSummary", folder: Path) -> Path:
 
 def _show_folds(config: "CvConfig", dataset: "Dataset") -> None:
     from pipeline import console
-    from pipeline.cv import find_troubles, make_splits
+    from pipeline.cv import check_splits, make_splits
     from pipeline.errors import UserError
 
     try:
@@ -69,7 +69,7 @@ def _show_folds(config: "CvConfig", dataset: "Dataset") -> None:
     except UserError as error:
         console.show(f"Folds would be refused. {error}")
         return
-    troubles = find_troubles(config, dataset, splits)
-    console.show_troubles(troubles)
-    if not troubles:
+    split_warnings = check_splits(config, dataset, splits)
+    console.show_split_warnings(split_warnings)
+    if not split_warnings:
         console.show(f"Folds: every label trains and tests in all {len(splits)} (cv={config.kind})")

@@ -5,19 +5,19 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pipeline.runtime import uncollected
+from pipeline.runtime import heavy_imports
 
 
 def main(words: Sequence[str]) -> NoReturn:
     """Promote the run that the command line names."""
     arguments = make_parser().parse_args(words)
-    with uncollected():
+    with heavy_imports():
         from pipeline.job import attempt
     sys.exit(attempt(lambda: _promote(arguments)).exit_code)
 
 
 def _promote(arguments: argparse.Namespace) -> None:
-    with uncollected():
+    with heavy_imports():
         from pipeline import console
         from pipeline.tracking import store_at
         from pipeline.tracking.logged_model import promote

@@ -11,12 +11,12 @@ from pipeline.comparison.leaderboard import (
 )
 from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, conclusion, of_probability, rank
 from pipeline.comparison.run_scores import (
-    Evidence,
+    RunScores,
     averaged,
     best,
     brief_names,
+    check_paired,
     choose_metric,
-    named_apart,
-    refuse_unpaired,
-    without_repeats,
+    drop_duplicates,
+    with_distinct_names,
 )

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scoring import PairedTest, are_constant, holm, in_words, paired_test
+from pipeline.scoring import PairedTest, are_constant, holm, metric_title, paired_test
 
 MAX_PAIRED = 6  # configurations up to which every pair is shown
 
@@ -103,7 +103,7 @@ def rank(
     scores: Mapping[str, Sequence[float] | NDArray[np.float64]],
     *,
     metric: str,
-    test_share: float,
+    test_fraction: float,
     lower_is_better: bool,
     alpha: float,
     rope: float,
@@ -115,7 +115,7 @@ def rank(
         scores: Scores by fold of each configuration, by its name; two configurations at least, the
             same folds in the same order. A fold in which one of them is NaN is left out of all.
         metric: Its name.
-        test_share: Mean of n_test / n_train over folds.
+        test_fraction: Mean of n_test / n_train over folds.
         lower_is_better: Whether less of it is better.
         alpha: Accepted chance of a single false difference among all pairs.
         rope: Half the width of the region of practical equivalence.
@@ -136,7 +136,7 @@ def rank(
     order = np.argsort(-sign * table[:, defined].mean(axis=1), kind="stable")
     table = table[order][:, defined]
     pairs = [
-        _pair(i, j, sign * table, test_share, alpha, rope)
+        _pair(i, j, sign * table, test_fraction, alpha, rope)
         for i, j in combinations(range(len(table)), 2)
     ]
     p = np.array([pair.test.p if pair.test else 1.0 for pair in pairs])
@@ -160,14 +160,14 @@ def _pair(
     first: int,
     second: int,
     gains: NDArray[np.float64],
-    test_share: float,
+    test_fraction: float,
     alpha: float,
     rope: float,
 ) -> Pair:
     """Test two rows of gains, more of which is better."""
     advantages = gains[first] - gains[second]
     constant = are_constant(advantages, float(np.abs(gains[[first, second]]).max()))
-    test = None if constant else paired_test(advantages, test_share, alpha=alpha, rope=rope)
+    test = None if constant else paired_test(advantages, test_fraction, alpha=alpha, rope=rope)
     return Pair(first, second, float(advantages.mean()), test)
 
 
@@ -280,7 +280,7 @@ def _named(ranking: Ranking, pairs: Sequence[Pair], all_of: str) -> str:
 
 
 def _metric(ranking: Ranking) -> str:
-    words = in_words(ranking.metric)
+    words = metric_title(ranking.metric)
     return words[0].lower() + words[1:] if words[1:2].islower() else words
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from pipeline.config import NO_MATTER
-from pipeline.errors import UserError, choices
+from pipeline.config import IGNORED_IN_FINGERPRINT
+from pipeline.errors import UserError, suggest
 from pipeline.scoring import QUOTIENTS, lower_is_better, short_name
 
 MAX_RANKED = 100  # configurations compared at once, those with the best means
@@ -16,7 +16,7 @@ MAX_KEYS = 4  # settings in a name
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class RunScores:
     """One finished run, or several whose scores are averaged.
 
     Attributes:
@@ -28,7 +28,7 @@ class Evidence:
         means: Mean over folds of each metric that is defined in some, by its short name.
         settings: The configuration, flat.
         sweep: Id of the sweep it is of, or empty.
-        identity: Digests of configuration and code.
+        fingerprint: Digests of configuration and code.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Evidence:
     means: Mapping[str, float]
     settings: Mapping[str, str]
     sweep: str = ""
-    identity: tuple[str, str] = ("", "")
+    fingerprint: tuple[str, str] = ("", "")
 
     def full_name(self, metric: str) -> str | None:
         """Return the metric's name in the configuration, which may be a dotted path, or None."""
         return next((name for name in self.metrics if short_name(name) == metric), None)
 
 
-def named_apart(runs: Sequence[Evidence]) -> list[Evidence]:
+def with_distinct_names(runs: Sequence[RunScores]) -> list[RunScores]:
     """Return the runs with the start of their ids behind names that come more than once."""
     counts = Counter(run.name for run in runs)
     return [
@@ -55,17 +55,17 @@ def named_apart(runs: Sequence[Evidence]) -> list[Evidence]:
     ]
 
 
-def without_repeats(runs: Sequence[Evidence]) -> list[Evidence]:
+def drop_duplicates(runs: Sequence[RunScores]) -> list[RunScores]:
     """Return the runs; of several of one configuration, code, data and folds only the last."""
 
-    def what(run: Evidence) -> tuple[str, ...]:
-        known = any(run.identity)
-        return (*run.identity, run.data_digest, run.split_digest) if known else run.run_ids
+    def what(run: RunScores) -> tuple[str, ...]:
+        known = any(run.fingerprint)
+        return (*run.fingerprint, run.data_digest, run.split_digest) if known else run.run_ids
 
     return list({what(run): run for run in runs}.values())
 
 
-def brief_names(runs: Sequence[Evidence]) -> list[str]:
+def brief_names(runs: Sequence[RunScores]) -> list[str]:
     """Return names without the overrides that all runs share and the groups of the others.
 
     `hidden_units=[20]` for `model.hidden_units=[20], cv.n_repeats=2`, while that tells runs apart.
@@ -82,7 +82,7 @@ def brief_names(runs: Sequence[Evidence]) -> list[str]:
     return brief if all(brief) and len({*brief}) == len(brief) else [run.name for run in runs]
 
 
-def _names_by_settings(runs: Sequence[Evidence]) -> list[str] | None:
+def _names_by_settings(runs: Sequence[RunScores]) -> list[str] | None:
     """Return what sets each run apart, or None where that would be long, or does not do so."""
     if any(run.settings.get("tracking.run_name", "None") != "None" for run in runs):
         return None  # names that a person gave
@@ -94,22 +94,23 @@ def _names_by_settings(runs: Sequence[Evidence]) -> list[str] | None:
     return names if len({*names}) == len(runs) and len(keys) <= MAX_KEYS else None
 
 
-def _differing(runs: Sequence[Evidence]) -> list[str]:
+def _differing(runs: Sequence[RunScores]) -> list[str]:
     """Return the keys of the settings in which runs differ, of those that matter to scores."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     return [
         key
         for key in keys
-        if not key.startswith(NO_MATTER) and len({run.settings.get(key) for run in runs}) > 1
+        if not key.startswith(IGNORED_IN_FINGERPRINT)
+        and len({run.settings.get(key) for run in runs}) > 1
     ]
 
 
-def refuse_unpaired(runs: Sequence[Evidence]) -> None:
+def check_paired(runs: Sequence[RunScores]) -> None:
     """Raise UserError if the folds of the runs do not pair up one to one."""
     if len(runs) < 2:
         received = f"only {runs[0].name!r}" if runs else "none"
         raise UserError(f"Expected two finished runs at least, to compare. Received: {received}.")
-    _refuse_different(
+    _check_equal(
         runs,
         lambda run: run.data_digest,
         "runs on the same data, as scores on different data do not pair up",
@@ -117,7 +118,7 @@ def refuse_unpaired(runs: Sequence[Evidence]) -> None:
         "Compare within one data set at a time.",
         "dataset.",
     )
-    _refuse_different(
+    _check_equal(
         runs,
         lambda run: run.split_digest,
         "runs with the same folds, as scores of different rows do not pair up",
@@ -127,7 +128,7 @@ def refuse_unpaired(runs: Sequence[Evidence]) -> None:
     )
 
 
-def _told(runs: Sequence[Evidence], group: str) -> str:
+def _told(runs: Sequence[RunScores], group: str) -> str:
     """Return in which settings of a group the runs differ, as a sentence."""
     told = [
         f"{key} ({', '.join(sorted({run.settings.get(key, 'none') for run in runs}))})"
@@ -137,7 +138,7 @@ def _told(runs: Sequence[Evidence], group: str) -> str:
     return f"They differ in {', '.join(told[:MAX_NAMED])}. " if told else ""
 
 
-def choose_metric(runs: Sequence[Evidence], asked: str | None) -> str:
+def choose_metric(runs: Sequence[RunScores], asked: str | None) -> str:
     """Return the short name of the metric to compare by: what is asked for, or the headline.
 
     Raises:
@@ -160,9 +161,9 @@ def choose_metric(runs: Sequence[Evidence], asked: str | None) -> str:
         raise UserError(
             f"--metric: expected one that all runs have. Received: {metric!r}, "
             f"{'undefined in every fold of' if known else 'which is missing in'} "
-            f"{_names(lacking)}. {choices(metric, in_all)}"
+            f"{_names(lacking)}. {suggest(metric, in_all)}"
         )
-    _refuse_different(
+    _check_equal(
         runs,
         lambda run: _rule(run, metric),
         f"runs that mean the same by {metric}",
@@ -172,7 +173,7 @@ def choose_metric(runs: Sequence[Evidence], asked: str | None) -> str:
     return metric
 
 
-def averaged(runs: Sequence[Evidence], over: str) -> list[Evidence]:
+def averaged(runs: Sequence[RunScores], over: str) -> list[RunScores]:
     """Return one piece of evidence for each set of runs that differ in nothing but one setting.
 
     Args:
@@ -184,14 +185,14 @@ def averaged(runs: Sequence[Evidence], over: str) -> list[Evidence]:
     """
     if not any(over in run.settings for run in runs):
         known = {key for run in runs for key in run.settings}
-        raise UserError(f"--average: expected a setting of the runs. {choices(over, known)}")
+        raise UserError(f"--average: expected a setting of the runs. {suggest(over, known)}")
     values = {run.settings.get(over) for run in runs}
     if len(values) == 1:
         raise UserError(
             f"--average: expected a setting in which the runs differ. Received: {over}, which is "
             f"{values.pop()} in all of them."
         )
-    sets: dict[tuple[tuple[str, str], ...], list[Evidence]] = {}
+    sets: dict[tuple[tuple[str, str], ...], list[RunScores]] = {}
     for run in runs:
         ignored = (over, "tracking.run_name")
         others = sorted((k, v) for k, v in run.settings.items() if k not in ignored)
@@ -201,16 +202,16 @@ def averaged(runs: Sequence[Evidence], over: str) -> list[Evidence]:
             f"--average: expected two configurations at least. Received: {len(runs)} runs that "
             f"differ in nothing but {over}."
         )
-    return named_apart([_as_one(group, over) for group in sets.values()])
+    return with_distinct_names([_as_one(group, over) for group in sets.values()])
 
 
-def best(runs: Sequence[Evidence], metric: str) -> list[Evidence]:
+def best(runs: Sequence[RunScores], metric: str) -> list[RunScores]:
     """Return the runs, or as many of those with the best means as may be compared at once."""
     sign = 1 if lower_is_better(metric) else -1
     return sorted(runs, key=lambda run: sign * run.means[metric])[:MAX_RANKED]
 
 
-def _as_one(runs: Sequence[Evidence], over: str) -> Evidence:
+def _as_one(runs: Sequence[RunScores], over: str) -> RunScores:
     parts = [part for part in runs[0].name.split(", ") if not part.startswith(f"{over}=")]
     return replace(
         runs[0],
@@ -223,7 +224,7 @@ def _as_one(runs: Sequence[Evidence], over: str) -> Evidence:
     )
 
 
-def _rule(run: Evidence, metric: str) -> str:
+def _rule(run: RunScores, metric: str) -> str:
     """Return what the run means by a metric: whose it is and what it counts for 0 / 0."""
     name = run.full_name(metric) or metric
     if name not in QUOTIENTS:
@@ -231,16 +232,16 @@ def _rule(run: Evidence, metric: str) -> str:
     return f"{name} with zero_division={run.settings.get('scoring.zero_division', '0.0')}"
 
 
-def _refuse_different(
-    runs: Sequence[Evidence],
-    what: Callable[[Evidence], str],
+def _check_equal(
+    runs: Sequence[RunScores],
+    what: Callable[[RunScores], str],
     expected: str,
     each: str,
-    counsel: str,
+    hint: str,
     group: str | None = None,
 ) -> None:
     """Raise UserError if the runs are not alike, naming the settings of the group that differ."""
-    having: dict[str, list[Evidence]] = {}
+    having: dict[str, list[RunScores]] = {}
     for run in runs:
         having.setdefault(what(run), []).append(run)
     if len(having) > 1:
@@ -248,10 +249,10 @@ def _refuse_different(
             f"{each.format(it)} in {_names(those)}" for it, those in having.items()
         )
         told = _told(runs, group) if group else ""
-        raise UserError(f"Expected {expected}. Received: {received}. {told}{counsel}")
+        raise UserError(f"Expected {expected}. Received: {received}. {told}{hint}")
 
 
-def _names(runs: Sequence[Evidence]) -> str:
+def _names(runs: Sequence[RunScores]) -> str:
     names = [repr(run.name) for run in runs[:MAX_NAMED]]
     more = f" and {len(runs) - MAX_NAMED} more" if len(runs) > MAX_NAMED else ""
     return ", ".join(names) + more

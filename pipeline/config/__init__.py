@@ -1,8 +1,8 @@
 """The configuration: typed schema, composition and messages about what is refused."""
 
 from pipeline.config.compose import (
-    NO_MATTER,
-    explain,
+    IGNORED_IN_FINGERPRINT,
+    explain_hydra_error,
     flatten,
     load,
     load_tracking,

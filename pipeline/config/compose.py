@@ -19,7 +19,7 @@ from pipeline.config.schema import (
     SklearnModelConfig,
     TrackingConfig,
 )
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 from pipeline.runtime import CONF_DIR
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def read_settings(
         raise UserError(f"Configuration refused:\n{refused}") from error
 
 
-NO_MATTER = (
+IGNORED_IN_FINGERPRINT = (
     *("report", "racing", "tracking.", "resume", "dataset.new_rows"),
     *("training.stack_size", "training.threads"),
 )  # to scores: how the keys of such settings begin
@@ -80,7 +80,7 @@ def load(config: DictConfig) -> Config:
     try:
         return _CONFIG.validate_json(json.dumps(plain))  # JSON mode reads lists into tuples
     except ValidationError as error:
-        refused = "\n".join(f"  {_refusal(detail)}" for detail in error.errors())
+        refused = "\n".join(f"  {_format_error(detail)}" for detail in error.errors())
         raise UserError(f"Configuration refused:\n{refused}") from error
 
 
@@ -99,7 +99,7 @@ def load_tracking(composed: DictConfig) -> TrackingConfig:
         details = error.errors()
         for detail in details:
             detail["loc"] = ("tracking", *detail["loc"])
-        refused = "\n".join(f"  {_refusal(detail)}" for detail in details)
+        refused = "\n".join(f"  {_format_error(detail)}" for detail in details)
         raise UserError(f"Configuration refused:\n{refused}") from error
 
 
@@ -135,7 +135,7 @@ def _plain(config: Config) -> dict[str, Any]:
     return plain
 
 
-def _refusal(detail: ErrorDetails) -> str:
+def _format_error(detail: ErrorDetails) -> str:
     loc = [str(part) for part in detail["loc"]]
     group = Config.__dataclass_fields__[loc[0]].type if loc[0] in _group_names() else None
     kinds = {_kind(schema): schema for schema in _schemas(group)}
@@ -149,10 +149,10 @@ def _refusal(detail: ErrorDetails) -> str:
         for part in loc[1:-1]:
             schema = schema and schema.__dataclass_fields__[part].type  # type: ignore[attr-defined]
         siblings = fields(schema) if schema and len(loc) > 1 else fields(Config)
-        return f"{key}: no such key. {choices(loc[-1], (f.name for f in siblings))}"
+        return f"{key}: no such key. {suggest(loc[-1], (f.name for f in siblings))}"
     if detail["type"] == "union_tag_invalid":
         received = detail["ctx"]["tag"]
-        return f"{key}.kind: unknown kind {received!r}. {choices(received, kinds)}"
+        return f"{key}.kind: unknown kind {received!r}. {suggest(received, kinds)}"
     expected = detail["msg"].removeprefix("Input should be ")
     if expected.startswith(("greater", "less")):
         expected = f"a value {expected}"
@@ -181,7 +181,7 @@ EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that come with an e
 UNCHOSEN = ["experiment", "racing", "sweep"]  # groups that may be left out
 
 
-def explain(error: Exception, arguments: list[str]) -> str | None:
+def explain_hydra_error(error: Exception, arguments: list[str]) -> str | None:
     """Return words for a refused command line, or None if the error is not the user's.
 
     Args:
@@ -201,8 +201,8 @@ def explain(error: Exception, arguments: list[str]) -> str | None:
             return (
                 f"{group}: {option} is not installed. Install it: pip install 'manyfold[{extra}]'"
             )
-        counsel = choices(option, error.options or [])
-        return f"Configuration refused:\n  {group}: no such option {option!r}. {counsel}"
+        hint = suggest(option, error.options or [])
+        return f"Configuration refused:\n  {group}: no such option {option!r}. {hint}"
     if isinstance(error, OverrideParseException):
         return (
             f"Configuration refused: expected key=value. Received: {error.override!r}. Quote what "
@@ -230,8 +230,8 @@ def _unknown_key(key: str, arguments: list[str]) -> str:
     refused = f"{parent}.{name}" if parent else name
     shown = [str(key) for key in siblings if key != "hydra" and not str(key).startswith("_")]
     groups = [] if parent else UNCHOSEN
-    counsel = choices(name, {*shown, *groups})
-    return f"Configuration refused:\n  {refused}: no such key. {counsel}"
+    hint = suggest(name, {*shown, *groups})
+    return f"Configuration refused:\n  {refused}: no such key. {hint}"
 
 
 def _compose_groups(arguments: list[str]) -> DictConfig:

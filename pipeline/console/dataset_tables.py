@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 
-from pipeline.errors import short
+from pipeline.errors import shorten
 
 if TYPE_CHECKING:
     from pipeline.dataset import Dataset, DataSummary
@@ -24,7 +24,7 @@ def describe_dataset(dataset: "Dataset", summary: "DataSummary") -> Iterator[Ren
     yield ""
     yield _first_rows(dataset)
     yield ""
-    yield _features_in_words(summary)
+    yield _describe_features(summary)
     if summary.categories or summary.missing:
         yield _features(summary)
     if summary.n_groups:
@@ -42,25 +42,25 @@ def describe_dataset(dataset: "Dataset", summary: "DataSummary") -> Iterator[Ren
         yield ""
         table = _table("labels that come together", "", "rows >")
         for first, second, together in pairs:
-            table.add_row(short(first, WIDTH), short(second, WIDTH), f"{together}")
+            table.add_row(shorten(first, WIDTH), shorten(second, WIDTH), f"{together}")
         yield table
     yield ""
 
 
 def _first_rows(dataset: "Dataset") -> Table:
     shown = range(min(N_COLUMNS, dataset.n_features))
-    names = [short(dataset.feature_names[feature], 12) for feature in shown]
+    names = [shorten(dataset.feature_names[feature], 12) for feature in shown]
     n_more = dataset.n_features - len(names)
     table = _table(*names, *([f"and {n_more} more"] if n_more else []), "labels")
     for row in range(min(N_ROWS, dataset.n_samples)):
-        values = [short(dataset.value(row, feature), 12) for feature in shown]
+        values = [shorten(dataset.value(row, feature), 12) for feature in shown]
         present = [dataset.label_names[label] for label in dataset.y[row].nonzero()[0]]
         labels = _listed(present, ", ", WIDTH)
         table.add_row(*values, *([""] if n_more else []), labels)
     return table
 
 
-def _features_in_words(summary: "DataSummary") -> str:
+def _describe_features(summary: "DataSummary") -> str:
     n_categorical = len(summary.categories)
     words = [
         f"{summary.n_features - n_categorical} numeric",
@@ -78,7 +78,9 @@ def _features(summary: "DataSummary") -> Table:
         n_categories = summary.categories.get(name)
         kind = "numeric" if n_categories is None else f"{n_categories} categories"
         missing = summary.missing.get(name, 0)
-        table.add_row(short(name, WIDTH), kind, f"{missing}", f"{missing / summary.n_samples:.1%}")
+        table.add_row(
+            shorten(name, WIDTH), kind, f"{missing}", f"{missing / summary.n_samples:.1%}"
+        )
     return _and_more(table, len(names) - N_LISTED)
 
 
@@ -87,20 +89,22 @@ def _labels(summary: "DataSummary") -> Table:
     together[range(summary.n_labels), range(summary.n_labels)] = -1
     order = sorted(range(summary.n_labels), key=lambda label: -counts[label])
     half = N_LISTED // 2
-    n_left_out = max(0, len(order) - N_LISTED)
+    n_undefined_labels = max(0, len(order) - N_LISTED)
     table = _table("label", "rows >", "share >", "most often with", "rows >")
     for place, label in enumerate(order):
-        if n_left_out and half <= place < half + n_left_out:
+        if n_undefined_labels and half <= place < half + n_undefined_labels:
             if place == half:
-                table.add_row(f"... {n_left_out} more ...", "", "", "", "")
+                table.add_row(f"... {n_undefined_labels} more ...", "", "", "", "")
             continue
         partner = int(together[label].argmax())
         shared = together[label, partner]
         with_it = (
-            (short(summary.label_names[partner], WIDTH), f"{shared}") if shared > 0 else ("", "")
+            (shorten(summary.label_names[partner], WIDTH), f"{shared}") if shared > 0 else ("", "")
         )
         share = f"{counts[label] / summary.n_samples:.1%}"
-        table.add_row(short(summary.label_names[label], WIDTH), f"{counts[label]}", share, *with_it)
+        table.add_row(
+            shorten(summary.label_names[label], WIDTH), f"{counts[label]}", share, *with_it
+        )
     return table
 
 
@@ -127,7 +131,7 @@ def _listed(names: Sequence[str], joint: str, width: int) -> str:
         more = f" and {len(names) - n} more" if n < len(names) else ""
         text = joint.join(names[:n])
         if len(text) + len(more) <= width or n == 1:
-            return short(text, width - len(more)) + more
+            return shorten(text, width - len(more)) + more
     return "(none)"
 
 

@@ -14,11 +14,11 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline.cv import Trouble
+from pipeline.cv import SplitWarning
 from pipeline.dataset import Dataset, DataSummary
-from pipeline.errors import short
+from pipeline.errors import shorten
 from pipeline.runtime import is_shared
-from pipeline.scoring import Summary, in_words
+from pipeline.scoring import MetricSummary, metric_title
 
 MAX_LABELS = 20  # shown; the others are counted
 MAX_FEATURES = 10
@@ -34,7 +34,7 @@ def show_dataset(dataset: Dataset, summary: DataSummary) -> None:
     """Print shape, label counts, cardinality, the first rows and what is wrong with the rows."""
     show_shape(summary)
     counts = zip(summary.label_names, summary.label_counts, strict=True)
-    shown = [f"{short(name, MAX_NAME)} {n}" for name, n in counts]
+    shown = [f"{shorten(name, MAX_NAME)} {n}" for name, n in counts]
     rest = f", and {len(shown) - MAX_LABELS} more" if len(shown) > MAX_LABELS else ""
     _out.print(f"rows with each label: {', '.join(shown[:MAX_LABELS])}{rest}")
     for row in range(min(N_ROWS, dataset.n_samples)):
@@ -69,7 +69,7 @@ def show_duplicates(summary: DataSummary) -> None:
     if not summary.n_duplicates:
         _out.print("No row has the features of another.")
         return
-    _out.print(summary.duplicates_in_words(), style="yellow")
+    _out.print(summary.describe_duplicates(), style="yellow")
 
 
 def show(*parts: RenderableType) -> None:
@@ -79,10 +79,10 @@ def show(*parts: RenderableType) -> None:
         screen.print(part)
 
 
-def show_troubles(troubles: Sequence[Trouble]) -> None:
+def show_split_warnings(split_warnings: Sequence[SplitWarning]) -> None:
     """Print a line for each kind of trouble that the folds will have."""
-    for trouble in troubles:
-        _out.print(trouble.in_words(), style="yellow")
+    for trouble in split_warnings:
+        _out.print(str(trouble), style="yellow")
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def show_fold(score: float) -> None:
     _out.print(f">{_number(score)}")
 
 
-def show_result(summary: dict[str, Summary], of: str = "") -> None:
+def show_result(summary: dict[str, MetricSummary], of: str = "") -> None:
     """Print the headline, then all metrics with their intervals and what is left out of them.
 
     Args:
@@ -134,36 +134,36 @@ def show_result(summary: dict[str, Summary], of: str = "") -> None:
         of: Said behind the headline's name, where it is not of all folds.
     """
     headline, first = next(iter(summary.items()))
-    line = f"{in_words(headline)}{of}: {_number(first.mean)}"
+    line = f"{metric_title(headline)}{of}: {_number(first.mean)}"
     _out.print(f"{line} ({first.std:.3f})" if first.n_folds else line, style="bold")
     table = Table("metric", "mean", "std", "95% interval of the mean", box=None, pad_edge=False)
     for name, metric in summary.items():
         interval = _interval(metric)
         std = f"{metric.std:.3f}" if metric.n_folds else ""
-        table.add_row(in_words(name), _number(metric.mean), std, interval)
+        table.add_row(metric_title(name), _number(metric.mean), std, interval)
     _out.print(table)
     for name, metric in summary.items():
-        if undefined := metric.undefined_in_words():
-            _out.print(f"{in_words(name)}: {undefined}; left out of the means")
+        if undefined := metric.describe_undefined():
+            _out.print(f"{metric_title(name)}: {undefined}; left out of the means")
 
 
-def show_sweep(run_id: str, n_jobs: int | None, earlier: bool, resume: bool) -> None:
+def show_sweep(run_id: str, n_jobs: int | None, is_resumed: bool, resume: bool) -> None:
     """Print which sweep begins, or goes on.
 
     Args:
         run_id: Of its parent run.
         n_jobs: How many jobs it has, or None.
-        earlier: Whether it goes on.
+        is_resumed: Whether it goes on.
         resume: Whether it was to.
     """
-    if resume and not earlier:
+    if resume and not is_resumed:
         _out.print(
             "resume=true: no sweep of this very command by the same code is there. This is a new "
             "one, and trains everything.",
             style="yellow",
         )
     jobs = "" if n_jobs is None else f" of {n_jobs} {'job' if n_jobs == 1 else 'jobs'}"
-    _out.print(f"{'Resuming the sweep' if earlier else 'Sweep'}{jobs}, run {run_id}")
+    _out.print(f"{'Resuming the sweep' if is_resumed else 'Sweep'}{jobs}, run {run_id}")
 
 
 def show_job(title: str) -> None:
@@ -171,7 +171,7 @@ def show_job(title: str) -> None:
     _out.print(title, style="bold")
 
 
-def show_job_result(number: str, summary: Mapping[str, Summary], how: str) -> None:
+def show_job_result(number: str, summary: Mapping[str, MetricSummary], how: str) -> None:
     """Print the headline of a job of a sweep in one line.
 
     Args:
@@ -182,7 +182,7 @@ def show_job_result(number: str, summary: Mapping[str, Summary], how: str) -> No
     headline, metric = next(iter(summary.items()))
     std = f" ({metric.std:.3f})" if metric.n_folds else ""
     interval = f", 95% interval {_interval(metric)}" if metric.ci else ""
-    _out.print(f"{number} {in_words(headline)}: {_number(metric.mean)}{std}{interval}; {how}")
+    _out.print(f"{number} {metric_title(headline)}: {_number(metric.mean)}{std}{interval}; {how}")
 
 
 def show_reused(run_id: str) -> None:
@@ -225,7 +225,7 @@ def _number(score: float) -> str:
     return f"{score:.3f}" if math.isfinite(score) else "undefined"
 
 
-def _interval(metric: Summary) -> str:
+def _interval(metric: MetricSummary) -> str:
     return f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else ""
 
 

@@ -10,16 +10,16 @@ from rich.text import Text
 
 from pipeline.comparison import (
     Entry,
-    Evidence,
     Leaderboard,
     Pair,
     Ranking,
+    RunScores,
     Status,
     conclusion,
     of_probability,
 )
-from pipeline.errors import short
-from pipeline.scoring import in_words
+from pipeline.errors import shorten
+from pipeline.scoring import metric_title
 
 N_BEST = 20  # shown; the others are in the table that MLflow keeps
 N_NAMED = 5  # jobs with the same reason
@@ -60,7 +60,7 @@ def leaderboard_on_screen(board: Leaderboard) -> Iterator[RenderableType]:
     if stopped:
         yield f"{len(stopped)} behind beyond noise, stopped after a repeat: {_named(stopped)}"
     if undefined:
-        yield f"{in_words(board.metric)} is unknown or undefined for {_named(undefined)}"
+        yield f"{metric_title(board.metric)} is unknown or undefined for {_named(undefined)}"
 
 
 def _heading(board: Leaderboard) -> str:
@@ -74,7 +74,7 @@ def _heading(board: Leaderboard) -> str:
 def _table(board: Leaderboard) -> Table:
     keys = board.keys if len(board.keys) <= MAX_KEYS else ()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rank", in_words(board.metric), "std", "95% interval"):
+    for name in ("rank", metric_title(board.metric), "std", "95% interval"):
         table.add_column(name, justify="right" if name == "rank" else "left", no_wrap=True)
     for name in _headings(keys) if keys else ("varied",):
         table.add_column(name, overflow="fold")
@@ -121,7 +121,7 @@ def _value(text: str) -> str:
     try:
         return text if text.isdigit() else f"{float(text):.{DIGITS}g}"
     except ValueError:
-        return short(text, WIDTH)
+        return shorten(text, WIDTH)
 
 
 def _number(value: float | None) -> str:
@@ -132,12 +132,12 @@ N_LISTED = 30  # lines of a table
 NAME_WIDTH = 58  # characters of a configuration's name
 
 
-def compare_tables(ranking: Ranking, named: Mapping[str, Evidence]) -> Iterator[RenderableType]:
+def compare_tables(ranking: Ranking, named: Mapping[str, RunScores]) -> Iterator[RenderableType]:
     """Yield the ranking and the pairs as rich tables, and what is left out of them."""
     n_folds = ranking.scores.shape[1]
     way = "lower" if ranking.lower_is_better else "higher"
     yield ""
-    yield f"{in_words(ranking.metric)} of {n_folds} folds, {way} is better"
+    yield f"{metric_title(ranking.metric)} of {n_folds} folds, {way} is better"
     if ranking.n_undefined:
         n = ranking.n_undefined
         more = "1 more fold is" if n == 1 else f"{n} more folds are"
@@ -155,7 +155,7 @@ def compare_tables(ranking: Ranking, named: Mapping[str, Evidence]) -> Iterator[
     yield ""
 
 
-def as_dict(ranking: Ranking, named: Mapping[str, Evidence]) -> dict[str, Any]:
+def as_dict(ranking: Ranking, named: Mapping[str, RunScores]) -> dict[str, Any]:
     """Return everything as it goes into JSON: configurations, every pair, groups, conclusion."""
     evidence = [named[name] for name in ranking.names]
     return {
@@ -200,7 +200,7 @@ def _pair_as_dict(ranking: Ranking, pair: Pair) -> dict[str, Any]:
     }
 
 
-def _ranked(ranking: Ranking, named: Mapping[str, Evidence]) -> Table:
+def _ranked(ranking: Ranking, named: Mapping[str, RunScores]) -> Table:
     letters = dict.fromkeys(range(len(ranking.names)), "")
     for i, group in enumerate(ranking.groups()):
         for place in group:
@@ -210,7 +210,7 @@ def _ranked(ranking: Ranking, named: Mapping[str, Evidence]) -> Table:
         scores, (run_id, *more) = ranking.scores[place], named[name].run_ids
         run = f"{run_id[:8]} and {len(more)} more" if more else run_id[:8]
         numbers = (f"{scores.mean():.4f}", f"{scores.std():.4f}")
-        table.add_row(f"{place + 1}", short(name, NAME_WIDTH), *numbers, letters[place], run)
+        table.add_row(f"{place + 1}", shorten(name, NAME_WIDTH), *numbers, letters[place], run)
     return _and_more(table, len(ranking.names) - N_LISTED)
 
 

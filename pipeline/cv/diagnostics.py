@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.config import CvConfig, PredefinedConfig, ShuffleSplitConfig
 from pipeline.cv.splitters import Split
 from pipeline.dataset import Dataset
-from pipeline.errors import short
+from pipeline.errors import shorten
 
 MAX_NAMED = 5  # labels named with a trouble
 MAX_NAME = 30  # characters of a label's name
@@ -17,7 +17,7 @@ _STRATIFIED = ("multilabel_stratified", "stratified_group_kfold")
 
 
 @dataclass(frozen=True)
-class Trouble:
+class SplitWarning:
     """One kind of trouble with the folds.
 
     Attributes:
@@ -26,27 +26,29 @@ class Trouble:
             is not about labels.
         n_folds: Folds that it concerns.
         n_splits: Folds in all.
-        counsel: What would help.
+        hint: What would help.
     """
 
     what: str
     labels: tuple[tuple[str, int], ...]
     n_folds: int
     n_splits: int
-    counsel: str
+    hint: str
 
-    def in_words(self) -> str:
+    def __str__(self) -> str:
         """Return what is wrong, where, and what would help."""
         if not self.labels:
-            return f"{self.what} in {self.n_folds} of {self.n_splits} folds: {self.counsel}"
-        first, *others = [f"{short(name, MAX_NAME)} in {n}" for name, n in self.labels[:MAX_NAMED]]
+            return f"{self.what} in {self.n_folds} of {self.n_splits} folds: {self.hint}"
+        first, *others = [
+            f"{shorten(name, MAX_NAME)} in {n}" for name, n in self.labels[:MAX_NAMED]
+        ]
         named = [f"{first} of {self.n_splits} folds", *others]
         n_more = len(self.labels) - len(named)
         more = f" and {n_more} more labels" if n_more else ""
-        return f"{self.what} {', '.join(named)}{more}: {self.counsel}"
+        return f"{self.what} {', '.join(named)}{more}: {self.hint}"
 
 
-def find_troubles(config: CvConfig, dataset: Dataset, splits: list[Split]) -> list[Trouble]:
+def check_splits(config: CvConfig, dataset: Dataset, splits: list[Split]) -> list[SplitWarning]:
     """Return what makes scores undefined, too good or too sure, as far as the folds show it.
 
     A label without a positive among the training rows cannot be learnt; one without a positive
@@ -60,18 +62,18 @@ def find_troubles(config: CvConfig, dataset: Dataset, splits: list[Split]) -> li
         ("No training row has", (n_train == 0) & ~nowhere, 2),
         ("No test row has", (n_test == 0) & ~nowhere, n_folds),
     ]
-    troubles = [
-        Trouble(
+    split_warnings = [
+        SplitWarning(
             what,
             _most_first(dataset.label_names, missing.sum(axis=0)),
             int(missing.any(axis=1).sum()),
             len(splits),
-            _counsel(config, dataset, missing.any(axis=0), needed),
+            _hint(config, dataset, missing.any(axis=0), needed),
         )
         for what, missing, needed in absent
         if missing.any()
     ]
-    return troubles + _torn_groups(config, dataset, splits) + _same_repeats(splits)
+    return split_warnings + _torn_groups(config, dataset, splits) + _same_repeats(splits)
 
 
 def _n_train(y: NDArray[np.int8], split: Split) -> NDArray[np.int64]:
@@ -88,7 +90,7 @@ def _most_first(names: tuple[str, ...], n_folds: NDArray[np.int64]) -> tuple[tup
     return tuple((names[label], int(n_folds[label])) for label in order if n_folds[label])
 
 
-def _counsel(config: CvConfig, dataset: Dataset, labels: NDArray[np.bool_], needed: int) -> str:
+def _hint(config: CvConfig, dataset: Dataset, labels: NDArray[np.bool_], needed: int) -> str:
     """Return what would bring the labels into all folds, if anything would.
 
     Args:
@@ -99,18 +101,18 @@ def _counsel(config: CvConfig, dataset: Dataset, labels: NDArray[np.bool_], need
     """
     unit, counts = _places(config, dataset)
     fewest = int(counts[labels].min())
-    counsel = []
+    hint = []
     if (counts[labels] >= needed).any():
         better = "stratified_group_kfold" if unit == "groups" else "multilabel_stratified"
-        counsel.append(
+        hint.append(
             "try another cv.random_state" if config.kind in _STRATIFIED else f"try cv={better}"
         )
     if fewest < needed:
         fewer = f"cv.n_splits={fewest}" if fewest > 1 else "leaving the rarest out"
-        counsel.append(
+        hint.append(
             f"a label of fewer than {needed} {unit} cannot be in all folds; {fewer} would help"
         )
-    return "; ".join(counsel) + "."
+    return "; ".join(hint) + "."
 
 
 def _places(config: CvConfig, dataset: Dataset) -> tuple[str, NDArray[np.int64]]:
@@ -123,7 +125,7 @@ def _places(config: CvConfig, dataset: Dataset) -> tuple[str, NDArray[np.int64]]
     return "groups", (held > 0).sum(axis=0)
 
 
-def _torn_groups(config: CvConfig, dataset: Dataset, splits: list[Split]) -> list[Trouble]:
+def _torn_groups(config: CvConfig, dataset: Dataset, splits: list[Split]) -> list[SplitWarning]:
     if dataset.groups is None or config.kind in _GROUPED:
         return []
     groups = dataset.groups
@@ -131,11 +133,11 @@ def _torn_groups(config: CvConfig, dataset: Dataset, splits: list[Split]) -> lis
     if not torn:
         return []
     what = "Rows of one group both train and test"
-    counsel = "scores will be too good where groups are alike; try cv=stratified_group_kfold."
-    return [Trouble(what, (), torn, len(splits), counsel)]
+    hint = "scores will be too good where groups are alike; try cv=stratified_group_kfold."
+    return [SplitWarning(what, (), torn, len(splits), hint)]
 
 
-def _same_repeats(splits: list[Split]) -> list[Trouble]:
+def _same_repeats(splits: list[Split]) -> list[SplitWarning]:
     repeats: dict[int, set[bytes]] = {}
     for split in splits:
         repeats.setdefault(split.repeat, set()).add(np.sort(split.test).tobytes())
@@ -144,5 +146,5 @@ def _same_repeats(splits: list[Split]) -> list[Trouble]:
         return []
     n_folds = sum(map(len, repeats.values())) - sum(map(len, distinct))
     what = "Repeats divide the rows as an earlier one"
-    counsel = f"they tell little more; try cv.n_repeats={len(distinct)}."
-    return [Trouble(what, (), n_folds, len(splits), counsel)]
+    hint = f"they tell little more; try cv.n_repeats={len(distinct)}."
+    return [SplitWarning(what, (), n_folds, len(splits), hint)]

@@ -83,7 +83,7 @@ def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
         case RepeatedKFoldConfig():
             return _repeated_kfold(config, dataset.n_samples)
         case MultilabelStratifiedConfig():
-            _refuse_too_many(config.n_splits, dataset.n_samples, "rows")
+            _check_n_splits(config.n_splits, dataset.n_samples, "rows")
             return _repeat(config, partial(iterative_folds, dataset.y))
         case GroupKFoldConfig():
             groups = _groups(config, dataset)
@@ -98,7 +98,7 @@ def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
 
 
 def _repeated_kfold(config: RepeatedKFoldConfig, n_samples: int) -> list[Split]:
-    _refuse_too_many(config.n_splits, n_samples, "rows")
+    _check_n_splits(config.n_splits, n_samples, "rows")
     from sklearn.model_selection import RepeatedKFold
 
     splitter = RepeatedKFold(
@@ -168,11 +168,11 @@ def _groups(
             f"{dataset.name}, which has none. Name the column that holds them "
             "(dataset.group=... of a table), or choose cv=repeated_kfold if rows are independent."
         )
-    _refuse_too_many(config.n_splits, len(np.unique(dataset.groups)), "groups")
+    _check_n_splits(config.n_splits, len(np.unique(dataset.groups)), "groups")
     return dataset.groups
 
 
-def _refuse_too_many(n_splits: int, available: int, what: str) -> None:
+def _check_n_splits(n_splits: int, available: int, what: str) -> None:
     if n_splits > available:
         raise UserError(
             f"cv.n_splits: expected at most the number of {what}, {available}. Received: {n_splits}"

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pipeline.config import ArffConfig
 from pipeline.dataset.arff_parser import Arff, parse_arff
 from pipeline.dataset.cache import cached
-from pipeline.dataset.column_roles import refuse_overlap, select
+from pipeline.dataset.column_roles import check_disjoint_roles, select
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.features import narrowed
 from pipeline.dataset.files import decode, read_bytes, readable
-from pipeline.dataset.label_columns import indicator, indicator_of_codes
-from pipeline.errors import UserError, choices
+from pipeline.dataset.label_columns import codes_to_binary, to_binary
+from pipeline.errors import UserError, suggest
 
 
 def read_arff(config: ArffConfig) -> Dataset:
@@ -74,7 +74,7 @@ def _labels(config: ArffConfig, path: Path, xml: Path | None, table: Arff) -> tu
             if label not in names:
                 raise UserError(
                     f"{xml}: expected labels that {path.name} has as attributes. Received: "
-                    f"{label!r}. {choices(label, names)}"
+                    f"{label!r}. {suggest(label, names)}"
                 )
         return labels
     return _relation_labels(path, table, names)
@@ -119,7 +119,7 @@ def _dataset(
 ) -> Dataset:
     names = [attribute.name for attribute in table.attributes]
     drop = select(str(path), "drop", config.drop, names)
-    refuse_overlap(str(path), {"labels": labels, "drop": drop})
+    check_disjoint_roles(str(path), {"labels": labels, "drop": drop})
     place = {name: j for j, name in enumerate(names)}
     features = [name for name in names if name not in {*labels, *drop}]
     for feature in features:
@@ -146,7 +146,7 @@ def _dataset(
 def _label(path: Path, table: Arff, column: int) -> NDArray[np.int8]:
     attribute, values = table.attributes[column], table.values[:, column]
     if attribute.kind == "numeric":
-        return indicator(str(path), attribute.name, values)
+        return to_binary(str(path), attribute.name, values)
     if attribute.kind != "nominal":
         raise UserError(
             f"{path}: expected labels of kind {{0,1}} or numeric. Received: {attribute.name!r} of "
@@ -154,4 +154,4 @@ def _label(path: Path, table: Arff, column: int) -> NDArray[np.int8]:
         )
     codes = np.nan_to_num(values, nan=-1).astype(np.int64)
     used = [text if i in set(codes) else "0" for i, text in enumerate(attribute.categories)]
-    return indicator_of_codes(str(path), attribute.name, codes, used)
+    return codes_to_binary(str(path), attribute.name, codes, used)

@@ -15,7 +15,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _NAME = re.compile(rf"\s*({_QUOTED}|[^\s{{]+)\s*(.*)$", re.S)
@@ -241,8 +241,8 @@ def _to_numbers(
             return np.array([places[text] for text in texts])
         except KeyError:
             i = next(i for i, text in enumerate(texts) if text not in places)
-            counsel = f". {choices(str(texts[i]), attribute.categories)}"
-            _refuse(source, "a declared category", attribute, texts[i], numbers[rows[i]], counsel)
+            hint = f". {suggest(str(texts[i]), attribute.categories)}"
+            _raise_for(source, "a declared category", attribute, texts[i], numbers[rows[i]], hint)
     if attribute.kind != "numeric":
         return np.full(len(texts), np.nan)
     found = np.empty(len(texts))
@@ -250,16 +250,16 @@ def _to_numbers(
         try:
             found[i] = np.nan if text is None else float(text)
         except ValueError:
-            _refuse(source, "a number", attribute, text, numbers[rows[i]], ".")
+            _raise_for(source, "a number", attribute, text, numbers[rows[i]], ".")
         if text and "_" in text:
-            _refuse(source, "a number", attribute, text, numbers[rows[i]], ".")
+            _raise_for(source, "a number", attribute, text, numbers[rows[i]], ".")
     return found
 
 
-def _refuse(
-    source: str, expected: str, attribute: Attribute, text: str | None, line: int, counsel: str
+def _raise_for(
+    source: str, expected: str, attribute: Attribute, text: str | None, line: int, hint: str
 ) -> NoReturn:
     raise UserError(
         f"{source}: expected {expected} in attribute {attribute.name!r}. Received: {text!r} in "
-        f"line {line}{counsel}"
+        f"line {line}{hint}"
     )

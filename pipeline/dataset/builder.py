@@ -7,19 +7,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dataset.column_roles import Columns, refuse_doubles, refuse_overlap
-from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.column_roles import ColumnRoles, check_disjoint_roles, check_unique_columns
+from pipeline.dataset.dataset import TEST, TRAIN, Dataset
 from pipeline.dataset.features import Features, LossyError, Texts, narrowed
 from pipeline.dataset.label_columns import (
     ListedLabels,
     NamedLabels,
     as_text,
-    indicator,
-    refuse_nested,
+    check_not_nested,
+    to_binary,
 )
 from pipeline.errors import UserError
 
-TRAIN, TEST = -1, 0
 _WORDS = {"train": TRAIN, "test": TEST}
 
 
@@ -47,7 +46,7 @@ Batches = tuple[pa.Schema, Iterator[pa.RecordBatch]]
 def assemble(
     name: str,
     source: str,
-    columns: Columns,
+    columns: ColumnRoles,
     read: Callable[[], Batches],
     warnings: tuple[str, ...] = (),
 ) -> Dataset:
@@ -74,13 +73,13 @@ def assemble(
 def _assemble(
     name: str,
     source: str,
-    columns: Columns,
+    columns: ColumnRoles,
     schema: pa.Schema,
     batches: Iterator[pa.RecordBatch],
     dtype: type,
     warnings: tuple[str, ...],
 ) -> Dataset:
-    refuse_nested(source, columns, schema)
+    check_not_nested(source, columns, schema)
     features = Features(source, columns, schema, dtype)
     labels = (
         ListedLabels(source, columns)
@@ -125,7 +124,7 @@ def _codes(
     source: str, key: str, name: str, texts: Texts, batch: pa.RecordBatch, first_row: int
 ) -> NDArray[np.int64]:
     codes = texts.codes(as_text(batch.column(name)))
-    _refuse_missing(source, f"dataset.{key}", name, codes, first_row)
+    _check_no_missing(source, f"dataset.{key}", name, codes, first_row)
     return codes
 
 
@@ -137,7 +136,7 @@ def _folds(
     return read_folds(texts.list, f"{source}, column {name!r}", first_rows)[place]
 
 
-def _refuse_missing(
+def _check_no_missing(
     source: str, key: str, name: str, codes: NDArray[np.int64], first_row: int
 ) -> None:
     if (codes < 0).any():
@@ -176,7 +175,7 @@ def dataset_of_frame(
     table = _to_arrow(source, frame)
     labels = tuple(labels)
     features = tuple(name for name in table.column_names if name not in set(labels))
-    columns = Columns(features=features, labels=labels, typed=True)
+    columns = ColumnRoles(features=features, labels=labels, typed=True)
 
     def read() -> Batches:
         return table.schema, iter(table.to_batches())
@@ -201,8 +200,8 @@ def dataset_of_parts(name: str, source: str, X: Any, y: Any) -> Dataset:
     if not _is_frame(X) and not _is_frame(y):
         return dataset_of_arrays(name, source, X, y)
     tables = [_to_arrow(source, X, "x"), _to_arrow(source, y, "y")]
-    refuse_overlap(source, {"X": tables[0].column_names, "y": tables[1].column_names})
-    _refuse_lengths(source, *(table.num_rows for table in tables))
+    check_disjoint_roles(source, {"X": tables[0].column_names, "y": tables[1].column_names})
+    _check_lengths(source, *(table.num_rows for table in tables))
     labels = tables[1].column_names
     for label in labels:
         tables[0] = tables[0].append_column(label, tables[1].column(label))
@@ -233,7 +232,7 @@ def dataset_of_arrays(
     X, y = _matrix(source, "X", X), _matrix(source, "y", y)
     if X.dtype.kind not in "biuf":
         raise UserError(f"{source}: expected X of numbers. Received: an array of {X.dtype}.")
-    _refuse_lengths(source, len(X), len(y))
+    _check_lengths(source, len(X), len(y))
     names = {"X": _names("x", X, feature_names), "y": _names("y", y, label_names)}
     for key, array in (("X", X), ("y", y)):
         if len(names[key]) != array.shape[1]:
@@ -241,7 +240,7 @@ def dataset_of_arrays(
                 f"{source}: expected one name for each of {array.shape[1]} columns of {key}. "
                 f"Received: {len(names[key])}."
             )
-    labels = [indicator(source, label, y[:, j]) for j, label in enumerate(names["y"])]
+    labels = [to_binary(source, label, y[:, j]) for j, label in enumerate(names["y"])]
     return Dataset(
         name=name,
         X=_floats(source, X),
@@ -274,7 +273,7 @@ def _to_arrow(source: str, part: Any, prefix: str = "") -> pa.Table:
             table = part
         elif hasattr(part, "iloc"):  # pandas
             frame = part.set_axis([str(name) for name in part.columns], axis=1)
-            refuse_doubles(source, list(frame.columns))
+            check_unique_columns(source, list(frame.columns))
             table = pa.Table.from_pandas(frame, preserve_index=False)
         elif _is_frame(part):
             table = pa.table(part)
@@ -286,7 +285,7 @@ def _to_arrow(source: str, part: Any, prefix: str = "") -> pa.Table:
         raise UserError(
             f"{source}: expected columns of one type each. Received: {error}"
         ) from error
-    refuse_doubles(source, table.column_names)
+    check_unique_columns(source, table.column_names)
     return table
 
 
@@ -313,7 +312,7 @@ def _names(prefix: str, array: NDArray[Any], names: Iterable[str] | None) -> tup
     return tuple(map(str, names))
 
 
-def _refuse_lengths(source: str, n_features: int, n_labels: int) -> None:
+def _check_lengths(source: str, n_features: int, n_labels: int) -> None:
     if n_features != n_labels:
         raise UserError(
             f"{source}: expected X and y of equal length. Received: {n_features} and {n_labels} "

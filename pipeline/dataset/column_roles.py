@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pipeline.config import TableConfig
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnRoles:
     """The parts that a table's columns play; no column plays two.
 
     Attributes:
@@ -66,21 +66,21 @@ def select(source: str, key: str, patterns: Iterable[str], names: Sequence[str])
             else [name for name in names if fnmatchcase(name, pattern)]
         )
         if not matches:
-            refuse_unknown(source, key, pattern, names)
+            check_column_exists(source, key, pattern, names)
         found.update(dict.fromkeys(matches))
     return tuple(found)
 
 
-def refuse_unknown(source: str, key: str, name: str, names: Sequence[str]) -> None:
+def check_column_exists(source: str, key: str, name: str, names: Sequence[str]) -> None:
     """Raise UserError if a column that a configuration key asks for does not exist."""
     if name not in names:
         raise UserError(
             f"{source}: expected columns that exist in dataset.{key}. Received: {name!r}. "
-            f"{choices(name, names)}"
+            f"{suggest(name, names)}"
         )
 
 
-def refuse_doubles(source: str, names: Sequence[str]) -> None:
+def check_unique_columns(source: str, names: Sequence[str]) -> None:
     """Raise UserError if two columns have one name."""
     doubles = [name for name, n in Counter(names).items() if n > 1]
     if doubles:
@@ -91,7 +91,7 @@ def refuse_doubles(source: str, names: Sequence[str]) -> None:
         )
 
 
-def refuse_overlap(source: str, parts: Mapping[str, Iterable[str]]) -> None:
+def check_disjoint_roles(source: str, parts: Mapping[str, Iterable[str]]) -> None:
     """Raise UserError if a column is asked for in two parts.
 
     Args:
@@ -109,25 +109,25 @@ def refuse_overlap(source: str, parts: Mapping[str, Iterable[str]]) -> None:
             taken[name] = key
 
 
-def column_roles(config: TableConfig, names: list[str]) -> Columns:
+def column_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
     """Return the part of each column; the features are those asked for, or the rest."""
     source = config.path
-    refuse_doubles(source, names)
+    check_unique_columns(source, names)
     single = {key: getattr(config, key) for key in ("label_list", "group", "fold", "id")}
     parts: dict[str, tuple[str, ...]] = {
         key: (name,) for key, name in single.items() if name is not None
     }
     for key, found in parts.items():
-        refuse_unknown(source, key, found[0], names)
+        check_column_exists(source, key, found[0], names)
     parts["drop"] = select(source, "drop", config.drop, names)
     parts["labels"] = _labels(config, names, {name for part in parts.values() for name in part})
-    refuse_overlap(source, parts)
+    check_disjoint_roles(source, parts)
     features = _features(config, names, parts)
     declared = {
         key: select(source, key, getattr(config, key), names) for key in ("categorical", "numeric")
     }
-    refuse_overlap(source, declared)
-    return Columns(
+    check_disjoint_roles(source, declared)
+    return ColumnRoles(
         features=features,
         labels=parts["labels"],
         label_list=config.label_list,
@@ -148,7 +148,7 @@ def _features(
     if config.features is not None:
         asked = select(config.path, "features", config.features, names)
         others = {key: part for key, part in parts.items() if key != "drop"}
-        refuse_overlap(config.path, {**others, "features": set(config.features) & set(names)})
+        check_disjoint_roles(config.path, {**others, "features": set(config.features) & set(names)})
     features = tuple(name for name in asked if name not in taken)
     for index in {"", "Unnamed: 0", "__index_level_0__"} & set(features):
         if config.features is None or index not in config.features:
@@ -160,7 +160,7 @@ def _features(
     if not features:
         raise UserError(
             f"{config.path}: expected at least one feature. Received: no column beside labels, "
-            f"group, id and drop. {choices('', names)}"
+            f"group, id and drop. {suggest('', names)}"
         )
     return features
 
@@ -176,7 +176,7 @@ def _labels(config: TableConfig, names: list[str], taken: set[str]) -> tuple[str
         raise UserError(
             f"{config.path}: expected one of {', '.join(ways)}. Received: "
             f"{' and '.join(given) or 'none of them'}. "
-            f"{choices('', names) if not given else 'Leave the others null.'}"
+            f"{suggest('', names) if not given else 'Leave the others null.'}"
         )
     if config.labels is not None:
         return select(config.path, "labels", config.labels, names)

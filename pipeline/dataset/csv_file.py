@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from pipeline.dataset.builder import Batches
-from pipeline.dataset.column_roles import Columns
+from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import read_bytes
 from pipeline.errors import UserError
@@ -52,22 +52,22 @@ class CsvFile:
         self._path, self._separator, self._encoding = path, separator, encoding
         self._decimal, self._header, self._missing = decimal, header, missing
         self.names: list[str] = []
-        self._refuse_binary()
+        self._check_text()
         try:
             with self._open(None) as reader:
                 self.names = reader.schema.names
         except _ARROW_ERRORS as error:
-            raise self._refusal(error) from error
-        self._refuse_one_column()
+            raise self._format_error(error) from error
+        self._check_separator()
 
-    def batches(self, columns: Columns) -> Batches:
+    def batches(self, columns: ColumnRoles) -> Batches:
         """Return the types that the first block has, and the rows; Arrow may raise on the way."""
         reader = self._open(columns)
         if any(map(pa.types.is_binary, reader.schema.types)):
             raise pa.ArrowInvalid("invalid UTF8 data")
         return reader.schema, iter(reader)
 
-    def whole(self, columns: Columns) -> Batches:
+    def whole(self, columns: ColumnRoles) -> Batches:
         """Return the types that all rows have, and the rows."""
         table = pa.csv.read_csv(self._path, *self._options(columns, threads=True))
         if any(map(pa.types.is_binary, table.schema.types)):
@@ -82,12 +82,12 @@ class CsvFile:
             try:
                 return second()
             except _ARROW_ERRORS as error:
-                raise self._refusal(error) from error
+                raise self._format_error(error) from error
 
-    def _open(self, columns: Columns | None) -> pa.csv.CSVStreamingReader:
+    def _open(self, columns: ColumnRoles | None) -> pa.csv.CSVStreamingReader:
         return pa.csv.open_csv(self._path, *self._options(columns, threads=True))
 
-    def _options(self, columns: Columns | None, *, threads: bool) -> Iterator[object]:
+    def _options(self, columns: ColumnRoles | None, *, threads: bool) -> Iterator[object]:
         single = (columns.label_list, columns.group, columns.id) if columns else ()
         texts = {*(columns.categorical if columns else ()), *single} - {None}
         yield pa.csv.ReadOptions(
@@ -105,7 +105,7 @@ class CsvFile:
             decimal_point=self._decimal,
         )
 
-    def _refuse_binary(self) -> None:
+    def _check_text(self) -> None:
         with self._path.open("rb") as file:
             start = file.read(2**16)
         if self._path.name.lower().endswith(".gz"):
@@ -124,7 +124,7 @@ class CsvFile:
                 "file."
             )
 
-    def _refuse_one_column(self) -> None:
+    def _check_separator(self) -> None:
         others = [mark for mark in ",;\t|" if mark in self.names[0]]
         if len(self.names) == 1 and others:
             raise UserError(
@@ -132,7 +132,7 @@ class CsvFile:
                 f"column, {self.names[0][:60]!r}. Give \"dataset.separator='{others[0]}'\""
             )
 
-    def _refusal(self, error: Exception) -> UserError:
+    def _format_error(self, error: Exception) -> UserError:
         """Return Arrow's complaint with the line and the column that it is about."""
         reason = str(error)
         if isinstance(error, LookupError):

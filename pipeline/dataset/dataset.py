@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 
+TRAIN, TEST = -1, 0
 MAX_SHOWN = 5
 LARGEST = 1e30  # size of a feature
 
@@ -50,11 +51,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained on, warn of constant labels, and take the digest."""
-        self._refuse_empty()
-        self._refuse_doubles()
+        self._check_not_empty()
+        self._check_unique_names()
         if np.isinf([np.fmax.reduce(self.X, axis=None), np.fmin.reduce(self.X, axis=None)]).any():
-            self._refuse(np.isinf(self.X), "finite features", "Mend them or leave the rows out.")
-        self._refuse_all_missing()
+            self._raise_for(np.isinf(self.X), "finite features", "Mend them or leave the rows out.")
+        self._check_not_all_missing()
         known = [text for text in self._constant_labels() if text not in self.warnings]
         object.__setattr__(self, "warnings", (*self.warnings, *known))
         object.__setattr__(self, "digest", self._digest())
@@ -86,15 +87,15 @@ class Dataset:
     def _where(self) -> str:
         return self.source or self.name
 
-    def refuse_missing(self) -> None:
+    def check_complete(self) -> None:
         """Raise UserError if a number is missing; for where nothing fills it in."""
         numeric = [not known for known in self.categories] or [True] * self.n_features
         missing = np.isnan(self.X) & numeric if np.isnan(self.X.max()) else np.zeros((1, 1), bool)
         if missing.any():
-            counsel = "Fill it in, leave the row out, or choose preparation.impute=median."
-            self._refuse(missing, "no missing value", counsel)
+            hint = "Fill it in, leave the row out, or choose preparation.impute=median."
+            self._raise_for(missing, "no missing value", hint)
 
-    def refuse_unfit(self, rows: Sequence[Sequence[float | str | None]]) -> None:
+    def check_model(self, rows: Sequence[Sequence[float | str | None]]) -> None:
         """Raise UserError if new rows do not fit the features, before anything is trained.
 
         Args:
@@ -114,15 +115,15 @@ class Dataset:
                         f"Received: {value!r}."
                     )
 
-    def _refuse(self, bad: NDArray[np.bool_], expected: str, counsel: str) -> None:
+    def _raise_for(self, bad: NDArray[np.bool_], expected: str, hint: str) -> None:
         row, column = np.argwhere(bad)[0]
         raise UserError(
             f"{self._where}: expected {expected}. Received: {self.X[row, column]} in row {row}, "
             f"feature {self.feature_names[column]!r} ({bad.sum()} such values in "
-            f"{bad.any(axis=1).sum()} rows; the first row is 0). {counsel}"
+            f"{bad.any(axis=1).sum()} rows; the first row is 0). {hint}"
         )
 
-    def _refuse_empty(self) -> None:
+    def _check_not_empty(self) -> None:
         if not (len(self.X) and self.feature_names and self.label_names):
             raise UserError(
                 f"{self._where}: expected at least one row, one feature and one label. Received: "
@@ -130,7 +131,7 @@ class Dataset:
                 f"{len(self.label_names)} labels."
             )
 
-    def _refuse_doubles(self) -> None:
+    def _check_unique_names(self) -> None:
         counts = Counter((*self.feature_names, *self.label_names))
         doubles = [repr(name) for name, n in counts.items() if n > 1]
         if doubles:
@@ -139,7 +140,7 @@ class Dataset:
                 f"Received: {', '.join(doubles[:MAX_SHOWN])} more than once."
             )
 
-    def _refuse_all_missing(self) -> None:
+    def _check_not_all_missing(self) -> None:
         for column in np.flatnonzero(np.isnan(self.X[0])):
             if np.isnan(self.X[:, column]).all():
                 raise UserError(
@@ -148,7 +149,7 @@ class Dataset:
                     "column out."
                 )
 
-    def refuse_extreme(self) -> None:
+    def check_range(self) -> None:
         """Raise UserError for numbers beyond float32, in which networks are trained."""
         if self.X.dtype == np.float32:
             return

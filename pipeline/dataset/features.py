@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dataset.column_roles import Columns
+from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.dataset.dataset import MAX_SHOWN
 from pipeline.errors import UserError
 
@@ -67,7 +67,7 @@ class Texts:
 class Features:
     """Gathers the features of a table from its record batches."""
 
-    def __init__(self, source: str, columns: Columns, schema: pa.Schema, dtype: type) -> None:
+    def __init__(self, source: str, columns: ColumnRoles, schema: pa.Schema, dtype: type) -> None:
         """Start without any row.
 
         Args:
@@ -164,11 +164,11 @@ class Features:
         elif pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
             column = column.cast(pa.float64())
         elif pa.types.is_integer(column.type) and column.type.bit_width == 64:
-            self._refuse_inexact(name, column)
+            self._check_exact(name, column)
         numbers: NDArray[np.number] = column.to_numpy(zero_copy_only=False)
         return numbers
 
-    def _refuse_inexact(self, name: str, column: pa.Array) -> None:
+    def _check_exact(self, name: str, column: pa.Array) -> None:
         numbers = column.fill_null(0).to_numpy(zero_copy_only=False)
         bad = (numbers > _EXACT_FLOAT64) | (numbers < -_EXACT_FLOAT64)
         if bad.any():

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dataset.column_roles import Columns
+from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.dataset.features import Texts
 from pipeline.errors import UserError
 
@@ -19,7 +19,7 @@ _SPELLINGS = {
 _OTHER = -1
 
 
-def indicator(source: str, name: str, values: NDArray[Any], first_row: int = 0) -> NDArray[np.int8]:
+def to_binary(source: str, name: str, values: NDArray[Any], first_row: int = 0) -> NDArray[np.int8]:
     """Return a label's values as 0 and 1, of shape (n_samples,).
 
     Args:
@@ -40,11 +40,11 @@ def indicator(source: str, name: str, values: NDArray[Any], first_row: int = 0) 
             dtype=np.int8,
             count=len(values),
         )
-    _refuse_others(source, name, y, values, first_row)
+    _check_binary(source, name, y, values, first_row)
     return y
 
 
-def indicator_of_codes(
+def codes_to_binary(
     source: str, name: str, codes: NDArray[np.int64], texts: Sequence[object], first_row: int = 0
 ) -> NDArray[np.int8]:
     """Return a label's values as 0 and 1, where each is given as its place in `texts`.
@@ -63,11 +63,11 @@ def indicator_of_codes(
     y = spelt[np.where(codes < 0, len(texts), codes)]
     if (y == _OTHER).any():
         values = np.array([*texts, None], dtype=object)[np.where(codes < 0, -1, codes)]
-        _refuse_others(source, name, y, values, first_row)
+        _check_binary(source, name, y, values, first_row)
     return y
 
 
-def refuse_missing_label(source: str, name: str, row: int) -> None:
+def raise_missing_label(source: str, name: str, row: int) -> None:
     """Raise UserError for a label without a value."""
     raise UserError(
         f"{source}: expected labels of value 0 or 1 (or true/false, yes/no). Received: a missing "
@@ -109,7 +109,7 @@ def _spelt(value: object) -> int:
     return _OTHER
 
 
-def _refuse_others(
+def _check_binary(
     source: str, name: str, y: NDArray[np.int8], values: NDArray[Any], first_row: int
 ) -> None:
     if not (y == _OTHER).any():
@@ -117,7 +117,7 @@ def _refuse_others(
     row = int((y == _OTHER).argmax())
     value = values[row].item() if isinstance(values[row], np.generic) else values[row]
     if value is None or value != value:
-        refuse_missing_label(source, name, first_row + row)
+        raise_missing_label(source, name, first_row + row)
     raise UserError(
         f"{source}: expected labels of value 0 or 1 (or true/false, yes/no). Received: "
         f"{str(value)[:60]!r} in label {name!r}, row {first_row + row} (the first is 0)."
@@ -127,7 +127,7 @@ def _refuse_others(
 class NamedLabels:
     """Labels that have a column each."""
 
-    def __init__(self, source: str, columns: Columns) -> None:
+    def __init__(self, source: str, columns: ColumnRoles) -> None:
         """Start without rows.
 
         Args:
@@ -152,20 +152,20 @@ class NamedLabels:
         kind = column.type
         if column.null_count and not pa.types.is_dictionary(kind):
             missing = column.is_null().to_numpy(zero_copy_only=False)
-            refuse_missing_label(self._source, name, row + int(missing.argmax()))
+            raise_missing_label(self._source, name, row + int(missing.argmax()))
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
             numbers = column.to_numpy(zero_copy_only=False)
-            return indicator(self._source, name, numbers, row)
+            return to_binary(self._source, name, numbers, row)
         encoded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         texts = encoded.dictionary.to_pylist()
-        return indicator_of_codes(self._source, name, codes, texts, row)
+        return codes_to_binary(self._source, name, codes, texts, row)
 
 
 class ListedLabels:
     """Labels that one column lists; a blank cell lists none."""
 
-    def __init__(self, source: str, columns: Columns) -> None:
+    def __init__(self, source: str, columns: ColumnRoles) -> None:
         """Start without rows.
 
         Args:
@@ -192,7 +192,7 @@ class ListedLabels:
 
     def matrix(self) -> tuple[tuple[str, ...], NDArray[np.int8]]:
         """Return label names and the matrix of shape (n_samples, n_labels), values {0, 1}."""
-        self._refuse_other_separator()
+        self._check_separator()
         names = tuple(sorted({label for labels in self._found for label in labels}))
         place = {name: j for j, name in enumerate(names)}
         rows = np.zeros((len(self._found) + 1, len(names)), dtype=np.int8)  # the last: none
@@ -200,7 +200,7 @@ class ListedLabels:
             rows[code, [place[label] for label in labels]] = 1
         return names, rows[np.concatenate(self._codes)]
 
-    def _refuse_other_separator(self) -> None:
+    def _check_separator(self) -> None:
         """Refuse to take `a;b` for one label where no cell at all has the separator."""
         texts = self._texts.list
         if self._separator == "json" or any(self._separator in text for text in texts):
@@ -224,7 +224,7 @@ def as_text(column: pa.Array) -> pa.Array:
     return column if pa.types.is_dictionary(column.type) else column.cast(pa.string())
 
 
-def refuse_nested(source: str, columns: Columns, schema: pa.Schema) -> None:
+def check_not_nested(source: str, columns: ColumnRoles, schema: pa.Schema) -> None:
     """Raise UserError if a cell of a used column can hold several values."""
     for name in {*columns.used} - {*columns.features, columns.label_list}:
         if pa.types.is_nested(schema.field(name).type):

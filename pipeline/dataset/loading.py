@@ -16,8 +16,7 @@ from pipeline.config import (
     SyntheticConfig,
     TableConfig,
 )
-from pipeline.dataset.builder import TEST, TRAIN
-from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.dataset import TEST, TRAIN, Dataset
 from pipeline.errors import UserError
 
 
@@ -88,12 +87,12 @@ def join(train: Dataset, test: Dataset, *, all_labels: bool = False) -> Dataset:
             is in both by its id.
     """
     where = f"{train.source or train.name} and {test.source or test.name}"
-    _refuse_differing(where, "features", train.feature_names, test.feature_names)
+    _check_same_columns(where, "features", train.feature_names, test.feature_names)
     if not all_labels:
-        _refuse_differing(where, "labels", train.label_names, test.label_names)
+        _check_same_columns(where, "labels", train.label_names, test.label_names)
     test = _ordered(test, train.feature_names)
     kinds = [_categorical(part) for part in (train, test)]
-    _refuse_differing(where, "categorical features", *kinds)
+    _check_same_columns(where, "categorical features", *kinds)
     categories = tuple(
         None if one is None or other is None else tuple(sorted({*one, *other}))
         for one, other in zip(train.categories, test.categories, strict=True)
@@ -111,7 +110,7 @@ def join(train: Dataset, test: Dataset, *, all_labels: bool = False) -> Dataset:
     )
 
 
-def _refuse_differing(where: str, what: str, one: Sequence[str], other: Sequence[str]) -> None:
+def _check_same_columns(where: str, what: str, one: Sequence[str], other: Sequence[str]) -> None:
     if set(one) != set(other):
         differing = sorted(set(one) ^ set(other))[:5]
         raise UserError(

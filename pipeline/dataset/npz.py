@@ -13,7 +13,7 @@ from pipeline.config import NpzConfig
 from pipeline.dataset.builder import dataset_of_arrays
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import readable
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 
 _DAMAGED = (
     OSError,
@@ -38,7 +38,7 @@ def read_npz(config: NpzConfig) -> Dataset:
     for key in ("X", "y"):
         if key not in arrays:
             raise UserError(
-                f"{path}: expected arrays X and y. Received: no {key}. {choices(key, arrays)}"
+                f"{path}: expected arrays X and y. Received: no {key}. {suggest(key, arrays)}"
             )
     groups = arrays.get("groups")
     if groups is not None:

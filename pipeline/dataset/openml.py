@@ -6,7 +6,7 @@ from urllib.error import URLError
 
 from pipeline.config import OpenmlConfig
 from pipeline.dataset.builder import dataset_of_frame
-from pipeline.dataset.column_roles import refuse_overlap, select
+from pipeline.dataset.column_roles import check_disjoint_roles, select
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
@@ -34,7 +34,7 @@ def fetch(config: OpenmlConfig) -> Dataset:
     targets = config.labels or _targets(source, bunch.details)
     labels = select(source, "labels", targets, bunch.feature_names)
     drop = select(source, "drop", config.drop, bunch.feature_names)
-    refuse_overlap(source, {"labels": labels, "drop": drop})
+    check_disjoint_roles(source, {"labels": labels, "drop": drop})
     name = config.name or str(bunch.details["name"])
     return dataset_of_frame(name, source, frame.drop(columns=list(drop)), labels, warnings=odd)
 

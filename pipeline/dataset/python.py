@@ -21,7 +21,7 @@ def call(config: PythonDatasetConfig) -> Dataset:
     except UserError:
         raise
     except Exception as error:  # the user's code, so the user's to mend
-        raise _refusal(config.callable, error) from error
+        raise _format_error(config.callable, error) from error
     if isinstance(found, Dataset):
         return found
     if not isinstance(found, tuple | list) or len(found) != 2:
@@ -33,7 +33,7 @@ def call(config: PythonDatasetConfig) -> Dataset:
     return dataset_of_parts(name, config.callable, *found)
 
 
-def _refusal(path: str, error: Exception) -> UserError:
+def _format_error(path: str, error: Exception) -> UserError:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return UserError(
         f"dataset.callable: expected {path} to return X and y. Received: "

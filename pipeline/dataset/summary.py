@@ -74,7 +74,7 @@ class DataSummary:
             for i in order
         ]
 
-    def duplicates_in_words(self) -> str:
+    def describe_duplicates(self) -> str:
         """Return how many rows repeat others, and why that matters."""
         return (
             f"{self.n_duplicates} rows have the features of an earlier row, {self.n_conflicting} "
@@ -190,8 +190,8 @@ def _duplicates(dataset: Dataset) -> tuple[int, int]:
         (first.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), i), i)
         for i, row in enumerate(X)
     ]
-    earlier, later = np.array([pair for pair in pairs if pair[0] != pair[1]] or [(0, 0)]).T
-    differ = (dataset.y[earlier] != dataset.y[later]).any(axis=1)
+    previous, later = np.array([pair for pair in pairs if pair[0] != pair[1]] or [(0, 0)]).T
+    differ = (dataset.y[previous] != dataset.y[later]).any(axis=1)
     return len(X) - len(first), int(differ.sum())
 
 

@@ -49,7 +49,7 @@ def _parse(config: SvmlightConfig, name: str, path: Path, content: bytes) -> Dat
         )
     except (ValueError, OverflowError, IndexError) as error:
         raise UserError(f"{path}: {_first_bad_line(content, str(error))}") from error
-    _refuse_huge(str(path), sparse.shape)
+    _check_size(str(path), sparse.shape)
     known = sorted({label for row in labels for label in row})
     place = {label: j for j, label in enumerate(known)}
     y = np.zeros((len(labels), len(known)), dtype=np.int8)
@@ -94,7 +94,7 @@ def _first_bad_line(content: bytes, reason: str) -> str:
     return f"expected lines of an svmlight file. Received: {reason}"
 
 
-def _refuse_huge(source: str, shape: tuple[int, int]) -> None:
+def _check_size(source: str, shape: tuple[int, int]) -> None:
     needed = 8 * shape[0] * shape[1]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if 2 * needed > memory:

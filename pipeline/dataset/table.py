@@ -9,7 +9,7 @@ import pyarrow.parquet
 from pipeline.config import TableConfig
 from pipeline.dataset.builder import Batches, assemble
 from pipeline.dataset.column_roles import (
-    Columns,
+    ColumnRoles,
     column_roles,
 )
 from pipeline.dataset.csv_file import CsvFile
@@ -75,10 +75,10 @@ class ParquetFile:
         try:
             self._file = pa.parquet.ParquetFile(path)
         except (pa.ArrowException, OSError) as error:
-            raise self._refusal(error) from error
+            raise self._format_error(error) from error
         self.names: list[str] = self._file.schema_arrow.names
 
-    def batches(self, columns: Columns) -> Batches:
+    def batches(self, columns: ColumnRoles) -> Batches:
         """Return the types of the columns and their rows."""
         fields = [self._file.schema_arrow.field(name) for name in columns.used]
         return pa.schema(fields), self._read(columns)
@@ -92,12 +92,12 @@ class ParquetFile:
                 f"{self._path}: expected columns of numbers, texts and dates. Received: {error}"
             ) from error
 
-    def _read(self, columns: Columns) -> Iterator[pa.RecordBatch]:
+    def _read(self, columns: ColumnRoles) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._file.iter_batches(columns=list(columns.used))
         except (pa.ArrowException, OSError) as error:
-            raise self._refusal(error) from error
+            raise self._format_error(error) from error
 
-    def _refusal(self, error: Exception) -> UserError:
+    def _format_error(self, error: Exception) -> UserError:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return UserError(f"{self._path}: expected a whole Parquet file. Received: {reason}")

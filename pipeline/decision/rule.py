@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 from pipeline.scoring import EPSILON, Labels, Scores
 
 
-def tempered(y_score: Scores, temperature: NDArray[np.float64]) -> Scores:
+def apply_temperature(y_score: Scores, temperature: NDArray[np.float64]) -> Scores:
     """Return probabilities whose log-odds are divided by each label's temperature."""
     if (temperature == 1).all():
         return y_score
@@ -31,7 +31,7 @@ class DecisionRule:
 
     def calibrate(self, y_score: Scores) -> Scores:
         """Return calibrated probabilities for those of a model."""
-        return tempered(y_score, self.temperature)
+        return apply_temperature(y_score, self.temperature)
 
     def decide(self, y_score: Scores) -> Labels:
         """Return 1 where the calibrated probability is above the threshold, else 0.

@@ -6,7 +6,7 @@ from scipy.optimize.elementwise import find_root
 from scipy.special import expit
 
 from pipeline.config import ScoringConfig
-from pipeline.decision.rule import DecisionRule, log_odds, tempered
+from pipeline.decision.rule import DecisionRule, apply_temperature, log_odds
 from pipeline.scoring import Counts, Labels, Metric, Scores, find_metric, lower_is_better
 
 CANDIDATES = np.arange(1, 100) / 100
@@ -176,5 +176,5 @@ def learn_rule(config: ScoringConfig, y_true: Labels, y_score: Scores) -> Decisi
     temperature = np.ones(y_true.shape[1])
     if config.calibration is not None:
         temperature = fit_temperatures(y_true, y_score)
-    threshold = learn_thresholds(config, y_true, tempered(y_score, temperature))
+    threshold = learn_thresholds(config, y_true, apply_temperature(y_score, temperature))
     return DecisionRule(temperature, threshold)

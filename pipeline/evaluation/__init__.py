@@ -1,5 +1,11 @@
 """Cross-validation of one configuration."""
 
-from pipeline.evaluation.fingerprint import Identity, code_version, digest, identify, versions
-from pipeline.evaluation.inputs import Material, read
-from pipeline.evaluation.racing import Decision, Race, in_words, make_race, raced_metric
+from pipeline.evaluation.fingerprint import (
+    Fingerprint,
+    code_version,
+    compute_fingerprint,
+    digest,
+    versions,
+)
+from pipeline.evaluation.inputs import EvaluationInputs, read
+from pipeline.evaluation.racing import Decision, Race, describe_decision, make_race, raced_metric

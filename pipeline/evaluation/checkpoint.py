@@ -38,8 +38,8 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         """Take the folder of the run; it is made with the first file."""
         self._folder = folder
-        self._kept: set[Path] = set()
-        self._trouble: OSError | None = None
+        self._cache: set[Path] = set()
+        self._write_error: OSError | None = None
         self.elapsed = 0.0
 
     def load(self, splits: Sequence[Split]) -> "list[FoldResult]":
@@ -58,10 +58,10 @@ class Checkpoint:
             Why an earlier fold could not be kept, once; a kill would cost the work, no more.
         """
         path = self._path(fold.split)
-        if path not in self._kept:
+        if path not in self._cache:
             _disk().submit(self._try_to_write, path, fold, elapsed)
-        trouble, self._trouble = self._trouble, None
-        return trouble
+        error, self._write_error = self._write_error, None
+        return error
 
     def wait(self) -> None:
         """Wait until all that was saved or removed is so on the disk; the end of a process does."""
@@ -84,7 +84,7 @@ class Checkpoint:
         try:
             self._write(path, fold, elapsed)
         except OSError as error:
-            self._trouble = error
+            self._write_error = error
 
     def _write(self, path: Path, fold: "FoldResult", elapsed: float) -> None:
         values = dict(_flat(fold))
@@ -99,7 +99,7 @@ class Checkpoint:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        self._kept.add(path)
+        self._cache.add(path)
 
     def _read(self, path: Path, split: Split) -> "FoldResult | None":
         from pipeline.evaluation.evaluator import FoldResult
@@ -114,7 +114,7 @@ class Checkpoint:
             return None
         if len(fold.y_score) != len(split.test):
             return None
-        self._kept.add(path)
+        self._cache.add(path)
         self.elapsed = max(self.elapsed, elapsed)
         return fold
 

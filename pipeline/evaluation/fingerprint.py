@@ -11,7 +11,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.config import NO_MATTER, Config, flatten
+from pipeline.config import IGNORED_IN_FINGERPRINT, Config, flatten
 from pipeline.cv import Split
 from pipeline.cv import digest as split_digest
 from pipeline.dataset import Dataset
@@ -23,7 +23,7 @@ LENGTH = 32
 
 
 @dataclass(frozen=True)
-class Identity:
+class Fingerprint:
     """Digests of what decides a run's result; runs that share them can stand for each other."""
 
     config: str
@@ -41,10 +41,14 @@ class Identity:
         }
 
 
-def identify(config: Config, dataset: Dataset, splits: Sequence[Split]) -> Identity:
+def compute_fingerprint(config: Config, dataset: Dataset, splits: Sequence[Split]) -> Fingerprint:
     """Return what a run of this configuration on these data and folds is of."""
-    asked = {key: value for key, value in flatten(config).items() if not key.startswith(NO_MATTER)}
-    return Identity(
+    asked = {
+        key: value
+        for key, value in flatten(config).items()
+        if not key.startswith(IGNORED_IN_FINGERPRINT)
+    }
+    return Fingerprint(
         digest(json.dumps(asked, sort_keys=True)),
         dataset.digest,
         split_digest(splits),

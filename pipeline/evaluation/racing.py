@@ -16,7 +16,7 @@ from scipy.special import stdtr
 
 from pipeline.config import Config, RacingConfig
 from pipeline.cv import Split
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 from pipeline.scoring import are_constant, corrected_error, lower_is_better, short_name
 
 
@@ -45,7 +45,7 @@ class Race:
         metric: By which it is raced.
         lower_is_better: Whether less of it is better.
         alpha: Which p stops.
-        test_share: Mean of n_test / n_train over the folds of the first repeat.
+        test_fraction: Mean of n_test / n_train over the folds of the first repeat.
         n_repeats: How many repeats there are.
     """
 
@@ -54,7 +54,7 @@ class Race:
     metric: str
     lower_is_better: bool
     alpha: float
-    test_share: float
+    test_fraction: float
     n_repeats: int
 
     def decide(self, scores: Sequence[float]) -> Decision | None:
@@ -64,12 +64,12 @@ class Race:
         advantages = advantages[np.isfinite(advantages)]
         if len(advantages) < 2 or are_constant(advantages, float(np.nanmax(np.abs(scores)))):
             return None  # no spread to measure noise by
-        mean, error = float(advantages.mean()), corrected_error(advantages, self.test_share)
+        mean, error = float(advantages.mean()), corrected_error(advantages, self.test_fraction)
         p = float(stdtr(len(advantages) - 1, mean / error))
         return Decision(mean, p, p < self.alpha)
 
 
-def in_words(race: Race, decision: Decision) -> str:
+def describe_decision(race: Race, decision: Decision) -> str:
     """Return how the race went: `accuracy 0.0523 behind run 0f3c..., p = 0.003`."""
     way = "behind" if decision.advantage < 0 else "ahead of"
     by = f"{abs(decision.advantage):.4f}"
@@ -89,7 +89,7 @@ def raced_metric(config: Config, splits: Sequence[Split]) -> str | None:
     metric = short_name(racing.metric or computed[0])
     if metric not in computed:
         raise UserError(
-            f"racing.metric: {metric!r} is not among scoring.metrics. {choices(metric, computed)}"
+            f"racing.metric: {metric!r} is not among scoring.metrics. {suggest(metric, computed)}"
         )
     return metric
 
@@ -115,6 +115,6 @@ def make_race(
         metric=metric,
         lower_is_better=lower,
         alpha=racing.alpha,
-        test_share=float(np.mean([len(splits[i].test) / len(splits[i].train) for i in first])),
+        test_fraction=float(np.mean([len(splits[i].test) / len(splits[i].train) for i in first])),
         n_repeats=splits[-1].repeat + 1,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 
 from pipeline.config import MlpConfig, ModelConfig, PythonModelConfig
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 from pipeline.runtime import import_callable
 
 
@@ -51,7 +51,7 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
     return model
 
 
-def refuse_unsavable(config: PythonModelConfig, model: keras.Model) -> None:
+def check_savable(config: PythonModelConfig, model: keras.Model) -> None:
     """Raise UserError if a model of the user's own could not be kept; tried before training."""
     with TemporaryDirectory() as folder:
         path = f"{folder}/model.keras"
@@ -110,8 +110,8 @@ def mlp(
     Raises:
         UserError: If Keras has no such activation or initializer.
     """
-    _refuse_unknown("activation", activation, keras.activations)
-    _refuse_unknown("kernel_initializer", kernel_initializer, keras.initializers)
+    _check_params("activation", activation, keras.activations)
+    _check_params("kernel_initializer", kernel_initializer, keras.initializers)
     regularizer = keras.regularizers.L2(l2) if l2 else None
     stack: list[keras.layers.Layer] = [keras.Input((n_features,))]
     for units in hidden_units:
@@ -133,7 +133,7 @@ def mlp(
 
 
 @cache  # a model is built once for each fold
-def _refuse_unknown(key: str, name: str, module: object) -> None:
+def _check_params(key: str, name: str, module: object) -> None:
     state = random.getstate()  # initializers draw a seed, which is none of the model's
     try:
         found = module.get(name)  # type: ignore[attr-defined]
@@ -145,7 +145,7 @@ def _refuse_unknown(key: str, name: str, module: object) -> None:
         known = [item for item in known if item not in {"get", "serialize", "deserialize"}]
         if name not in known:
             raise UserError(
-                f"model.{key}: unknown name {name!r}. {choices(name, known)}"
+                f"model.{key}: unknown name {name!r}. {suggest(name, known)}"
             ) from error
         raise UserError(
             f"model.{key}: expected one that needs no arguments of its own. Received: {name!r} "

@@ -23,7 +23,7 @@ N_INNER = 5  # folds of the training rows, whose scores `probabilities` are lear
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class FittedEstimator:
     """A trained estimator.
 
     Attributes:
@@ -36,7 +36,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelModel:
+class MultilabelClassifier:
     """Estimators that answer for all labels together.
 
     Attributes:
@@ -44,7 +44,7 @@ class LabelModel:
         shares: The answer for each label that no part answers for, of shape (n_labels,).
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[FittedEstimator, ...]
     shares: NDArray[np.float64]
 
     def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -56,10 +56,10 @@ class LabelModel:
 
 
 @dataclass(frozen=True, eq=False)
-class Averaged:
+class MultilabelEnsemble:
     """The members of an ensemble, or a single model; their probabilities are averaged."""
 
-    members: tuple[LabelModel, ...]
+    members: tuple[MultilabelClassifier, ...]
 
     def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return probabilities of shape (n, n_labels) for prepared rows."""
@@ -75,7 +75,7 @@ def fit_labels(
     *,
     seed: int,
     class_weight: str | None = None,
-) -> LabelModel:
+) -> MultilabelClassifier:
     """Return estimators trained on all labels of some rows.
 
     Args:
@@ -98,8 +98,8 @@ def fit_labels(
         estimator = _for_labels(config, estimator, group.tolist(), n_folds, seed)
         single = len(group) == 1 and config.strategy != "chain"
         estimator.fit(X, y[:, group[0]] if single else y[:, group])
-        parts.append(Part(tuple(group.tolist()), estimator))
-    return LabelModel(tuple(parts), present / len(y))
+        parts.append(FittedEstimator(tuple(group.tolist()), estimator))
+    return MultilabelClassifier(tuple(parts), present / len(y))
 
 
 def _n_inner(config: SklearnModelConfig) -> int:

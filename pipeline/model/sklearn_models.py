@@ -7,7 +7,7 @@ from sklearn.multioutput import ClassifierChain
 from sklearn.utils import get_tags
 
 from pipeline.config import SklearnModelConfig
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 from pipeline.runtime import import_callable
 
 CHAIN_OPTIONS = ("chain_method", "cv", "order")
@@ -29,7 +29,7 @@ def build_estimator(
     """
     make = import_callable("model.estimator", config.estimator)
     params = config.params or {}
-    _refuse_unknown(config.estimator, make, params)
+    _check_params(config.estimator, make, params)
     try:
         estimator = make(**params)
     except Exception as error:
@@ -45,20 +45,20 @@ def build_estimator(
     return estimator
 
 
-def refuse_unfit(config: SklearnModelConfig, n_labels: int, class_weight: str | None) -> None:
+def check_model(config: SklearnModelConfig, n_labels: int, class_weight: str | None) -> None:
     """Raise UserError if the model cannot be what the configuration says; nothing is trained."""
     estimator = build_estimator(config)
-    _refuse_invalid("model.params", estimator)
-    _refuse_without_probabilities(config, estimator)
-    _refuse_unchained(config, estimator, n_labels)
-    _refuse_equal_members(config, estimator)
+    _check_values("model.params", estimator)
+    _check_probabilities(config, estimator)
+    _check_chain(config, estimator, n_labels)
+    _check_ensemble(config, estimator)
     if config.strategy == "native":
-        _refuse_single_label(config, estimator)
+        _check_native(config, estimator)
     if class_weight is not None:
-        _refuse_unweighted(config, estimator)
+        _check_class_weight(config, estimator)
 
 
-def _refuse_unknown(path: str, make: Any, params: dict[str, Any]) -> None:
+def _check_params(path: str, make: Any, params: dict[str, Any]) -> None:
     try:
         known = inspect.signature(make).parameters
     except (ValueError, TypeError):
@@ -68,11 +68,11 @@ def _refuse_unknown(path: str, make: Any, params: dict[str, Any]) -> None:
     for name in params:
         if name not in known:
             raise UserError(
-                f"model.params.{name}: {path} has no such parameter. {choices(name, known)}"
+                f"model.params.{name}: {path} has no such parameter. {suggest(name, known)}"
             )
 
 
-def _refuse_invalid(key: str, estimator: Any) -> None:
+def _check_values(key: str, estimator: Any) -> None:
     """Let scikit-learn check the values, which it would do only when it is fitted."""
     try:
         if hasattr(estimator, "_parameter_constraints"):
@@ -81,7 +81,7 @@ def _refuse_invalid(key: str, estimator: Any) -> None:
         raise UserError(f"{key}: {error}") from error
 
 
-def _refuse_without_probabilities(config: SklearnModelConfig, estimator: Any) -> None:
+def _check_probabilities(config: SklearnModelConfig, estimator: Any) -> None:
     expected = f"model.estimator: expected {config.estimator} to return"
     if not hasattr(estimator, "fit"):
         raise UserError(
@@ -90,9 +90,9 @@ def _refuse_without_probabilities(config: SklearnModelConfig, estimator: Any) ->
         )
     has = [name for name in ("predict_proba", "decision_function") if hasattr(estimator, name)]
     if config.probabilities == "own" and "predict_proba" not in has:
-        counsel = "Learn them from its scores: model.probabilities=sigmoid" if has else ""
+        hint = "Learn them from its scores: model.probabilities=sigmoid" if has else ""
         received = "one that only scores." if has else "one with neither predict_proba nor scores."
-        raise UserError(f"{expected} an estimator of probabilities. Received: {received} {counsel}")
+        raise UserError(f"{expected} an estimator of probabilities. Received: {received} {hint}")
     if config.probabilities != "own" and not has:
         raise UserError(
             f"{expected} an estimator with decision_function or predict_proba, from which "
@@ -100,22 +100,22 @@ def _refuse_without_probabilities(config: SklearnModelConfig, estimator: Any) ->
         )
 
 
-def _refuse_single_label(config: SklearnModelConfig, estimator: Any) -> None:
-    counsel = "Set model.strategy=per_label, or chain."
+def _check_native(config: SklearnModelConfig, estimator: Any) -> None:
+    hint = "Set model.strategy=per_label, or chain."
     if config.probabilities != "own":
         raise UserError(
             f"model.probabilities: expected own where one estimator fits all labels. Received: "
-            f"{config.probabilities!r} with model.strategy=native. {counsel}"
+            f"{config.probabilities!r} with model.strategy=native. {hint}"
         )
     known = hasattr(estimator, "__sklearn_tags__")
     if known and not get_tags(estimator).classifier_tags.multi_label:
         raise UserError(
             f"model.strategy: expected an estimator that fits several labels itself. Received: "
-            f"native with {config.estimator}, which fits one. {counsel}"
+            f"native with {config.estimator}, which fits one. {hint}"
         )
 
 
-def _refuse_unchained(config: SklearnModelConfig, estimator: Any, n_labels: int) -> None:
+def _check_chain(config: SklearnModelConfig, estimator: Any, n_labels: int) -> None:
     options = config.chain_options or {}
     if config.strategy != "chain":
         if options:
@@ -127,7 +127,7 @@ def _refuse_unchained(config: SklearnModelConfig, estimator: Any, n_labels: int)
     for name in options:
         if name not in CHAIN_OPTIONS:
             raise UserError(
-                f"model.chain_options.{name}: no such option. {choices(name, CHAIN_OPTIONS)}"
+                f"model.chain_options.{name}: no such option. {suggest(name, CHAIN_OPTIONS)}"
             )
     order = options.get("order")
     if isinstance(order, list) and sorted(order) != list(range(n_labels)):
@@ -138,10 +138,10 @@ def _refuse_unchained(config: SklearnModelConfig, estimator: Any, n_labels: int)
     cv = options.get("cv")
     if cv is not None and (not isinstance(cv, int) or cv < 2):
         raise UserError(f"model.chain_options.cv: expected null or at least 2. Received: {cv!r}")
-    _refuse_invalid("model.chain_options", ClassifierChain(estimator, **options))
+    _check_values("model.chain_options", ClassifierChain(estimator, **options))
 
 
-def _refuse_equal_members(config: SklearnModelConfig, estimator: Any) -> None:
+def _check_ensemble(config: SklearnModelConfig, estimator: Any) -> None:
     if config.n_members == 1 or _open_seeds(estimator) or config.probabilities != "own":
         return
     if config.strategy == "chain" and (config.chain_options or {}).get("order") == "random":
@@ -152,7 +152,7 @@ def _refuse_equal_members(config: SklearnModelConfig, estimator: Any) -> None:
     )
 
 
-def _refuse_unweighted(config: SklearnModelConfig, estimator: Any) -> None:
+def _check_class_weight(config: SklearnModelConfig, estimator: Any) -> None:
     expected = "training.class_weight: expected null"
     if "class_weight" not in _params(estimator, deep=False):
         raise UserError(

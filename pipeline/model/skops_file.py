@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import SklearnModelConfig
 from pipeline.errors import UserError
-from pipeline.model.multilabel import Averaged, fit_labels
+from pipeline.model.multilabel import MultilabelEnsemble, fit_labels
 from pipeline.model.sklearn_models import build_estimator
 
 KNOWN = ("numpy", "scipy", "sklearn")
@@ -23,7 +23,7 @@ def own_packages(config: SklearnModelConfig) -> list[str]:
     return sorted({path.partition(".")[0] for path in (config.estimator, kind)} - set(KNOWN))
 
 
-def save(model: Averaged, path: Path, own: Sequence[str] = ()) -> list[str]:
+def save(model: MultilabelEnsemble, path: Path, own: Sequence[str] = ()) -> list[str]:
     """Write a model and return the types that a reader has to trust, beyond skops's own list.
 
     The file holds, for each member, its `shares` and the `labels` and `estimator` of each part.
@@ -53,7 +53,7 @@ def save(model: Averaged, path: Path, own: Sequence[str] = ()) -> list[str]:
     except Exception as error:
         raise UserError(
             f"model.estimator: expected one that skops can store without pickle. Received: "
-            f"{_in_words(error)}"
+            f"{_format_types(error)}"
         ) from error
     foreign = [name for name in needed if not _may_be_trusted(name, own)]
     if foreign:
@@ -64,9 +64,7 @@ def save(model: Averaged, path: Path, own: Sequence[str] = ()) -> list[str]:
     return needed
 
 
-def refuse_unsavable(
-    config: SklearnModelConfig, X: NDArray[np.floating], y: NDArray[np.int8]
-) -> None:
+def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArray[np.int8]) -> None:
     """Raise UserError if a model of the user's own could not be kept; tried on a few rows.
 
     Args:
@@ -88,7 +86,7 @@ def refuse_unsavable(
         y_score = model(X)
     except Exception as error:
         raise UserError(
-            f"{expected} answer for the rows it was trained on. Received: {_in_words(error)}"
+            f"{expected} answer for the rows it was trained on. Received: {_format_types(error)}"
         ) from error
     if not ((y_score >= 0) & (y_score <= 1)).all():
         raise UserError(
@@ -97,16 +95,16 @@ def refuse_unsavable(
         )
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.skops")
-        trusted = save(Averaged((model,)), path, own)
+        trusted = save(MultilabelEnsemble((model,)), path, own)
         try:
             skops.io.load(path, trusted=trusted)
         except Exception as error:
             raise UserError(
-                f"{expected} be one that skops can load. Received: {_in_words(error)}"
+                f"{expected} be one that skops can load. Received: {_format_types(error)}"
             ) from error
 
 
-def _in_words(error: Exception) -> str:
+def _format_types(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()[:300]}"
 
 

@@ -169,9 +169,9 @@ def _category_columns(
         own = shown & (flag | (counts >= config.pool_below))
         column[own] = n_used + np.arange(own.sum())
         n_used += int(own.sum())
-        pooled = shown & ~own
-        if pooled.any():
-            column[pooled] = n_used
+        out_of_fold = shown & ~own
+        if out_of_fold.any():
+            column[out_of_fold] = n_used
             n_used += 1
         columns.append(column)
     return tuple(columns)

@@ -12,11 +12,11 @@ from pipeline.report.calibration import calibration
 from pipeline.report.fold_scores import fold_scores
 from pipeline.report.label_sets import co_occurrence, label_counts
 from pipeline.report.loss_curves import training_curves
-from pipeline.report.out_of_fold import pool
-from pipeline.report.page import Origin, write_page
-from pipeline.report.per_label import label_scores_picture
+from pipeline.report.out_of_fold import collect_out_of_fold
+from pipeline.report.page import RunInfo, write_page
+from pipeline.report.per_label import label_scores_figure
 from pipeline.report.roc_pr_curves import label_curves, precision_recall, roc
-from pipeline.report.style import Picture, styled
+from pipeline.report.style import ReportFigure, styled
 from pipeline.scoring import label_scores
 
 MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
@@ -24,7 +24,9 @@ MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 def folds_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return one row per fold: repeat, fold, sizes, every score, labels left out, seconds."""
-    incomplete = [name for name, summary in evaluation.summary.items() if summary.n_left_out]
+    incomplete = [
+        name for name, summary in evaluation.summary.items() if summary.n_undefined_labels
+    ]
     return pd.DataFrame(
         [
             {
@@ -33,7 +35,7 @@ def folds_table(evaluation: Evaluation) -> pd.DataFrame:
                 "n_train": len(fold.split.train),
                 "n_test": len(fold.split.test),
                 **fold.scores,
-                **{f"{name}_left_out": fold.left_out.get(name, 0) for name in incomplete},
+                **{f"{name}_left_out": fold.n_undefined_labels.get(name, 0) for name in incomplete},
                 "seconds": round(fold.seconds, 4),
             }
             for fold in evaluation.folds
@@ -102,37 +104,37 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
     )
 
 
-def draw_pictures(evaluation: Evaluation, labels: pd.DataFrame) -> list[Picture]:
+def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFigure]:
     """Return the figures that the evaluation has something for, in the order to look at them.
 
     Args:
         evaluation: All folds.
         labels: What `labels_table` makes of it.
     """
-    pooled = pool(evaluation)
+    out_of_fold = collect_out_of_fold(evaluation)
     with styled():
-        pictures = [
+        figures = [
             fold_scores(evaluation),
             training_curves(evaluation),
-            label_scores_picture(evaluation, labels),
+            label_scores_figure(evaluation, labels),
         ]
-        if len(pooled.y_true):
-            curves = label_curves(pooled)
-            pictures += [
-                precision_recall(pooled, curves),
-                roc(pooled, curves),
-                calibration(pooled),
-                label_counts(pooled),
-                co_occurrence(pooled),
+        if len(out_of_fold.y_true):
+            curves = label_curves(out_of_fold)
+            figures += [
+                precision_recall(out_of_fold, curves),
+                roc(out_of_fold, curves),
+                calibration(out_of_fold),
+                label_counts(out_of_fold),
+                co_occurrence(out_of_fold),
             ]
-    return [picture for picture in pictures if picture]
+    return [picture for picture in figures if picture]
 
 
 def write_report(
     folder: Path,
     evaluation: Evaluation,
     summary: DataSummary,
-    origin: Origin,
+    run_info: RunInfo,
     labels: pd.DataFrame,
 ) -> None:
     """Write `figures/*.png` and `report.html`, as far as the configuration asks for them.
@@ -141,18 +143,18 @@ def write_report(
         folder: Where to.
         evaluation: All folds.
         summary: The data in numbers.
-        origin: The run.
+        run_info: The run.
         labels: What `labels_table` makes of the evaluation.
     """
     config = evaluation.config.report
-    pictures = []
+    figures = []
     if config.figures:
         pass  # MOVED
 
-        pictures = draw_pictures(evaluation, labels)
+        figures = draw_figures(evaluation, labels)
         (folder / "figures").mkdir()
-        for picture in pictures:
+        for picture in figures:
             (folder / "figures" / f"{picture.name}.png").write_bytes(picture.png)
     if config.html:
-        page = write_page(evaluation, summary, origin, labels, pictures)
+        page = write_page(evaluation, summary, run_info, labels, figures)
         (folder / "report.html").write_text(page, encoding="utf-8")

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pipeline.report.out_of_fold import Pooled
-from pipeline.report.style import BLUE, FAINT, SKY, SMALL, Picture, Sheet
+from pipeline.report.out_of_fold import OutOfFold
+from pipeline.report.style import BLUE, FAINT, SKY, SMALL, ReportFigure, Sheet
 
 N_BINS = 15  # as in the metric expected_calibration_error
 Z = 1.96  # normal quantile of a 95% interval
@@ -37,11 +37,11 @@ class Bins:
         return float(np.average(np.abs(self.mean_score - self.share), weights=self.count))
 
 
-def calibration_bins(pooled: Pooled) -> Bins:
+def calibration_bins(out_of_fold: OutOfFold) -> Bins:
     """Return the entries of all labels in bins of equal width; an edge belongs to the bin below."""
     count = np.zeros(N_BINS, dtype=np.int64)
     score, true = np.zeros(N_BINS), np.zeros(N_BINS)
-    for y_true, y_score in zip(pooled.y_true.T, pooled.y_score.T, strict=True):
+    for y_true, y_score in zip(out_of_fold.y_true.T, out_of_fold.y_score.T, strict=True):
         exact = y_score.astype(np.float64)
         places = np.clip(np.ceil(exact * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
         count += np.bincount(places, minlength=N_BINS)
@@ -52,18 +52,19 @@ def calibration_bins(pooled: Pooled) -> Bins:
     return Bins(place, score[place] / n, true[place] / n, n)
 
 
-def calibration(pooled: Pooled) -> Picture:
+def calibration(out_of_fold: OutOfFold) -> ReportFigure:
     """Return shares against probabilities, and below how many entries have which probability."""
-    bins = calibration_bins(pooled)
+    bins = calibration_bins(out_of_fold)
     sheet = Sheet(
-        f"Reliability of the probabilities: {pooled.name}",
-        f"{pooled.described}, {_labels(len(pooled.label_names))}. Whiskers: 95% interval of the "
+        f"Reliability of the probabilities: {out_of_fold.name}",
+        f"{out_of_fold.described}, {_labels(len(out_of_fold.label_names))}. "
+        "Whiskers: 95% interval of the "
         "share, from the number of rows.",
         SIDE + BARS + 0.62,
     )
     axes = sheet.axes(LEFT, 0, SIDE, SIDE)
     below = sheet.axes(LEFT, SIDE + 0.12, SIDE, BARS)
-    _draw_shares(axes, bins, pooled.n_rows / len(pooled.y_true))
+    _draw_shares(axes, bins, out_of_fold.n_rows / len(out_of_fold.y_true))
     _draw_counts(below, bins)
     top = 0.02
     for words, value in (

@@ -18,11 +18,11 @@ from pipeline.report.style import (
     MARKERS,
     SMALL,
     WIDTH,
-    Picture,
+    ReportFigure,
     Sheet,
     wrap,
 )
-from pipeline.scoring import Summary, in_words
+from pipeline.scoring import MetricSummary, metric_title
 
 N_OTHERS = 4  # metrics below the headline
 MIN_BOX = 5  # folds, of which a box can be drawn
@@ -35,12 +35,12 @@ NUMBER: dict[str, Any] = {"size": SMALL - 0.5, "ha": "right", "va": "center_base
 Values = NDArray[np.float64]
 
 
-def fold_scores(evaluation: Evaluation) -> Picture:
+def fold_scores(evaluation: Evaluation) -> ReportFigure:
     """Return each fold's scores as points, repeats told apart, with boxes, mean and interval."""
     metric, summary = next(iter(evaluation.summary.items()))
     others = list(evaluation.summary)[1 : 1 + N_OTHERS]
     sheet = Sheet(
-        f"{in_words(metric)} of each fold: {evaluation.dataset.name}",
+        f"{metric_title(metric)} of each fold: {evaluation.dataset.name}",
         _explanation(evaluation),
         HEIGHT + 0.45 + (NAMES + STRIP + 0.15 if others else 0),
     )
@@ -54,7 +54,7 @@ def fold_scores(evaluation: Evaluation) -> Picture:
         strips.set(xlim=(0, N_OTHERS), ylim=(0, 1))
         for place, name in enumerate(others):
             room = (WIDTH - 2 * EDGE) / N_OTHERS
-            words = "\n".join(wrap(in_words(name), SMALL, width=room - 0.08)[:2])
+            words = "\n".join(wrap(metric_title(name), SMALL, width=room - 0.08)[:2])
             left = EDGE + place * room
             sheet.text(left, top - 0.07, words, size=SMALL, va="bottom", linespacing=1.15)
             _draw_strip(strips, place, evaluation, name)
@@ -91,7 +91,7 @@ def _draw_headline(axes: Axes, evaluation: Evaluation, metric: str) -> None:
     axes.tick_params(axis="x", length=0)
     axes.grid(False, axis="x")
     edge = 0.6 if n > 1 else 1.0
-    axes.set(ylabel=in_words(metric), xlabel="repeat" if n > 1 else "")
+    axes.set(ylabel=metric_title(metric), xlabel="repeat" if n > 1 else "")
     axes.set(xlim=(places[0] - edge, places[-1] + edge), ylim=_limits(everything, summary))
 
 
@@ -145,7 +145,7 @@ def _draw_strip(axes: Axes, place: int, evaluation: Evaluation, metric: str) -> 
         axes.plot(middle + shift + spread, scaled(values), **_points(repeat, 2.8))
 
 
-def _write_numbers(sheet: Sheet, summary: Summary) -> None:
+def _write_numbers(sheet: Sheet, summary: MetricSummary) -> None:
     """Write mean, deviation and interval at the right of the headline's axes."""
     left, top = WIDTH - RIGHT + 0.1, 0.05
     if not summary.n_folds:
@@ -161,7 +161,7 @@ def _write_numbers(sheet: Sheet, summary: Summary) -> None:
         top = sheet.fact(left, top, name, value)
 
 
-def _limits(values: Values, summary: Summary) -> tuple[float, float]:
+def _limits(values: Values, summary: MetricSummary) -> tuple[float, float]:
     """Return limits around all points and the interval; hardly beyond 0 and 1 where all are."""
     if not len(values):
         return 0.0, 1.0
@@ -205,8 +205,8 @@ def _finite(values: Values) -> Values:
     return values[np.isfinite(values)]
 
 
-def _alt(evaluation: Evaluation, metric: str, summary: Summary) -> str:
-    values, name = _finite(_scores(evaluation, metric)), in_words(metric)
+def _alt(evaluation: Evaluation, metric: str, summary: MetricSummary) -> str:
+    values, name = _finite(_scores(evaluation, metric)), metric_title(metric)
     if not len(values):
         return f"{name} is undefined in every fold."
     spread = f"from {values.min():.3f} to {values.max():.3f}"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.dataset import DataSummary
-from pipeline.errors import short
+from pipeline.errors import shorten
 
 rcParams["text.parse_math"] = False  # a name with $ is no formula
 MAX_LABELS = 160  # drawn, the most frequent ones
@@ -38,7 +38,7 @@ def labels_figure(summary: DataSummary) -> Figure:
     widths = [max(1.8, 0.2 * side), side]
     bars, cells = figure.subplots(1, 2, sharey=True, width_ratios=widths)
     figure.suptitle(_title(summary), x=0.01, ha="left", fontsize=11)
-    names = [short(summary.label_names[label], MAX_NAME) for label in order]
+    names = [shorten(summary.label_names[label], MAX_NAME) for label in order]
     size = float(np.clip(72 * 0.8 * side / n, 4, 9))  # points: most of the height of a line
     counts, together = summary.label_counts[order], summary.co_occurrence[np.ix_(order, order)]
     _draw_counts(bars, counts, names, size)

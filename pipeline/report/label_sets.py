@@ -9,7 +9,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pipeline.report.out_of_fold import Pooled
+from pipeline.report.out_of_fold import OutOfFold
 from pipeline.report.style import (
     BLUE,
     BODY,
@@ -19,7 +19,7 @@ from pipeline.report.style import (
     ORANGE,
     SMALL,
     WIDTH,
-    Picture,
+    ReportFigure,
     Sheet,
     fit,
     widest,
@@ -50,10 +50,10 @@ class LabelCounts:
     right: float
 
 
-def count_labels(pooled: Pooled) -> LabelCounts:
+def count_labels(out_of_fold: OutOfFold) -> LabelCounts:
     """Return how many rows have so many labels and are given so many."""
-    true = pooled.y_true.sum(axis=1, dtype=np.int64)
-    predicted = pooled.y_pred.sum(axis=1, dtype=np.int64)
+    true = out_of_fold.y_true.sum(axis=1, dtype=np.int64)
+    predicted = out_of_fold.y_pred.sum(axis=1, dtype=np.int64)
     both = np.concatenate([true, predicted])
     low, high = int(both.min()), int(both.max())
     if high - low + 1 > FEW_CLASSES:
@@ -80,12 +80,12 @@ def _names(edges: NDArray[np.int64], width: int, largest: int) -> list[str]:
     return names
 
 
-def label_counts(pooled: Pooled) -> Picture:
+def label_counts(out_of_fold: OutOfFold) -> ReportFigure:
     """Return rows by true and predicted number of labels, and above both distributions."""
-    counts = count_labels(pooled)
+    counts = count_labels(out_of_fold)
     sheet = Sheet(
-        f"Labels per row, true and predicted: {pooled.name}",
-        f"{pooled.described}. Each column: how many labels its rows are given. "
+        f"Labels per row, true and predicted: {out_of_fold.name}",
+        f"{out_of_fold.described}. Each column: how many labels its rows are given. "
         "Framed: the right number.",
         BARS + 0.1 + SIDE + 0.5,
     )
@@ -176,10 +176,10 @@ class Together:
     pairs: tuple[tuple[int, int, float, float], ...]
 
 
-def come_together(pooled: Pooled) -> Together:
+def label_co_occurrence(out_of_fold: OutOfFold) -> Together:
     """Return what comes together, in the truth and in the decisions."""
-    n = len(pooled.y_true)
-    true, predicted = _both(pooled.y_true), _both(pooled.y_pred)
+    n = len(out_of_fold.y_true)
+    true, predicted = _both(out_of_fold.y_true), _both(out_of_fold.y_pred)
     labels = np.argsort(-np.diag(true), kind="stable")[:MAX_LABELS]
     chosen = np.ix_(labels, labels)
     first, second = np.triu_indices(len(true), k=1)
@@ -209,20 +209,20 @@ def _shares(both: NDArray[np.int64]) -> Shares:
     return shares
 
 
-def co_occurrence(pooled: Pooled) -> Picture | None:
+def co_occurrence(out_of_fold: OutOfFold) -> ReportFigure | None:
     """Return two heat maps side by side, true and predicted; None for a single label."""
-    if len(pooled.label_names) < 2:
+    if len(out_of_fold.label_names) < 2:
         return None
-    found = come_together(pooled)
-    n, n_labels = len(found.labels), len(pooled.label_names)
-    names = [fit(pooled.label_names[label], MAX_NAME, SMALL) for label in found.labels]
+    found = label_co_occurrence(out_of_fold)
+    n, n_labels = len(found.labels), len(out_of_fold.label_names)
+    names = [fit(out_of_fold.label_names[label], MAX_NAME, SMALL) for label in found.labels]
     margin = widest(names, SMALL) + 0.06
     side = (WIDTH - 2 * EDGE - margin - GAP) / 2
     shown = f" The {n} most frequent of {n_labels} labels." if n < n_labels else ""
     scale = " White: none; darkest: all." if n > MAX_NUMBERED else ""
     never = " Grey rows: never predicted." if _never(found.predicted) else ""
     sheet = Sheet(
-        f"Labels that come together: {pooled.name}",
+        f"Labels that come together: {out_of_fold.name}",
         "Share of the rows with the label at the left that also have the one below."
         f"{shown}{scale}{never}",
         0.25 + side + margin + 0.1 + 0.35 + 0.16 * (1 + len(found.pairs)),
@@ -238,8 +238,8 @@ def co_occurrence(pooled: Pooled) -> Picture | None:
             if title == "true":
                 _write(sheet, left - 0.05, 0.25 + middle, name, ha="right", va="center_baseline")
         left += side + GAP
-    _write_pairs(sheet, pooled, found, 0.25 + side + margin + 0.15)
-    return sheet.picture("co_occurrence", _together_alt(pooled, found))
+    _write_pairs(sheet, out_of_fold, found, 0.25 + side + margin + 0.15)
+    return sheet.picture("co_occurrence", _together_alt(out_of_fold, found))
 
 
 def _never(shares: Shares) -> bool:
@@ -266,7 +266,7 @@ def _draw(axes: Axes, shares: Shares) -> None:
             axes.text(column, row, f"{share:.0%}", size=SMALL - 0.5, **style)
 
 
-def _write_pairs(sheet: Sheet, pooled: Pooled, found: Together, top: float) -> None:
+def _write_pairs(sheet: Sheet, out_of_fold: OutOfFold, found: Together, top: float) -> None:
     if not found.pairs:
         return
     words = "Largest differences, as shares of all rows:"
@@ -275,13 +275,13 @@ def _write_pairs(sheet: Sheet, pooled: Pooled, found: Together, top: float) -> N
         top += 0.16
         numbers = f"true {true:.1%}, predicted {predicted:.1%}"
         room = (WIDTH - 2 * EDGE - widest([f" and : {numbers}"], SMALL)) / 2
-        one, other = (fit(pooled.label_names[label], room, SMALL) for label in (first, second))
+        one, other = (fit(out_of_fold.label_names[label], room, SMALL) for label in (first, second))
         sheet.text(EDGE, top, f"{one} and {other}: {numbers}", size=SMALL)
 
 
-def _together_alt(pooled: Pooled, found: Together) -> str:
+def _together_alt(out_of_fold: OutOfFold, found: Together) -> str:
     pairs = [
-        f"{pooled.label_names[first]} and {pooled.label_names[second]}: true {true:.1%}, "
+        f"{out_of_fold.label_names[first]} and {out_of_fold.label_names[second]}: true {true:.1%}, "
         f"predicted {predicted:.1%}"
         for first, second, true, predicted in found.pairs
     ]

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.comparison import Leaderboard
-from pipeline.errors import short
-from pipeline.scoring import in_words
+from pipeline.errors import shorten
+from pipeline.scoring import metric_title
 
 N_BEST = 30  # drawn
 WIDTH = 60  # characters of a job's name
@@ -24,11 +24,11 @@ def leaderboard_figure(board: Leaderboard) -> Figure:
         axes.plot([low[place], high[place]], [place, place], color=colour, linewidth=1.6)
         axes.plot(means[place], place, "o", color=colour, markersize=6)
     axes.axvline(means[0], color=BLUE, linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(entries)), [short(entry.name, WIDTH) for entry in entries])
+    axes.set_yticks(range(len(entries)), [shorten(entry.name, WIDTH) for entry in entries])
     axes.set_ylim(len(entries) - 0.5, -0.5)
     better = "less" if board.criterion.minimize else "more"
     axes.set_xlabel(
-        f"{in_words(board.metric)}: mean over folds and its 95% interval ({better} is better)"
+        f"{metric_title(board.metric)}: mean over folds and its 95% interval ({better} is better)"
     )
     shown = f"The best {len(entries)} of {board.n_ranked}" if board.n_ranked > N_BEST else "All"
     axes.set_title(f"{shown} finished jobs, the best on top", loc="left")

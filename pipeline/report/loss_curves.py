@@ -9,7 +9,16 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.evaluation.evaluator import Evaluation
-from pipeline.report.style import BLUE, FAINT, GREEN, VERMILION, WIDTH, Picture, Sheet, round_ticks
+from pipeline.report.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    VERMILION,
+    WIDTH,
+    ReportFigure,
+    Sheet,
+    round_ticks,
+)
 
 Losses = NDArray[np.floating]
 BAND = (1 / 6, 5 / 6)  # quantiles between which two thirds of the folds lie
@@ -33,7 +42,7 @@ KINDS = (
 )
 
 
-def training_curves(evaluation: Evaluation) -> Picture | None:
+def training_curves(evaluation: Evaluation) -> ReportFigure | None:
     """Return the mean of the folds' losses by epoch with the band of most; None without epochs."""
     drawn = {
         kind: losses

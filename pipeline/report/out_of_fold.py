@@ -9,7 +9,7 @@ from pipeline.evaluation.evaluator import Evaluation
 
 
 @dataclass(frozen=True, eq=False)
-class Pooled:
+class OutOfFold:
     """Out-of-fold predictions, one row for each row of each fold's test set.
 
     Attributes:
@@ -37,7 +37,7 @@ class Pooled:
         return f"{n:,} predictions of {self.n_rows:,} held-out rows"
 
 
-def pool(evaluation: Evaluation) -> Pooled:
+def collect_out_of_fold(evaluation: Evaluation) -> OutOfFold:
     """Return the test rows of all folds, without those for which a probability is not finite."""
     dataset, folds = evaluation.dataset, evaluation.folds
     rows = np.concatenate([fold.split.test for fold in folds])
@@ -46,7 +46,7 @@ def pool(evaluation: Evaluation) -> Pooled:
     known = np.isfinite(y_score).all(axis=1)
     if not known.all():
         rows, y_score, y_pred = rows[known], y_score[known], y_pred[known]
-    return Pooled(
+    return OutOfFold(
         dataset.name,
         dataset.label_names,
         dataset.y[rows],

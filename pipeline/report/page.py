@@ -15,11 +15,17 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pipeline.config import flatten
-from pipeline.cv import find_troubles
+from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
-from pipeline.report.style import Picture
-from pipeline.scoring import Summary, explain, in_words, lower_is_better, short_name
+from pipeline.report.style import ReportFigure
+from pipeline.scoring import (
+    MetricSummary,
+    explain_metric,
+    lower_is_better,
+    metric_title,
+    short_name,
+)
 
 MAX_WARNINGS = 10  # of the data, shown
 N_LABEL_SETS = 5
@@ -71,13 +77,13 @@ def format_results(evaluation: Evaluation) -> list[Result]:
     full = {short_name(name): name for name in evaluation.config.scoring.metrics}
     return [
         Result(
-            in_words(name),
-            explain(full[name]) if name in full else "",
+            metric_title(name),
+            explain_metric(full[name]) if name in full else "",
             lower_is_better(name),
             _number(metric.mean),
             _number(metric.std),
             f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else "",
-            metric.undefined_in_words(),
+            metric.describe_undefined(),
             _drawn(metric),
         )
         for name, metric in evaluation.summary.items()
@@ -118,10 +124,10 @@ def format_warnings(evaluation: Evaluation, summary: DataSummary) -> list[str]:
     if len(found) > MAX_WARNINGS:
         texts.append(f"{len(found) - MAX_WARNINGS} more warnings of the data.")
     if summary.n_duplicates:
-        texts.append(summary.duplicates_in_words())
+        texts.append(summary.describe_duplicates())
     splits = [fold.split for fold in evaluation.folds]
-    troubles = find_troubles(evaluation.config.cv, evaluation.dataset, splits)
-    return texts + [trouble.in_words() for trouble in troubles]
+    split_warnings = check_splits(evaluation.config.cv, evaluation.dataset, splits)
+    return texts + [str(trouble) for trouble in split_warnings]
 
 
 def format_shape(summary: DataSummary) -> str:
@@ -178,7 +184,7 @@ def _scores(table: pd.DataFrame, name: str, n_folds: int) -> list[Score]:
     ]
 
 
-def _drawn(metric: Summary) -> tuple[float, float, float] | None:
+def _drawn(metric: MetricSummary) -> tuple[float, float, float] | None:
     if not metric.n_folds or not 0 <= metric.mean <= 1:
         return None
     low, high = metric.ci or (metric.mean, metric.mean)
@@ -194,7 +200,7 @@ MAX_OPEN = 30  # labels, up to which their table is unfolded
 
 
 @dataclass(frozen=True)
-class Origin:
+class RunInfo:
     """Where a result comes from.
 
     Attributes:
@@ -215,18 +221,18 @@ class Origin:
 def write_page(
     evaluation: Evaluation,
     summary: DataSummary,
-    origin: Origin,
+    run_info: RunInfo,
     labels: pd.DataFrame,
-    pictures: Sequence[Picture],
+    figures: Sequence[ReportFigure],
 ) -> str:
     """Return the page.
 
     Args:
         evaluation: All folds.
         summary: The data in numbers.
-        origin: The run.
+        run_info: The run.
         labels: What `labels_table` makes of the evaluation.
-        pictures: Figures to put in.
+        figures: Figures to put in.
     """
     return _template().render(
         name=evaluation.dataset.name,
@@ -236,7 +242,7 @@ def write_page(
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),
         results=format_results(evaluation),
         warnings=format_warnings(evaluation, summary),
-        pictures=[(picture, b64encode(picture.png).decode()) for picture in pictures],
+        figures=[(picture, b64encode(picture.png).decode()) for picture in figures],
         columns=COLUMNS,
         labels=format_labels(evaluation, labels),
         max_open=MAX_OPEN,
@@ -244,7 +250,7 @@ def write_page(
         facts=format_facts(summary),
         label_sets=format_label_sets(summary),
         settings=format_settings(evaluation),
-        origin=origin,
+        run_info=run_info,
     )
 
 

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pipeline.comparison import MAX_PAIRED, Pair, Ranking, conclusion, of_probability
-from pipeline.errors import short
-from pipeline.scoring import in_words
+from pipeline.errors import shorten
+from pipeline.scoring import metric_title
 
 rcParams["text.parse_math"] = False  # a name with $ is no formula
 MAX_DRAWN = 30  # configurations
@@ -74,11 +74,11 @@ def _draw_means(axes: Axes, ranking: Ranking, n: int) -> None:
         bar.set_clip_on(False)
         axes.add_artist(bar).set_transform(beside)
     axes.set_yticks(
-        range(n), [f"{i + 1}  {short(ranking.names[i], MAX_NAME)}" for i in range(n)], size=9
+        range(n), [f"{i + 1}  {shorten(ranking.names[i], MAX_NAME)}" for i in range(n)], size=9
     )
     axes.margins(x=0.12)
     way = "lower" if ranking.lower_is_better else "higher"
-    axes.set_xlabel(f"mean {in_words(ranking.metric)} ({way} is better)", size=9)
+    axes.set_xlabel(f"mean {metric_title(ranking.metric)} ({way} is better)", size=9)
 
 
 def _draw_forest(axes: Axes, ranking: Ranking, pairs: Sequence[Pair], rows: Sequence[int]) -> None:
@@ -92,7 +92,7 @@ def _draw_forest(axes: Axes, ranking: Ranking, pairs: Sequence[Pair], rows: Sequ
             axes.plot(pair.test.ci, [row, row], color=colour, linewidth=2)
         axes.plot(pair.advantage, row, "o", color=colour, markerfacecolor=fill, markersize=6)
     n_folds = ranking.scores.shape[1]
-    axes.set_xlabel(f"advantage in {in_words(ranking.metric)}, mean of {n_folds} folds", size=9)
+    axes.set_xlabel(f"advantage in {metric_title(ranking.metric)}, mean of {n_folds} folds", size=9)
 
 
 def _draw_odds(axes: Axes, ranking: Ranking, pairs: Sequence[Pair], rows: Sequence[int]) -> None:

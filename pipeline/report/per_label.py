@@ -15,7 +15,7 @@ from pipeline.report.style import (
     SKY,
     SMALL,
     WIDTH,
-    Picture,
+    ReportFigure,
     Sheet,
     fit,
     round_ticks,
@@ -32,7 +32,7 @@ Groups = dict[str, NDArray[np.int64]]
 Values = NDArray[np.float64]
 
 
-def label_scores_picture(evaluation: Evaluation, table: pd.DataFrame) -> Picture:
+def label_scores_figure(evaluation: Evaluation, table: pd.DataFrame) -> ReportFigure:
     """Return a bar of F1 for each label, best first, with its deviation over folds.
 
     Args:

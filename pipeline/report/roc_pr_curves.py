@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pipeline.report.out_of_fold import Pooled
+from pipeline.report.out_of_fold import OutOfFold
 from pipeline.report.style import (
     BLUE,
     EDGE,
@@ -22,7 +22,7 @@ from pipeline.report.style import (
     SMALL,
     VERMILION,
     WIDTH,
-    Picture,
+    ReportFigure,
     Sheet,
     fit,
 )
@@ -81,13 +81,14 @@ class Axis(NamedTuple):
     chance: tuple[float, float]
 
 
-def label_curves(pooled: Pooled) -> LabelCurves:
+def label_curves(out_of_fold: OutOfFold) -> LabelCurves:
     """Return both curves of each label; entries of equal probability are decided together."""
     columns = [
-        _curves(true, score) for true, score in zip(pooled.y_true.T, pooled.y_score.T, strict=True)
+        _curves(true, score)
+        for true, score in zip(out_of_fold.y_true.T, out_of_fold.y_score.T, strict=True)
     ]
     precision, rate, average_precision, roc_auc = map(np.stack, zip(*columns, strict=True))
-    y_true, y_pred = pooled.y_true == 1, pooled.y_pred == 1
+    y_true, y_pred = out_of_fold.y_true == 1, out_of_fold.y_pred == 1
     found, alarms = (y_true & y_pred).sum(axis=0), (~y_true & y_pred).sum(axis=0)
     n_true = y_true.sum(axis=0)
     parts = ((found, found + alarms), (found, n_true), (alarms, len(y_true) - n_true))
@@ -119,9 +120,11 @@ def _curves(y_true: NDArray[np.int8], y_score: NDArray[np.float32]) -> tuple[Val
     return precision, rate, average_precision, roc_auc
 
 
-def precision_recall(pooled: Pooled, curves: LabelCurves) -> Picture | None:
+def precision_recall(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None:
     """Return precision against recall of each label; None if no row has a label."""
-    base = float(curves.prevalence[curves.prevalence > 0].mean()) if pooled.y_true.any() else 0.0
+    base = (
+        float(curves.prevalence[curves.prevalence > 0].mean()) if out_of_fold.y_true.any() else 0.0
+    )
     precision, recall, _ = curves.decided
     axis = Axis(
         "precision_recall",
@@ -134,10 +137,10 @@ def precision_recall(pooled: Pooled, curves: LabelCurves) -> Picture | None:
         np.stack([recall, precision]),
         (base, base),
     )
-    return _picture(pooled, axis)
+    return _picture(out_of_fold, axis)
 
 
-def roc(pooled: Pooled, curves: LabelCurves) -> Picture | None:
+def roc(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None:
     """Return the ROC curve of each label; None if each label is always or never present."""
     _, recall, alarms = curves.decided
     axis = Axis(
@@ -151,18 +154,18 @@ def roc(pooled: Pooled, curves: LabelCurves) -> Picture | None:
         np.stack([alarms, recall]),
         (0.0, 1.0),
     )
-    return _picture(pooled, axis)
+    return _picture(out_of_fold, axis)
 
 
-def _picture(pooled: Pooled, axis: Axis) -> Picture | None:
+def _picture(out_of_fold: OutOfFold, axis: Axis) -> ReportFigure | None:
     known = np.flatnonzero(np.isfinite(axis.scores))
     if not len(known):
         return None
     ranked = known[np.argsort(-axis.scores[known], kind="stable")]
     named = ranked if len(ranked) <= MAX_NAMED else np.append(ranked[:N_BEST], ranked[-N_WORST:])
     sheet = Sheet(
-        f"{axis.title} of each label: {pooled.name}",
-        _explanation(pooled, axis, len(known)),
+        f"{axis.title} of each label: {out_of_fold.name}",
+        _explanation(out_of_fold, axis, len(known)),
         SIDE + 0.5,
     )
     axes = sheet.axes(LEFT, 0, SIDE, SIDE)
@@ -173,14 +176,14 @@ def _picture(pooled: Pooled, axis: Axis) -> Picture | None:
         axes.plot(*axis.decided[:, label], "o", color=colour, markersize=5.5, mec="white", mew=0.7)
     axes.plot((0, 1), axis.chance, linestyle=(0, (1, 2)), color=FAINT, linewidth=1.1)
     axes.set(xlabel=axis.x, ylabel=axis.y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    _draw_key(sheet, pooled, axis, named, styles, len(ranked))
-    return sheet.picture(axis.name, _alt(pooled, axis, ranked))
+    _draw_key(sheet, out_of_fold, axis, named, styles, len(ranked))
+    return sheet.picture(axis.name, _alt(out_of_fold, axis, ranked))
 
 
-def _explanation(pooled: Pooled, axis: Axis, n_known: int) -> str:
+def _explanation(out_of_fold: OutOfFold, axis: Axis, n_known: int) -> str:
     n_unknown = len(axis.scores) - n_known
     missing = f" Undefined for {n_unknown} labels." if n_unknown else ""
-    return f"{pooled.described}, pooled. Numbers: {axis.score}. Dots: the decisions.{missing}"
+    return f"{out_of_fold.described}, pooled. Numbers: {axis.score}. Dots: the decisions.{missing}"
 
 
 def _draw_others(axes: Axes, axis: Axis, ranked: NDArray[np.int64], named: set[int]) -> None:
@@ -197,7 +200,7 @@ def _draw_others(axes: Axes, axis: Axis, ranked: NDArray[np.int64], named: set[i
 
 def _draw_key(
     sheet: Sheet,
-    pooled: Pooled,
+    out_of_fold: OutOfFold,
     axis: Axis,
     named: NDArray[np.int64],
     styles: Sequence[tuple[str, object]],
@@ -211,7 +214,7 @@ def _draw_key(
             sheet.text(KEY, top, extreme, size=SMALL, color=FAINT)
             top += LINE
         sheet.sample(KEY, top, SAMPLE, color=colour, linestyle=dashes, linewidth=1.6)
-        _write(sheet, top, pooled.label_names[label], axis.scores[label])
+        _write(sheet, top, out_of_fold.label_names[label], axis.scores[label])
         top += LINE
     if n_known > 1:
         top += 0.08 if all_named else LINE
@@ -237,10 +240,11 @@ def _write(
         sheet.text(WIDTH - EDGE, top, f"{value:.2f}", size=SMALL, weight=weight, ha="right")
 
 
-def _alt(pooled: Pooled, axis: Axis, ranked: NDArray[np.int64]) -> str:
+def _alt(out_of_fold: OutOfFold, axis: Axis, ranked: NDArray[np.int64]) -> str:
     best, worst = ranked[0], ranked[-1]
     return (
         f"{axis.title}, {axis.score} of {len(ranked)} labels: mean "
-        f"{np.nanmean(axis.scores):.2f}, best {pooled.label_names[best]} with "
-        f"{axis.scores[best]:.2f}, worst {pooled.label_names[worst]} with {axis.scores[worst]:.2f}."
+        f"{np.nanmean(axis.scores):.2f}, best {out_of_fold.label_names[best]} with "
+        f"{axis.scores[best]:.2f}, "
+        f"worst {out_of_fold.label_names[worst]} with {axis.scores[worst]:.2f}."
     )

@@ -19,7 +19,7 @@ from matplotlib.ft2font import LoadFlags
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from pipeline.errors import short
+from pipeline.errors import shorten
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell in print.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = (
@@ -90,7 +90,7 @@ def styled() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """One figure as a file.
 
     Attributes:
@@ -152,7 +152,7 @@ class Sheet:
         line.set_transform(self.figure.transFigure)
         self.figure.add_artist(line)
 
-    def picture(self, name: str, alt: str) -> Picture:
+    def picture(self, name: str, alt: str) -> ReportFigure:
         """Draw it. A palette of 256 colours makes the file four times smaller."""
         self._canvas.draw()
         size = self._canvas.get_width_height()
@@ -163,7 +163,7 @@ class Sheet:
         palette[palette.min(axis=1) > ALMOST_WHITE] = 255
         small.putpalette(palette.astype(np.uint8).tobytes())
         small.save(file, "png", compress_level=6, dpi=(DPI, DPI))
-        return Picture(name, alt, file.getvalue(), *map(int, size))
+        return ReportFigure(name, alt, file.getvalue(), *map(int, size))
 
 
 def width_of(text: str, size: float, weight: Literal["normal", "bold"] = "normal") -> float:
@@ -181,7 +181,7 @@ def fit(text: str, width: float, size: float) -> str:
     shown, length = text, len(text)
     while length > 1 and (actual := width_of(shown, size)) > width:
         length = min(length - 1, max(1, int(length * width / actual)))
-        shown = short(text, length)
+        shown = shorten(text, length)
     return shown
 
 

@@ -3,19 +3,19 @@
 from pipeline.scoring.classification_metrics import EPSILON, Counts, Labels, Metric, Scores
 from pipeline.scoring.scorer import (
     QUOTIENTS,
-    explain,
+    check_finite,
+    check_metrics,
+    explain_metric,
     find_metric,
-    in_words,
     label_scores,
     lower_is_better,
-    refuse_diverged,
-    refuse_unknown_metrics,
+    metric_title,
     score,
     short_name,
 )
 from pipeline.scoring.statistics import (
+    MetricSummary,
     PairedTest,
-    Summary,
     are_constant,
     corrected_error,
     holm,

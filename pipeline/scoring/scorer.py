@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ScoringConfig
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 from pipeline.runtime import import_callable
 from pipeline.scoring import classification_metrics, ranking_metrics
 from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores
@@ -87,7 +87,7 @@ def find_metric(name: str, zero_division: float, key: str = KEY) -> Metric:
     try:
         return {**PLAIN, **AREAS}[name]
     except KeyError:
-        raise UserError(f"{key}: unknown name {name!r}. {_counsel(name)}") from None
+        raise UserError(f"{key}: unknown name {name!r}. {_hint(name)}") from None
 
 
 def short_name(name: str) -> str:
@@ -95,7 +95,7 @@ def short_name(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def in_words(name: str) -> str:
+def metric_title(name: str) -> str:
     """Return a metric's name as words: `hamming_loss` is `Hamming loss`."""
     words = " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_"))
     return words[:1].upper() + words[1:] if words.split(" ")[0].islower() else words
@@ -107,11 +107,11 @@ def lower_is_better(name: str) -> bool:
     scikit-learn's rule, which a user's own metric can follow, too: what ends in `loss` or `error`
     is to be minimised, all else maximised. The Brier score is older than the rule.
     """
-    short = short_name(name)
-    return short.split("_")[-1] in {"loss", "error"} or short == "brier_score"
+    shorten = short_name(name)
+    return shorten.split("_")[-1] in {"loss", "error"} or shorten == "brier_score"
 
 
-def explain(name: str) -> str:
+def explain_metric(name: str) -> str:
     """Return what a metric is, in a line: the first of its function's docstring, if it has one."""
     function: object = find_metric(name, zero_division=0.0)
     while isinstance(function, partial):
@@ -121,24 +121,24 @@ def explain(name: str) -> str:
     return line[:1].upper() + line[1:]
 
 
-def refuse_unknown_metrics(config: ScoringConfig) -> None:
+def check_metrics(config: ScoringConfig) -> None:
     """Raise UserError if a metric of the configuration does not exist or comes twice."""
     names = [short_name(name) for name in config.metrics]
-    _refuse_undecided(config)
+    _check_threshold_metric(config)
     for i, name in enumerate(config.metrics):
         find_metric(name, config.zero_division)
         if names[i] in names[:i]:
             raise UserError(f"{KEY}: expected each name once. Received: {names[i]!r} twice.")
 
 
-def _refuse_undecided(config: ScoringConfig) -> None:
+def _check_threshold_metric(config: ScoringConfig) -> None:
     """Raise UserError if thresholds are to be tuned for what does not depend on decisions."""
     key, name = "scoring.threshold_metric", config.threshold_metric
     find_metric(name, config.zero_division, key)
     if name not in DECIDED and "." not in name and config.threshold in ("global", "per_label"):
         raise UserError(
             f"{key}: expected a metric of decisions, which a threshold can change. Received: "
-            f"{name!r}, of probabilities. {choices(name, DECIDED)}"
+            f"{name!r}, of probabilities. {suggest(name, DECIDED)}"
         )
 
 
@@ -164,7 +164,7 @@ def _call_own(
     return float(value)
 
 
-def _counsel(name: str) -> str:
+def _hint(name: str) -> str:
     """Return the nearest names there are, and all of them by family."""
     number = re.search(r"\d+$", name)
     k = max(int(number[0]), 1) if number else 1
@@ -176,7 +176,7 @@ def _counsel(name: str) -> str:
     listed = [*PLAIN, *(f"{family}_<k>" for family in FIRST)]
     listed += [f"{family}_{'|'.join(averages)}" for family, averages in families.items()]
     own = " Or the dotted path of your own: my_module.my_metric(y_true, y_score, y_pred)."
-    return choices(name, known, listed) + own
+    return suggest(name, known, listed) + own
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,11 @@ class FoldScores:
 
     Attributes:
         values: Each metric by name; NaN where undefined.
-        left_out: By name of a macro metric, how many labels its mean does without, because it is
-            undefined for them; only where there are some, and others remain.
+        n_undefined_labels: Labels that a macro metric skips as undefined, by metric name.
     """
 
     values: dict[str, float]
-    left_out: dict[str, int]
+    n_undefined_labels: dict[str, int]
 
 
 def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels) -> FoldScores:
@@ -214,8 +213,10 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
         for name in config.metrics
     }
     defined = {name for name, value in values.items() if np.isfinite(value)}
-    left_out = {name: n for name, n in _n_undefined(y_true).items() if n and name in defined}
-    return FoldScores(values, left_out)
+    n_undefined_labels = {
+        name: n for name, n in _n_undefined(y_true).items() if n and name in defined
+    }
+    return FoldScores(values, n_undefined_labels)
 
 
 def label_scores(
@@ -237,7 +238,7 @@ def label_scores(
     }
 
 
-def refuse_diverged(y_score: Scores) -> None:
+def check_finite(y_score: Scores) -> None:
     """Raise UserError if probabilities are not numbers."""
     broken = ~np.isfinite(y_score).all(axis=1)
     if broken.any():

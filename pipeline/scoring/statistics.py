@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Summary:
+class MetricSummary:
     """One metric over the folds in which it is defined.
 
     Attributes:
@@ -21,7 +21,7 @@ class Summary:
             two folds.
         n_folds: Folds in which the metric is defined.
         n_undefined: Folds in which it is not.
-        n_left_out: Labels that the means within folds do without, summed over folds.
+        n_undefined_labels: Labels that the means within folds do without, summed over folds.
     """
 
     mean: float
@@ -29,40 +29,42 @@ class Summary:
     ci: tuple[float, float] | None
     n_folds: int
     n_undefined: int = 0
-    n_left_out: int = 0
+    n_undefined_labels: int = 0
 
-    def undefined_in_words(self) -> str:
+    def describe_undefined(self) -> str:
         """Return where the metric is undefined; empty if nowhere."""
         places = []
         if self.n_undefined:
             places.append(f"in {self.n_undefined} of {self.n_folds + self.n_undefined} folds")
-        if self.n_left_out:
-            labels = "label" if self.n_left_out == 1 else "labels"
-            places.append(f"for {self.n_left_out} {labels} within folds")
+        if self.n_undefined_labels:
+            labels = "label" if self.n_undefined_labels == 1 else "labels"
+            places.append(f"for {self.n_undefined_labels} {labels} within folds")
         return f"undefined {' and '.join(places)}" if places else ""
 
 
-def summarise(values: Sequence[float], test_share: float, n_left_out: int = 0) -> Summary:
+def summarise(
+    values: Sequence[float], test_fraction: float, n_undefined_labels: int = 0
+) -> MetricSummary:
     """Return mean, deviation and an interval that allows for overlapping training sets.
 
     Args:
         values: One score per fold; NaN, where the metric is undefined, is left out and counted.
-        test_share: Mean of n_test / n_train over folds.
-        n_left_out: Labels left out within folds, to be told along.
+        test_fraction: Mean of n_test / n_train over folds.
+        n_undefined_labels: Labels left out within folds, to be told along.
     """
     scores = np.asarray(values, dtype=np.float64)
     scores = scores[np.isfinite(scores)]
     n, n_undefined = len(scores), len(values) - len(scores)
     if n == 0:
-        return Summary(np.nan, np.nan, None, 0, n_undefined, n_left_out)
+        return MetricSummary(np.nan, np.nan, None, 0, n_undefined, n_undefined_labels)
     mean, std = float(scores.mean()), float(scores.std())
     if n == 1:
-        return Summary(mean, std, None, n, n_undefined, n_left_out)
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * corrected_error(scores, test_share))
-    return Summary(mean, std, (mean - half, mean + half), n, n_undefined, n_left_out)
+        return MetricSummary(mean, std, None, n, n_undefined, n_undefined_labels)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * corrected_error(scores, test_fraction))
+    return MetricSummary(mean, std, (mean - half, mean + half), n, n_undefined, n_undefined_labels)
 
 
-def corrected_error(scores: NDArray[np.float64], test_share: float) -> float:
+def corrected_error(scores: NDArray[np.float64], test_fraction: float) -> float:
     """Return the standard error of a mean over folds, overlapping training sets allowed for.
 
     Folds share most of their training rows, so their scores are correlated, and the usual squared
@@ -71,12 +73,12 @@ def corrected_error(scores: NDArray[np.float64], test_share: float) -> float:
 
     Args:
         scores: One score, or difference of scores, per fold; two of them at least.
-        test_share: Mean of n_test / n_train over folds.
+        test_fraction: Mean of n_test / n_train over folds.
 
     References:
         Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
     """
-    return float(np.sqrt(scores.var(ddof=1) * (1 / len(scores) + test_share)))
+    return float(np.sqrt(scores.var(ddof=1) * (1 / len(scores) + test_fraction)))
 
 
 SAME = 1e-12  # of the largest score: spread of differences that is rounding
@@ -102,17 +104,17 @@ class PairedTest:
 
 
 def paired_test(
-    advantages: NDArray[np.float64], test_share: float, *, alpha: float, rope: float
+    advantages: NDArray[np.float64], test_fraction: float, *, alpha: float, rope: float
 ) -> PairedTest:
     """Return the test of a mean advantage over folds.
 
     Args:
         advantages: By how much the first is better in each fold; two folds at least, not all equal.
-        test_share: Mean of n_test / n_train over folds.
+        test_fraction: Mean of n_test / n_train over folds.
         alpha: One less the confidence of the interval.
         rope: Half the width of the region of practical equivalence.
     """
-    mean, error = float(advantages.mean()), corrected_error(advantages, test_share)
+    mean, error = float(advantages.mean()), corrected_error(advantages, test_fraction)
     df = len(advantages) - 1
     half = float(stdtrit(df, 1 - alpha / 2)) * error
     better, worse = (float(stdtr(df, (sign * mean - rope) / error)) for sign in (1, -1))

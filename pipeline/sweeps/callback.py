@@ -20,15 +20,15 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
 from pipeline.errors import UserError
-from pipeline.runtime import end_with_parent, share_cores
+from pipeline.runtime import divide_cores, end_with_parent
 from pipeline.sweeps.overrides import (
+    check_constant_settings,
+    check_shared_settings,
     command_line,
-    deal_singly,
     jobs_at_once,
-    make_plan,
     parse,
-    refuse_impossible,
-    refuse_several,
+    plan_sweep,
+    set_joblib_batch_size,
     sweep_name,
 )
 from pipeline.sweeps.plugins import make_ready
@@ -86,7 +86,7 @@ class SweepCallback(Callback):
         if os.getpid() == self._launching:
             return
         if self._at_once > 1:
-            share_cores(self._at_once)
+            divide_cores(self._at_once)
             if os.getppid() != self._launching:
                 os._exit(128 + signal.SIGTERM)  # orphaned between two jobs
             end_with_parent()
@@ -97,7 +97,7 @@ def is_begun() -> bool:
     return _begun is not None
 
 
-def expect(n_jobs: int, criterion: "Criterion") -> None:
+def set_expected_jobs(n_jobs: int, criterion: "Criterion") -> None:
     """Take from a sweeper what only it knows.
 
     Args:
@@ -123,10 +123,10 @@ def end(code: int) -> int:
     from pipeline import console
     from pipeline.console.run_tables import leaderboard_on_screen
     from pipeline.tracking import (
+        end_dead_runs,
         end_sweep,
         forget_sweep,
         log_leaderboard,
-        mark_lost,
         read_leaderboard,
     )
 
@@ -135,7 +135,7 @@ def end(code: int) -> int:
         end_sweep(begun.sweep, board, interrupted=code in INTERRUPTED)
         return True
 
-    _tried(lambda: mark_lost(begun.sweep))
+    _tried(lambda: end_dead_runs(begun.sweep))
     board = _tried(lambda: read_leaderboard(begun.sweep))
     if board is None:
         return code or 1
@@ -162,50 +162,50 @@ def _begin(config: DictConfig) -> int | None:
     """Make the parent run, or take up an earlier one, and return how many jobs there will be."""
     global _begun
     overrides = parse(config)
-    refuse_several(overrides)
-    deal_singly(config)
-    refuse_impossible(config, overrides)
+    check_constant_settings(overrides)
+    set_joblib_batch_size(config)
+    check_shared_settings(config, overrides)
     make_ready(config)
     from pipeline import console
-    from pipeline.runtime import uncollected
+    from pipeline.runtime import heavy_imports
 
-    with console.waiting("loading MLflow"), uncollected():
+    with console.waiting("loading MLflow"), heavy_imports():
         from pipeline.config import load_tracking
         from pipeline.tracking import (
             begin_sweep,
+            check_store,
+            end_dead_runs,
             locate,
-            mark_lost,
             open_store,
-            refuse_unreachable,
-            signs_of_life,
+            send_heartbeats,
         )
 
     tracking = load_tracking(config)
     store = locate(tracking)
-    refuse_unreachable(store)
+    check_store(store)
     with console.waiting("opening the MLflow store"):
         experiment_id = open_store(store, tracking.experiment_name)
-    plan = make_plan(config, overrides)
+    plan = plan_sweep(config, overrides)
     name = tracking.run_name or sweep_name(overrides)
-    sweep, earlier = begin_sweep(store, experiment_id, plan, name, config.resume)
-    if earlier:
-        mark_lost(sweep)
+    sweep, is_resumed = begin_sweep(store, experiment_id, plan, name, config.resume)
+    if is_resumed:
+        end_dead_runs(sweep)
     signs = ExitStack()
-    signs.enter_context(signs_of_life(sweep.run_id))
+    signs.enter_context(send_heartbeats(sweep.run_id))
     _begun = _Begun(sweep, store, tracking.experiment_name, os.getpid(), signs)
     atexit.register(_end_at_exit)
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     _tell_jobs(config, sweep, store)
-    console.show_sweep(sweep.run_id, plan.n_jobs, earlier, config.resume)
+    console.show_sweep(sweep.run_id, plan.n_jobs, is_resumed, config.resume)
     return plan.n_jobs
 
 
 def _end_at_exit() -> None:
     """End the parent run where nothing else did; too late for figures."""
     if _begun and _begun.pid == os.getpid():
-        from pipeline.tracking import end_sweep, mark_lost, read_leaderboard
+        from pipeline.tracking import end_dead_runs, end_sweep, read_leaderboard
 
-        mark_lost(_begun.sweep)
+        end_dead_runs(_begun.sweep)
         end_sweep(_begun.sweep, read_leaderboard(_begun.sweep), interrupted=False)
 
 

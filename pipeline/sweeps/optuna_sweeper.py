@@ -13,9 +13,9 @@ from rich.table import Table
 
 from pipeline.comparison import kind_of
 from pipeline.console import show, show_error, show_file
-from pipeline.sweeps.callback import expect
+from pipeline.sweeps.callback import set_expected_jobs
 from pipeline.sweeps.overrides import command_of
-from pipeline.sweeps.search_plan import Plan
+from pipeline.sweeps.search_plan import SearchPlan
 from pipeline.sweeps.study import Study, Trial, open_study
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DIGITS = 4
 class Report:
     """Prints what becomes of a search; how each job did is said by the job."""
 
-    def __init__(self, plan: Plan, study: Study) -> None:
+    def __init__(self, plan: SearchPlan, study: Study) -> None:
         """Take what is searched, and where it stands."""
         self._plan, self._study = plan, study
         self._names = [objective.name for objective in plan.objectives]
@@ -101,10 +101,10 @@ class Report:
         if not self._plan.racing:
             return
         n_stopped = sum(trial.stopped for trial in done)
-        n_fits, n_saved = sum(t.n_fits for t in done), sum(t.n_saved for t in done)
+        n_fits, n_fits_skipped = sum(t.n_fits for t in done), sum(t.n_fits_skipped for t in done)
         show(
             f"Racing stopped {n_stopped} of {len(done)} trials after their first repeat: "
-            f"{n_saved} of {n_fits} fits saved"
+            f"{n_fits_skipped} of {n_fits} fits saved"
         )
 
     def _show_failures(self, failed: Sequence[Trial]) -> None:
@@ -130,7 +130,7 @@ class Report:
 class Search:
     """One search, from its study to its report."""
 
-    def __init__(self, plan: Plan, config: DictConfig, launcher: Launcher) -> None:
+    def __init__(self, plan: SearchPlan, config: DictConfig, launcher: Launcher) -> None:
         """Open the study; where the sweep is resumed, it is there.
 
         Args:
@@ -146,7 +146,7 @@ class Search:
         self._study = Study(kept, plan.space, plan.config, plan.n_places)
         self._report = Report(plan, self._study)
         self._report.show_start()
-        self._expect_jobs()
+        self._set_expected_jobs()
         self.n_failed = 0
         self._n_ended = self._study.n_done
 
@@ -175,7 +175,7 @@ class Search:
             if known is None:
                 batch.append(drawn)
             else:
-                same = replace(known, n_fits=0, n_saved=0, same_as=known.number)
+                same = replace(known, n_fits=0, n_fits_skipped=0, same_as=known.number)
                 self._tell(replace(same, number=drawn.number))
         return batch
 
@@ -213,9 +213,9 @@ class Search:
         ended = replace(
             trial,
             run_id=result.run_id,
-            stopped=result.n_saved > 0,
+            stopped=result.n_fits_skipped > 0,
             n_fits=result.n_fits,
-            n_saved=result.n_saved,
+            n_fits_skipped=result.n_fits_skipped,
         )
         undefined = [
             objective.name
@@ -226,19 +226,19 @@ class Search:
             return replace(ended, failure=f"{', '.join(undefined)} is undefined")
         return replace(ended, values=tuple(value for value in values if value is not None))
 
-    def _expect_jobs(self) -> None:
+    def _set_expected_jobs(self) -> None:
         """Tell the sweep how many jobs it has: a configuration that is drawn again needs none.
 
         Of several objectives the first decides which is best.
         """
         n_same = sum(trial.same_as is not None for trial in self._study.trials())
-        expect(self._plan.n_places - n_same, self._plan.objectives[0].criterion)
+        set_expected_jobs(self._plan.n_places - n_same, self._plan.objectives[0].criterion)
 
     def _tell(self, ended: Trial) -> None:
         self._n_ended += 1
         self._study.tell(ended)
         if ended.same_as is not None:
-            self._expect_jobs()
+            self._set_expected_jobs()
         self._report.show_trial(ended)
 
 

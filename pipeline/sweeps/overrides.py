@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
-    from pipeline.tracking import Plan
+    from pipeline.tracking import SweepPlan
 
 
 ONE_VALUE = ("tracking.uri", "tracking.experiment_name", "tracking.checkpoints", "resume")
@@ -36,7 +36,7 @@ def _is_basic(config: DictConfig) -> bool:
     return bool(config.hydra.sweeper._target_.endswith(".BasicSweeper"))
 
 
-def refuse_several(overrides: Sequence[Override]) -> None:
+def check_constant_settings(overrides: Sequence[Override]) -> None:
     """Raise UserError if something is varied that a sweep has but one of."""
     for override in overrides:
         key = override.key_or_group
@@ -46,7 +46,7 @@ def refuse_several(overrides: Sequence[Override]) -> None:
             )
 
 
-def refuse_impossible(config: DictConfig, overrides: Sequence[Override]) -> None:
+def check_shared_settings(config: DictConfig, overrides: Sequence[Override]) -> None:
     """Raise UserError if a value that all jobs share is refused, before there is a sweep.
 
     The first and the last combination are tried. A search tries its space itself, and what Hydra
@@ -65,7 +65,7 @@ def refuse_impossible(config: DictConfig, overrides: Sequence[Override]) -> None
     for end in (0, -1):
         ends = [f"{key}={values[end]}" for key, values in varied]
         try:
-            refusal = refusal_of(loader, config, [*fixed, *ends])
+            refusal = validation_error(loader, config, [*fixed, *ends])
         except HydraException:
             return
         if refusal is None:
@@ -75,7 +75,7 @@ def refuse_impossible(config: DictConfig, overrides: Sequence[Override]) -> None
         raise UserError(refusals.pop())
 
 
-def refusal_of(
+def validation_error(
     loader: ConfigLoader, config: DictConfig, overrides: Sequence[str]
 ) -> UserError | None:
     """Return why a job of these overrides would be refused before it reads data, or None.
@@ -94,7 +94,7 @@ def refusal_of(
     return None
 
 
-def deal_singly(config: DictConfig) -> None:
+def set_joblib_batch_size(config: DictConfig) -> None:
     """Let joblib give its workers one job at a time.
 
     It would guess how many from how long the first took, which says nothing where some are reused.
@@ -114,27 +114,31 @@ def _is_joblib(config: DictConfig) -> bool:
     return bool(config.hydra.launcher._target_.endswith(".JoblibLauncher"))
 
 
-def make_plan(config: DictConfig, overrides: Sequence[Override]) -> "Plan":
+def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> "SweepPlan":
     """Return what is known of the sweep before its jobs.
 
     Args:
         config: What Hydra composed for the launching process.
         overrides: What the command sets and varies.
     """
-    from pipeline.config import NO_MATTER
+    from pipeline.config import IGNORED_IN_FINGERPRINT
     from pipeline.evaluation import digest
-    from pipeline.tracking import Plan
+    from pipeline.tracking import SweepPlan
 
     sizes = {
         it.get_key_element(): len(list(it.sweep_string_iterator())) if it.is_discrete_sweep() else 1
         for it in overrides
     }
     fixed = [it for it in overrides if not it.is_sweep_override()]
-    alike = [it.input_line or "" for it in fixed if not it.key_or_group.startswith(NO_MATTER)]
+    alike = [
+        it.input_line or ""
+        for it in fixed
+        if not it.key_or_group.startswith(IGNORED_IN_FINGERPRINT)
+    ]
     varied = [it.input_line or "" for it in overrides if it.is_sweep_override()]  # in its order
     sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in HOW_FAR}
     keys = [it.get_key_element().lstrip("+~") for it in fixed]
-    return Plan(
+    return SweepPlan(
         command=command_line(),
         digest=digest("\n".join([repr(sweeper), *sorted(alike), *varied])),
         fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
@@ -182,5 +186,5 @@ def command_of(*arguments: str) -> str:
 
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
-        return own_command("pipeline", *arguments)
+        return own_command(*arguments)
     return shlex.join([program.name, *arguments])

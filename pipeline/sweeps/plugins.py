@@ -21,7 +21,7 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from pipeline.sweeps.remote_job import Order
+    from pipeline.sweeps.remote_job import ComposedJob
 
 
 RAY, SLURM = "hydra_plugins.manyfold.RayLauncher", "hydra_plugins.manyfold.SlurmLauncher"
@@ -69,7 +69,7 @@ def make_ready(config: "DictConfig") -> None:
         return
     settings, name = config.hydra.launcher, config.hydra.runtime.choices["hydra/launcher"]
     if target == SLURM or settings.address != LOCAL:
-        _refuse_store_of_one_machine(name, config.tracking.uri)
+        _check_shared_store(name, config.tracking.uri)
     library, extra = LIBRARIES[target]
     if find_spec(library) is None:
         raise UserError(
@@ -103,7 +103,7 @@ def server_command(host: str, port: int = 5000) -> str:
     return " \\\n    ".join(lines)
 
 
-def _refuse_store_of_one_machine(launcher: str, uri: str | None) -> None:
+def _check_shared_store(launcher: str, uri: str | None) -> None:
     if uri and not OF_ONE_MACHINE.match(uri):
         return
     host = socket.gethostname()
@@ -154,39 +154,39 @@ class RemoteLauncher(Launcher):
             job_overrides: Overrides of each job.
             initial_job_idx: Number of the first.
         """
-        from pipeline.sweeps.remote_job import make_order
+        from pipeline.sweeps.remote_job import compose_job
 
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         numbered = enumerate(job_overrides, start=initial_job_idx)
-        orders = (
-            make_order(self.context, self.config, self.task, number, overrides)
+        jobs = (
+            compose_job(self.context, self.config, self.task, number, overrides)
             for number, overrides in numbered
         )
-        return self.run(orders)
+        return self.run(jobs)
 
     @abstractmethod
-    def run(self, orders: "Iterable[Order]") -> list[JobReturn]:
+    def run(self, jobs: "Iterable[ComposedJob]") -> list[JobReturn]:
         """Run jobs and return what came of each."""
 
 
 class RayLauncher(RemoteLauncher):
     """Runs jobs as tasks of a Ray cluster."""
 
-    def run(self, orders: "Iterable[Order]") -> list[JobReturn]:
+    def run(self, jobs: "Iterable[ComposedJob]") -> list[JobReturn]:
         """Run jobs and return what came of each."""
         from pipeline.sweeps.ray_cluster import read_ray, run
 
-        return run(orders, read_ray(self.settings))
+        return run(jobs, read_ray(self.settings))
 
 
 class SlurmLauncher(RemoteLauncher):
     """Runs jobs as one array job of Slurm."""
 
-    def run(self, orders: "Iterable[Order]") -> list[JobReturn]:
+    def run(self, jobs: "Iterable[ComposedJob]") -> list[JobReturn]:
         """Run jobs and return what came of each."""
         from pipeline.sweeps.slurm import read_slurm, run
 
-        return run(list(orders), read_slurm(self.settings))
+        return run(list(jobs), read_slurm(self.settings))
 
 
 TARGET = "hydra_plugins.manyfold.OptunaSweeper"
@@ -243,9 +243,9 @@ class OptunaSweeper(Sweeper):
                 f"{error}. Install it: pip install 'manyfold[optuna]'"
             ) from error
         from pipeline.sweeps.optuna_sweeper import Search
-        from pipeline.sweeps.search_plan import make_plan
+        from pipeline.sweeps.search_plan import plan_search
 
-        plan = make_plan(self.settings, self.config, self.hydra_context.config_loader, arguments)
+        plan = plan_search(self.settings, self.config, self.hydra_context.config_loader, arguments)
         search = Search(plan, self.config, self.launcher)
         try:
             return search.run()

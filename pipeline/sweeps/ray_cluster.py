@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.config import STRICT, Name, read_settings
 from pipeline.errors import UserError
-from pipeline.sweeps.remote_job import Order, end_run, lost, pack, unpack_and_run
+from pipeline.sweeps.remote_job import ComposedJob, end_run, report_dead_job, run_payload, serialize
 
 KEY = "hydra.launcher"
 T = TypeVar("T")
@@ -82,11 +82,11 @@ def connect(address: str) -> None:
         ) from error
 
 
-def run(orders: Iterable[Order], config: RayConfig) -> list[JobReturn]:
+def run(jobs: Iterable[ComposedJob], config: RayConfig) -> list[JobReturn]:
     """Run jobs and return what came of each, whatever becomes of the processes of some.
 
     Args:
-        orders: The jobs.
+        jobs: The jobs.
         config: Which cluster, and what a job has of it.
     """
     connect(config.address)
@@ -100,27 +100,28 @@ def run(orders: Iterable[Order], config: RayConfig) -> list[JobReturn]:
         "max_retries": 0,  # else a job that was killed runs again, from its beginning
         "max_calls": config.max_calls,
     }
-    job = ray.remote(**options)(unpack_and_run)
-    started: list[tuple[Order, Any]] = []
+    remote_run = ray.remote(**options)(run_payload)
+    started: list[tuple[ComposedJob, Any]] = []
     try:
-        for order in orders:
-            parcel = pack(order, config.num_cpus, ray.cloudpickle.dumps)
-            started.append((order, job.options(name=f"job {order.number + 1}").remote(parcel)))
-        return [_wait(order, reference) for order, reference in started]
+        for job in jobs:
+            payload = serialize(job, config.num_cpus, ray.cloudpickle.dumps)
+            name = f"job {job.number + 1}"
+            started.append((job, remote_run.options(name=name).remote(payload)))
+        return [_wait(job, reference) for job, reference in started]
     except BaseException:
-        _cancel({reference: order for order, reference in started})
+        _cancel({reference: job for job, reference in started})
         raise
 
 
-def _wait(order: Order, reference: Any) -> JobReturn:
+def _wait(job: ComposedJob, reference: Any) -> JobReturn:
     import ray
 
     try:
         returned: JobReturn = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        return lost(order, f"{type(error.cause).__name__}: {_first_line(error.cause)}")
+        return report_dead_job(job, f"{type(error.cause).__name__}: {_first_line(error.cause)}")
     except ray.exceptions.RayError as error:
-        return lost(order, _first_line(error))
+        return report_dead_job(job, _first_line(error))
     return returned
 
 
@@ -128,19 +129,19 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _cancel(orders: Mapping[Any, Order]) -> None:
+def _cancel(jobs: Mapping[Any, ComposedJob]) -> None:
     """Interrupt the jobs that run, by force those that do not end, and forget the others.
 
     Args:
-        orders: The jobs by Ray's references to them.
+        jobs: The jobs by Ray's references to them.
     """
     import ray
 
-    for reference in orders:
+    for reference in jobs:
         ray.cancel(reference)
-    left = list(orders)
+    left = list(jobs)
     if left:
         _, left = ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_END)
     for reference in left:
         ray.cancel(reference, force=True)
-        end_run(orders[reference], "")
+        end_run(jobs[reference], "")

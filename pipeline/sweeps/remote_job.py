@@ -21,7 +21,7 @@ CREDENTIALS = "MLFLOW_TRACKING_"  # variables that jobs need where the server as
 
 
 @dataclass(frozen=True)
-class Order:
+class ComposedJob:
     """A job as it was composed.
 
     Attributes:
@@ -41,7 +41,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class JobPayload:
     """A job as it is sent.
 
     Attributes:
@@ -57,13 +57,13 @@ class Parcel:
     variables: dict[str, str]
 
 
-def make_order(
+def compose_job(
     context: HydraContext,
     config: DictConfig,
     task: TaskFunction,
     number: int,
     overrides: Sequence[str],
-) -> Order:
+) -> ComposedJob:
     """Compose a job.
 
     Args:
@@ -76,80 +76,80 @@ def make_order(
     composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
         composed.hydra.job.num, composed.hydra.job.id = number, str(number)
-    return Order(context, composed, task)
+    return ComposedJob(context, composed, task)
 
 
-def pack(order: Order, n_cores: int, dumps: Callable[[Any], bytes]) -> Parcel:
+def serialize(job: ComposedJob, n_cores: int, dumps: Callable[[Any], bytes]) -> JobPayload:
     """Make a job ready to be sent.
 
     Args:
-        order: The job.
+        job: The job.
         n_cores: How many cores it may keep busy.
         dumps: Pickles, functions of the main module included.
     """
     variables = {key: it for key, it in os.environ.items() if key.startswith(CREDENTIALS)}
-    content = dumps((order, Singleton.get_state()))
-    return Parcel(content, n_cores, str(Path.cwd()), variables)
+    content = dumps((job, Singleton.get_state()))
+    return JobPayload(content, n_cores, str(Path.cwd()), variables)
 
 
-def unpack_and_run(parcel: Parcel, again: bool = False) -> JobReturn:
+def run_payload(payload: JobPayload, again: bool = False) -> JobReturn:
     """Run a job in this process.
 
     Args:
-        parcel: The job.
+        payload: The job.
         again: Whether an earlier process was at it and is gone: the job goes on from there.
     """
-    os.environ.update(parcel.variables)
-    use_cores(parcel.n_cores)
-    if Path(parcel.folder).is_dir():  # the same on every node, if it is there: relative paths hold
-        os.chdir(parcel.folder)
-        if parcel.folder not in sys.path:
-            sys.path.insert(0, parcel.folder)
-    order, state = loads(parcel.content)
+    os.environ.update(payload.variables)
+    use_cores(payload.n_cores)
+    if Path(payload.folder).is_dir():  # the same on every node, if it is there: relative paths hold
+        os.chdir(payload.folder)
+        if payload.folder not in sys.path:
+            sys.path.insert(0, payload.folder)
+    job, state = loads(payload.content)
     setup_globals()
     Singleton.set_state(state)
-    HydraConfig.instance().set_config(order.config)
+    HydraConfig.instance().set_config(job.config)
     if again:
-        end_run(order, "")
-        with read_write(order.config):
-            order.config.resume = True
+        end_run(job, "")
+        with read_write(job.config):
+            job.config.resume = True
     return run_job(
-        hydra_context=order.context,
-        task_function=order.task,
-        config=order.config,
+        hydra_context=job.context,
+        task_function=job.task,
+        config=job.config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )
 
 
-def lost(order: Order, reason: str) -> JobReturn:
+def report_dead_job(job: ComposedJob, reason: str) -> JobReturn:
     """Return what comes of a job whose process was lost, and leave the reason in its run.
 
     Args:
-        order: The job.
+        job: The job.
         reason: What is known of it, in one line.
     """
     from pipeline import console
 
-    console.show_error(f"Job {order.number + 1} was lost: {reason}")
+    console.show_error(f"Job {job.number + 1} was lost: {reason}")
     with suppress(Exception):  # the store may be away; the end of the sweep tries again
-        end_run(order, reason)
-    overrides = list(order.config.hydra.overrides.task)
-    return JobReturn(overrides, order.config, status=JobStatus.COMPLETED, _return_value=None)
+        end_run(job, reason)
+    overrides = list(job.config.hydra.overrides.task)
+    return JobReturn(overrides, job.config, status=JobStatus.COMPLETED, _return_value=None)
 
 
-def end_run(order: Order, reason: str) -> None:
+def end_run(job: ComposedJob, reason: str) -> None:
     """End the run of a job that nothing works on any more, so that it can go on.
 
     Args:
-        order: The job.
+        job: The job.
         reason: What became of its process; if not empty, a job without a run is given one for it.
     """
     from pipeline.config import load_tracking
-    from pipeline.tracking import find_sweep, locate, mark_job_lost, open_store
+    from pipeline.tracking import end_dead_job, find_sweep, locate, open_store
 
-    tracking = load_tracking(order.config)
+    tracking = load_tracking(job.config)
     if tracking.parent_run_id:
         open_store(locate(tracking), tracking.experiment_name)
         sweep = find_sweep(tracking.parent_run_id)
-        mark_job_lost(sweep.job(order.number, order.config.hydra.overrides.task), reason)
+        end_dead_job(sweep.job(job.number, job.config.hydra.overrides.task), reason)

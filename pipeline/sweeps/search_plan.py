@@ -16,10 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from pipeline.config import NO_MATTER, STRICT, Name, read_settings
+from pipeline.config import IGNORED_IN_FINGERPRINT, STRICT, Name, read_settings
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
-from pipeline.sweeps.overrides import refusal_of
+from pipeline.sweeps.overrides import validation_error
 from pipeline.sweeps.search_space import (
     Choice,
     Direction,
@@ -98,7 +98,7 @@ SQLITE = "sqlite:///"
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """A search, before it runs.
 
     Attributes:
@@ -124,12 +124,12 @@ class Plan:
     elsewhere: tuple[str, ...]
 
 
-def make_plan(
+def plan_search(
     settings: Mapping[str, Any],
     config: DictConfig,
     config_loader: ConfigLoader,
     arguments: Sequence[str],
-) -> Plan:
+) -> SearchPlan:
     """Return the plan.
 
     Args:
@@ -159,9 +159,9 @@ def make_plan(
     objectives = make_objectives(
         search.metrics, search.directions, search.objective, list(base.scoring.metrics)
     )
-    _refuse_impossible(space, config, config_loader)
+    _check_space(space, config, config_loader)
     racing, note = _racing(base, space, objectives)
-    return Plan(
+    return SearchPlan(
         config=search,
         space=space,
         objectives=objectives,
@@ -220,7 +220,9 @@ def _digest(base: DictConfig, space: Space, objectives: Sequence[Objective]) -> 
         for group, values in groups.items()
         for key, value in (values if isinstance(values, dict) else {"": values}).items()
     }
-    matter = {key: value for key, value in settings.items() if not key.startswith(NO_MATTER)}
+    matter = {
+        key: value for key, value in settings.items() if not key.startswith(IGNORED_IN_FINGERPRINT)
+    }
     asked = [matter, repr(sorted(space.parameters.items())), repr(objectives)]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -237,7 +239,7 @@ def _file(base: DictConfig, digest: str) -> Path:
     return folder / "studies" / f"{name}_{digest}.journal"
 
 
-def _refuse_impossible(space: Space, config: DictConfig, config_loader: ConfigLoader) -> None:
+def _check_space(space: Space, config: DictConfig, config_loader: ConfigLoader) -> None:
     """Refuse a space that no job could be of, or a range with an impossible end, before any runs.
 
     The two ends of the space are tried, and each option that is a file; what is possible at one of
@@ -253,7 +255,7 @@ def _refuse_impossible(space: Space, config: DictConfig, config_loader: ConfigLo
     refusals = []
     for values in (low, high, *options):
         overrides = [*space.fixed, *space.overrides(values)]
-        refusal = refusal_of(config_loader, config, overrides)
+        refusal = validation_error(config_loader, config, overrides)
         if refusal and any(f"{key}:" in str(refusal) for key in ranges):
             raise refusal
         refusals += [refusal] if refusal else []

@@ -16,8 +16,8 @@ from hydra.core.override_parser.types import (
 )
 
 from pipeline.comparison import Criterion, Number
-from pipeline.errors import UserError, choices
-from pipeline.scoring import Summary, lower_is_better, short_name
+from pipeline.errors import UserError, suggest
+from pipeline.scoring import MetricSummary, lower_is_better, short_name
 
 DIGITS = 6  # of a drawn number; the command that repeats it stays readable
 LOG = "log"
@@ -235,7 +235,7 @@ class Objective:
         """The same in Optuna's word."""
         return "minimize" if self.minimize else "maximize"
 
-    def value(self, summary: Mapping[str, Summary]) -> float | None:
+    def value(self, summary: Mapping[str, MetricSummary]) -> float | None:
         """Return the number, or None where it is undefined."""
         metric = summary[self.metric]
         if self.of == "mean":
@@ -270,7 +270,7 @@ def make_objectives(
         if name not in computed:
             raise UserError(
                 f"hydra.sweeper.metrics: {name!r} is not among scoring.metrics. "
-                f"{choices(name, computed)} Add it: 'scoring.metrics=[{','.join(scored)},{name}]'"
+                f"{suggest(name, computed)} Add it: 'scoring.metrics=[{','.join(scored)},{name}]'"
             )
     if len(set(names)) < len(names) or not names:
         raise UserError(f"hydra.sweeper.metrics: expected names, each once. Received: {names}")

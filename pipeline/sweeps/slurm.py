@@ -14,7 +14,13 @@ from pipeline import console
 from pipeline.config import STRICT, Name
 from pipeline.runtime import as_variables
 from pipeline.sweeps.ray_cluster import _read
-from pipeline.sweeps.remote_job import Order, Parcel, lost, pack, unpack_and_run
+from pipeline.sweeps.remote_job import (
+    ComposedJob,
+    JobPayload,
+    report_dead_job,
+    run_payload,
+    serialize,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -54,33 +60,33 @@ RESTARTS = "SLURM_RESTART_COUNT"  # how often Slurm has queued a job again, for 
 class Job:
     """What a job of the array runs; submitit queues it again when its time is over."""
 
-    def __call__(self, parcel: Parcel) -> JobReturn:
+    def __call__(self, payload: JobPayload) -> JobReturn:
         """Run the job, or go on with it."""
-        return unpack_and_run(parcel, again=int(os.environ.get(RESTARTS, 0)) > 0)
+        return run_payload(payload, again=int(os.environ.get(RESTARTS, 0)) > 0)
 
-    def checkpoint(self, parcel: Parcel) -> Any:
+    def checkpoint(self, payload: JobPayload) -> Any:
         """Return what to queue: the same; folds that are finished are files already."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, parcel)
+        return DelayedSubmission(self, payload)
 
 
-def run(orders: Sequence[Order], config: SlurmConfig) -> list[JobReturn]:
+def run(jobs: Sequence[ComposedJob], config: SlurmConfig) -> list[JobReturn]:
     """Run jobs and return what came of each, whatever becomes of the processes of some.
 
     Args:
-        orders: The jobs.
+        jobs: The jobs.
         config: What each asks Slurm for.
     """
     import cloudpickle
 
-    parcels = [pack(order, config.cpus_per_task, cloudpickle.dumps) for order in orders]
+    parcels = [serialize(job, config.cpus_per_task, cloudpickle.dumps) for job in jobs]
     submitted = _executor(config).map_array(Job(), parcels)
     array = submitted[0].job_id.partition("_")[0]
     logs = config.folder.replace("%j", f"{array}_*")
     console.show(f"Submitted to Slurm as job {array}; the jobs write to {logs}")
     try:
-        return [_wait(order, job) for order, job in zip(orders, submitted, strict=True)]
+        return [_wait(job, submission) for job, submission in zip(jobs, submitted, strict=True)]
     except BaseException:
         subprocess.run(["scancel", array], check=False)
         raise
@@ -106,14 +112,20 @@ def _executor(config: SlurmConfig) -> Any:
     return executor
 
 
-def _wait(order: Order, job: Any) -> JobReturn:
+def _wait(job: ComposedJob, submission: Any) -> JobReturn:
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
-        returned: JobReturn = job.result()
+        returned: JobReturn = submission.result()
     except FailedJobError as error:
         trace = str(error).partition("-\n")[2].partition("\n-")[0]
-        return lost(order, f"{trace.strip().splitlines()[-1]} (see {job.paths.stderr})")
+        return report_dead_job(
+            job, f"{trace.strip().splitlines()[-1]} (see {submission.paths.stderr})"
+        )
     except UncompletedJobError:
-        return lost(order, f"Slurm says {job.state} of job {job.job_id}; see {job.paths.stderr}")
+        return report_dead_job(
+            job,
+            f"Slurm says {submission.state} of job {submission.job_id}; "
+            f"see {submission.paths.stderr}",
+        )
     return returned

@@ -149,7 +149,7 @@ def open_study(path: Path, objectives: Sequence[Objective]) -> tuple[StudyFile, 
 
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-TOLD = ("failure", "run_id", "n_fits", "n_saved", "same_as")  # that Optuna has no place for
+TOLD = ("failure", "run_id", "n_fits", "n_fits_skipped", "same_as")  # that Optuna has no place for
 Values = dict[str, float | str]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -166,7 +166,7 @@ class Trial:
         failure: Why it failed, or None.
         run_id: Of its MLflow run, where it has one.
         n_fits: Fits that it would take.
-        n_saved: Fits that racing saved.
+        n_fits_skipped: Fits that racing saved.
         same_as: Number of an earlier trial of the same configuration, which was not run again.
     """
 
@@ -177,7 +177,7 @@ class Trial:
     failure: str | None = None
     run_id: str | None = None
     n_fits: int = 0
-    n_saved: int = 0
+    n_fits_skipped: int = 0
     same_as: int | None = None
 
 

@@ -1,21 +1,21 @@
 """Runs in MLflow."""
 
-from pipeline.tracking.heartbeat import signs_of_life
-from pipeline.tracking.resume import Earlier, find_earlier
-from pipeline.tracking.runs import Archive, paired_scores
-from pipeline.tracking.store import Store, locate, open_store, refuse_unreachable, store_at
+from pipeline.tracking.heartbeat import send_heartbeats
+from pipeline.tracking.resume import PreviousRun, find_previous_run
+from pipeline.tracking.runs import RunReader, paired_scores
+from pipeline.tracking.store import Store, check_store, locate, open_store, store_at
 from pipeline.tracking.sweep_run import (
-    Plan,
     Sweep,
     SweepJob,
+    SweepPlan,
     begin_sweep,
+    end_dead_job,
+    end_dead_runs,
     end_sweep,
-    failures_kept,
     find_sweep,
     forget_sweep,
     log_leaderboard,
-    mark_job_lost,
-    mark_lost,
     read_leaderboard,
+    record_failures,
     supersede,
 )

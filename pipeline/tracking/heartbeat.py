@@ -22,7 +22,7 @@ def this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
 
 
-def lives(process: str) -> bool | None:
+def is_process_alive(process: str) -> bool | None:
     """Return whether a process still runs; None if only another host could tell.
 
     Args:
@@ -34,7 +34,7 @@ def lives(process: str) -> bool | None:
     return _started(int(pid)) == started
 
 
-def in_words(process: str) -> str:
+def describe_process(process: str) -> str:
     """Return a process as a person would name it: `process 1234 on host`."""
     host, pid, _ = process.rsplit(" ", 2)
     return f"process {pid} on {host}"
@@ -64,7 +64,7 @@ SECONDS_OF_SILENCE = 300  # after which a process on another host is given up
 
 
 @contextmanager
-def signs_of_life(run_id: str) -> Iterator[None]:
+def send_heartbeats(run_id: str) -> Iterator[None]:
     """Note in a run, every minute, that its process lives; other hosts cannot look."""
     client, over = mlflow.MlflowClient(), Event()
 
@@ -80,17 +80,17 @@ def signs_of_life(run_id: str) -> Iterator[None]:
         over.set()
 
 
-def is_under_way(run: Run) -> bool:
+def is_active(run: Run) -> bool:
     """Return whether a process still works on a run."""
     if run.info.status != "RUNNING":
         return False
     process = run.data.tags.get(PROCESS)
-    alive = lives(process) if process else None
-    if alive is not None:
-        return alive
+    is_alive = is_process_alive(process) if process else None
+    if is_alive is not None:
+        return is_alive
     seen = float(run.data.tags.get(SEEN, run.info.start_time / 1000))
     return time.time() - seen < SECONDS_OF_SILENCE
 
 
-class UnderWay(UserError):
+class RunActiveError(UserError):
     """Another process works on the same."""

@@ -27,7 +27,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluation, FinalModel
 from pipeline.preprocessing import NO_COLUMN
 from pipeline.tracking.pyfunc_model import canonical
-from pipeline.tracking.runs import Archive
+from pipeline.tracking.runs import RunReader
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep_run import BEST
 
@@ -190,10 +190,10 @@ def promote(store: Store, asked: str, name: str | None) -> Promoted:
     Raises:
         UserError: If there is no such run, or it has no final model.
     """
-    archive = Archive(store)
+    reader = RunReader(store)
     mlflow.set_tracking_uri(store.uri)
     client = mlflow.MlflowClient()
-    run = archive.one(asked)
+    run = reader.one(asked)
     if "is_sweep" in run.data.tags:
         best = run.data.tags.get(BEST)
         if best is None:
@@ -201,7 +201,7 @@ def promote(store: Store, asked: str, name: str | None) -> Promoted:
                 "Expected a sweep with a finished job. Received: "
                 f"{run.info.run_id}, which has none."
             )
-        run = archive.one(best)
+        run = reader.one(best)
     run_id = run.info.run_id
     mine = f"source_run_id = '{run_id}'"
     models = client.search_logged_models([run.info.experiment_id], filter_string=mine)

@@ -41,14 +41,16 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
             params: `{"decide": True}` for 1 where a label is decided, else 0.
         """
         y_score = np.asarray(self._model(prepare(self._preparation, model_input)))
-        y_score = tempered(y_score, self._preparation["temperature"])
+        y_score = apply_temperature(y_score, self._preparation["temperature"])
         if params and params.get("decide"):
             y_score = (y_score > np.array(self._preparation["threshold"])).astype(np.float64)
         labels = self._preparation["label_names"]
         return pd.DataFrame(y_score, columns=labels, index=model_input.index)
 
 
-def tempered(y_score: NDArray[np.floating], temperature: list[float]) -> NDArray[np.floating]:
+def apply_temperature(
+    y_score: NDArray[np.floating], temperature: list[float]
+) -> NDArray[np.floating]:
     """Return probabilities whose log-odds are divided by each label's temperature."""
     if all(value == 1 for value in temperature):
         return y_score

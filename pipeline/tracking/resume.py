@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 import mlflow
 from mlflow.entities import Run
 
-from pipeline.evaluation import Identity
-from pipeline.tracking.heartbeat import PROCESS, UnderWay, in_words, is_under_way
+from pipeline.evaluation import Fingerprint
+from pipeline.tracking.heartbeat import PROCESS, RunActiveError, describe_process, is_active
 from pipeline.tracking.store import SUPERSEDED
-from pipeline.tracking.sweep_run import SweepJob, children, of_earlier_attempts
+from pipeline.tracking.sweep_run import SweepJob, children, previous_job_runs
 
 FAILURE = "failure"  # the tag that says why a run did not finish
 N_LATEST = 100  # runs of the same, to find one that is in no sweep
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousRun:
     """What there is of a job from before.
 
     Attributes:
@@ -25,7 +25,7 @@ class Earlier:
         metrics: What it logged.
         failed: A run of the same that failed; its finished folds are good.
         replaced: Runs in whose place that of the job is listed.
-        n_saved: Fits that racing spared it; above 0 it was stopped after the first repeat.
+        n_fits_skipped: Fits that racing spared it; above 0 it was stopped after the first repeat.
     """
 
     run_id: str | None = None
@@ -33,22 +33,24 @@ class Earlier:
     metrics: Mapping[str, float] = field(default_factory=dict)
     failed: str | None = None
     replaced: tuple[str, ...] = ()
-    n_saved: int = 0
+    n_fits_skipped: int = 0
 
 
-def find_earlier(experiment_id: str, identity: Identity, job: SweepJob | None) -> Earlier:
+def find_previous_run(
+    experiment_id: str, fingerprint: Fingerprint, job: SweepJob | None
+) -> PreviousRun:
     """Return what earlier runs of the same configuration, data, folds and code spare.
 
     Args:
         experiment_id: Where to look.
-        identity: What they must share.
+        fingerprint: What they must share.
         job: The job of a sweep, whose earlier runs are under the same parent; None: a single run.
 
     Raises:
-        UnderWay: If another process works on the latest of them.
+        RunActiveError: If another process works on the latest of them.
     """
-    same = " AND ".join(f"tags.{key} = '{value}'" for key, value in identity.as_tags().items())
-    others = list(of_earlier_attempts(job)) if job else []
+    same = " AND ".join(f"tags.{key} = '{value}'" for key, value in fingerprint.as_tags().items())
+    others = list(previous_job_runs(job)) if job else []
     if job is None:
         runs = [run for run in _latest(experiment_id, same) if not _is_of_sweep(run)]
     elif job.sweep.plan.in_order:
@@ -56,23 +58,23 @@ def find_earlier(experiment_id: str, identity: Identity, job: SweepJob | None) -
     else:
         runs = list(children(job.sweep, same))
     if not runs:
-        return Earlier(replaced=_ids(others))
+        return PreviousRun(replaced=_ids(others))
     latest = runs[0]
-    if is_under_way(latest):
-        process = in_words(latest.data.tags[PROCESS])
-        raise UnderWay(
+    if is_active(latest):
+        process = describe_process(latest.data.tags[PROCESS])
+        raise RunActiveError(
             f"resume: expected what no other process works on. Received: run {latest.info.run_id}, "
             f"on which {process} works. Wait for it, or end it."
         )
     if latest.info.status == "FAILED":
-        return Earlier(failed=latest.info.run_id, replaced=_ids(others))
+        return PreviousRun(failed=latest.info.run_id, replaced=_ids(others))
     for tag in {SUPERSEDED, FAILURE} & set(latest.data.tags):  # it counts again
         mlflow.MlflowClient().delete_tag(latest.info.run_id, tag)
-    return Earlier(
+    return PreviousRun(
         run_id=latest.info.run_id,
         finished=latest.info.status == "FINISHED" and "seconds" in latest.data.metrics,
         metrics=latest.data.metrics,
-        n_saved=int(latest.data.metrics.get("fits_saved", 0)),
+        n_fits_skipped=int(latest.data.metrics.get("fits_saved", 0)),
         replaced=_ids(run for run in others if run.info.run_id != latest.info.run_id),
     )
 

@@ -26,22 +26,22 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from pipeline.config import Config, flatten, to_yaml
 from pipeline.dataset import Dataset, DataSummary
 from pipeline.errors import UserError
-from pipeline.evaluation import Decision, Race, in_words, versions
+from pipeline.evaluation import Decision, Race, describe_decision, versions
 from pipeline.evaluation.evaluator import Evaluation, FoldResult
 from pipeline.report.artifacts import (
-    Origin,
+    RunInfo,
     folds_table,
     labels_table,
     predictions_table,
     write_report,
 )
-from pipeline.tracking.heartbeat import PROCESS, signs_of_life, this_process
+from pipeline.tracking.heartbeat import PROCESS, send_heartbeats, this_process
 from pipeline.tracking.store import MAX_METRICS, MAX_NAME, MAX_PARAM, MAX_PARAMS, MAX_TAG, STOPPED
 from pipeline.training import mean_curve
 
 
 @dataclass(frozen=True)
-class Logged:
+class AlreadyLogged:
     """What a run holds already.
 
     MLflow takes no other value for a parameter and keeps all values of a metric, so that neither is
@@ -52,7 +52,7 @@ class Logged:
     steps: frozenset[tuple[str, int]] = frozenset()
 
 
-def what_is_there(client: mlflow.MlflowClient, run_id: str) -> Logged:
+def already_logged(client: mlflow.MlflowClient, run_id: str) -> AlreadyLogged:
     """Return what an earlier attempt logged, and remove the models that it may have left."""
     run = client.get_run(run_id)
     steps = {
@@ -63,7 +63,7 @@ def what_is_there(client: mlflow.MlflowClient, run_id: str) -> Logged:
     of_run = f"source_run_id = '{run_id}'"
     for model in client.search_logged_models([run.info.experiment_id], filter_string=of_run):
         client.delete_logged_model(model.model_id)
-    return Logged(frozenset(run.data.params), frozenset(steps))
+    return AlreadyLogged(frozenset(run.data.params), frozenset(steps))
 
 
 MAX_SCHEMA = 1_000_000  # characters of a data set's columns; wider tables have them in the model
@@ -131,7 +131,7 @@ class TrackedRun:
         self.seconds_before = 0.0
         self._began = time.perf_counter()
         self._client = mlflow.MlflowClient()
-        self._there = what_is_there(self._client, run_id) if continued else Logged()
+        self._there = already_logged(self._client, run_id) if continued else AlreadyLogged()
         self._summary: DataSummary  # of the data, since the start
         self._n_undefined = 0
         self._signum: int | None = None
@@ -177,21 +177,21 @@ class TrackedRun:
         if time.monotonic() - self._sent > SECONDS_BETWEEN:
             self._log_metrics([])
 
-    def log_race(self, race: Race, decision: Decision, n_saved: int) -> None:
+    def log_race(self, race: Race, decision: Decision, n_fits_skipped: int) -> None:
         """Log how a race went.
 
         Args:
             race: Against whom, by what.
             decision: What the first repeat said.
-            n_saved: Fits that were not trained; above 0 it was stopped.
+            n_fits_skipped: Fits that were not trained; above 0 it was stopped.
         """
         self._log_metrics(
             [("racing/advantage", decision.advantage, 0), ("racing/p", decision.p, 0)]
         )
-        if n_saved:
-            self._log_metrics([("fits_saved", n_saved, 0)])
+        if n_fits_skipped:
+            self._log_metrics([("fits_saved", n_fits_skipped, 0)])
             self._client.set_tag(self.run_id, STOPPED, "1")
-            self._client.set_tag(self.run_id, "stopped_because", in_words(race, decision))
+            self._client.set_tag(self.run_id, "stopped_because", describe_decision(race, decision))
 
     def log_evaluation(self, evaluation: Evaluation) -> None:
         """Log the summary, the curves, the tables and the figures.
@@ -202,7 +202,7 @@ class TrackedRun:
         part = "" if evaluation.final else "first_repeat/"
         summary: list[tuple[str, float, int]] = []
         for name, metric in evaluation.summary.items():
-            self._n_undefined += metric.n_left_out
+            self._n_undefined += metric.n_undefined_labels
             if metric.n_folds == 0:
                 continue
             numbers = {"mean": metric.mean, "std": metric.std}
@@ -266,19 +266,19 @@ class TrackedRun:
                 split = table.to_dict(orient="split", index=False)
                 (folder / file).write_text(json.dumps(_without_nan(split)))
             predictions_table(evaluation).to_parquet(folder / "predictions.parquet")
-            write_report(folder, evaluation, self._summary, self._origin(evaluation), labels)
+            write_report(folder, evaluation, self._summary, self._run_info(evaluation), labels)
             self._client.log_artifacts(self.run_id, name)
         shown = json.dumps([{"path": file, "type": "table"} for file in tables])
         self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, shown)
 
-    def _origin(self, evaluation: Evaluation) -> Origin:
+    def _run_info(self, evaluation: Evaluation) -> RunInfo:
         run = self._client.get_run(self.run_id)
         tags = run.data.tags
         details = {tag: value for tag, value in tags.items() if tag.startswith("version.")}
         details |= {digest: tags[digest] for digest in DIGESTS}
         if COMMIT in tags:
             details["commit"] = tags[COMMIT]
-        return Origin(
+        return RunInfo(
             self.run_id,
             run.info.run_name,
             evaluation.config.tracking.experiment_name,
@@ -315,7 +315,7 @@ def track(
     status = "FINISHED"
     previous = {signum: signal.signal(signum, run.interrupt) for signum in SIGNALS}
     try:
-        with signs_of_life(run.run_id):
+        with send_heartbeats(run.run_id):
             yield run
             run.log_end()
     except Exception as error:

@@ -20,12 +20,12 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.comparison import Evidence, named_apart
+from pipeline.comparison import RunScores, with_distinct_names
 from pipeline.cv import Split
 from pipeline.cv import digest as split_digest
 from pipeline.dataset import Dataset
-from pipeline.errors import UserError, choices
-from pipeline.tracking.store import STOPPED, SUPERSEDED, Store, refuse_unreachable
+from pipeline.errors import UserError, suggest
+from pipeline.tracking.store import STOPPED, SUPERSEDED, Store, check_store
 
 FINISHED = "FINISHED"
 FOLD = "fold/"  # before the name of a metric whose steps are folds
@@ -43,15 +43,15 @@ class Found:
 
     Attributes:
         runs: The finished ones, each once.
-        left_out: How many runs of the sweeps have not finished, by their status; those that racing
+        skipped: How many runs of the sweeps have not finished, by their status; those that racing
             stopped are told apart.
     """
 
-    runs: list[Evidence]
-    left_out: dict[str, int]
+    runs: list[RunScores]
+    skipped: dict[str, int]
 
 
-class Archive:
+class RunReader:
     """Reads runs from an MLflow store, and writes nothing."""
 
     def __init__(self, store: Store) -> None:
@@ -66,9 +66,9 @@ class Archive:
                 "exist. Make a run first, or name another store by --tracking-uri."
             )
         if not store.database:
-            refuse_unreachable(store)
+            check_store(store)
         self._store = store
-        with self._worded():
+        with self._store_errors():
             self._client = MlflowClient(store.uri)
             found = _pages(lambda token: self._client.search_experiments(page_token=token))
             self._experiments = [str(experiment.experiment_id) for experiment in found]
@@ -83,8 +83,8 @@ class Archive:
             UserError: If one is unknown, is not the only one of its name, or has not finished.
         """
         runs: dict[str, Run] = {}
-        left_out: Counter[str] = Counter()
-        with self._worded():
+        skipped: Counter[str] = Counter()
+        with self._store_errors():
             for name in asked:
                 run = self.one(name)
                 if run.data.tags.get("is_sweep") == "true":
@@ -94,26 +94,28 @@ class Archive:
                         if SUPERSEDED not in child.data.tags
                     ]
                     finished = [child for child in children if _status(child) == FINISHED]
-                    left_out.update(_status(c) for c in children if _status(c) != FINISHED)
+                    skipped.update(_status(c) for c in children if _status(c) != FINISHED)
                     runs |= {child.info.run_id: child for child in reversed(finished)}
                 else:
-                    _refuse_unfinished(run)
+                    _check_finished(run)
                     runs[run.info.run_id] = run
-        return Found(named_apart([_evidence(run) for run in runs.values()]), dict(left_out))
+        return Found(
+            with_distinct_names([_run_scores(run) for run in runs.values()]), dict(skipped)
+        )
 
-    def scores(self, evidence: Evidence, metric: str, n_folds: int) -> NDArray[np.float64]:
+    def scores(self, evidence: RunScores, metric: str, n_folds: int) -> NDArray[np.float64]:
         """Return a score per fold, the mean of the runs if there are several; NaN if undefined."""
         scores = np.full((len(evidence.run_ids), n_folds), np.nan)
-        with self._worded():
+        with self._store_errors():
             for row, run_id in zip(scores, evidence.run_ids, strict=True):
                 history = self._client.get_metric_history(run_id, f"{FOLD}{metric}")
                 for value in sorted(history, key=lambda value: value.timestamp):
                     row[value.step] = value.value  # a fold that was trained again counts once
         return np.asarray(scores.mean(axis=0))
 
-    def fold_sizes(self, evidence: Evidence) -> NDArray[np.int64]:
+    def fold_sizes(self, evidence: RunScores) -> NDArray[np.int64]:
         """Return n_train and n_test of each fold, of shape (n_folds, 2)."""
-        with self._worded(), TemporaryDirectory() as folder:
+        with self._store_errors(), TemporaryDirectory() as folder:
             path = self._client.download_artifacts(evidence.run_ids[0], "folds.json", folder)
             table = json.loads(Path(path).read_text())
         columns = [table["columns"].index(name) for name in ("n_train", "n_test")]
@@ -126,14 +128,14 @@ class Archive:
             UserError: If there is none, or more.
         """
         found: list[Run] = []
-        with self._worded():
+        with self._store_errors():
             for condition in _conditions(name):
                 found = found or self._search(condition)
         if not found:
             known = {run.info.run_name for run in self._search("", limit=PAGE)}
             raise UserError(
                 f"Expected a run or a sweep of the store. Received: {name!r}. "
-                f"{choices(name, known)}"
+                f"{suggest(name, known)}"
             )
         finished = [run for run in found if run.info.status == FINISHED]
         if len(found) > 1 and len(finished) != 1:
@@ -158,7 +160,7 @@ class Archive:
         return page(None) if limit else list(_pages(page))
 
     @contextmanager
-    def _worded(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
         """Say what the store is for, where MLflow cannot use it."""
         try:
             yield
@@ -188,7 +190,7 @@ def _status(run: Run) -> str:
     return "stopped after a repeat" if stopped else str(run.info.status)
 
 
-def _refuse_unfinished(run: Run) -> None:
+def _check_finished(run: Run) -> None:
     if _status(run) != FINISHED:
         failure = run.data.tags.get("failure")
         reason = f": {failure.splitlines()[0]}" if failure else ""
@@ -198,7 +200,7 @@ def _refuse_unfinished(run: Run) -> None:
         )
 
 
-def _evidence(run: Run) -> Evidence:
+def _run_scores(run: Run) -> RunScores:
     tags, settings = run.data.tags, dict(run.data.params)
     if not {"split_digest", "data_digest"} <= tags.keys():
         raise UserError(
@@ -211,7 +213,7 @@ def _evidence(run: Run) -> Evidence:
         metrics = tuple(map(str, ast.literal_eval(settings["scoring.metrics"])))
     except (KeyError, ValueError, SyntaxError):  # a list too long for MLflow was cut
         metrics = ()
-    return Evidence(
+    return RunScores(
         name=str(run.info.run_name),
         run_ids=(str(run.info.run_id),),
         data_digest=tags["data_digest"],
@@ -220,7 +222,7 @@ def _evidence(run: Run) -> Evidence:
         means={metric: values.get(f"{metric}_mean", math.nan) for metric in scored},
         settings=settings,
         sweep=tags.get(PARENT, ""),
-        identity=(tags.get("config_digest", ""), tags.get("code_version", "")),
+        fingerprint=(tags.get("config_digest", ""), tags.get("code_version", "")),
     )
 
 
@@ -254,7 +256,7 @@ def paired_scores(
         UserError: If there is no such run.
     """
     try:
-        run = Archive(store).one(asked)
+        run = RunReader(store).one(asked)
     except UserError as error:
         raise UserError(f"racing.incumbent: {error}") from error
     mine = {"data_digest": dataset.digest, "split_digest": split_digest(splits)}

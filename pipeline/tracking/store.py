@@ -77,10 +77,10 @@ def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
     return Store(f"{SQLITE}{database}", artifacts, given or database.parent / "checkpoints")
 
 
-def refuse_unreachable(store: Store) -> None:
+def check_store(store: Store) -> None:
     """Raise UserError if nothing could be written to the store, before anything is trained."""
     if store.database:
-        _refuse_unwritable(store.database)
+        _check_writable(store.database)
     url = urlsplit(store.uri)
     if url.scheme in {"http", "https"}:
         port = url.port or {"http": 80, "https": 443}[url.scheme]
@@ -125,7 +125,7 @@ def open_store(store: Store, experiment_name: str) -> str:
     return str(experiment.experiment_id)
 
 
-def _refuse_unwritable(database: Path) -> None:
+def _check_writable(database: Path) -> None:
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         if database.exists():

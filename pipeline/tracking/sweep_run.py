@@ -19,10 +19,10 @@ from pipeline.errors import UserError
 from pipeline.evaluation import code_version, versions
 from pipeline.tracking.heartbeat import (
     PROCESS,
-    UnderWay,
-    in_words,
-    is_under_way,
-    lives,
+    RunActiveError,
+    describe_process,
+    is_active,
+    is_process_alive,
     this_process,
 )
 from pipeline.tracking.store import MAX_NAME, MAX_TAG, SUPERSEDED, Store, locked
@@ -34,7 +34,7 @@ TABLE = "leaderboard.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What is known of a sweep before its jobs.
 
     Attributes:
@@ -60,7 +60,7 @@ class Sweep:
 
     run_id: str
     experiment_id: str
-    plan: Plan
+    plan: SweepPlan
 
     def job(self, number: int, overrides: Sequence[str]) -> "SweepJob":
         """Return the job of that number.
@@ -114,7 +114,7 @@ class SweepJob:
 
 
 def begin_sweep(
-    store: Store, experiment_id: str, plan: Plan, name: str, resume: bool
+    store: Store, experiment_id: str, plan: SweepPlan, name: str, resume: bool
 ) -> tuple[Sweep, bool]:
     """Return a sweep and whether it is an earlier one, taken up again.
 
@@ -131,14 +131,14 @@ def begin_sweep(
     client, code = mlflow.MlflowClient(), code_version()
     mine = {PROCESS: this_process(), PLAN: _as_json(plan)}
     with locked(store):
-        earlier = _latest(client, experiment_id, plan.digest, code) if resume else None
-        if earlier:
-            if is_under_way(earlier):
+        is_resumed = _latest(client, experiment_id, plan.digest, code) if resume else None
+        if is_resumed:
+            if is_active(is_resumed):
                 raise UserError(
-                    f"resume: expected a sweep that has ended. Received: {earlier.info.run_id}, "
-                    f"which {in_words(earlier.data.tags[PROCESS])} is running."
+                    f"resume: expected a sweep that has ended. Received: {is_resumed.info.run_id}, "
+                    f"which {describe_process(is_resumed.data.tags[PROCESS])} is running."
                 )
-            run_id = str(earlier.info.run_id)
+            run_id = str(is_resumed.info.run_id)
             client.update_run(run_id, status="RUNNING")
             for key, value in mine.items():
                 client.set_tag(run_id, key, value)
@@ -147,7 +147,7 @@ def begin_sweep(
             tags = {**versions(), **known, **mine, "command": plan.command[:MAX_TAG]}
             run = client.create_run(experiment_id, run_name=name[:MAX_NAME], tags=tags)
             run_id = str(run.info.run_id)
-    return Sweep(run_id, experiment_id, plan), earlier is not None
+    return Sweep(run_id, experiment_id, plan), is_resumed is not None
 
 
 @cache
@@ -156,7 +156,7 @@ def find_sweep(run_id: str) -> Sweep:
     run = mlflow.MlflowClient().get_run(run_id)
     plan: dict[str, Any] = json.loads(run.data.tags[PLAN])
     command, digest = run.data.tags["command"], run.data.tags[DIGEST]
-    known = Plan(command, digest, tuple(plan["fixed"]), plan["n_jobs"], plan["in_order"])
+    known = SweepPlan(command, digest, tuple(plan["fixed"]), plan["n_jobs"], plan["in_order"])
     return Sweep(run_id, run.info.experiment_id, known)
 
 
@@ -202,27 +202,27 @@ def _latest(client: mlflow.MlflowClient, experiment_id: str, digest: str, code: 
     return found[0] if found else None
 
 
-def _as_json(plan: Plan) -> str:
+def _as_json(plan: SweepPlan) -> str:
     return json.dumps({"fixed": plan.fixed, "n_jobs": plan.n_jobs, "in_order": plan.in_order})
 
 
 @contextmanager
-def failures_kept(job: SweepJob) -> Iterator[None]:
+def record_failures(job: SweepJob) -> Iterator[None]:
     """Leave a run marked FAILED, with the reason, if what is done here raises."""
     try:
         yield
-    except UnderWay:
+    except RunActiveError:
         raise
     except Exception as error:
         refused = isinstance(error, UserError)
         reason = str(error) if refused else f"{type(error).__name__}: {error}"
-        replaced = [run.info.run_id for run in of_earlier_attempts(job)]
-        run_id = leave_failed(job, reason, traceback.format_exc())
+        replaced = [run.info.run_id for run in previous_job_runs(job)]
+        run_id = record_failure(job, reason, traceback.format_exc())
         supersede(replaced, run_id)
         raise
 
 
-def leave_failed(job: SweepJob, reason: str, trace: str = "") -> str:
+def record_failure(job: SweepJob, reason: str, trace: str = "") -> str:
     """Leave a run marked FAILED for a job that has none and return its id.
 
     Args:
@@ -256,7 +256,7 @@ def read_leaderboard(sweep: Sweep) -> Leaderboard:
     return Leaderboard(entries, sweep.plan.n_jobs, sweep.plan.criterion)
 
 
-def mark_lost(sweep: Sweep) -> None:
+def end_dead_runs(sweep: Sweep) -> None:
     """End the runs that no process works on any more, when no job is to be under way.
 
     Processes of this host that live get a little time to end by themselves.
@@ -270,10 +270,10 @@ def mark_lost(sweep: Sweep) -> None:
                 failure = "Its end could not be written; the error is on the screen of the sweep."
                 client.set_tag(run.info.run_id, "failure", failure)
                 client.set_terminated(run.info.run_id, "FAILED")
-            elif not is_under_way(run):
+            elif not is_active(run):
                 client.set_terminated(run.info.run_id, "KILLED")
             else:
-                ending |= bool(process and lives(process))
+                ending |= bool(process and is_process_alive(process))
         if not ending or time.monotonic() > until:
             return
         time.sleep(0.2)
@@ -308,7 +308,7 @@ def supersede(old: Iterable[str], new: str) -> None:
         mlflow.MlflowClient().set_tag(run_id, SUPERSEDED, new)
 
 
-def of_earlier_attempts(job: SweepJob) -> Iterator[Run]:
+def previous_job_runs(job: SweepJob) -> Iterator[Run]:
     """Yield the runs that earlier attempts at a sweep made for a job.
 
     Its number tells them, or, where jobs have no order, what sets it apart; what is finished then
@@ -343,7 +343,7 @@ def _entry(run: Run) -> Entry:
     )
 
 
-def mark_job_lost(job: SweepJob, reason: str) -> None:
+def end_dead_job(job: SweepJob, reason: str) -> None:
     """End the run of a job that nothing works on any more, so that it can go on.
 
     Args:
@@ -359,4 +359,4 @@ def mark_job_lost(job: SweepJob, reason: str) -> None:
                 client.set_tag(run.info.run_id, "failure", reason[:MAX_TAG])
             client.set_terminated(run.info.run_id, "KILLED")
     if reason and not runs:
-        leave_failed(job, reason)
+        record_failure(job, reason)

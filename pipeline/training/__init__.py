@@ -1,3 +1,3 @@
 """Training of all folds: Keras in one compiled program, scikit-learn in threads."""
 
-from pipeline.training.base import NO_ROWS, Fit, Fitted, Stopped, mean_curve
+from pipeline.training.base import NO_ROWS, FitResult, FitSpec, Stopped, mean_curve

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class FitSpec:
     """One training to do.
 
     Attributes:
@@ -37,7 +37,7 @@ class Fit:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FitResult:
     """One training done.
 
     Attributes:
@@ -86,7 +86,7 @@ class Trainer(Protocol):
         """What the user should know of the training so far."""
 
     @property
-    def work(self) -> int:
+    def units_per_fit(self) -> int:
         """How much of it one fit is."""
 
     def compile(self) -> None:
@@ -94,11 +94,28 @@ class Trainer(Protocol):
 
     def train(
         self, progress: Progress = ..., places: Sequence[int] | None = None
-    ) -> Generator[Fitted]:
+    ) -> Generator[FitResult]:
         """Yield what was trained, in the order of the fits, as soon as it is there."""
 
     def stop(self) -> None:
         """Let the training end early; it raises `Stopped` then."""
 
-    def final_model(self, members: Sequence[Fitted], fit: Fit) -> Any:
+    def final_model(self, members: Sequence[FitResult], fit: FitSpec) -> Any:
         """Return the model of one fit, or of the members of an ensemble."""
+
+
+def fit_seed(
+    seed: int, place: tuple[int, int] | Literal["final"], inner: int = 0, member: int = 0
+) -> int:
+    """Return the 32-bit seed of one fit.
+
+    Args:
+        seed: The configuration's seed.
+        place: (repeat, fold), or "final" for the fit on all rows.
+        inner: 0, or from 1 which of the fits within the training fold.
+        member: Which member of an ensemble.
+    """
+    key = [1, 0, 0] if place == "final" else [0, *place]
+    if inner or member:
+        key += [inner, member]
+    return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.config import TrainingConfig
 from pipeline.training.optimization import row_losses
 from pipeline.training.prepared import Layout, Prepare, apply
-from pipeline.training.stack import PADDING, Inputs, Losses, Outputs, State, Watch
+from pipeline.training.stack import PADDING, EarlyStoppingState, Inputs, Losses, Outputs, State
 
 Arrays = list[NDArray[np.generic]]
 
@@ -54,7 +54,7 @@ class Program:
         self._optimizer, self._config = optimizer, config
         self.run = tf.function(self._epochs, jit_compile=True, autograph=False)
 
-    def watch(self, state: State, n_idle: int, test: tf.Tensor) -> Watch:
+    def initial_stopping(self, state: State, n_idle: int, test: tf.Tensor) -> EarlyStoppingState:
         """Return the course of slices that are not trained yet.
 
         Args:
@@ -65,7 +65,7 @@ class Program:
         chunks, stack, chunk = test.shape
         best = self._keeps_best
         n_labels = self.model.output_shape[-1]
-        return Watch(
+        return EarlyStoppingState(
             list(state.trainable) if best else [],
             list(state.non_trainable) if best else [],
             tf.fill([stack], np.float32(np.inf)),
@@ -80,21 +80,28 @@ class Program:
         stopping = self._config.early_stopping
         return stopping.patience is not None and stopping.restore_best
 
-    def _epochs(self, state: State, watch: Watch, inputs: Inputs) -> Outputs:
+    def _epochs(self, state: State, stopping: EarlyStoppingState, inputs: Inputs) -> Outputs:
         n_epochs, _, stack, _ = inputs.batches.shape
         losses = Losses(*[tf.zeros((n_epochs, stack))] * 3)
         _, *outputs = tf.while_loop(
-            lambda epoch, _, watch, __: (epoch < inputs.n_epochs) & ~tf.reduce_all(watch.stopped),
+            lambda epoch, _, stopping, __: (
+                (epoch < inputs.n_epochs) & ~tf.reduce_all(stopping.stopped)
+            ),
             lambda *carry: self._epoch(inputs, *carry),
-            (tf.constant(0), state, watch, losses),
+            (tf.constant(0), state, stopping, losses),
         )
         return Outputs(*outputs)
 
     def _epoch(
-        self, inputs: Inputs, epoch: tf.Tensor, state: State, watch: Watch, losses: Losses
+        self,
+        inputs: Inputs,
+        epoch: tf.Tensor,
+        state: State,
+        stopping: EarlyStoppingState,
+        losses: Losses,
     ) -> tuple[Any, ...]:
         batches = inputs.batches[epoch]
-        active = ~watch.stopped
+        active = ~stopping.stopped
 
         def step(i: tf.Tensor, state: State, total: tf.Tensor) -> tuple[Any, ...]:
             state, loss = self._step(inputs, state, active, batches[i])
@@ -111,43 +118,43 @@ class Program:
         test, y_score = self._score(inputs, state, inputs.test)
         stops = self._config.early_stopping.patience is not None
         valid = self._score(inputs, state, inputs.valid)[0] if stops else tf.zeros_like(test)
-        watch = self._after_epoch(watch, state, valid, y_score)
+        stopping = self._after_epoch(stopping, state, valid, y_score)
         losses = Losses(
             *(
                 tf.tensor_scatter_nd_update(by_epoch, [[epoch]], loss[None])
                 for by_epoch, loss in zip(losses, (total, valid, test), strict=True)
             )
         )
-        return epoch + 1, state, watch, losses
+        return epoch + 1, state, stopping, losses
 
     def _after_epoch(
-        self, watch: Watch, state: State, valid: tf.Tensor, y_score: tf.Tensor
-    ) -> Watch:
+        self, stopping: EarlyStoppingState, state: State, valid: tf.Tensor, y_score: tf.Tensor
+    ) -> EarlyStoppingState:
         """Judge an epoch by the rule of `keras.callbacks.EarlyStopping`."""
-        stopping, active = self._config.early_stopping, ~watch.stopped
-        n_epochs = watch.n_epochs + tf.cast(active, tf.int32)
-        if stopping.patience is None:
-            y_score = _where(active, y_score, watch.y_score)
-            return watch._replace(n_epochs=n_epochs, y_score=y_score)
-        first = watch.n_epochs == 0
-        better = active & (first | (valid + stopping.min_delta < watch.best))
-        wait = tf.where(better, 0, watch.wait + tf.cast(active, tf.int32))
-        kept = better if stopping.restore_best else active
+        config, active = self._config.early_stopping, ~stopping.stopped
+        n_epochs = stopping.n_epochs + tf.cast(active, tf.int32)
+        if config.patience is None:
+            y_score = _where(active, y_score, stopping.y_score)
+            return stopping._replace(n_epochs=n_epochs, y_score=y_score)
+        first = stopping.n_epochs == 0
+        better = active & (first | (valid + config.min_delta < stopping.best))
+        wait = tf.where(better, 0, stopping.wait + tf.cast(active, tf.int32))
+        kept = better if config.restore_best else active
         trainable, non_trainable = (
             [_where(better, new, old) for new, old in zip(after, best, strict=False)]
             for after, best in (
-                (state.trainable, watch.trainable),
-                (state.non_trainable, watch.non_trainable),
+                (state.trainable, stopping.trainable),
+                (state.non_trainable, stopping.non_trainable),
             )
         )
-        return Watch(
+        return EarlyStoppingState(
             trainable,
             non_trainable,
-            tf.where(better, valid, watch.best),
+            tf.where(better, valid, stopping.best),
             wait,
             n_epochs,
-            watch.stopped | (~better & ~first & (wait >= stopping.patience)),
-            _where(kept, y_score, watch.y_score),
+            stopping.stopped | (~better & ~first & (wait >= config.patience)),
+            _where(kept, y_score, stopping.y_score),
         )
 
     def _step(
@@ -237,10 +244,10 @@ def _where(condition: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
 
 
 MOST = 8  # programs kept; the one not used for longest goes first
-_kept: OrderedDict[str, Program] = OrderedDict()
+_cache: OrderedDict[str, Program] = OrderedDict()
 
 
-def kept_program(
+def cached_program(
     model: str,
     config: TrainingConfig,
     layout: Layout,
@@ -261,9 +268,9 @@ def kept_program(
     if config.schedule is None:
         rule = replace(rule, learning_rate=1.0)
     key = repr((model, rule, layout, n_steps))
-    if key not in _kept:
-        _kept[key] = make()
-    _kept.move_to_end(key)
-    if len(_kept) > MOST:
-        _kept.popitem(last=False)
-    return _kept[key]
+    if key not in _cache:
+        _cache[key] = make()
+    _cache.move_to_end(key)
+    if len(_cache) > MOST:
+        _cache.popitem(last=False)
+    return _cache[key]

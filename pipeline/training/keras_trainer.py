@@ -14,12 +14,20 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import UserError
-from pipeline.training.base import Fit, Fitted, Progress, Stopped
-from pipeline.training.compiled import Program, kept_program
+from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
+from pipeline.training.compiled import Program, cached_program
 from pipeline.training.optimization import functional, label_weights, make_optimizer
 from pipeline.training.prepared import Layout, layout_of, shared_table, stacked
-from pipeline.training.stack import PADDING, Inputs, Outputs, State, Watch, cut, epoch_order
-from pipeline.training.stack_plan import Plan, evenly, make_plan, mixes_rows
+from pipeline.training.stack import (
+    PADDING,
+    EarlyStoppingState,
+    Inputs,
+    Outputs,
+    State,
+    cut,
+    epoch_order,
+)
+from pipeline.training.stack_plan import StackPlan, depends_on_batch, evenly, plan_stacks
 
 SCORED = 4096  # rows scored at once, to bound memory
 KEPT_WEIGHTS = 2**24  # numbers: initial weights that a program keeps for later, 64 MB
@@ -52,7 +60,7 @@ class _Stack(NamedTuple):
     size: int
 
 
-class StackedTrainer:
+class KerasTrainer:
     """Trains fits of one architecture on one table, all at once.
 
     A fit's result depends on its seed and its rows: never on the stack it shares or on threads.
@@ -67,7 +75,7 @@ class StackedTrainer:
         config: TrainingConfig,
         X: NDArray[np.floating],
         y: NDArray[np.int8],
-        fits: Sequence[Fit],
+        fits: Sequence[FitSpec],
         architecture: str | None = None,
     ) -> None:
         """Build the model once and plan the stacks.
@@ -94,9 +102,9 @@ class StackedTrainer:
             kind: self._optimizer_state(kind, program) for kind, program in self._programs.items()
         }
         first = self._programs[self._kinds[0]]
-        self._plan = self._make_plan(first)
+        self._plan = self._plan_stacks(first)
         some_rows = fits[0].preparation.transform(X[: config.batch_size])
-        self._exact = mixes_rows(first.model, some_rows)
+        self._exact = depends_on_batch(first.model, some_rows)
         largest = max(len(fit.train) for fit in fits)
         self._shapes = [self._shape(place, largest) for place in range(len(fits))]
         self._n_alike = Counter(self._shapes)
@@ -106,7 +114,7 @@ class StackedTrainer:
         self._stop = Event()
 
     @property
-    def work(self) -> int:
+    def units_per_fit(self) -> int:
         """Epochs of one fit, at most."""
         return self._config.epochs
 
@@ -115,10 +123,10 @@ class StackedTrainer:
 
         Tracing is Python's work and compiling is not: only the latter goes on beside other things.
         """
-        stacks = self._deal(range(len(self._fits)))
+        stacks = self._assign_stacks(range(len(self._fits)))
         one_of_each = {stack.shape: stack for stack in stacks}.values()
-        with ThreadPoolExecutor(self._plan.threads) as pool:
-            compiled = [pool.submit(do_nothing) for do_nothing in map(self._trace, one_of_each)]
+        with ThreadPoolExecutor(self._plan.threads) as executor:
+            compiled = [executor.submit(do_nothing) for do_nothing in map(self._trace, one_of_each)]
             self._initial = [self._draw_initial(place) for place in range(len(self._fits))]
             try:
                 for future in compiled:
@@ -137,7 +145,7 @@ class StackedTrainer:
 
     def train(
         self, progress: Progress = lambda n: None, places: Sequence[int] | None = None
-    ) -> Generator[Fitted]:
+    ) -> Generator[FitResult]:
         """Yield what was trained, in the order of the fits, as soon as it is there.
 
         Args:
@@ -152,11 +160,11 @@ class StackedTrainer:
         if not self._initial:
             self.compile()
         places = range(len(self._fits)) if places is None else places
-        with ThreadPoolExecutor(self._plan.threads) as pool:
+        with ThreadPoolExecutor(self._plan.threads) as executor:
             try:
-                stacks = self._deal(places)
-                futures = [pool.submit(self._train, stack, progress) for stack in stacks]
-                done: dict[int, Fitted] = {}
+                stacks = self._assign_stacks(places)
+                futures = [executor.submit(self._train, stack, progress) for stack in stacks]
+                done: dict[int, FitResult] = {}
                 for place in places:
                     while place not in done:
                         done.update(futures.pop(0).result())
@@ -168,7 +176,7 @@ class StackedTrainer:
         """Let the training end after the calls that are under way."""
         self._stop.set()
 
-    def final_model(self, members: Sequence[Fitted], fit: Fit) -> keras.Model:
+    def final_model(self, members: Sequence[FitResult], fit: FitSpec) -> keras.Model:
         """Return the model of one fit, or of several of one preparation, their answers averaged.
 
         Args:
@@ -176,9 +184,9 @@ class StackedTrainer:
             fit: One of theirs.
         """
         models = [self._build(fit.preparation.n_columns) for _ in members]
-        for model, fitted in zip(models, members, strict=True):
+        for model, result in zip(models, members, strict=True):
             variables = [*model.trainable_variables, *model.non_trainable_variables]
-            for variable, value in zip(variables, fitted.weights, strict=True):
+            for variable, value in zip(variables, result.weights, strict=True):
                 variable.assign(value)
         if len(models) == 1:
             return models[0]
@@ -187,7 +195,7 @@ class StackedTrainer:
             model.name = f"member_{member}"
         return keras.Model(inputs, keras.layers.Average()([model(inputs) for model in models]))
 
-    def _kind(self, fit: Fit, *, double: bool) -> _Kind:
+    def _kind(self, fit: FitSpec, *, double: bool) -> _Kind:
         spanned = self._config.schedule is not None
         steps = -(-len(fit.train) // self._config.batch_size) * self._config.epochs
         return _Kind(layout_of(fit.preparation, double=double), steps if spanned else None)
@@ -199,7 +207,7 @@ class StackedTrainer:
 
         if architecture is None:
             return make()
-        return kept_program(architecture, self._config, kind.layout, kind.n_steps, make)
+        return cached_program(architecture, self._config, kind.layout, kind.n_steps, make)
 
     def _optimizer_state(self, kind: _Kind, program: Program) -> list[NDArray[np.generic]]:
         """Return the state at the start, the learning rate in it."""
@@ -207,9 +215,9 @@ class StackedTrainer:
         optimizer.build(program.model.trainable_variables)
         return [variable.numpy() for variable in optimizer.variables]
 
-    def _make_plan(self, program: Program) -> Plan:
+    def _plan_stacks(self, program: Program) -> StackPlan:
         n_weights = sum(int(np.prod(v.shape)) for v in program.model.trainable_variables)
-        return make_plan(
+        return plan_stacks(
             n_fits=len(self._fits),
             n_train=max(len(fit.train) for fit in self._fits),
             batch_size=self._config.batch_size,
@@ -220,7 +228,7 @@ class StackedTrainer:
             threads=self._config.threads,
         )
 
-    def _deal(self, places: Sequence[int]) -> list[_Stack]:
+    def _assign_stacks(self, places: Sequence[int]) -> list[_Stack]:
         """Deal fits into stacks, those of like size together.
 
         Where batches must hold training rows and nothing else, fits of unequal size cannot share a
@@ -281,34 +289,34 @@ class StackedTrainer:
         )
         state = _stacked([nothing] * stack.size)
         valid, test = self._scored_rows(stack)
-        watch = program.watch(state, 0, test)
+        stopping = program.initial_stopping(state, 0, test)
         inputs = self._inputs(stack, [], valid, test)
-        program.run.get_concrete_function(state, watch, inputs)
-        return lambda: program.run(state, watch, inputs)
+        program.run.get_concrete_function(state, stopping, inputs)
+        return lambda: program.run(state, stopping, inputs)
 
-    def _train(self, stack: _Stack, progress: Progress) -> dict[int, Fitted]:
+    def _train(self, stack: _Stack, progress: Progress) -> dict[int, FitResult]:
         """Train one stack to its end; called in a thread of its own."""
         began = time.perf_counter()
         program = self._programs[stack.shape.kind]
         n_idle = stack.size - len(stack.places)
         state = _stacked([self._initial[i] for i in (*stack.places, *stack.places[:1] * n_idle)])
         valid, test = self._scored_rows(stack)
-        watch = program.watch(state, n_idle, test)
+        stopping = program.initial_stopping(state, n_idle, test)
         losses = []
         for first in range(0, self._config.epochs, self._plan.epochs_per_call):
             if self._stop.is_set():
                 raise Stopped
             last = min(first + self._plan.epochs_per_call, self._config.epochs)
             inputs = self._inputs(stack, list(range(first, last)), valid, test)
-            state, watch, by_epoch = program.run(state, watch, inputs)
+            state, stopping, by_epoch = program.run(state, stopping, inputs)
             losses.append(np.stack(by_epoch)[:, : last - first])
-            all_stopped = bool(np.all(watch.stopped))
+            all_stopped = bool(np.all(stopping.stopped))
             done = (self._config.epochs if all_stopped else last) - first
             progress(done * len(stack.places))
             if all_stopped:
                 break
         seconds = (time.perf_counter() - began) / len(stack.places)
-        return self._unstack(stack, state, watch, np.concatenate(losses, axis=1), seconds)
+        return self._unstack(stack, state, stopping, np.concatenate(losses, axis=1), seconds)
 
     def _inputs(
         self, stack: _Stack, epochs: list[int], valid: tf.Tensor, test: tf.Tensor
@@ -350,20 +358,20 @@ class StackedTrainer:
         self,
         stack: _Stack,
         state: State,
-        watch: Watch,
+        stopping: EarlyStoppingState,
         losses: NDArray[np.float32],
         seconds: float,
-    ) -> dict[int, Fitted]:
-        best = watch if watch.trainable or watch.non_trainable else state
-        y_score = watch.y_score.numpy()
+    ) -> dict[int, FitResult]:
+        best = stopping if stopping.trainable or stopping.non_trainable else state
+        y_score = stopping.y_score.numpy()
         y_score = y_score.reshape(len(y_score), -1, y_score.shape[-1])
         weights = [t.numpy() for t in (*best.trainable, *best.non_trainable)]
-        n_epochs = watch.n_epochs.numpy()
-        fitted = {}
+        n_epochs = stopping.n_epochs.numpy()
+        result = {}
         for slot, place in enumerate(stack.places):
             fit = self._fits[place]
             loss, val_loss, test_loss = losses[:, : n_epochs[slot], slot]
-            fitted[place] = Fitted(
+            result[place] = FitResult(
                 y_score=y_score[slot, : len(fit.test)],
                 loss=loss / len(fit.train),
                 val_loss=val_loss if len(fit.valid) else val_loss[:0],
@@ -371,7 +379,7 @@ class StackedTrainer:
                 seconds=seconds,
                 weights=tuple(weight[slot] for weight in weights),
             )
-        return fitted
+        return result
 
 
 def _in_chunks(rows: Sequence[NDArray[np.int64]], n_slots: int, n_most: int) -> tf.Tensor:

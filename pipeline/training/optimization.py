@@ -15,7 +15,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, suggest
 
 
 def label_weights(
@@ -84,7 +84,7 @@ def make_optimizer(config: TrainingConfig, n_steps: int | None = None) -> keras.
     if kind is None:
         raise UserError(
             f"training.optimizer: unknown name {config.optimizer!r}. "
-            f"{choices(config.optimizer.lower(), known)}"
+            f"{suggest(config.optimizer.lower(), known)}"
         )
     own = config.optimizer_options or {}
     for option, reason in _REFUSED.items():
@@ -139,7 +139,7 @@ def _learning_rate(config: TrainingConfig, n_steps: int | None) -> float | Learn
     if kind is None:
         raise UserError(
             f"training.schedule: unknown name {config.schedule!r}. "
-            f"{choices(config.schedule, known)}"
+            f"{suggest(config.schedule, known)}"
         )
     given = {"initial_learning_rate": config.learning_rate, "decay_steps": n_steps}
     taken = inspect.signature(kind).parameters

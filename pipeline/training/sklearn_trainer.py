@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pipeline.config import SklearnModelConfig, TrainingConfig
-from pipeline.model.multilabel import Averaged, fit_labels
-from pipeline.model.sklearn_models import refuse_unfit
-from pipeline.model.skops_file import refuse_unsavable
+from pipeline.model.multilabel import MultilabelEnsemble, fit_labels
+from pipeline.model.sklearn_models import check_model
+from pipeline.model.skops_file import check_savable
 from pipeline.runtime import n_cores
-from pipeline.training.base import Fit, Fitted, Progress, Stopped
+from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
 
 START_SECONDS = 4.0  # that processes take to start and import scikit-learn
 N_TRIED = 200  # rows of a trial of the user's own estimator
@@ -27,18 +27,18 @@ NO_CURVE: NDArray[np.float64] = np.empty(0)
 @dataclass(frozen=True, eq=False)
 class _Done:
     place: int
-    fitted: Fitted
+    result: FitResult
     said: tuple[str, ...]
 
 
-class EstimatorTrainer:
+class SklearnTrainer:
     """Trains fits of one estimator on one table.
 
     A fit's result depends on its seed and its rows alone: each has one thread, in whatever process.
     """
 
     unit = "fits"
-    work = 1
+    units_per_fit = 1
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class EstimatorTrainer:
         training: TrainingConfig,
         X: NDArray[np.floating],
         y: NDArray[np.int8],
-        fits: Sequence[Fit],
+        fits: Sequence[FitSpec],
     ) -> None:
         """Try what can be tried without training.
 
@@ -60,9 +60,9 @@ class EstimatorTrainer:
         Raises:
             UserError: If the estimator cannot do what is asked of it, or could not be stored.
         """
-        refuse_unfit(config, y.shape[1], training.class_weight)
+        check_model(config, y.shape[1], training.class_weight)
         few = fits[-1].train[:: -(-len(fits[-1].train) // N_TRIED)]
-        refuse_unsavable(config, fits[-1].preparation.transform(X[few]), y[few])
+        check_savable(config, fits[-1].preparation.transform(X[few]), y[few])
         self._config, self._training = config, training
         self._X, self._y, self._fits = X, y, fits
         self._threads = min(training.threads or n_cores(), len(fits))
@@ -84,7 +84,7 @@ class EstimatorTrainer:
 
     def train(
         self, progress: Progress = lambda n: None, places: Sequence[int] | None = None
-    ) -> Generator[Fitted]:
+    ) -> Generator[FitResult]:
         """Yield what was trained, in the order of the fits, as soon as it is there.
 
         Args:
@@ -97,12 +97,12 @@ class EstimatorTrainer:
         self._stop.clear()
         places = range(len(self._fits)) if places is None else places
         trained = self._train(list(places))
-        done: dict[int, Fitted] = {}
+        done: dict[int, FitResult] = {}
         try:
             for place in places:
                 while place not in done:
                     new = next(trained)
-                    done[new.place] = new.fitted
+                    done[new.place] = new.result
                     self._said.update(new.said)
                     progress(1)
                     if self._stop.is_set():
@@ -115,16 +115,16 @@ class EstimatorTrainer:
         """Let the training end after the fit that is done next."""
         self._stop.set()
 
-    def final_model(self, members: Sequence[Fitted], fit: Fit) -> Averaged:
+    def final_model(self, members: Sequence[FitResult], fit: FitSpec) -> MultilabelEnsemble:
         """Return the model of one fit, or of several of one preparation, their answers averaged."""
-        return Averaged(tuple(fitted.estimator for fitted in members))
+        return MultilabelEnsemble(tuple(result.estimator for result in members))
 
     def _train(self, places: list[int]) -> Generator[_Done]:
         """Yield fits as they are done: first one by one, in processes as soon as that pays."""
         while places:
             done = self._fit(places.pop(0))
             yield done
-            spared = done.fitted.seconds * len(places) * (1 - 1 / self._threads)
+            spared = done.result.seconds * len(places) * (1 - 1 / self._threads)
             if spared > START_SECONDS:
                 break
         if places:
@@ -163,7 +163,7 @@ def _fit(
     X: NDArray[np.floating],
     y: NDArray[np.int8],
     place: int,
-    fit: Fit,
+    fit: FitSpec,
 ) -> _Done:
     """Train and score one fit, in this process or another; only a final fit brings its estimator.
 
@@ -179,7 +179,7 @@ def _fit(
         y_score = np.empty((0, y.shape[1]), dtype=np.float32)
         if len(fit.test):
             y_score = model(fit.preparation.transform(X[fit.test]))
-    fitted = Fitted(
+    result = FitResult(
         y_score=y_score,
         loss=NO_CURVE,
         val_loss=NO_CURVE,
@@ -188,4 +188,4 @@ def _fit(
         estimator=None if len(fit.test) else model,
     )
     said = {f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in caught}
-    return _Done(place, fitted, tuple(sorted(said)))
+    return _Done(place, result, tuple(sorted(said)))

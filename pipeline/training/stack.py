@@ -1,7 +1,7 @@
 """What a stack of fits carries into its program and out of it."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +20,7 @@ class State(NamedTuple):
     optimizer: Tensors
 
 
-class Watch(NamedTuple):
+class EarlyStoppingState(NamedTuple):
     """What is known of each slice's course; every tensor has the stack as its first axis.
 
     Attributes:
@@ -89,28 +89,11 @@ class Outputs(NamedTuple):
     """What training leaves: the state after the last epoch, and its course."""
 
     state: State
-    watch: Watch
+    stopping: EarlyStoppingState
     losses: Losses
 
 
 PADDING = -1
-
-
-def fit_seed(
-    seed: int, place: tuple[int, int] | Literal["final"], inner: int = 0, member: int = 0
-) -> int:
-    """Return the 32-bit seed of one fit.
-
-    Args:
-        seed: The configuration's seed.
-        place: (repeat, fold), or "final" for the fit on all rows.
-        inner: 0, or from 1 which of the fits within the training fold.
-        member: Which member of an ensemble.
-    """
-    key = [1, 0, 0] if place == "final" else [0, *place]
-    if inner or member:
-        key += [inner, member]
-    return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])
 
 
 def epoch_order(seed: int, epoch: int, train: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ PROGRESS_CALLS = 10  # at least so many calls per training, to show progress
 
 
 @dataclass(frozen=True)
-class Plan:
+class StackPlan:
     """How a group of fits is trained.
 
     Attributes:
@@ -31,7 +31,7 @@ class Plan:
     epochs_per_call: int
 
 
-def make_plan(
+def plan_stacks(
     n_fits: int,
     n_train: int,
     batch_size: int,
@@ -40,7 +40,7 @@ def make_plan(
     epochs: int,
     stack_size: int | None,
     threads: int | None,
-) -> Plan:
+) -> StackPlan:
     """Return the plan for fits of one architecture.
 
     Args:
@@ -61,7 +61,7 @@ def make_plan(
     flops_per_epoch = 6 * n_weights * n_train * stack_size
     by_work = int(min(CALL_FLOPS / flops_per_epoch, CALL_STEPS / n_steps))
     epochs_per_call = max(1, min(by_work, -(-epochs // PROGRESS_CALLS)))
-    return Plan(stack_size, threads, epochs_per_call)
+    return StackPlan(stack_size, threads, epochs_per_call)
 
 
 def evenly(n_fits: int) -> int:
@@ -85,7 +85,7 @@ def _cheapest(n_fits: int, ideal: float) -> int:
     return min(range(1, evenly(n_fits) + 1), key=cost)
 
 
-def mixes_rows(model: keras.Model, x: NDArray[np.float32]) -> bool:
+def depends_on_batch(model: keras.Model, x: NDArray[np.float32]) -> bool:
     """Return whether training mode mixes rows, as BatchNormalization does; found by trying.
 
     A batch of such a model must hold training rows and nothing else: rows added to even out
