@@ -31,7 +31,7 @@ from pipeline.tracking.runs import RunReader
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep_run import BEST
 
-SERVED_MODEL = Path(__file__).with_name("served_model.py")
+SERVED_MODEL = Path(__file__).with_name("pyfunc_model.py")
 NEEDS = ("mlflow", "numpy", "pandas")
 NEEDS_OF_NETWORKS = ("keras", "tensorflow")
 NEEDS_OF_ESTIMATORS = ("scikit-learn", "skops")
@@ -102,7 +102,7 @@ def _own_code(config: ModelConfig) -> list[str] | None:
 
 
 def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
-    """Return what `served_model.py` has to know, as plain values."""
+    """Return what `pyfunc_model.py` has to know, as plain values."""
     dataset, preparation = evaluation.dataset, final.preparation
     names = np.array(dataset.feature_names, dtype=object)
     categories = {
