@@ -31,7 +31,7 @@ from pipeline.sweeps.overrides import (
     set_joblib_batch_size,
     sweep_name,
 )
-from pipeline.sweeps.plugins import make_ready
+from pipeline.sweeps.plugins import prepare_launcher
 
 if TYPE_CHECKING:
     from pipeline.comparison import Criterion, Leaderboard
@@ -165,7 +165,7 @@ def _begin(config: DictConfig) -> int | None:
     check_constant_settings(overrides)
     set_joblib_batch_size(config)
     check_shared_settings(config, overrides)
-    make_ready(config)
+    prepare_launcher(config)
     from pipeline import console
     from pipeline.runtime import heavy_imports
 

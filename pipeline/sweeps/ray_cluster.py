@@ -6,116 +6,84 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
+import ray
 from hydra.core.utils import JobReturn
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
-from pydantic.dataclasses import dataclass
 
-from pipeline.config import STRICT, Name, read_settings
 from pipeline.errors import UserError
+from pipeline.sweeps.launcher_config import RayConfig
 from pipeline.sweeps.remote_job import ComposedJob, end_run, report_dead_job, run_payload, serialize
 
-KEY = "hydra.launcher"
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class RayConfig:
-    """Which cluster, and what a job has of it."""
-
-    address: Name
-    num_cpus: PositiveInt
-    num_gpus: NonNegativeFloat
-    memory_gb: PositiveFloat | None
-    resources: dict[str, float]
-    max_calls: NonNegativeInt
-
-
-_RAY = TypeAdapter(RayConfig)
-
-
-def read_ray(settings: Mapping[str, Any]) -> RayConfig:
-    """Return the settings, checked.
-
-    Raises:
-        UserError: If one is impossible; all such are named at once.
-    """
-    return _read(_RAY, settings)
-
-
-def _read(schema: TypeAdapter[T], settings: Mapping[str, Any]) -> T:
-    given = {key: value for key, value in settings.items() if not key.startswith("_")}
-    return read_settings(schema, KEY, given, depth=2)
-
-
-SECONDS_TO_ANSWER = 5  # Ray itself waits for minutes
-SECONDS_TO_END = 10.0  # for jobs that are told to
+CONNECT_TIMEOUT = 5.0  # seconds; Ray itself waits for minutes
+CANCEL_TIMEOUT = 10.0  # seconds until a cancelled job is killed
 GIB = 2**30
 
 
 def connect(address: str) -> None:
-    """Join a cluster, or start one on this machine.
+    """Connect to a Ray cluster, or start one on this machine.
+
+    Args:
+        address: `host:port`, `auto`, or `local` to start one.
 
     Raises:
-        UserError: If there is none at that address.
+        UserError: If no cluster answers at the address.
     """
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # every job's lines are its own
+    # Ray reads these when it connects: do not merge equal lines of different jobs, no colors in
+    # a file.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     if not sys.stdout.isatty():
         os.environ.setdefault("RAY_COLOR_PREFIX", "0")
-    import ray
-
     if ray.is_initialized():
         return
     host, _, port = address.rpartition(":")
     try:
         if host:
-            socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+            socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
         previous = signal.getsignal(signal.SIGTERM)
         ray.init(address=address, logging_level=logging.WARNING)
         signal.signal(signal.SIGTERM, previous)
     except (OSError, ValueError) as error:  # Ray's ConnectionError is Python's
         raise UserError(
-            f"hydra.launcher.address: expected a Ray cluster that is running. Received: {address} "
-            f"({str(error).strip().splitlines()[0]}). Start its head with `ray start --head`, and "
-            "each other node with the command that this shows."
+            f"hydra.launcher.address: no Ray cluster answers at {address} "
+            f"({str(error).strip().splitlines()[0]}). Start its head with `ray start --head`, then "
+            "each other node with the command that this prints."
         ) from error
 
 
 def run(jobs: Iterable[ComposedJob], config: RayConfig) -> list[JobReturn]:
-    """Run jobs and return what came of each, whatever becomes of the processes of some.
+    """Run jobs as Ray tasks.
 
     Args:
-        jobs: The jobs.
-        config: Which cluster, and what a job has of it.
+        jobs: Jobs of the sweep.
+        config: Address of the cluster and resources of a job.
+
+    Returns:
+        One result per job; a job whose process died has the result None.
     """
     connect(config.address)
-    import ray
-
     options: dict[str, Any] = {
         "num_cpus": config.num_cpus,
         "num_gpus": config.num_gpus,
         "memory": config.memory_gb and int(config.memory_gb * GIB),
         "resources": config.resources,
-        "max_retries": 0,  # else a job that was killed runs again, from its beginning
+        "max_retries": 0,  # Ray would start a killed job again, from its beginning
         "max_calls": config.max_calls,
     }
     remote_run = ray.remote(**options)(run_payload)
-    started: list[tuple[ComposedJob, Any]] = []
+    jobs_by_reference: dict[Any, ComposedJob] = {}
     try:
         for job in jobs:
             payload = serialize(job, config.num_cpus, ray.cloudpickle.dumps)
-            name = f"job {job.number + 1}"
-            started.append((job, remote_run.options(name=name).remote(payload)))
-        return [_wait(job, reference) for job, reference in started]
+            task_name = f"job {job.number + 1}"
+            jobs_by_reference[remote_run.options(name=task_name).remote(payload)] = job
+        return [_wait(job, reference) for reference, job in jobs_by_reference.items()]
     except BaseException:
-        _cancel({reference: job for job, reference in started})
+        _cancel(jobs_by_reference)
         raise
 
 
 def _wait(job: ComposedJob, reference: Any) -> JobReturn:
-    import ray
-
     try:
         returned: JobReturn = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -129,19 +97,13 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _cancel(jobs: Mapping[Any, ComposedJob]) -> None:
-    """Interrupt the jobs that run, by force those that do not end, and forget the others.
-
-    Args:
-        jobs: The jobs by Ray's references to them.
-    """
-    import ray
-
-    for reference in jobs:
+def _cancel(jobs_by_reference: Mapping[Any, ComposedJob]) -> None:
+    """Interrupt running jobs, withdraw waiting ones, and kill those that do not end in time."""
+    for reference in jobs_by_reference:
         ray.cancel(reference)
-    left = list(jobs)
-    if left:
-        _, left = ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_END)
-    for reference in left:
+    unfinished = list(jobs_by_reference)
+    if unfinished:
+        _, unfinished = ray.wait(unfinished, num_returns=len(unfinished), timeout=CANCEL_TIMEOUT)
+    for reference in unfinished:
         ray.cancel(reference, force=True)
-        end_run(jobs[reference], "")
+        end_run(jobs_by_reference[reference], "")

@@ -1,4 +1,4 @@
-"""A job on its way to another process: composed here, run there, told of where it is lost."""
+"""Serialize a job, run it in another process, and report it if that process dies."""
 
 import os
 import sys
@@ -17,17 +17,20 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from pipeline.runtime import use_cores
 
-CREDENTIALS = "MLFLOW_TRACKING_"  # variables that jobs need where the server asks who they are
+# A worker imports this module to unpickle its job. NumPy and what builds on it read their number
+# of threads when they are imported, so `run_payload` sets it first and nothing heavy stands here.
+
+CREDENTIALS = "MLFLOW_TRACKING_"  # prefix of the variables that hold a user's name and password
 
 
 @dataclass(frozen=True)
 class ComposedJob:
-    """A job as it was composed.
+    """A job with its composed configuration.
 
     Attributes:
-        context: Hydra's loader of configurations, and its callbacks.
-        config: What it composed for the job.
-        task: What does the job.
+        context: Hydra's configuration loader and callbacks.
+        config: The job's configuration, Hydra's own part included.
+        task: The function that runs the job.
     """
 
     context: HydraContext
@@ -36,25 +39,26 @@ class ComposedJob:
 
     @property
     def number(self) -> int:
-        """The job's place in the sweep, from 0."""
+        """Number of the job in the sweep, from 0."""
         return int(self.config.hydra.job.num)
 
 
 @dataclass(frozen=True)
 class JobPayload:
-    """A job as it is sent.
+    """A serialized job and the process state that it needs.
 
     Attributes:
-        content: The order and Hydra's own state, pickled; unpacked after the rest has its effect.
-        n_cores: How many cores the job may keep busy.
-        folder: Working directory of the command.
-        variables: Of the command's environment.
+        content: The `ComposedJob` and Hydra's global state, pickled. The other attributes take
+            effect before it is unpickled, as that imports modules.
+        n_cores: Number of cores that the job may use.
+        working_directory: Working directory of the command.
+        environment: Environment variables to set.
     """
 
     content: bytes
     n_cores: int
-    folder: str
-    variables: dict[str, str]
+    working_directory: str
+    environment: dict[str, str]
 
 
 def compose_job(
@@ -64,14 +68,14 @@ def compose_job(
     number: int,
     overrides: Sequence[str],
 ) -> ComposedJob:
-    """Compose a job.
+    """Compose the configuration of a job.
 
     Args:
-        context: Hydra's loader of configurations, and its callbacks.
-        config: What it composed for the sweep.
-        task: What does the job.
-        number: Its place in the sweep, from 0.
-        overrides: What sets it apart.
+        context: Hydra's configuration loader and callbacks.
+        config: The sweep's configuration.
+        task: The function that runs the job.
+        number: Number of the job in the sweep, from 0.
+        overrides: The job's overrides, `key=value` each.
     """
     composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
@@ -80,36 +84,37 @@ def compose_job(
 
 
 def serialize(job: ComposedJob, n_cores: int, dumps: Callable[[Any], bytes]) -> JobPayload:
-    """Make a job ready to be sent.
+    """Serialize a job for another process.
 
     Args:
         job: The job.
-        n_cores: How many cores it may keep busy.
-        dumps: Pickles, functions of the main module included.
+        n_cores: Number of cores that the job may use.
+        dumps: A pickler that takes functions of `__main__`, such as `cloudpickle.dumps`.
     """
-    variables = {key: it for key, it in os.environ.items() if key.startswith(CREDENTIALS)}
+    environment = {key: it for key, it in os.environ.items() if key.startswith(CREDENTIALS)}
     content = dumps((job, Singleton.get_state()))
-    return JobPayload(content, n_cores, str(Path.cwd()), variables)
+    return JobPayload(content, n_cores, str(Path.cwd()), environment)
 
 
-def run_payload(payload: JobPayload, again: bool = False) -> JobReturn:
-    """Run a job in this process.
+def run_payload(payload: JobPayload, is_restart: bool = False) -> JobReturn:
+    """Run a serialized job in this process.
 
     Args:
         payload: The job.
-        again: Whether an earlier process was at it and is gone: the job goes on from there.
+        is_restart: Whether a previous process of the job has ended; the job then resumes its run.
     """
-    os.environ.update(payload.variables)
+    os.environ.update(payload.environment)
     use_cores(payload.n_cores)
-    if Path(payload.folder).is_dir():  # the same on every node, if it is there: relative paths hold
-        os.chdir(payload.folder)
-        if payload.folder not in sys.path:
-            sys.path.insert(0, payload.folder)
-    job, state = loads(payload.content)
+    # Relative paths of the command hold where a node has the same folder.
+    if Path(payload.working_directory).is_dir():
+        os.chdir(payload.working_directory)
+        if payload.working_directory not in sys.path:
+            sys.path.insert(0, payload.working_directory)
+    job, hydra_state = loads(payload.content)
     setup_globals()
-    Singleton.set_state(state)
+    Singleton.set_state(hydra_state)
     HydraConfig.instance().set_config(job.config)
-    if again:
+    if is_restart:
         end_run(job, "")
         with read_write(job.config):
             job.config.resume = True
@@ -123,27 +128,30 @@ def run_payload(payload: JobPayload, again: bool = False) -> JobReturn:
 
 
 def report_dead_job(job: ComposedJob, reason: str) -> JobReturn:
-    """Return what comes of a job whose process was lost, and leave the reason in its run.
+    """Print and record that the process of a job has died.
 
     Args:
         job: The job.
-        reason: What is known of it, in one line.
+        reason: The cause as Ray or Slurm gives it, in one line.
+
+    Returns:
+        The result of the job: None, as for a job that failed.
     """
     from pipeline import console
 
-    console.show_error(f"Job {job.number + 1} was lost: {reason}")
-    with suppress(Exception):  # the store may be away; the end of the sweep tries again
+    console.show_error(f"The process of job {job.number + 1} died: {reason}")
+    with suppress(Exception):  # no store to write to: the end of the sweep tries again
         end_run(job, reason)
     overrides = list(job.config.hydra.overrides.task)
     return JobReturn(overrides, job.config, status=JobStatus.COMPLETED, _return_value=None)
 
 
 def end_run(job: ComposedJob, reason: str) -> None:
-    """End the run of a job that nothing works on any more, so that it can go on.
+    """End the MLflow run of a job whose process has ended, so that it can be resumed.
 
     Args:
         job: The job.
-        reason: What became of its process; if not empty, a job without a run is given one for it.
+        reason: Cause to record; if not empty, a job without a run gets a failed one.
     """
     from pipeline.config import load_tracking
     from pipeline.tracking import end_dead_job, find_sweep, locate, open_store

@@ -2,18 +2,19 @@
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import cloudpickle
 from hydra.core.utils import JobReturn
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
-from pydantic.dataclasses import dataclass
+from submitit import AutoExecutor
+from submitit.core.utils import FailedJobError, UncompletedJobError
+from submitit.helpers import DelayedSubmission
 
 from pipeline import console
-from pipeline.config import STRICT, Name
 from pipeline.runtime import as_variables
-from pipeline.sweeps.ray_cluster import _read
+from pipeline.sweeps.launcher_config import SlurmConfig
 from pipeline.sweeps.remote_job import (
     ComposedJob,
     JobPayload,
@@ -22,110 +23,77 @@ from pipeline.sweeps.remote_job import (
     serialize,
 )
 
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class SlurmConfig:
-    """What a job asks Slurm for, by submitit's names."""
-
-    folder: Name
-    partition: Name | None
-    account: Name | None
-    qos: Name | None
-    constraint: Name | None
-    cpus_per_task: PositiveInt
-    mem_gb: PositiveFloat | None
-    gpus_per_node: PositiveInt | None
-    timeout_min: PositiveInt
-    max_num_timeout: NonNegativeInt
-    array_parallelism: PositiveInt
-    setup: tuple[str, ...]
-    additional_parameters: dict[str, str | int | float | bool]
+RESTART_COUNT = "SLURM_RESTART_COUNT"  # set by Slurm: how often it has queued this job again
+SUBMITIT_NAMES = ("cpus_per_task", "mem_gb", "gpus_per_node", "timeout_min")  # without `slurm_`
 
 
-_SLURM = TypeAdapter(SlurmConfig)
-
-
-def read_slurm(settings: Mapping[str, Any]) -> SlurmConfig:
-    """Return the settings, checked.
-
-    Raises:
-        UserError: If one is impossible; all such are named at once.
-    """
-    return _read(_SLURM, settings)
-
-
-RESTARTS = "SLURM_RESTART_COUNT"  # how often Slurm has queued a job again, for whatever reason
-
-
-class Job:
-    """What a job of the array runs; submitit queues it again when its time is over."""
+class RestartableJob:
+    """A task of the array that submitit can queue again."""
 
     def __call__(self, payload: JobPayload) -> JobReturn:
-        """Run the job, or go on with it."""
-        return run_payload(payload, again=int(os.environ.get(RESTARTS, 0)) > 0)
+        """Run the job, or resume it after a restart."""
+        return run_payload(payload, is_restart=int(os.environ.get(RESTART_COUNT, 0)) > 0)
 
-    def checkpoint(self, payload: JobPayload) -> Any:
-        """Return what to queue: the same; folds that are finished are files already."""
-        from submitit.helpers import DelayedSubmission
+    def checkpoint(self, payload: JobPayload) -> DelayedSubmission:
+        """Return the submission that follows a timeout: the same job, as finished folds are saved.
 
+        Called by submitit when the job is out of time.
+        """
         return DelayedSubmission(self, payload)
 
 
 def run(jobs: Sequence[ComposedJob], config: SlurmConfig) -> list[JobReturn]:
-    """Run jobs and return what came of each, whatever becomes of the processes of some.
+    """Run jobs as one array job and wait for it.
 
     Args:
-        jobs: The jobs.
-        config: What each asks Slurm for.
-    """
-    import cloudpickle
+        jobs: Jobs of the sweep.
+        config: Resources of a job.
 
-    parcels = [serialize(job, config.cpus_per_task, cloudpickle.dumps) for job in jobs]
-    submitted = _executor(config).map_array(Job(), parcels)
-    array = submitted[0].job_id.partition("_")[0]
-    logs = config.folder.replace("%j", f"{array}_*")
-    console.show(f"Submitted to Slurm as job {array}; the jobs write to {logs}")
+    Returns:
+        One result per job; a job whose process died has the result None.
+    """
+    payloads = [serialize(job, config.cpus_per_task, cloudpickle.dumps) for job in jobs]
+    submissions = _make_executor(config).map_array(RestartableJob(), payloads)
+    array_id = submissions[0].job_id.partition("_")[0]
+    logs = config.folder.replace("%j", f"{array_id}_*")
+    console.show(f"Submitted to Slurm as job {array_id}; logs: {logs}")
     try:
-        return [_wait(job, submission) for job, submission in zip(jobs, submitted, strict=True)]
+        return [_wait(job, submission) for job, submission in zip(jobs, submissions, strict=True)]
     except BaseException:
-        subprocess.run(["scancel", array], check=False)
+        subprocess.run(["scancel", array_id], check=False)
         raise
 
 
-def _executor(config: SlurmConfig) -> Any:
-    """Return what writes the script of the array and submits it."""
-    from submitit import AutoExecutor
-
+def _make_executor(config: SlurmConfig) -> AutoExecutor:
     executor = AutoExecutor(
         folder=config.folder, cluster="slurm", slurm_max_num_timeout=config.max_num_timeout
     )
-    asked = {key: value for key, value in asdict(config).items() if value is not None}
-    del asked["folder"], asked["max_num_timeout"]
+    parameters = {key: value for key, value in asdict(config).items() if value is not None}
+    del parameters["folder"], parameters["max_num_timeout"]
     n_cores = config.cpus_per_task
     exports = [f"export {key}=${{{key}:-{it}}}" for key, it in as_variables(n_cores).items()]
     exports.append(f"export SRUN_CPUS_PER_TASK={n_cores}")  # srun no longer takes it from sbatch
-    everywhere = ("cpus_per_task", "mem_gb", "gpus_per_node", "timeout_min")
-    own = {"setup": [*config.setup, *exports], "job_name": "manyfold"}
+    parameters |= {"setup": [*config.setup, *exports], "job_name": "manyfold"}
     executor.update_parameters(
-        **{key if key in everywhere else f"slurm_{key}": it for key, it in (asked | own).items()}
+        **{
+            key if key in SUBMITIT_NAMES else f"slurm_{key}": value
+            for key, value in parameters.items()
+        }
     )
     return executor
 
 
 def _wait(job: ComposedJob, submission: Any) -> JobReturn:
-    from submitit.core.utils import FailedJobError, UncompletedJobError
-
     try:
         returned: JobReturn = submission.result()
     except FailedJobError as error:
         trace = str(error).partition("-\n")[2].partition("\n-")[0]
-        return report_dead_job(
-            job, f"{trace.strip().splitlines()[-1]} (see {submission.paths.stderr})"
-        )
+        cause = trace.strip().splitlines()[-1]
+        return report_dead_job(job, f"{cause} (see {submission.paths.stderr})")
     except UncompletedJobError:
         return report_dead_job(
             job,
-            f"Slurm says {submission.state} of job {submission.job_id}; "
+            f"Slurm job {submission.job_id} is in state {submission.state}; "
             f"see {submission.paths.stderr}",
         )
     return returned
