@@ -57,7 +57,7 @@ def main() -> None:
     )
 
     def score(place: int, y_score: np.ndarray) -> float:
-        y_pred = y_score > config.scoring.threshold
+        y_pred = y_score > config.decision.threshold
         return float((y_pred == dataset.y[splits[place].test]).all(axis=1).mean())
 
     n = len(splits)

@@ -32,7 +32,7 @@ def main() -> None:
     config = compose_config(
         "training.early_stopping.patience=5",
         "training.learning_rate=0.01",
-        "scoring.threshold=per_label",
+        "decision.threshold=per_label",
     )
     dataset = load(config.dataset)
     splits = make_splits(config.cv, dataset)
@@ -66,7 +66,7 @@ def keras_fold(config: Config, dataset: Dataset, split: Split) -> int:
         scores.append(y_score)
         epochs += n
     rows = np.concatenate([held_out for _, held_out in inner])
-    learn_rule(config.scoring, dataset.y[rows], np.concatenate(scores))
+    learn_rule(config.decision, dataset.y[rows], np.concatenate(scores), zero_division=0.0)
     return epochs
 
 
@@ -74,7 +74,7 @@ def keras_fit(
     config: Config, dataset: Dataset, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.float32], int]:
     """Return probabilities of the test rows and how many epochs were trained."""
-    share = config.training.early_stopping.validation_share
+    share = config.training.early_stopping.validation_fraction
     train, valid = validation_part(dataset, train, share, seed)
     model = keras.Sequential(
         [

@@ -32,8 +32,8 @@ SWEEP = (
     "seed=range(3)",
     "cv.n_splits=4",
     "cv.n_repeats=2",
-    "training.stack_size=1",
-    "training.threads=1",
+    "training.fits_per_program=1",
+    "training.n_threads=1",
     "training.epochs=500",
     "report=none",
 )

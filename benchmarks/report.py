@@ -62,7 +62,7 @@ def wide(config: Config, like: Evaluation) -> Evaluation:
     folds = []
     for place, test in enumerate(np.array_split(rng.permutation(n), 5)):
         y_score = (rng.random((len(test), n_labels)) ** 4 * (0.3 + y[test]) / 1.3).astype("float32")
-        rule = fixed_rule(config.scoring, n_labels)
+        rule = fixed_rule(config.decision, n_labels)
         y_pred = rule.decide(y_score)
         scores = score(config.scoring, y[test], y_score, y_pred)
         losses = 1 / np.arange(1.0, 101.0)

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.tutorial import compose_config
 from pipeline.config.schema import TrainingConfig
 from pipeline.model.keras_models import mlp
-from pipeline.preprocessing.preprocessor import fit_preparation
+from pipeline.preprocessing.preprocessor import fit_preprocessor
 from pipeline.training.base import FitSpec
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.stack_plan import plan_stacks
@@ -60,7 +60,7 @@ def seconds_per_epoch(work: FoldPlan, config: TrainingConfig) -> float:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(work.n_samples, work.n_features)).astype(np.float32)
     y = (rng.random((work.n_samples, work.n_labels)) < 0.3).astype(np.int8)
-    nothing = fit_preparation(compose_config().preparation, X, (), np.arange(work.n_samples))
+    nothing = fit_preprocessor(compose_config().preprocessing, X, (), np.arange(work.n_samples))
     folds = np.arange(work.n_samples) % 10
     fits = [
         FitSpec(fit, np.flatnonzero(folds != fit % 10), np.flatnonzero(folds == fit % 10), nothing)
@@ -87,13 +87,15 @@ def automatic(work: FoldPlan) -> int:
 def main() -> None:
     training = compose_config().training
     for work in WORKS:
-        config = replace(training, epochs=work.epochs, batch_size=work.batch_size, threads=THREADS)
+        config = replace(
+            training, epochs=work.epochs, batch_size=work.batch_size, n_threads=THREADS
+        )
         chosen = automatic(work)
         sizes = sorted({*SIZES, chosen})
         seconds = {size: float("inf") for size in sizes}
         for _ in range(ROUNDS):
             for size in sizes:
-                taken = seconds_per_epoch(work, replace(config, stack_size=size))
+                taken = seconds_per_epoch(work, replace(config, fits_per_program=size))
                 seconds[size] = min(seconds[size], taken)
         best = min(seconds.values())
         print(f"{work}:")

@@ -19,7 +19,7 @@ from benchmarks.command import measure
 
 RATES = "training.learning_rate=0.0003,0.001,0.003,0.01"
 LONG = (
-    *("dataset.n_samples=4000", "dataset.n_features=100", "dataset.new_rows=[]"),
+    *("dataset.n_samples=4000", "dataset.n_features=100", "dataset.predict_rows=[]"),
     *("cv.n_repeats=2", "cv.n_splits=5", "model.hidden_units=[256,128]"),
 )
 LAUNCHERS = {

@@ -11,7 +11,7 @@ from pipeline.config.compose import load
 from pipeline.config.schema import Config
 from pipeline.cv.splitters import Split
 from pipeline.dataset.dataset import Dataset
-from pipeline.preprocessing.preprocessor import fit_preparation
+from pipeline.preprocessing.preprocessor import fit_preprocessor
 from pipeline.runtime import CONF_DIR
 from pipeline.training.base import FitSpec, fit_seed
 
@@ -29,7 +29,7 @@ def make_fits(config: Config, dataset: Dataset, work: Iterable[tuple[int, Split]
             fit_seed(seed, (split.repeat, split.fold)),
             split.train,
             split.test,
-            fit_preparation(config.preparation, dataset.X, (), split.train),
+            fit_preprocessor(config.preprocessing, dataset.X, (), split.train),
         )
         for seed, split in work
     ]

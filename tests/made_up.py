@@ -34,7 +34,7 @@ def make_evaluation(
         for fold, test in enumerate(np.array_split(order, max(n_folds, 2))[:n_folds]):
             y_true = dataset.y[test]
             y_score = (0.7 * rng.random(y_true.shape) + 0.3 * y_true).astype(np.float32)
-            rule = fixed_rule(config.scoring, dataset.n_labels)
+            rule = fixed_rule(config.decision, dataset.n_labels)
             y_pred = rule.decide(y_score)
             scores = score(config.scoring, y_true, y_score, y_pred)
             losses = 1 / (1 + np.arange(epochs) + rng.random(epochs))

@@ -9,13 +9,13 @@ from pipeline.runtime import import_callable
 
 
 def test_a_callable_is_imported_by_its_path():
-    assert import_callable("model.callable", "os.path.join") is os.path.join
+    assert import_callable("model.builder", "os.path.join") is os.path.join
 
 
 @pytest.mark.parametrize("path", ["no_such_module.build", "os.no_such", "os", ".build", ""])
 def test_what_does_not_exist_is_refused(path):
-    with pytest.raises(UserError, match=r"^model.callable: expected the dotted path"):
-        import_callable("model.callable", path)
+    with pytest.raises(UserError, match=r"^model.builder: expected the dotted path"):
+        import_callable("model.builder", path)
 
 
 def test_what_cannot_be_called_is_refused():

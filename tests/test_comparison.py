@@ -472,9 +472,9 @@ def test_runs_that_differ_in_the_seed_alone_count_as_one():
 
 
 def test_names_are_brief_while_they_tell_runs_apart():
-    names = ("model.units=[20], training.optimizer_options={x: 0.5}", "my.own name")
+    names = ("model.units=[20], training.optimizer_params={x: 0.5}", "my.own name")
     assert brief_names([evidence(name) for name in names]) == [
-        "units=[20], optimizer_options={x: 0.5}",
+        "units=[20], optimizer_params={x: 0.5}",
         "my.own name",
     ]
     shared = ("model.units=[20], cv.n_splits=5", "model.units=[40], cv.n_splits=5")

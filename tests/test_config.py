@@ -29,13 +29,13 @@ REFUSALS = {
     "model.hidden_units=[0]": "model.hidden_units.0: expected a value greater than 0. Received: 0",
     "model.dropout=1": "model.dropout: expected a value less than 1. Received: 1",
     "model.activation=3": "model.activation: expected a valid string. Received: 3",
-    "model.kind=tree": "model.kind: unknown kind 'tree'. Available: mlp, python, sklearn.",
-    "scoring.threshold=1": "expected a number between 0 and 1, or global or per_label or",
-    "scoring.threshold_metric=f1": "scoring.threshold_metric: unknown name 'f1'",
+    "model.kind=tree": "model.kind: unknown kind 'tree'. Available: keras, mlp, sklearn.",
+    "decision.threshold=1": "expected a number between 0 and 1, or global or per_label or",
+    "decision.threshold_metric=f1": "decision.threshold_metric: unknown name 'f1'",
     "scoring.metrics=[acuracy]": "unknown name 'acuracy'. Did you mean 'accuracy'?",
     "seed=-1": "seed: expected a value greater than or equal to 0. Received: -1",
     "dataset=arff": "dataset.path: missing. Give it as dataset.path=...",
-    "dataset.new_rows=[[1,2]]": "dataset.new_rows: expected rows of 10 features. Received: a row",
+    "dataset.predict_rows=[[1,2]]": "dataset.predict_rows: expected rows of 10 features. Received: a row",
 }
 
 
@@ -62,7 +62,7 @@ def test_the_default_is_the_tutorials_recipe(make_config):
         "cv.n_splits": "10",
         "cv.n_repeats": "3",
         "cv.random_state": "1",
-        "preparation.numeric": "none",
+        "preprocessing.scaling": "none",
         "model.hidden_units": "[20]",
         "model.activation": "relu",
         "model.kernel_initializer": "he_uniform",
@@ -70,7 +70,7 @@ def test_the_default_is_the_tutorials_recipe(make_config):
         "training.learning_rate": "0.001",
         "training.epochs": "100",
         "training.batch_size": "32",
-        "scoring.threshold": "0.5",
+        "decision.threshold": "0.5",
     }
     assert expected.items() <= flat.items()
 
@@ -78,21 +78,21 @@ def test_the_default_is_the_tutorials_recipe(make_config):
 def test_an_estimators_params_leave_out_what_is_for_networks(make_config):
     config = make_config("model=random_forest")
     keys = {key for key in flatten(config) if key.startswith("training.")}
-    assert keys == {"training.class_weight", "training.threads"}
+    assert keys == {"training.class_weight", "training.n_threads"}
     assert load(OmegaConf.create(to_yaml(config))) == config
 
 
 def test_what_is_written_reads_back_as_the_same(make_config):
-    config = make_config("model.hidden_units=[64,32]", "training.optimizer_options={clipnorm: 1.0}")
+    config = make_config("model.hidden_units=[64,32]", "training.optimizer_params={clipnorm: 1.0}")
     assert load(OmegaConf.create(to_yaml(config))) == config
 
 
 def test_a_data_set_may_choose_its_preparation_and_the_user_another(make_config):
     arff = ("dataset=arff", "dataset.path=x")
-    assert make_config().preparation.numeric == "none"
-    assert make_config("preparation=standard").preparation.numeric == "standard"
-    assert make_config(*arff).preparation.numeric == "standard"
-    assert make_config(*arff, "preparation=none").preparation.numeric == "none"
+    assert make_config().preprocessing.scaling == "none"
+    assert make_config("preprocessing=standard").preprocessing.scaling == "standard"
+    assert make_config(*arff).preprocessing.scaling == "standard"
+    assert make_config(*arff, "preprocessing=none").preprocessing.scaling == "none"
 
 
 @pytest.mark.parametrize("arguments", [("--cfg", "job"), ("--help",), ("-sc", "query=bash")])

@@ -16,7 +16,7 @@ KINDS = {
     get_args(schema.__dataclass_fields__["kind"].type)[0]: schema
     for schema in get_args(get_args(DatasetConfig)[0])
 }
-REQUIRED = {"path": "dataset.path=t", "callable": "dataset.callable=os.getcwd"}
+REQUIRED = {"path": "dataset.path=t", "loader": "dataset.loader=os.getcwd"}
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ def test_every_file_holds_every_key_below_one_line_on_top(kind, compose):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_new_rows_hold_numbers_texts_and_nulls(kind, compose):
-    found = compose(kind, "dataset.new_rows=[[1, 2.5, red, null]]")
-    assert found.dataset.new_rows == ((1, 2.5, "red", None),)
-    with pytest.raises(UserError, match=r"dataset\.new_rows\.0\.0"):
-        compose(kind, "dataset.new_rows=[[{a: 1}]]")
+def test_predict_rows_hold_numbers_texts_and_nulls(kind, compose):
+    found = compose(kind, "dataset.predict_rows=[[1, 2.5, red, null]]")
+    assert found.dataset.predict_rows == ((1, 2.5, "red", None),)
+    with pytest.raises(UserError, match=r"dataset\.predict_rows\.0\.0"):
+        compose(kind, "dataset.predict_rows=[[{a: 1}]]")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 
 
 def load(path) -> Dataset:
-    return loading.load(NpzConfig(kind="npz", path=str(path), new_rows=()))
+    return loading.load(NpzConfig(kind="npz", path=str(path), predict_rows=()))
 
 
 def test_arrays_come_back(tmp_path):

@@ -25,7 +25,7 @@ def returned(key: str) -> object:
 
 def load(key: str = "it", path: str = f"{__name__}.returned", **more) -> Dataset:
     config = PythonDatasetConfig(
-        kind="python", callable=path, params={"key": key}, new_rows=(), **more
+        kind="python", loader=path, params={"key": key}, predict_rows=(), **more
     )
     return loading.load(config)
 
@@ -115,4 +115,4 @@ def test_an_error_of_the_callable_is_named_by_line():
 def test_what_cannot_be_called_is_refused(path, words):
     with pytest.raises(UserError, match=words) as caught:
         load(path=path)
-    assert str(caught.value).startswith("dataset.callable: expected")
+    assert str(caught.value).startswith("dataset.loader: expected")

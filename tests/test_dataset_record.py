@@ -63,12 +63,12 @@ def test_categories_are_shown_as_texts(capsys):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ((1.0,), r"rows of 2 features\. Received: a row of 1\. .*new_rows=\[\] predicts none\."),
+        ((1.0,), r"rows of 2 features\. Received: a row of 1\. .*predict_rows=\[\] predicts none\."),
         (("x", "y"), r"a number or null for feature 'b'\. Received: 'y'\."),
     ],
 )
-def test_new_rows_that_do_not_fit_are_refused(row, words):
+def test_predict_rows_that_do_not_fit_are_refused(row, words):
     found = make(X=((1.0, 0.5), (0.0, 4.0)), categories=(("x", "yy"), None))
     found.check_model([("x", None), (None, 3.0), ("never seen", 1.0)])
-    with pytest.raises(UserError, match=f"^dataset.new_rows: expected {words}$"):
+    with pytest.raises(UserError, match=f"^dataset.predict_rows: expected {words}$"):
         found.check_model([("x", 1.0), row])

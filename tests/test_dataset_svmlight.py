@@ -17,7 +17,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def load(path: Path, **more) -> Dataset:
-    arguments = {"n_features": None, "zero_based": None, "new_rows": (), **more}
+    arguments = {"n_features": None, "zero_based": None, "predict_rows": (), **more}
     return loading.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments))
 
 

@@ -126,14 +126,16 @@ def test_columns_play_the_parts_they_are_given(load, overrides, features, labels
 )  # fmt: skip
 def test_one_column_lists_labels(load, separator, cells):
     content = "tags,a\n" + "".join(f"{cell},1\n" for cell in cells)
-    found = load(content, "dataset.label_list=tags", f"dataset.label_separator='{separator}'")
+    found = load(
+        content, "dataset.label_list_column=tags", f"dataset.label_separator='{separator}'"
+    )
     assert found.label_names == ("x", "y")
     np.testing.assert_array_equal(found.y, [[1, 1], [0, 0], [0, 1], [1, 0]])
 
 
 def test_a_parquet_column_of_lists_lists_labels(load):
     frame = pd.DataFrame({"a": [1, 2, 3], "tags": [["x"], [], ["x", "y"]]})
-    found = load(frame, "dataset.label_list=tags", file="t.parquet")
+    found = load(frame, "dataset.label_list_column=tags", file="t.parquet")
     assert found.label_names == ("x", "y")
     np.testing.assert_array_equal(found.y, [[1, 0], [0, 0], [1, 1]])
 
@@ -148,7 +150,7 @@ def test_numbers_may_be_declared_categories(load):
 
 def test_groups_and_ids_are_no_features(load):
     content = "p,i,a,l\nann,7,1,0\nbob,8,2,1\nann,9,3,1\n"
-    found = load(content, "dataset.labels=[l]", "dataset.group=p", "dataset.id=i")
+    found = load(content, "dataset.labels=[l]", "dataset.group_column=p", "dataset.id_column=i")
     assert found.feature_names == ("a",)
     assert found.groups.tolist() == [0, 1, 0]
     assert found.groups.dtype == np.int64
@@ -181,7 +183,7 @@ def test_a_decimal_comma(load):
 def test_what_stands_for_missing_can_be_said(load):
     content = "a,b,l\n-999,NA,0\n1,x,1\n"
     assert load(content, "dataset.labels=[l]").X[0, 0] == -999
-    found = load(content, "dataset.labels=[l]", "dataset.missing=['-999']")
+    found = load(content, "dataset.labels=[l]", "dataset.na_values=['-999']")
     assert np.isnan(found.X[0, 0])
     assert texts(found, 1) == ["NA", "x"]
 

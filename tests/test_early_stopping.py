@@ -17,7 +17,7 @@ EPOCHS = 40
 
 
 def stopping(**changes):
-    settings = {"patience": 2, "min_delta": 0.0, "restore_best": True, "validation_share": 0.2}
+    settings = {"patience": 2, "min_delta": 0.0, "restore_best_weights": True, "validation_fraction": 0.2}
     early = EarlyStoppingConfig(**{**settings, **changes})
     return training(epochs=EPOCHS, learning_rate=0.1, early_stopping=early)
 
@@ -37,7 +37,7 @@ def keras_alone(fit, config, build=PLAIN):
     callback = keras.callbacks.EarlyStopping(
         patience=early.patience,
         min_delta=early.min_delta,
-        restore_best_weights=early.restore_best,
+        restore_best_weights=early.restore_best_weights,
     )
     callback.set_model(model)
     callback.on_train_begin()
@@ -63,7 +63,7 @@ def keras_alone(fit, config, build=PLAIN):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"restore_best": False}, {"min_delta": 0.01, "patience": 3}, {"patience": 0}],
+    [{}, {"restore_best_weights": False}, {"min_delta": 0.01, "patience": 3}, {"patience": 0}],
     ids=str,
 )
 def test_equals_keras_on_each_fold(changes):

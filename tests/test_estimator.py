@@ -74,14 +74,14 @@ def model_config(make_config, name, *overrides):
 def test_labels_that_do_not_vary_are_constant_and_change_nothing_else(make_config, rows, name):
     config, (X, y) = model_config(make_config, name), rows
     if name == "classifier_chain":
-        config = model_config(make_config, name, "model.chain_options.order=[4,1,2,0,3]")
+        config = model_config(make_config, name, "model.chain_params.order=[4,1,2,0,3]")
     never, always = np.zeros((90, 1), np.int8), np.ones((90, 1), np.int8)
     wide = np.hstack([y[:, :1], never, y[:, 1:2], always, y[:, 2:]])
     answer = fit_labels(config, X, wide, seed=7)(X)
     assert (answer[:, 1] == 0).all()
     assert (answer[:, 3] == 1).all()
     if name == "classifier_chain":
-        config = model_config(make_config, name, "model.chain_options.order=[2,1,0]")
+        config = model_config(make_config, name, "model.chain_params.order=[2,1,0]")
     expected = fit_labels(config, X, y, seed=7)(X)
     np.testing.assert_array_equal(answer[:, [0, 2, 4]], expected)
 
@@ -90,7 +90,7 @@ def test_labels_that_do_not_vary_are_constant_and_change_nothing_else(make_confi
 def test_a_fold_in_which_nothing_or_a_single_label_varies(make_config, rows, name):
     config, (X, y) = model_config(make_config, name), rows
     if name == "classifier_chain":
-        config = model_config(make_config, name, "model.chain_options.order=null")
+        config = model_config(make_config, name, "model.chain_params.order=null")
     constant = np.tile(np.array([0, 1, 1], np.int8), (90, 1))
     np.testing.assert_array_equal(fit_labels(config, X, constant, seed=7)(X), constant)
     constant[:, 1] = y[:, 1]
@@ -114,7 +114,7 @@ def test_a_label_of_a_single_row_is_no_trouble(make_config, rows, name):
 def test_an_order_of_the_chain_is_kept_among_the_labels_that_vary(make_config, rows):
     X, y = rows
     y[:, 1] = 1
-    order = "model.chain_options.order=[2,1,0]"
+    order = "model.chain_params.order=[2,1,0]"
     answer = fit_labels(model_config(make_config, "classifier_chain", order), X, y, seed=7)(X)
     chain = ClassifierChain(LogisticRegression(max_iter=1000), order=[1, 0])
     expected = chain.fit(X, y[:, [0, 2]]).predict_proba(X)
@@ -189,18 +189,18 @@ REFUSALS = {
     "model=logistic model.params.C=-1": "The 'C' parameter of LogisticRegression must be",
     "model=sklearn model.estimator=sklearn.svm.SVCC": "expected the dotted path of a callable",
     "model=sklearn model.estimator=builtins.dict": "an estimator, with fit and predict_proba",
-    "model=svm model.probabilities=own": "Received: one that only scores. .*probabilities=sigmoid",
+    "model=svm model.calibration=none": "Received: one that only scores. .*calibration=sigmoid",
     "model=sklearn model.estimator=sklearn.cluster.KMeans": "with neither predict_proba nor scores",
     "model=sklearn model.estimator=sklearn.ensemble.VotingClassifier": "TypeError",
     "model=logistic model.strategy=native": "several labels itself. Received: native with",
-    "model=random_forest model.probabilities=sigmoid": "expected own where one estimator fits all",
-    "model=logistic +model.chain_options={cv: 3}": "expected null without model.strategy=chain",
-    "model=classifier_chain +model.chain_options.odrer=1": "no such option. Did you mean 'order'",
-    "model=classifier_chain model.chain_options.order=[0,1]": "each label once, as numbers from 0",
-    "model=classifier_chain model.chain_options.cv=1": "expected null or at least 2",
-    "model=classifier_chain model.chain_options.order=any": "The 'order' parameter of",
-    "model=knn model.n_members=3": "all members would be equal. Received: 3",
-    "model=random_forest model.params.random_state=1 model.n_members=2": "members would be equal",
+    "model=random_forest model.calibration=sigmoid": "expected none where one estimator fits all",
+    "model=logistic +model.chain_params={cv: 3}": "expected null without model.strategy=classifier_chain",
+    "model=classifier_chain +model.chain_params.odrer=1": "no such option. Did you mean 'order'",
+    "model=classifier_chain model.chain_params.order=[0,1]": "each label once, as numbers from 0",
+    "model=classifier_chain model.chain_params.cv=1": "expected null or at least 2",
+    "model=classifier_chain model.chain_params.order=any": "The 'order' parameter of",
+    "model=knn model.ensemble_size=3": "all members would be equal. Received: 3",
+    "model=random_forest model.params.random_state=1 model.ensemble_size=2": "members would be equal",
     "model=knn training.class_weight=balanced": "has no class_weight to balance",
     "model=random_forest training.class_weight=balanced": "cannot balance each of them",
 }

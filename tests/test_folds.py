@@ -72,7 +72,7 @@ def test_a_label_that_one_list_lacks_is_one_that_its_rows_lack(tmp_path, make_co
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     train.write_text("a,tags\n1,p|q\n2,q\n")
     test.write_text("a,tags\n3,p|r\n")
-    pair = (f"dataset.path={train}", f"dataset.test_path={test}", "dataset.label_list=tags")
+    pair = (f"dataset.path={train}", f"dataset.test_path={test}", "dataset.label_list_column=tags")
     dataset = load(make_config("dataset=table", *pair).dataset)
     assert dataset.label_names == ("p", "q", "r")
     assert dataset.y.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
@@ -81,7 +81,12 @@ def test_a_label_that_one_list_lacks_is_one_that_its_rows_lack(tmp_path, make_co
 def test_what_says_which_rows_test_is_heeded_or_refused(tmp_path, make_config):
     path = tmp_path / "table.csv"
     path.write_text("a,part,l\n1,train,0\n2,test,1\n3,train,1\n4,test,0\n")
-    table = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]", "dataset.fold=part")
+    table = (
+        "dataset=table",
+        f"dataset.path={path}",
+        "dataset.labels=[l]",
+        "dataset.fold_column=part",
+    )
     config = make_config(*table, "cv.n_splits=2")
     dataset = load(config.dataset)
     with pytest.raises(UserError, match="expected cv=predefined, as table says which rows test"):
@@ -89,14 +94,21 @@ def test_what_says_which_rows_test_is_heeded_or_refused(tmp_path, make_config):
     (split,) = make_splits(make_config(*table, "cv=predefined").cv, dataset)
     assert (split.train.tolist(), split.test.tolist()) == ([0, 2], [1, 3])
     assert dataset.digest != replace(dataset, fold=-1 - dataset.fold).digest
-    with pytest.raises(UserError, match=r"neither dataset\.fold nor dataset\.group beside it"):
+    with pytest.raises(
+        UserError, match=r"neither dataset\.fold_column nor dataset\.group_column beside it"
+    ):
         load(make_config(*table, f"dataset.test_path={path}").dataset)
 
 
 def test_a_column_of_a_table_names_the_folds(tmp_path, make_config):
     path = tmp_path / "table.csv"
     path.write_text("a,part,l\n1,train,0\n2,test,1\n3,train,1\n4,test,0\n")
-    table = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]", "dataset.fold=part")
+    table = (
+        "dataset=table",
+        f"dataset.path={path}",
+        "dataset.labels=[l]",
+        "dataset.fold_column=part",
+    )
     dataset = load(make_config(*table).dataset)
     assert dataset.feature_names == ("a",)
     assert dataset.fold.tolist() == [-1, 0, -1, 0]
@@ -105,7 +117,12 @@ def test_a_column_of_a_table_names_the_folds(tmp_path, make_config):
 def test_a_wrong_fold_is_refused_by_column_and_row(tmp_path, make_config):
     path = tmp_path / "table.csv"
     path.write_text("a,part,l\n1,train,0\n2,maybe,1\n")
-    table = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]", "dataset.fold=part")
+    table = (
+        "dataset=table",
+        f"dataset.path={path}",
+        "dataset.labels=[l]",
+        "dataset.fold_column=part",
+    )
     with pytest.raises(UserError, match=r"column 'part': .*Received: 'maybe' in row 1\."):
         load(make_config(*table).dataset)
 

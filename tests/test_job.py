@@ -196,7 +196,7 @@ def test_a_report_left_out_leaves_the_rest_as_it_is(seeds):
 
 def test_a_failed_run_says_why(store):
     # Passes every check, trains, and breaks where the final model is saved.
-    broken = ("model=python", "model.callable=tests.test_job.cannot_be_saved", *QUICK)
+    broken = ("model=keras", "model.builder=tests.test_job.cannot_be_saved", *QUICK)
     process = store.run(*broken, "tracking.experiment_name=broken", code=1)
     assert "The job failed: RuntimeError: no config" in process.stderr
     (run,) = store.runs("broken")
@@ -273,7 +273,7 @@ def test_a_real_file(store, shared_data):
     process = store.run("experiment=emotions", f"dataset.path={path}", "cv.n_repeats=1")
     (run,) = [run for run in store.runs() if run.info.run_name.startswith("emotions")]
     assert "emotions: 593 rows, 72 features, 6 labels; 1.868 labels per row" in process.stdout
-    assert run.data.params["preparation.numeric"] == "standard"
+    assert run.data.params["preprocessing.scaling"] == "standard"
     assert run.data.metrics["accuracy_mean"] > 0.25
 
 
@@ -297,9 +297,9 @@ def test_a_table_of_numbers_and_categories_end_to_end(store, tmp_path):
     table.to_csv(path, index=False)
     process = store.run(
         *("dataset=table", f"dataset.path={path}", "dataset.labels=[tag_*]"),
-        *("dataset.new_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
+        *("dataset.predict_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
         *("training.learning_rate=0.02", "tracking.experiment_name=table"),
-        *("scoring.threshold=global", "scoring.calibration=temperature", "model.n_members=2"),
+        *("decision.threshold=global", "decision.calibration=temperature", "model.ensemble_size=2"),
     )
     (run,) = store.runs("table")
     assert run.data.metrics["accuracy_mean"] > 0.8

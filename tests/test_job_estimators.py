@@ -29,8 +29,8 @@ def test_a_run_needs_no_tensorflow_and_its_model_takes_raw_rows(tmp_path):
     command = [
         *(sys.executable, "-c", PROGRAM, "model=random_forest", "model.params.n_estimators=9"),
         *("dataset=table", f"dataset.path={tmp_path / 'people.csv'}", "dataset.labels=[tag_*]"),
-        *("dataset.new_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
-        *(f"tracking.uri={uri}", f"hydra.run.dir={tmp_path}/hydra", "model.n_members=2"),
+        *("dataset.predict_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
+        *(f"tracking.uri={uri}", f"hydra.run.dir={tmp_path}/hydra", "model.ensemble_size=2"),
     ]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout + process.stderr

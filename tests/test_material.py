@@ -30,7 +30,7 @@ def loads(monkeypatch):
 
 def test_jobs_of_a_process_share_data_and_folds(make_config, loads):
     first = read(make_config("model.hidden_units=[8]"))
-    second = read(make_config("model.hidden_units=[4]", "dataset.new_rows=[]", "seed=3"))
+    second = read(make_config("model.hidden_units=[4]", "dataset.predict_rows=[]", "seed=3"))
     assert second.dataset is first.dataset
     assert second.summary is first.summary
     assert second.splits is first.splits
@@ -54,8 +54,8 @@ def test_what_is_refused_is_refused_every_time(make_config, tmp_path, monkeypatc
     table = (f"dataset.path={tmp_path}/x.npz", "dataset=npz", "cv.n_splits=2")
     for _ in range(2):
         with pytest.raises(UserError, match="no missing value"):
-            read(make_config(*table, "preparation=none", "preparation.impute=none"))
-    assert read(make_config(*table, "preparation=standard")).dataset.n_samples == 4
+            read(make_config(*table, "preprocessing=none", "preprocessing.imputation=none"))
+    assert read(make_config(*table, "preprocessing=standard")).dataset.n_samples == 4
 
 
 def test_a_large_table_does_not_stay_while_another_is_read():

@@ -14,30 +14,35 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 
-from pipeline.config.schema import PreparationConfig
+from pipeline.config.schema import PreprocessingConfig
 from pipeline.decision.rule import DecisionRule
 from pipeline.evaluation.evaluator import FinalModel
-from pipeline.preprocessing.preprocessor import NO_COLUMN, fit_preparation
+from pipeline.preprocessing.preprocessor import NO_COLUMN, fit_preprocessor
 
 SCALERS = {"standard": StandardScaler, "robust": RobustScaler, "minmax": MinMaxScaler}
 CATEGORIES = (None, ("a", "b", "c", "d"), None, None, ("x", "y"))
 OPTIONS = [
-    {"numeric": numeric, "impute": impute, "indicators": indicators, "pool_below": pool_below}
-    for numeric, impute, indicators, pool_below in product(
+    {
+        "scaling": scaling,
+        "imputation": imputation,
+        "add_indicator": add_indicator,
+        "min_frequency": min_frequency,
+    }
+    for scaling, imputation, add_indicator, min_frequency in product(
         ["none", *SCALERS], ["median", "mean", "constant"], [False, True], [1, 4]
     )
 ]
 
 
-def preparing(**changes) -> PreparationConfig:
+def preparing(**changes) -> PreprocessingConfig:
     defaults = {
         "numeric": "standard",
-        "impute": "median",
+        "imputation": "median",
         "fill_value": 0.0,
-        "indicators": False,
-        "pool_below": 1,
+        "add_indicator": False,
+        "min_frequency": 1,
     }
-    return PreparationConfig(**{**defaults, **changes})
+    return PreprocessingConfig(**{**defaults, **changes})
 
 
 def mixed_table(n=40, seed=0):
@@ -52,10 +57,10 @@ def mixed_table(n=40, seed=0):
 
 def theirs(options, X, train):
     """What scikit-learn's pipeline makes of all rows, learnt from the training rows."""
-    if options["impute"] == "constant":
+    if options["imputation"] == "constant":
         imputer = SimpleImputer(strategy="constant", fill_value=0.0)
     else:
-        imputer = SimpleImputer(strategy=options["impute"], keep_empty_features=True)
+        imputer = SimpleImputer(strategy=options["imputation"], keep_empty_features=True)
     scaler = SCALERS.get(options["numeric"])
     numbers = make_pipeline(imputer, scaler()) if scaler else imputer
     numeric, categorical = [0, 2, 3], [1, 4]
@@ -67,13 +72,13 @@ def theirs(options, X, train):
     return prepared[:, [not name.endswith("nan") for name in names]]  # missing: all zeros
 
 
-@pytest.mark.parametrize("options", [o for o in OPTIONS if o["pool_below"] == 1], ids=str)
+@pytest.mark.parametrize("options", [o for o in OPTIONS if o["min_frequency"] == 1], ids=str)
 def test_equals_scikit_learns_pipeline(options):
     X, train = mixed_table(), np.arange(30)
-    preparation = fit_preparation(preparing(**options), X, CATEGORIES, train)
-    ours = preparation.transform(X)
-    n_indicators = len(preparation.indicators)
-    if options["indicators"]:
+    preprocessor = fit_preprocessor(preparing(**options), X, CATEGORIES, train)
+    ours = preprocessor.transform(X)
+    n_indicators = len(preprocessor.indicators)
+    if options["add_indicator"]:
         where = np.isnan(X[:, [0, 2, 3]])
         np.testing.assert_array_equal(ours[:, 3 : 3 + n_indicators], where)
     without = np.delete(ours, np.arange(3, 3 + n_indicators), axis=1)
@@ -84,7 +89,7 @@ def test_equals_scikit_learns_pipeline(options):
 def test_test_rows_do_not_matter(options):
     X, train = mixed_table(), np.arange(30)
     config = preparing(**options)
-    expected = fit_preparation(config, X, CATEGORIES, train).transform(X[train])
+    expected = fit_preprocessor(config, X, CATEGORIES, train).transform(X[train])
     rng = np.random.default_rng(1)
     perturbed, missing, poisoned = X.copy(), X.copy(), X.copy()
     perturbed[30:, [0, 2, 3]] += rng.normal(size=(10, 3))
@@ -92,23 +97,23 @@ def test_test_rows_do_not_matter(options):
     poisoned[30:, [0, 2, 3]] = 1e30
     poisoned[30:, [1, 4]] = 0
     for changed in (perturbed, missing, poisoned, X[:30]):
-        preparation = fit_preparation(config, changed, CATEGORIES, train)
-        np.testing.assert_array_equal(preparation.transform(X[train]), expected)
+        preprocessor = fit_preprocessor(config, changed, CATEGORIES, train)
+        np.testing.assert_array_equal(preprocessor.transform(X[train]), expected)
 
 
 def test_a_category_of_test_rows_alone_is_unknown():
     X = np.array([[0.0], [1.0], [0.0], [2.0]])
-    preparation = fit_preparation(preparing(), X, (("a", "b", "c"),), np.array([0, 1, 2]))
-    assert preparation.transform(X).tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
+    preprocessor = fit_preprocessor(preparing(), X, (("a", "b", "c"),), np.array([0, 1, 2]))
+    assert preprocessor.transform(X).tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
 
 
 def test_rare_categories_share_a_column():
     X = np.array([[0.0]] * 5 + [[1.0]] * 2 + [[2.0]] + [[np.nan]])
     categories = (("often", "seldom", "once", "never"),)
-    config = preparing(pool_below=3)
-    preparation = fit_preparation(config, X, categories, np.arange(9))
-    assert preparation.columns[0].tolist() == [0, 1, 1, NO_COLUMN]
-    assert preparation.transform(X).tolist() == [[1, 0]] * 5 + [[0, 1]] * 3 + [[0, 0]]
+    config = preparing(min_frequency=3)
+    preprocessor = fit_preprocessor(config, X, categories, np.arange(9))
+    assert preprocessor.columns[0].tolist() == [0, 1, 1, NO_COLUMN]
+    assert preprocessor.transform(X).tolist() == [[1, 0]] * 5 + [[0, 1]] * 3 + [[0, 0]]
 
 
 def test_many_categories_are_rounded_up_to_share_programs():
@@ -116,23 +121,23 @@ def test_many_categories_are_rounded_up_to_share_programs():
     for n in (5, 16, 90, 93, 95):
         X = np.arange(n, dtype=float)[:, None]
         names = tuple(f"c{i:03}" for i in range(n))
-        preparation = fit_preparation(preparing(), X, (names,), np.arange(n))
-        assert n <= preparation.n_columns <= n * 9 / 8
-        prepared = preparation.transform(X)
+        preprocessor = fit_preprocessor(preparing(), X, (names,), np.arange(n))
+        assert n <= preprocessor.n_columns <= n * 9 / 8
+        prepared = preprocessor.transform(X)
         np.testing.assert_array_equal(prepared[:, :n], np.eye(n))
         assert not prepared[:, n:].any()
-        widths.add(preparation.n_columns)
+        widths.add(preprocessor.n_columns)
     assert widths == {5, 16, 96}
 
 
-def served(dataset, preparation):
+def served(dataset, preprocessor):
     """Return what the served model has to know of data and preparation."""
     from pipeline.tracking.logged_model import _served
 
     rule = DecisionRule(np.ones(1), np.full(1, 0.5))
     network = SimpleNamespace(own_path=None)
     evaluation = SimpleNamespace(dataset=dataset, config=SimpleNamespace(model=network))
-    return _served(evaluation, FinalModel(None, preparation, rule))
+    return _served(evaluation, FinalModel(None, preprocessor, rule))
 
 
 def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
@@ -146,34 +151,34 @@ def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
     )
     settings = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]")
     dataset = load(make_config(*settings, "dataset.categorical=[room,open]").dataset)
-    preparation = fit_preparation(preparing(), dataset.X, dataset.categories, np.arange(4))
-    expected = preparation.transform(dataset.X)
+    preprocessor = fit_preprocessor(preparing(), dataset.X, dataset.categories, np.arange(4))
+    expected = preprocessor.transform(dataset.X)
     for reading in ({}, {"dtype": str}, {"dtype": str, "keep_default_na": False}):
         rows = pd.read_csv(path, **reading)
-        np.testing.assert_allclose(prepare(served(dataset, preparation), rows), expected, rtol=1e-6)
+        np.testing.assert_allclose(prepare(served(dataset, preprocessor), rows), expected, rtol=1e-6)
 
 
 def test_a_model_without_filling_in_refuses_missing_values():
     from pipeline.tracking.pyfunc_model import prepare
 
     X = np.ones((3, 1))
-    preparation = fit_preparation(preparing(numeric="none", impute="none"), X, (), np.arange(3))
+    preprocessor = fit_preprocessor(preparing(scaling="none", imputation="none"), X, (), np.arange(3))
     dataset = SimpleNamespace(feature_names=("a",), label_names=("l",), categories=())
     with pytest.raises(ValueError, match="missing values in a"):
-        prepare(served(dataset, preparation), pd.DataFrame({"a": [1.0, None]}))
+        prepare(served(dataset, preprocessor), pd.DataFrame({"a": [1.0, None]}))
 
 
 def test_flags_have_one_column():
     X = np.array([[0.0], [1.0], [np.nan]])
     for train in (np.arange(3), np.array([0, 2])):
-        preparation = fit_preparation(preparing(pool_below=2), X, (("0", "1"),), train)
-        assert preparation.transform(X).tolist() == [[0], [1], [0]]
+        preprocessor = fit_preprocessor(preparing(min_frequency=2), X, (("0", "1"),), train)
+        assert preprocessor.transform(X).tolist() == [[0], [1], [0]]
 
 
 def test_a_number_missing_in_all_training_rows_becomes_zero():
     X = np.array([[np.nan, 1.0], [np.nan, 3.0], [5.0, 2.0]])
-    preparation = fit_preparation(preparing(), X, (), np.array([0, 1]))
-    np.testing.assert_array_equal(preparation.transform(X)[:, 0], [0, 0, 5])
+    preprocessor = fit_preprocessor(preparing(), X, (), np.array([0, 1]))
+    np.testing.assert_array_equal(preprocessor.transform(X)[:, 0], [0, 0, 5])
 
 
 VALUES = st.one_of(st.just(np.nan), st.floats(-1e3, 1e3, width=32))
@@ -182,12 +187,12 @@ VALUES = st.one_of(st.just(np.nan), st.floats(-1e3, 1e3, width=32))
 @given(arrays(np.float64, (12, 3), elements=VALUES), st.permutations(range(12)))
 def test_standard_is_scikit_learns_for_any_numbers(X, order):
     train = np.array(order[:8])
-    ours = fit_preparation(preparing(), X, (), train)
+    ours = fit_preprocessor(preparing(), X, (), train)
     imputer = SimpleImputer(strategy="median", keep_empty_features=True)
     scaler = StandardScaler().fit(imputer.fit_transform(X[train]))
     needed = np.isnan(X).any(axis=0)
     np.testing.assert_allclose(ours.fill[needed], imputer.statistics_[needed])
-    whole = fit_preparation(preparing(), X, (), np.arange(12))  # the final fit is ready for any row
+    whole = fit_preprocessor(preparing(), X, (), np.arange(12))  # the final fit is ready for any row
     imputer_of_all = SimpleImputer(strategy="median", keep_empty_features=True).fit(X)
     np.testing.assert_allclose(whole.fill, imputer_of_all.statistics_)
     np.testing.assert_allclose(ours.center, scaler.mean_, rtol=1e-9, atol=1e-9)
@@ -205,13 +210,13 @@ def test_the_compiled_program_prepares_the_same(options):
 
     X = mixed_table(60)
     trains = [np.arange(60), np.arange(5, 60), np.arange(55)]
-    preparations = [fit_preparation(preparing(**options), X, CATEGORIES, t) for t in trains]
-    (layout,) = {layout_of(preparation) for preparation in preparations}
-    assert layout.n_columns == preparations[0].n_columns
+    preprocessors = [fit_preprocessor(preparing(**options), X, CATEGORIES, t) for t in trains]
+    (layout,) = {layout_of(preprocessor) for preprocessor in preprocessors}
+    assert layout.n_columns == preprocessors[0].n_columns
     x = tf.constant(X, tf.float32)
-    prepared = tf.vectorized_map(lambda one: apply(one, layout, x), stacked(preparations))
-    for ours, preparation in zip(prepared.numpy(), preparations, strict=True):
-        np.testing.assert_allclose(ours, preparation.transform(X), rtol=1e-4, atol=1e-4)
+    prepared = tf.vectorized_map(lambda one: apply(one, layout, x), stacked(preprocessors))
+    for ours, preprocessor in zip(prepared.numpy(), preprocessors, strict=True):
+        np.testing.assert_allclose(ours, preprocessor.transform(X), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", OPTIONS[::7], ids=str)
@@ -219,7 +224,7 @@ def test_the_served_model_prepares_the_same(options):
     from pipeline.tracking.pyfunc_model import prepare
 
     X = mixed_table()
-    preparation = fit_preparation(preparing(**options), X, CATEGORIES, np.arange(30))
+    preprocessor = fit_preprocessor(preparing(**options), X, CATEGORIES, np.arange(30))
     names = ("p", "q", "r", "s", "t")
     dataset = SimpleNamespace(feature_names=names, label_names=("l",), categories=CATEGORIES)
     rows = pd.DataFrame(X, columns=names).astype({"q": object, "t": object})
@@ -228,5 +233,5 @@ def test_the_served_model_prepares_the_same(options):
         rows[names[feature]] = [None if np.isnan(p) else known[int(p)] for p in place]
     rows.loc[0, "q"] = "never seen"
     X[0, 1] = np.nan
-    answer = prepare(served(dataset, preparation), rows[list("tsrqp")])
-    np.testing.assert_allclose(answer, preparation.transform(X), rtol=1e-5, atol=1e-6)
+    answer = prepare(served(dataset, preprocessor), rows[list("tsrqp")])
+    np.testing.assert_allclose(answer, preprocessor.transform(X), rtol=1e-5, atol=1e-6)

@@ -12,12 +12,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn import metrics as sk
 
-from pipeline.config.schema import InnerConfig, ScoringConfig
+from pipeline.config.schema import DecisionConfig, InnerCvConfig
 from pipeline.cv.splitters import inner_splits, make_splits, validation_part
 from pipeline.dataset.loading import load
 from pipeline.decision.rule import apply_temperature
 from pipeline.decision.tuning import (
     CANDIDATES,
+    check_threshold_metric,
     fit_temperatures,
     fixed_rule,
     learn_rule,
@@ -27,8 +28,7 @@ from pipeline.decision.tuning import (
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.model.keras_models import build_model
-from pipeline.preprocessing.preprocessor import fit_preparation
-from pipeline.scoring.scorer import check_metrics
+from pipeline.preprocessing.preprocessor import fit_preprocessor
 from pipeline.training.base import FitSpec, fit_seed
 from tests.test_runner import SMALL
 from tests.test_training import keras_loop
@@ -39,14 +39,12 @@ Y = (RNG.random((200, 4)) < expit(1.5 * Z)).astype(np.int8)
 Y_SCORE = expit(Z).astype(np.float32)
 
 
-def scoring(threshold, metric="f1_macro", calibration=None, zero_division=0.0):
-    return ScoringConfig(
+def decision(threshold, metric="f1_macro", calibration=None):
+    return DecisionConfig(
         threshold=threshold,
         threshold_metric=metric,
         calibration=calibration,
-        inner=InnerConfig(n_splits=2, validation_share=0.2),
-        metrics=("accuracy",),
-        zero_division=zero_division,
+        inner_cv=InnerCvConfig(n_splits=2, validation_fraction=0.2),
     )
 
 
@@ -65,7 +63,7 @@ def value(metric, thresholds):
 
 @pytest.mark.parametrize("metric", SCIKIT_LEARN)
 def test_a_global_threshold_is_the_best_of_all(metric):
-    found = learn_thresholds(scoring("global", metric), Y, Y_SCORE)
+    found = learn_thresholds(decision("global", metric), Y, Y_SCORE, 0.0)
     assert len(set(found)) == 1
     best = max(value(metric, candidate) for candidate in CANDIDATES)
     assert value(metric, found[0]) == pytest.approx(best)
@@ -75,7 +73,7 @@ def test_a_global_threshold_is_the_best_of_all(metric):
 
 @pytest.mark.parametrize("metric", ["f1_macro", "hamming_loss"])
 def test_labels_that_are_independent_get_their_own_best(metric):
-    found = learn_thresholds(scoring("per_label", metric), Y, Y_SCORE)
+    found = learn_thresholds(decision("per_label", metric), Y, Y_SCORE, 0.0)
     for label in range(4):
         others = found.copy()
 
@@ -88,9 +86,9 @@ def test_labels_that_are_independent_get_their_own_best(metric):
 
 @pytest.mark.parametrize("metric", ["f1_micro", "accuracy", "jaccard_samples"])
 def test_no_single_label_can_be_moved_for_the_better(metric):
-    found = learn_thresholds(scoring("per_label", metric), Y, Y_SCORE)
+    found = learn_thresholds(decision("per_label", metric), Y, Y_SCORE, 0.0)
     assert value(metric, found) >= value(
-        metric, learn_thresholds(scoring("global", metric), Y, Y_SCORE)
+        metric, learn_thresholds(decision("global", metric), Y, Y_SCORE, 0.0)
     )
     for label in range(4):
         moved = found.copy()
@@ -102,7 +100,7 @@ def test_no_single_label_can_be_moved_for_the_better(metric):
 def test_a_label_without_rows_keeps_one_half():
     y = Y.copy()
     y[:, 1] = 0
-    assert learn_thresholds(scoring("per_label"), y, Y_SCORE)[1] == 0.5
+    assert learn_thresholds(decision("per_label"), y, Y_SCORE, 0.0)[1] == 0.5
 
 
 @given(
@@ -160,12 +158,12 @@ def test_the_served_model_calibrates_the_same():
 
 
 def test_thresholds_are_learnt_for_calibrated_probabilities():
-    rule = learn_rule(scoring("global", calibration="temperature"), Y, Y_SCORE)
+    rule = learn_rule(decision("global", calibration="temperature"), Y, Y_SCORE, 0.0)
     calibrated = rule.calibrate(Y_SCORE)
-    expected = learn_thresholds(scoring("global"), Y, calibrated)
+    expected = learn_thresholds(decision("global"), Y, calibrated, 0.0)
     np.testing.assert_array_equal(rule.threshold, expected)
     np.testing.assert_array_equal(rule.decide(calibrated), calibrated > expected)
-    plain = fixed_rule(scoring(0.3), 4)
+    plain = fixed_rule(decision(0.3), 4)
     assert plain.calibrate(Y_SCORE) is Y_SCORE
     assert (plain.threshold == 0.3).all()
 
@@ -210,9 +208,9 @@ def test_too_few_rows_to_divide_are_refused(grouped):
 
 
 LEARNT = (
-    "scoring.threshold=per_label",
-    "scoring.calibration=temperature",
-    "scoring.inner.n_splits=2",
+    "decision.threshold=per_label",
+    "decision.calibration=temperature",
+    "decision.inner_cv.n_splits=2",
 )
 
 
@@ -224,7 +222,9 @@ def fold(config, dataset):
 
 
 def test_shuffled_test_labels_leave_rule_and_predictions_unchanged(make_config):
-    config = make_config(*SMALL, *LEARNT, "training.early_stopping.patience=1", "model.n_members=2")
+    config = make_config(
+        *SMALL, *LEARNT, "training.early_stopping.patience=1", "model.ensemble_size=2"
+    )
     dataset = load(config.dataset)
     before = fold(config, dataset)
     test = before.split.test
@@ -249,14 +249,14 @@ def test_a_rule_is_what_a_loop_over_inner_folds_finds(make_config):
         fit = _plain_fit(config, dataset, train, out, fit_seed(config.seed, (0, 0), number))
         y_score.append(keras_loop(fit, config.training, _build(config), dataset.X, y=dataset.y)[2])
         y_true.append(dataset.y[out])
-    rule = learn_rule(config.scoring, np.concatenate(y_true), np.concatenate(y_score))
+    rule = learn_rule(config.decision, np.concatenate(y_true), np.concatenate(y_score), 0.0)
     np.testing.assert_allclose(found.rule.temperature, rule.temperature, rtol=0.01)
     np.testing.assert_allclose(found.rule.threshold, rule.threshold, atol=0.011)
 
 
 def _plain_fit(config, dataset, train, test, seed):
-    preparation = fit_preparation(config.preparation, dataset.X, dataset.categories, train)
-    return FitSpec(seed, train, test, preparation)
+    preprocessor = fit_preprocessor(config.preprocessing, dataset.X, dataset.categories, train)
+    return FitSpec(seed, train, test, preprocessor)
 
 
 def _build(config):
@@ -267,6 +267,6 @@ def test_thresholds_for_what_no_threshold_changes_are_refused():
     with pytest.raises(
         UserError, match=r"a metric of decisions.*'roc_auc_macro', of probabilities"
     ):
-        check_metrics(scoring("per_label", "roc_auc_macro"))
-    check_metrics(scoring(0.5, "roc_auc_macro"))
-    check_metrics(scoring("global", "jaccard_samples"))
+        check_threshold_metric(decision("per_label", "roc_auc_macro"), 0.0)
+    check_threshold_metric(decision(0.5, "roc_auc_macro"), 0.0)
+    check_threshold_metric(decision("global", "jaccard_samples"), 0.0)

@@ -52,7 +52,7 @@ def naive(config, train):
 
 
 def test_a_naive_loop_finds_the_same(make_config):
-    config = make_config(*SMALL, "preparation=standard")
+    config = make_config(*SMALL, "preprocessing=standard")
     evaluation = run(config)
     splitter = RepeatedKFold(n_splits=3, n_repeats=2, random_state=1)
     accuracies = []
@@ -69,7 +69,7 @@ def test_a_naive_loop_finds_the_same(make_config):
     assert evaluation.summary["accuracy"].std == pytest.approx(np.std(accuracies))
 
     fit, dataset = naive(config, np.arange(70))
-    ours = evaluation.final.model(evaluation.final.preparation.transform(dataset.X)).numpy()
+    ours = evaluation.final.model(evaluation.final.preprocessor.transform(dataset.X)).numpy()
     np.testing.assert_allclose(ours, fit(fit_seed(config.seed, "final")), atol=1e-4)
 
 
@@ -111,7 +111,7 @@ def shifted(n_features, n_labels):
     ],
 )
 def test_unfit_callables_are_refused(make_config, path, params, expected):
-    config = make_config(*SMALL, "model=python", f"model.callable={path}", f"model.params={params}")
+    config = make_config(*SMALL, "model=keras", f"model.builder={path}", f"model.params={params}")
     with pytest.raises(UserError, match=expected):
         run(config)
 
@@ -127,13 +127,13 @@ def unsavable(n_features, n_labels):
 
 
 def test_a_model_that_could_not_be_kept_is_refused_before_training(make_config):
-    config = make_config(*SMALL, "model=python", "model.callable=tests.test_runner.unsavable")
+    config = make_config(*SMALL, "model=keras", "model.builder=tests.test_runner.unsavable")
     with pytest.raises(UserError, match=r"can save and load\. Received: TypeError"):
         run(config)
 
 
 def test_a_callable_of_the_users_own_is_trained(make_config):
-    own = ("model=python", "model.callable=tests.test_runner.narrow", "model.params={units: 3}")
+    own = ("model=keras", "model.builder=tests.test_runner.narrow", "model.params={units: 3}")
     evaluation = run(make_config(*SMALL, *own))
     assert len(evaluation.folds) == 6
     assert all(np.diff(fold.loss)[-1] < 0 for fold in evaluation.folds)
@@ -143,7 +143,7 @@ def test_a_callable_of_the_users_own_is_trained(make_config):
 def test_finished_folds_are_not_trained_again_and_the_rest_is_as_it_would_have_been(
     make_config, n_finished
 ):
-    config = make_config(*SMALL, "training.stack_size=2")
+    config = make_config(*SMALL, "training.fits_per_program=2")
     whole = run(config)
     dataset = load(config.dataset)
     evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))

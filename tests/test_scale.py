@@ -56,8 +56,8 @@ def cores(y_true, y_score, y_pred):
     return int(os.environ["MANYFOLD_CORES"]) + int(os.environ["OMP_NUM_THREADS"]) / 10
 """
 SMALL = [  # folds that end two by two: the third call of a metric is in the second pair
-    "cv.n_splits=4", "cv.n_repeats=1", "training.epochs=2", "training.stack_size=2",
-    "training.threads=1",
+    "cv.n_splits=4", "cv.n_repeats=1", "training.epochs=2", "training.fits_per_program=2",
+    "training.n_threads=1",
 ]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ class Sweeps:
         self.experiment = experiment
         self.fixed = [
             f"tracking.uri={uri}", f"tracking.experiment_name={experiment}",
-            f"tracking.checkpoints={folder}/checkpoints", f"hydra.sweep.dir={folder}/sweep",
+            f"tracking.checkpoint_dir={folder}/checkpoints", f"hydra.sweep.dir={folder}/sweep",
         ]  # fmt: skip
         (folder / "metrics.py").write_text(METRICS)
 

@@ -6,8 +6,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn import metrics as sk
 
-from pipeline.config.schema import InnerConfig, ScoringConfig
-from pipeline.decision.tuning import fixed_rule
+from pipeline.config.schema import ScoringConfig
+from pipeline.decision.rule import DecisionRule
 from pipeline.errors import UserError
 from pipeline.scoring.scorer import (
     check_finite,
@@ -22,20 +22,14 @@ Y_TRUE = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=np.int8)
 Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.1, 0.7, 0.6], [0.2, 0.1, 0.3], [0.4, 0.9, 0.1]], "float32")
 
 
-def scoring(*metrics, threshold=0.5, zero_division=0.0):
-    return ScoringConfig(
-        threshold=threshold,
-        threshold_metric="f1_macro",
-        calibration=None,
-        inner=InnerConfig(n_splits=3, validation_share=0.2),
-        metrics=metrics,
-        zero_division=zero_division,
-    )
+def scoring(*metrics, zero_division=0.0):
+    return ScoringConfig(metrics=metrics, zero_division=zero_division)
 
 
-def scored(config, y_true, y_score):
-    """Score by the threshold that the configuration gives."""
-    rule = fixed_rule(config, y_true.shape[1])
+def scored(config, y_true, y_score, threshold=0.5):
+    """Score the predictions of a threshold."""
+    n_labels = y_true.shape[1]
+    rule = DecisionRule(np.ones(n_labels), np.full(n_labels, threshold))
     return score(config, y_true, y_score, rule.decide(y_score))
 
 
@@ -59,7 +53,7 @@ def test_a_table_worked_by_hand():
     st.floats(0.05, 0.95),
 )
 def test_the_threshold_of_the_configuration_decides(y_true, y_score, threshold):
-    scores = scored(scoring("accuracy", "hamming_loss", threshold=threshold), y_true, y_score)
+    scores = scored(scoring("accuracy", "hamming_loss"), y_true, y_score, threshold)
     y_pred = (y_score > np.float64(threshold)).astype(int)
     assert scores.values["accuracy"] == pytest.approx(sk.accuracy_score(y_true, y_pred))
     assert scores.values["hamming_loss"] == pytest.approx(sk.hamming_loss(y_true, y_pred))
@@ -67,9 +61,8 @@ def test_the_threshold_of_the_configuration_decides(y_true, y_score, threshold):
 
 @given(arrays(np.float32, (20, 3), elements=st.floats(0, 1, width=32)))
 def test_the_threshold_one_half_rounds(y_score):
-    np.testing.assert_array_equal(
-        fixed_rule(scoring("accuracy"), y_score.shape[1]).decide(y_score), y_score.round()
-    )
+    rule = DecisionRule(np.ones(3), np.full(3, 0.5))
+    np.testing.assert_array_equal(rule.decide(y_score), y_score.round())
 
 
 def test_zero_division_is_the_configurations():
@@ -178,12 +171,12 @@ def test_a_name_that_comes_twice_is_refused(names, monkeypatch, tmp_path):
 
 
 def test_the_configurations_metrics_exist(make_config):
-    short, full = make_config().scoring, make_config("scoring=full").scoring
+    short, full = make_config().scoring, make_config("scoring=all_metrics").scoring
     for config in (short, full):
         check_metrics(config)
         assert config.metrics[0] == "accuracy"
     assert set(short.metrics) < set(full.metrics)
-    assert (full.threshold, full.zero_division) == (short.threshold, short.zero_division)
+    assert full.zero_division == short.zero_division
 
 
 def test_zero_division_is_zero_or_one(make_config):

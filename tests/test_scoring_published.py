@@ -25,7 +25,7 @@ def test_a_run_of_a_tree_on_emotions_reports_what_was_published(
 ):
     monkeypatch.setattr("pipeline.dataset.cache.mlruns", lambda: tmp_path)
     config = make_config(
-        *("dataset=arff", f"dataset.path={shared_data / 'emotions.arff'}", "preparation=none"),
+        *("dataset=arff", f"dataset.path={shared_data / 'emotions.arff'}", "preprocessing=none"),
         *("model=random_forest", "model.params.n_estimators=1", "model.params.random_state=1"),
         *("cv.n_repeats=1", "scoring.zero_division=1"),
         f"scoring.metrics=[{','.join(EMOTIONS)}]",

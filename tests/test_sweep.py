@@ -20,11 +20,11 @@ from pipeline.dataset.loading import load
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.tracking.logged_model import promote
 
-SMALL = ("dataset.n_samples=200", "dataset.new_rows=[]", "cv.n_repeats=1", "report=none")
+SMALL = ("dataset.n_samples=200", "dataset.predict_rows=[]", "cv.n_repeats=1", "report=none")
 QUICK = (*SMALL, "cv.n_splits=3", "training.epochs=3")
 LONGER = (  # folds that take some tenths of a second each, one after another
     *(*SMALL, "cv.n_splits=4", "training.epochs=2000"),
-    *("training.stack_size=1", "training.threads=1"),
+    *("training.fits_per_program=1", "training.n_threads=1"),
 )
 VARIED = ("model.hidden_units=[8],[4]", "seed=range(2)")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

@@ -32,7 +32,7 @@ CASES = [
 def test_bit_identical_to_scikit_learn(changes):
     arguments = {**DEFAULTS, **changes}
     X, y = make_multilabel_classification(**arguments)
-    dataset = synthetic(SyntheticConfig(kind="synthetic", new_rows=(), **arguments))
+    dataset = synthetic(SyntheticConfig(kind="synthetic", predict_rows=(), **arguments))
     np.testing.assert_array_equal(dataset.X, X)
     np.testing.assert_array_equal(dataset.y, y)
 
@@ -47,4 +47,4 @@ def test_the_tutorials_first_row_and_counts(make_config):
 def test_refuses_what_would_never_end():
     arguments = {**DEFAULTS, "n_labels": 0, "allow_unlabeled": False}
     with pytest.raises(UserError, match="every row is unlabeled"):
-        synthetic(SyntheticConfig(kind="synthetic", new_rows=(), **arguments))
+        synthetic(SyntheticConfig(kind="synthetic", predict_rows=(), **arguments))

@@ -9,7 +9,7 @@ import pytest
 from pipeline.config.schema import EarlyStoppingConfig, TrainingConfig
 from pipeline.errors import UserError
 from pipeline.model.keras_models import mlp
-from pipeline.preprocessing.preprocessor import fit_preparation
+from pipeline.preprocessing.preprocessor import fit_preprocessor
 from pipeline.training.base import FitSpec, Stopped, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.optimization import _optimizers, make_optimizer
@@ -24,24 +24,26 @@ PLAIN = partial(mlp, n_labels=L, hidden_units=(8,))
 Y = (X[:, :L] + RNG.normal(size=(N, L)) > 1).astype(np.int8)
 
 
-NEVER = EarlyStoppingConfig(patience=None, min_delta=0.0, restore_best=True, validation_share=0.2)
+NEVER = EarlyStoppingConfig(
+    patience=None, min_delta=0.0, restore_best_weights=True, validation_fraction=0.2
+)
 
 
 def training(**changes) -> TrainingConfig:
     defaults = {
         "optimizer": "adam",
         "learning_rate": 0.01,
-        "optimizer_options": None,
-        "schedule": None,
-        "schedule_options": None,
+        "optimizer_params": None,
+        "lr_schedule": None,
+        "lr_schedule_params": None,
         "epochs": 3,
         "batch_size": 16,
         "loss": "binary_crossentropy",
         "focal_gamma": 2.0,
         "class_weight": None,
         "early_stopping": NEVER,
-        "stack_size": 2,
-        "threads": None,
+        "fits_per_program": 2,
+        "n_threads": None,
     }
     return TrainingConfig(**{**defaults, **changes})
 
@@ -50,8 +52,8 @@ def make_fits(sizes=(40, 40, 40), kind="none", X=X) -> list[FitSpec]:
     fits = []
     for fold, size in enumerate(sizes):
         rows = np.random.default_rng(fold).permutation(N)
-        preparation = fit_preparation(preparing(numeric=kind), X, (), rows[:size])
-        fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:size], rows[size:], preparation))
+        preprocessor = fit_preprocessor(preparing(scaling=kind), X, (), rows[:size])
+        fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:size], rows[size:], preprocessor))
     return fits
 
 
@@ -63,10 +65,10 @@ def train(fits, config, build=PLAIN, X=X):
 def keras_loop(fit, config, build=PLAIN, X=X, y=Y, loss="binary_crossentropy"):
     """Return weights, losses and scores of `model.fit`, given the same start and batch order."""
     keras.utils.set_random_seed(fit.seed)
-    model = build(fit.preparation.n_columns)
+    model = build(fit.preprocessor.n_columns)
     n_steps = -(-len(fit.train) // config.batch_size) * config.epochs
     model.compile(make_optimizer(config, n_steps), loss=loss, run_eagerly=True)
-    x = fit.preparation.transform(X)
+    x = fit.preprocessor.transform(X)
     losses = []
     for epoch in range(config.epochs):
         order = epoch_order(fit.seed, epoch, fit.train)
@@ -113,12 +115,12 @@ def test_every_other_optimizer_equals_model_fit(name):
     ids=str,
 )
 def test_options_that_look_across_variables_stay_within_a_fold(options):
-    assert_same(make_fits(), training(optimizer_options=options))
+    assert_same(make_fits(), training(optimizer_params=options))
 
 
 def test_sgd_with_momentum_equals_model_fit():
     options = {"momentum": 0.9, "nesterov": True}
-    assert_same(make_fits(), training(optimizer="sgd", optimizer_options=options))
+    assert_same(make_fits(), training(optimizer="sgd", optimizer_params=options))
 
 
 @pytest.mark.parametrize("extra", [{"l2": 0.01}, {"batch_normalization": True}], ids=str)
@@ -157,8 +159,8 @@ def mixed_fits(X=None):
     for fold in range(3):
         rows = np.random.default_rng(fold + 10).permutation(N)
         train, test = rows[:30], rows[30:]
-        preparation = fit_preparation(preparing(indicators=True), X, CATEGORIES, train)
-        fits.append(FitSpec(fit_seed(7, (0, fold)), train, test, preparation))
+        preprocessor = fit_preprocessor(preparing(add_indicator=True), X, CATEGORIES, train)
+        fits.append(FitSpec(fit_seed(7, (0, fold)), train, test, preprocessor))
     return fits, X
 
 
@@ -167,7 +169,7 @@ def test_categories_and_missing_values_equal_model_fit():
     X[X[:, 1] == 3, 1] = 0
     X[fits[1].test[:2], 1] = 3  # a category that only one fold trains without
     fits, X = mixed_fits(X)
-    assert len({fit.preparation.n_columns for fit in fits}) > 1
+    assert len({fit.preprocessor.n_columns for fit in fits}) > 1
     for fit, fitted in zip(fits, train(fits, training(), X=X), strict=True):
         weights, _, y_score, _ = keras_loop(fit, training(), X=X)
         for ours, expected in zip(fitted.weights, weights, strict=True):
@@ -194,9 +196,9 @@ def test_a_custom_model_equals_model_fit():
 def test_a_fold_does_not_depend_on_its_stack_or_on_threads(extra):
     build = partial(mlp, n_labels=L, hidden_units=(8,), **extra)
     fits = make_fits((40, 40, 40, 39))
-    alone = train(fits, training(stack_size=1, threads=1), build)
+    alone = train(fits, training(fits_per_program=1, n_threads=1), build)
     for stack_size, threads in ((2, 2), (3, 1)):
-        together = train(fits, training(stack_size=stack_size, threads=threads), build)
+        together = train(fits, training(fits_per_program=stack_size, n_threads=threads), build)
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_allclose(one.y_score, other.y_score, atol=1e-6)
             for a, b in zip(one.weights, other.weights, strict=True):
@@ -221,8 +223,8 @@ def test_dropout_masks_differ_between_folds():
         return model
 
     rows = np.arange(N)
-    preparation = fit_preparation(preparing(numeric="none"), X, (), rows)
-    fits = [FitSpec(seed, rows, rows[:0], preparation) for seed in (1, 2, 1)]
+    preprocessor = fit_preprocessor(preparing(scaling="none"), X, (), rows)
+    fits = [FitSpec(seed, rows, rows[:0], preprocessor) for seed in (1, 2, 1)]
     one_epoch = training(batch_size=N, epochs=1)
     losses = [float(fitted.loss[0]) for fitted in train(fits, one_epoch, equal_output)]
     assert losses[0] == losses[2]
@@ -243,7 +245,7 @@ def option_fits(X):
     rows = np.random.default_rng(3).permutation(N)
     train, test = rows[:35], rows[35:]
     fits = [
-        FitSpec(7, train, test, fit_preparation(preparing(**options), X, CATEGORIES, train))
+        FitSpec(7, train, test, fit_preprocessor(preparing(**options), X, CATEGORIES, train))
         for options in OPTIONS
     ]
     return fits, test
@@ -272,8 +274,8 @@ def test_deleted_test_rows_leave_the_trained_fold_unchanged():
     place = {row: new for new, row in enumerate(kept)}
     train_rows = np.array([place[row] for row in fit.train])
     smaller = X[kept]
-    preparation = fit_preparation(preparing(**OPTIONS[0]), smaller, CATEGORIES, train_rows)
-    shorter = FitSpec(7, train_rows, np.array([place[row] for row in test[:5]]), preparation)
+    preprocessor = fit_preprocessor(preparing(**OPTIONS[0]), smaller, CATEGORIES, train_rows)
+    shorter = FitSpec(7, train_rows, np.array([place[row] for row in test[:5]]), preprocessor)
     whole = train([fit], training(), X=X)[0]
     trainer = KerasTrainer(PLAIN, training(), smaller, Y[kept], [shorter])
     (part,) = trainer.train()
@@ -309,7 +311,7 @@ def test_trained_weights_make_a_model_that_scores_as_the_fold_did():
     fit = make_fits(kind="standard")[0]
     fitted = train([fit], training())[0]
     model = KerasTrainer(PLAIN, training(), X, Y, [fit]).final_model([fitted], fit)
-    y_score = model(fit.preparation.transform(X[fit.test])).numpy()
+    y_score = model(fit.preprocessor.transform(X[fit.test])).numpy()
     np.testing.assert_allclose(y_score, fitted.y_score, atol=1e-5)
 
 
@@ -317,7 +319,7 @@ def test_results_come_in_order_with_progress_for_every_epoch():
     epochs = []
     fits = make_fits((40, 40, 40, 40, 40))
     trainer = KerasTrainer(
-        partial(mlp, n_labels=L), training(stack_size=2, threads=2, epochs=11), X, Y, fits
+        partial(mlp, n_labels=L), training(fits_per_program=2, n_threads=2, epochs=11), X, Y, fits
     )
     fitted = list(trainer.train(epochs.append))
     assert [len(one.y_score) for one in fitted] == [len(fit.test) for fit in fits]
@@ -341,9 +343,9 @@ def test_unknown_optimizers_and_options_are_refused():
     with pytest.raises(UserError, match=r"unknown name 'adan'\. Did you mean 'adam'\?"):
         make_optimizer(training(optimizer="adan"), 9)
     with pytest.raises(UserError, match="beta_one"):
-        make_optimizer(training(optimizer_options={"beta_one": 0.5}), 9)
+        make_optimizer(training(optimizer_params={"beta_one": 0.5}), 9)
     with pytest.raises(UserError, match="use_ema is not supported"):
-        make_optimizer(training(optimizer_options={"use_ema": True}), 9)
+        make_optimizer(training(optimizer_params={"use_ema": True}), 9)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +398,7 @@ def test_stacks_do_not_depend_on_cores(n_fits):
 def test_threads_change_no_bit_of_a_large_layer():
     build = partial(mlp, n_labels=L, hidden_units=(256,))
     fits = make_fits((40,) * 8)
-    by_the_work = {"stack_size": None, "epochs": 2}
-    alone, beside = (train(fits, training(threads=n, **by_the_work), build) for n in (1, 2))
+    by_the_work = {"fits_per_program": None, "epochs": 2}
+    alone, beside = (train(fits, training(n_threads=n, **by_the_work), build) for n in (1, 2))
     for one, other in zip(alone, beside, strict=True):
         np.testing.assert_array_equal(one.y_score, other.y_score)

@@ -24,7 +24,7 @@ from pipeline.training.base import Stopped, fit_seed
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = (
     *("dataset.n_samples=120", "dataset.n_features=6", "cv.n_splits=3", "cv.n_repeats=1"),
-    "preparation=standard",
+    "preprocessing=standard",
 )
 FOREST = ("model=random_forest", "model.params.n_estimators=5")
 
@@ -61,7 +61,7 @@ LOOPS = {
     ),
     "knn": ((), KNeighborsClassifier(10)),
     "classifier_chain": (
-        ("model.chain_options.order=[2,0,1]",),
+        ("model.chain_params.order=[2,0,1]",),
         ClassifierChain(LogisticRegression(max_iter=1000), order=[2, 0, 1]),
     ),
 }
@@ -88,7 +88,7 @@ def test_folds_are_those_of_scikit_learns_cross_validation(make_config, name):
     for metric in ("accuracy", "f1_micro", "f1_macro"):
         ours = [fold.scores[metric] for fold in evaluation.folds]
         np.testing.assert_allclose(ours, scores[f"test_{metric}"], rtol=1e-12)
-    final = evaluation.final.model(evaluation.final.preparation.transform(evaluation.dataset.X))
+    final = evaluation.final.model(evaluation.final.preprocessor.transform(evaluation.dataset.X))
     whole = loop.fit(X, y).predict_proba(X)
     whole = np.stack([pair[:, 1] for pair in whole], axis=1) if isinstance(whole, list) else whole
     np.testing.assert_array_equal(final, whole.astype(np.float32))
@@ -109,7 +109,7 @@ def test_what_an_svm_says_is_learnt_from_inner_folds_of_training_rows(make_confi
 
 
 def test_members_of_an_ensemble_differ_by_seed_and_are_averaged(make_config):
-    evaluation, _ = run(make_config(*SMALL, *FOREST, "model.n_members=3", "preparation=none"))
+    evaluation, _ = run(make_config(*SMALL, *FOREST, "model.ensemble_size=3", "preprocessing=none"))
     X, y = evaluation.dataset.X, evaluation.dataset.y
 
     def answer(place, train, rows):
@@ -173,12 +173,12 @@ OWN = ("model=sklearn", "model.estimator=tests.test_training_estimators.Own")
 
 @pytest.mark.parametrize("model", [FOREST, OWN])
 def test_processes_find_what_one_process_finds(make_config, monkeypatch, model):
-    alone, _ = run(make_config(*SMALL, *model, "training.threads=1"))
+    alone, _ = run(make_config(*SMALL, *model, "training.n_threads=1"))
     monkeypatch.setattr(sklearn_trainer, "START_SECONDS", -1.0)
-    beside, _ = run(make_config(*SMALL, *model, "training.threads=2"))
+    beside, _ = run(make_config(*SMALL, *model, "training.n_threads=2"))
     for one, two in zip(alone.folds, beside.folds, strict=True):
         np.testing.assert_array_equal(one.y_score, two.y_score)
-    x = alone.final.preparation.transform(alone.dataset.X)
+    x = alone.final.preprocessor.transform(alone.dataset.X)
     np.testing.assert_array_equal(alone.final.model(x), beside.final.model(x))
 
 

@@ -26,12 +26,12 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_equals_model_fit(name):
-    config = training(schedule=name, schedule_options=SCHEDULES[name], optimizer="sgd")
+    config = training(lr_schedule=name, lr_schedule_params=SCHEDULES[name], optimizer="sgd")
     assert_same(make_fits((40, 20)), config)  # each spans its own training
 
 
 def test_a_schedule_lasts_the_whole_training_unless_told():
-    schedule = make_optimizer(training(schedule="cosine_decay"), 120)._learning_rate
+    schedule = make_optimizer(training(lr_schedule="cosine_decay"), 120)._learning_rate
     assert float(schedule(0)) == pytest.approx(0.01)
     assert float(schedule(60)) == pytest.approx(0.005)
     assert float(schedule(120)) == pytest.approx(0, abs=1e-9)
@@ -43,12 +43,12 @@ def test_a_schedule_lasts_the_whole_training_unless_told():
         ("cosin_decay", None, r"unknown name 'cosin_decay'\. Did you mean 'cosine_decay'\?"),
         ("cosine_decay", {"warmup": 3}, r"options of CosineDecay: .*warmup_steps.*\{'warmup': 3\}"),
         ("exponential_decay", None, "decay_rate"),
-        (None, {"decay_steps": 3}, "give training.schedule too"),
+        (None, {"decay_steps": 3}, "give training.lr_schedule too"),
     ],
 )
 def test_unfit_schedules_are_refused(name, options, expected):
     with pytest.raises(UserError, match=expected):
-        make_optimizer(training(schedule=name, schedule_options=options), 9)
+        make_optimizer(training(lr_schedule=name, lr_schedule_params=options), 9)
 
 
 @pytest.mark.parametrize("gamma", [1.0, 2.0, 3.5])
@@ -85,7 +85,7 @@ def test_balanced_training_equals_model_fit_with_weighted_losses():
 
 def test_members_of_an_ensemble_answer_with_their_mean():
     fits = make_fits((40,)) * 2
-    fits = [fits[0], fits[0].__class__(99, fits[0].train, fits[0].test, fits[0].preparation)]
+    fits = [fits[0], fits[0].__class__(99, fits[0].train, fits[0].test, fits[0].preprocessor)]
     trainer = KerasTrainer(PLAIN, training(), X, Y, fits)
     members = list(trainer.train())
     model = trainer.final_model(members, fits[0])
@@ -124,7 +124,7 @@ def test_trainings_of_one_architecture_share_their_programs(monkeypatch):
 
 def test_only_the_fits_that_are_asked_for_are_trained():
     fits = make_fits((40, 41, 33, 40))
-    trainer = KerasTrainer(partial(mlp, n_labels=L), training(stack_size=2), X, Y, fits)
+    trainer = KerasTrainer(partial(mlp, n_labels=L), training(fits_per_program=2), X, Y, fits)
     some, done = [], []
     for places in ([1, 3], [0]):
         some += trainer.train(done.append, places)

@@ -2,6 +2,7 @@
 
 from pipeline.config.compose import (
     IGNORED_IN_FINGERPRINT,
+    compose_tracking,
     explain_hydra_error,
     flatten,
     load,
@@ -9,12 +10,14 @@ from pipeline.config.compose import (
     read_settings,
     to_yaml,
 )
+from pipeline.config.renamed_keys import translate_settings
 from pipeline.config.schema import (
     Config,
+    DecisionConfig,
+    KerasModelConfig,
     MlpConfig,
     ModelConfig,
-    PreparationConfig,
-    PythonModelConfig,
+    PreprocessingConfig,
     RacingConfig,
     ScoringConfig,
     SklearnModelConfig,

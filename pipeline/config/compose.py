@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args
 
@@ -51,12 +51,12 @@ def read_settings(
 
 
 IGNORED_IN_FINGERPRINT = (
-    *("report", "racing", "tracking.", "resume", "dataset.new_rows"),
-    *("training.stack_size", "training.threads"),
+    *("report", "racing", "tracking.", "resume", "dataset.predict_rows"),
+    *("training.fits_per_program", "training.n_threads"),
 )  # to scores: how the keys of such settings begin
 _CONFIG = TypeAdapter(Config)
 _TRACKING = TypeAdapter(TrackingConfig)
-_FOR_ESTIMATORS = {"training.class_weight", "training.threads"}
+_FOR_ESTIMATORS = {"training.class_weight", "training.n_threads"}
 
 
 def load(config: DictConfig) -> Config:
@@ -101,6 +101,19 @@ def load_tracking(composed: DictConfig) -> TrackingConfig:
             detail["loc"] = ("tracking", *detail["loc"])
         refused = "\n".join(f"  {_format_error(detail)}" for detail in details)
         raise UserError(f"Configuration refused:\n{refused}") from error
+
+
+def compose_tracking(settings: Sequence[str]) -> TrackingConfig:
+    """Compose the store from `conf/` and settings such as `tracking.uri=...`.
+
+    Raises:
+        UserError: If a setting is refused.
+    """
+    try:
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            return load_tracking(compose("config", overrides=list(settings)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain_hydra_error(error, list(settings))) from error
 
 
 def to_yaml(config: Config) -> str:
@@ -178,7 +191,7 @@ def _kind(schema: type) -> str:
 
 
 EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that come with an extra
-UNCHOSEN = ["experiment", "racing", "sweep"]  # groups that may be left out
+UNCHOSEN = ["experiment", "racing", "search_space"]  # groups that may be left out
 
 
 def explain_hydra_error(error: Exception, arguments: list[str]) -> str | None:

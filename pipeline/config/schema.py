@@ -20,14 +20,14 @@ from pipeline.config.schema_data import Name as _Name
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class PreparationConfig:
+class PreprocessingConfig:
     """What is learnt from a fold's training rows and done to its features."""
 
-    numeric: Literal["none", "standard", "robust", "minmax"]
-    impute: Literal["none", "median", "mean", "constant"]
+    scaling: Literal["none", "standard", "robust", "minmax"]
+    imputation: Literal["none", "median", "mean", "constant"]
     fill_value: float
-    indicators: bool
-    pool_below: PositiveInt
+    add_indicator: bool
+    min_frequency: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -41,7 +41,7 @@ class MlpConfig:
     dropout: Annotated[float, Field(ge=0, lt=1)]
     batch_normalization: bool
     l2: NonNegativeFloat
-    n_members: PositiveInt
+    ensemble_size: PositiveInt
 
     @property
     def title(self) -> str:
@@ -54,23 +54,23 @@ class MlpConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class PythonModelConfig:
+class KerasModelConfig:
     """A user's own builder by dotted path, with its keyword arguments."""
 
-    kind: Literal["python"]
-    callable: _Name
+    kind: Literal["keras"]
+    builder: _Name
     params: dict[str, Any] | None
-    n_members: PositiveInt
+    ensemble_size: PositiveInt
 
     @property
     def title(self) -> str:
         """What to call the model: the last parts of its path, module.name."""
-        return ".".join(self.callable.split(".")[-2:])
+        return ".".join(self.builder.split(".")[-2:])
 
     @property
     def own_path(self) -> str:
         """Dotted path of the code that defines the model."""
-        return self.callable
+        return self.builder
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -80,16 +80,16 @@ class SklearnModelConfig:
     kind: Literal["sklearn"]
     estimator: _Name
     params: dict[str, Any] | None
-    strategy: Literal["per_label", "native", "chain"]
-    chain_options: dict[str, Any] | None
-    probabilities: Literal["own", "sigmoid", "isotonic"]
-    n_members: PositiveInt
+    strategy: Literal["binary_relevance", "native", "classifier_chain"]
+    chain_params: dict[str, Any] | None
+    calibration: Literal["none", "sigmoid", "isotonic"]
+    ensemble_size: PositiveInt
 
     @property
     def title(self) -> str:
         """What to call the model: RandomForestClassifier, LogisticRegression in chains."""
         name = self.estimator.rpartition(".")[2]
-        return f"{name} in chains" if self.strategy == "chain" else name
+        return f"{name} in chains" if self.strategy == "classifier_chain" else name
 
     @property
     def own_path(self) -> str:
@@ -98,7 +98,7 @@ class SklearnModelConfig:
 
 
 ModelConfig = Annotated[
-    MlpConfig | PythonModelConfig | SklearnModelConfig, Field(discriminator="kind")
+    MlpConfig | KerasModelConfig | SklearnModelConfig, Field(discriminator="kind")
 ]
 _Part = Annotated[float, Field(gt=0, le=0.5)]  # of the training rows
 
@@ -109,8 +109,8 @@ class EarlyStoppingConfig:
 
     patience: NonNegativeInt | None
     min_delta: NonNegativeFloat
-    restore_best: bool
-    validation_share: _Part
+    restore_best_weights: bool
+    validation_fraction: _Part
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -119,17 +119,17 @@ class TrainingConfig:
 
     optimizer: _Name
     learning_rate: PositiveFloat
-    optimizer_options: dict[str, Any] | None
-    schedule: _Name | None
-    schedule_options: dict[str, Any] | None
+    optimizer_params: dict[str, Any] | None
+    lr_schedule: _Name | None
+    lr_schedule_params: dict[str, Any] | None
     epochs: PositiveInt
     batch_size: PositiveInt
     loss: Literal["binary_crossentropy", "focal"]
     focal_gamma: Annotated[float, Field(ge=1)]
     class_weight: Literal["balanced"] | None
     early_stopping: EarlyStoppingConfig
-    stack_size: PositiveInt | None
-    threads: PositiveInt | None
+    fits_per_program: PositiveInt | None
+    n_threads: PositiveInt | None
 
 
 def _zero_or_one(value: float) -> float:
@@ -139,11 +139,11 @@ def _zero_or_one(value: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class InnerConfig:
+class InnerCvConfig:
     """How a training fold is divided again, to learn thresholds and temperatures."""
 
     n_splits: PositiveInt
-    validation_share: _Part
+    validation_fraction: _Part
 
 
 LEARNT_THRESHOLDS = ("global", "per_label", "cardinality")
@@ -162,13 +162,19 @@ def _threshold(value: object) -> float | str:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ScoringConfig:
-    """How labels are decided, the metrics (the first is the headline) and what 0 / 0 counts."""
+class DecisionConfig:
+    """Thresholds that turn probabilities into predicted labels, and calibration before them."""
 
     threshold: Annotated[float | str, PlainValidator(_threshold)]
     threshold_metric: _Name
     calibration: Literal["temperature"] | None
-    inner: InnerConfig
+    inner_cv: InnerCvConfig
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ScoringConfig:
+    """Metrics, the first of which is the headline, and the value of 0 / 0."""
+
     metrics: Annotated[tuple[_Name, ...], Field(min_length=1)]
     zero_division: Annotated[float, AfterValidator(_zero_or_one)]
 
@@ -188,8 +194,8 @@ class TrackingConfig:
     uri: _Name | None
     experiment_name: _Name
     run_name: _Name | None
-    checkpoints: _Name | None
-    parent_run_id: _Name | None = None
+    checkpoint_dir: _Name | None
+    parent_run_id: _Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -208,10 +214,11 @@ class Config:
 
     dataset: DatasetConfig
     cv: CvConfig
-    preparation: PreparationConfig
+    preprocessing: PreprocessingConfig
     model: ModelConfig
     training: TrainingConfig
     scoring: ScoringConfig
+    decision: DecisionConfig
     report: ReportConfig
     tracking: TrackingConfig
     seed: NonNegativeInt

@@ -24,7 +24,7 @@ class SyntheticConfig:
     length: PositiveInt
     allow_unlabeled: bool
     random_state: NonNegativeInt
-    new_rows: _Rows
+    predict_rows: _Rows
     name: Name | None = None
 
 
@@ -32,7 +32,7 @@ class SyntheticConfig:
 class TableConfig:
     """A CSV, TSV or Parquet file and the parts its columns play.
 
-    Exactly one of `labels`, `last_labels` and `label_list` says where the labels are.
+    Exactly one of `labels`, `last_labels` and `label_list_column` says where the labels are.
     """
 
     kind: Literal["table"]
@@ -42,20 +42,20 @@ class TableConfig:
     decimal: Literal[".", ","]
     encoding: Name
     header: bool
-    missing: tuple[str, ...]
+    na_values: tuple[str, ...]
     labels: Annotated[_Columns, Field(min_length=1)] | None
     last_labels: PositiveInt | None
-    label_list: Name | None
+    label_list_column: Name | None
     label_separator: Name
     features: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
     categorical: _Columns
     numeric: _Columns
-    group: str | None
-    fold: str | None
-    id: str | None
+    group_column: str | None
+    fold_column: str | None
+    id_column: str | None
     test_path: Name | None
-    new_rows: _Rows
+    predict_rows: _Rows
     name: Name | None = None
 
 
@@ -69,7 +69,7 @@ class ArffConfig:
     test_path: Name | None = None
     labels: Annotated[_Columns, Field(min_length=1)] | None = None
     drop: _Columns = ()
-    new_rows: _Rows = ()
+    predict_rows: _Rows = ()
     name: Name | None = None
 
 
@@ -84,7 +84,7 @@ class OpenmlConfig:
     data_home: Name | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
-    new_rows: _Rows
+    predict_rows: _Rows
     name: Name | None = None
 
 
@@ -96,7 +96,7 @@ class SvmlightConfig:
     path: Name
     n_features: PositiveInt | None
     zero_based: bool | None
-    new_rows: _Rows
+    predict_rows: _Rows
     name: Name | None = None
 
 
@@ -106,7 +106,7 @@ class NpzConfig:
 
     kind: Literal["npz"]
     path: Name
-    new_rows: _Rows
+    predict_rows: _Rows
     name: Name | None = None
 
 
@@ -115,9 +115,9 @@ class PythonDatasetConfig:
     """A user's own callable by dotted path, with its keyword arguments; it returns X and y."""
 
     kind: Literal["python"]
-    callable: Name
+    loader: Name
     params: dict[str, Any]
-    new_rows: _Rows
+    predict_rows: _Rows
     name: Name | None = None
 
 

@@ -76,7 +76,7 @@ def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
     """
     if dataset.fold is not None and not isinstance(config, PredefinedConfig):
         raise UserError(
-            f"cv: expected cv=predefined, as {dataset.name} says which rows test (dataset.fold or "
+            f"cv: expected cv=predefined, as {dataset.name} says which rows test (dataset.fold_column or "
             f"dataset.test_path). Received: cv={config.kind}, which would not heed it."
         )
     match config:
@@ -146,7 +146,7 @@ def _predefined(dataset: Dataset) -> list[Split]:
         raise UserError(
             f"cv=predefined: expected data that say which rows test. Received: {dataset.name}, "
             "which does not. Name a column with the fold of each row, or with the words train and "
-            "test, in dataset.fold, or a file of test rows in dataset.test_path; or choose another "
+            "test, in dataset.fold_column, or a file of test rows in dataset.test_path; or choose another "
             "cv, such as cv=multilabel_stratified."
         )
     splits = splits_of(dataset.fold, repeat=0)
@@ -166,7 +166,7 @@ def _groups(
         raise UserError(
             f"cv={config.kind}: expected data with the group of each row. Received: "
             f"{dataset.name}, which has none. Name the column that holds them "
-            "(dataset.group=... of a table), or choose cv=repeated_kfold if rows are independent."
+            "(dataset.group_column=... of a table), or choose cv=repeated_kfold if rows are independent."
         )
     _check_n_splits(config.n_splits, len(np.unique(dataset.groups)), "groups")
     return dataset.groups
@@ -230,8 +230,8 @@ def _folds(
     if n_splits > n_units:
         raise UserError(
             f"Expected at least {n_splits} {'rows' if groups is None else 'groups'} in each "
-            f"training fold, to divide it into {n_splits} parts (scoring.inner, "
-            f"training.early_stopping.validation_share). Received: {n_units}."
+            f"training fold, to divide it into {n_splits} parts (decision.inner_cv, "
+            f"training.early_stopping.validation_fraction). Received: {n_units}."
         )
     if groups is not None:
         return grouped_folds(groups, y, n_splits, generator)

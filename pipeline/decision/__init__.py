@@ -1,4 +1,4 @@
-"""Calibration and thresholds: from probabilities to 0/1 predictions."""
+"""Decision rules: calibration of probabilities and thresholds."""
 
 from pipeline.decision.rule import DecisionRule
-from pipeline.decision.tuning import fixed_rule, learn_rule, needs_inner
+from pipeline.decision.tuning import check_threshold_metric, fixed_rule, learn_rule, needs_inner

@@ -5,53 +5,65 @@ from numpy.typing import NDArray
 from scipy.optimize.elementwise import find_root
 from scipy.special import expit
 
-from pipeline.config import ScoringConfig
+from pipeline.config import DecisionConfig
 from pipeline.decision.rule import DecisionRule, apply_temperature, log_odds
-from pipeline.scoring import Counts, Labels, Metric, Scores, find_metric, lower_is_better
+from pipeline.errors import UserError, suggest
+from pipeline.scoring import (
+    DECISION_METRICS,
+    Counts,
+    Labels,
+    Metric,
+    Scores,
+    find_metric,
+    lower_is_better,
+)
 
 CANDIDATES = np.arange(1, 100) / 100
-SWEEPS = 3  # over all labels, for metrics in which they depend on each other
+MAX_ROUNDS = 3  # of coordinate descent over all labels
 
 
-def learn_thresholds(config: ScoringConfig, y_true: Labels, y_score: Scores) -> NDArray[np.float64]:
+def tune_thresholds(
+    config: DecisionConfig, y_true: Labels, y_score: Scores, zero_division: float
+) -> NDArray[np.float64]:
     """Return the threshold of each label, of shape (n_labels,).
 
-    Of equally good hundredths the one nearest to 0.5 is taken. Labels whose parts of the metric
-    are independent, as in a macro mean, are tuned one by one; in any other metric each label in
-    turn, the others held fixed, starting from the best global threshold.
+    Candidates are the hundredths; of equally good ones, the nearest to 0.5 wins. If the metric is
+    a mean over labels, each label has its own best threshold. For other metrics, coordinate descent
+    starts from the best global threshold and changes the threshold of one label at a time.
 
     Args:
-        config: Which thresholds, and the metric they are best for.
+        config: The kind of threshold and the metric to optimize.
         y_true: Labels of shape (n, n_labels).
         y_score: Probabilities of the same shape.
+        zero_division: Value of a metric that is 0 / 0.
     """
     n_labels = y_true.shape[1]
     if isinstance(config.threshold, float):
         return np.full(n_labels, config.threshold)
     if config.threshold == "cardinality":
         return np.full(n_labels, match_cardinality(y_true, y_score))
-    metric = find_metric(config.threshold_metric, config.zero_division)
+    metric = find_metric(config.threshold_metric, zero_division)
     sign = -1.0 if lower_is_better(config.threshold_metric) else 1.0
     if config.threshold == "per_label":
-        by_label = _label_values(config, y_true, y_score)
+        by_label = _label_values(config.threshold_metric, y_true, y_score, zero_division)
         if by_label is not None:
             return _best(by_label)
     best = _best_global(metric, sign, y_true, y_score)
     if config.threshold == "global":
         return best
-    return _each_in_turn(metric, sign, y_true, y_score, best)
+    return _coordinate_descent(metric, sign, y_true, y_score, best)
 
 
 def match_cardinality(y_true: Labels, y_score: Scores) -> float:
-    """Return the threshold under which as many labels are predicted in all as are true.
+    """Return the threshold that predicts as many labels in total as are true.
 
-    It lies halfway between the last score that is predicted and the first that is not.
+    It lies halfway between the lowest score that is predicted and the highest that is not.
     """
-    ordered = np.sort(y_score, axis=None)[::-1].astype(np.float64)
+    descending = np.sort(y_score, axis=None)[::-1].astype(np.float64)
     n_true = int(y_true.sum())
-    last = ordered[n_true - 1] if n_true else 1.0
-    following = ordered[n_true] if n_true < len(ordered) else 0.0
-    return float((last + following) / 2)
+    lowest_predicted = descending[n_true - 1] if n_true else 1.0
+    highest_other = descending[n_true] if n_true < len(descending) else 0.0
+    return float((lowest_predicted + highest_other) / 2)
 
 
 def _best_global(
@@ -64,12 +76,12 @@ def _best_global(
     return np.repeat(_best(np.array([values])), y_true.shape[1])
 
 
-def _each_in_turn(
+def _coordinate_descent(
     metric: Metric, sign: float, y_true: Labels, y_score: Scores, start: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     thresholds = start.copy()
     y_pred = (y_score > thresholds).astype(np.int8)
-    for _ in range(SWEEPS):
+    for _ in range(MAX_ROUNDS):
         before = thresholds.copy()
         for label in range(len(thresholds)):
             values = []
@@ -84,15 +96,15 @@ def _each_in_turn(
 
 
 def _label_values(
-    config: ScoringConfig, y_true: Labels, y_score: Scores
+    metric: str, y_true: Labels, y_score: Scores, zero_division: float
 ) -> NDArray[np.float64] | None:
-    """Return each label's own part of the metric by candidate, or None if it has none.
+    """Return the metric of each label at each candidate; None if it is no mean over labels.
 
     Returns:
-        Values of shape (n_labels, n_candidates), higher ones better.
+        Values of shape (n_labels, n_candidates); higher ones are better.
     """
-    family, _, average = config.threshold_metric.rpartition("_")
-    if config.threshold_metric != "hamming_loss" and average not in ("macro", "weighted"):
+    family, _, average = metric.rpartition("_")
+    if metric != "hamming_loss" and average not in ("macro", "weighted"):
         return None
     if family not in ("hamming", "f1", "jaccard", "precision", "recall"):
         return None
@@ -103,29 +115,28 @@ def _label_values(
             values.append((y_true == y_pred).mean(axis=0))
         else:
             counts = Counts.of(y_true, y_pred, "macro")
-            values.append(getattr(counts, family)(config.zero_division))
+            values.append(getattr(counts, family)(zero_division))
     return np.stack(values, axis=1)
 
 
 def _best(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the best candidate of each row of values, the one nearest to 0.5 among equals."""
+    """Return the best candidate of each row of values; among equals, the nearest to 0.5."""
     values = np.where(np.isnan(values), -np.inf, values)
     nearest_first = np.argsort(np.abs(CANDIDATES - 0.5), kind="stable")
     ordered = values[:, nearest_first]
-    # Equal but for rounding counts as equal.
-    good = ordered >= ordered.max(axis=1, keepdims=True) - 1e-12
-    best: NDArray[np.float64] = CANDIDATES[nearest_first[good.argmax(axis=1)]]
+    is_best = ordered >= ordered.max(axis=1, keepdims=True) - 1e-12  # allows for rounding
+    best: NDArray[np.float64] = CANDIDATES[nearest_first[is_best.argmax(axis=1)]]
     return best
 
 
-HOTTEST = 20.0  # and 1 / HOTTEST the coldest
+MAX_TEMPERATURE = 20.0  # the lowest is 1 / MAX_TEMPERATURE
 
 
 def fit_temperatures(y_true: Labels, y_score: Scores) -> NDArray[np.float64]:
-    """Return the temperature of each label under which its log loss is least.
+    """Return the temperature of each label that minimizes its log loss.
 
     The log loss is convex in 1 / temperature, so its derivative has one root. A label that all
-    rows have, or none, keeps the temperature 1: they cannot say how sure to be.
+    rows have, or none, keeps the temperature 1.
 
     Args:
         y_true: Labels of shape (n, n_labels).
@@ -135,46 +146,66 @@ def fit_temperatures(y_true: Labels, y_score: Scores) -> NDArray[np.float64]:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
     temperature = np.ones(y_true.shape[1])
-    both = np.flatnonzero(y_true.any(axis=0) & ~y_true.all(axis=0))
-    z, y = log_odds(y_score[:, both]), y_true[:, both]
+    varying = np.flatnonzero(y_true.any(axis=0) & ~y_true.all(axis=0))
+    z, y = log_odds(y_score[:, varying]), y_true[:, varying]
 
-    def slope(log_sharpness: NDArray[np.float64], label: NDArray[np.int64]) -> NDArray[np.float64]:
-        own = z[:, label]
-        excess = expit(np.exp(log_sharpness) * own) - y[:, label]
-        return np.asarray((excess * own).mean(axis=0))
+    # The search is over the logarithm of 1 / temperature.
+    def slope(log_inverse: NDArray[np.float64], label: NDArray[np.int64]) -> NDArray[np.float64]:
+        label_z = z[:, label]
+        error = expit(np.exp(log_inverse) * label_z) - y[:, label]
+        return np.asarray((error * label_z).mean(axis=0))
 
-    labels = np.arange(len(both))
-    widest = np.full(len(both), np.log(HOTTEST))
-    low, high = slope(-widest, labels), slope(widest, labels)
-    inside = np.flatnonzero((low < 0) & (high > 0))
-    log_sharpness = np.where(low >= 0, -widest, widest)
-    if len(inside):
-        found = find_root(slope, (-widest[inside], widest[inside]), args=(inside,))
-        log_sharpness[inside] = found.x
-    temperature[both] = np.exp(-log_sharpness)
+    labels = np.arange(len(varying))
+    limit = np.full(len(varying), np.log(MAX_TEMPERATURE))
+    low, high = slope(-limit, labels), slope(limit, labels)
+    has_root = np.flatnonzero((low < 0) & (high > 0))
+    log_inverse = np.where(low >= 0, -limit, limit)
+    if len(has_root):
+        result = find_root(slope, (-limit[has_root], limit[has_root]), args=(has_root,))
+        log_inverse[has_root] = result.x
+    temperature[varying] = np.exp(-log_inverse)
     return temperature
 
 
-def needs_inner(config: ScoringConfig) -> bool:
-    """Return whether the rule has to be learnt."""
+def check_threshold_metric(config: DecisionConfig, zero_division: float) -> None:
+    """Raise UserError if thresholds are to be tuned for a metric that does not depend on them."""
+    key, name = "decision.threshold_metric", config.threshold_metric
+    find_metric(name, zero_division, key)
+    if (
+        name not in DECISION_METRICS
+        and "." not in name
+        and config.threshold in ("global", "per_label")
+    ):
+        raise UserError(
+            f"{key}: expected a metric of predicted labels, which depends on thresholds. Received: "
+            f"{name!r}, a metric of probabilities. {suggest(name, DECISION_METRICS)}"
+        )
+
+
+def needs_inner(config: DecisionConfig) -> bool:
+    """Return whether the decision rule needs inner folds to learn from."""
     return isinstance(config.threshold, str) or config.calibration is not None
 
 
-def fixed_rule(config: ScoringConfig, n_labels: int) -> DecisionRule:
-    """Return the rule of a configuration that leaves nothing to learn."""
+def fixed_rule(config: DecisionConfig, n_labels: int) -> DecisionRule:
+    """Return the decision rule of a fixed threshold without calibration."""
     return DecisionRule(np.ones(n_labels), np.full(n_labels, float(config.threshold)))
 
 
-def learn_rule(config: ScoringConfig, y_true: Labels, y_score: Scores) -> DecisionRule:
-    """Return the rule learnt from inner probabilities of a training fold.
+def learn_rule(
+    config: DecisionConfig, y_true: Labels, y_score: Scores, zero_division: float
+) -> DecisionRule:
+    """Learn temperatures and thresholds from the inner folds of a training fold.
 
     Args:
-        config: What is learnt, and what for.
+        config: The kind of threshold, the metric to optimize and the calibration.
         y_true: Labels of rows of the training fold, of shape (n, n_labels).
-        y_score: Their probabilities, each by a model that was trained without the row.
+        y_score: Probabilities of the same shape; each row was held out from its model.
+        zero_division: Value of a metric that is 0 / 0.
     """
     temperature = np.ones(y_true.shape[1])
     if config.calibration is not None:
         temperature = fit_temperatures(y_true, y_score)
-    threshold = learn_thresholds(config, y_true, apply_temperature(y_score, temperature))
+    calibrated = apply_temperature(y_score, temperature)
+    threshold = tune_thresholds(config, y_true, calibrated, zero_division)
     return DecisionRule(temperature, threshold)

@@ -1,9 +1,8 @@
-"""What is learnt from a fold's training rows and done to its features.
+"""Imputation, scaling and one-hot encoding, learnt from the training rows of a fold.
 
-A table of raw features (numbers, places of categories, NaN where missing) becomes the model's
-input: the numbers, filled in and scaled, then columns that say where one was missing, then one
-column for each category that the training rows hold. A missing or unknown category is all zeros; so
-is 0 where the only categories are 0 and 1, as in sparse files.
+The model's input has the imputed and scaled numbers first, then indicator columns of missing
+numbers, then one column for each category of the training rows. A missing or unknown category is
+all zeros. A feature whose only categories are 0 and 1, as in sparse files, has a column for 1 only.
 """
 
 from collections.abc import Sequence
@@ -12,25 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import PreparationConfig
+from pipeline.config import PreprocessingConfig
 
 NO_COLUMN = -1
-FLAG = {"0", "1"}
+FLAG_CATEGORIES = {"0", "1"}
 
 
 @dataclass(frozen=True, eq=False)
-class Preparation:
-    """A map from raw features to the model's input, learnt from some rows.
+class Preprocessor:
+    """A map from raw features to the model's input, learnt from training rows.
 
     Attributes:
-        numeric: Places of the numeric features, of shape (n_numeric,).
-        fill: Stands in for a missing number, of shape (n_numeric,).
-        center: Subtracted from each number, of shape (n_numeric,).
-        scale: Divides what is left, of shape (n_numeric,).
-        indicators: Which of `numeric` have a column that says where they were missing.
-        categorical: Places of the categorical features, of shape (n_categorical,).
-        columns: For each of those the column of each category among the columns of all categories;
-            `NO_COLUMN` for one that the rows did not hold. Pooled categories share a column.
+        numeric: Column indices of the numeric features, of shape (n_numeric,).
+        fill: Imputed value of a missing number, of shape (n_numeric,).
+        center: Value subtracted from each number, of shape (n_numeric,).
+        scale: Divisor of the difference, of shape (n_numeric,).
+        indicators: Indices into `numeric` of the features with an indicator of missing numbers.
+        categorical: Column indices of the categorical features, of shape (n_categorical,).
+        columns: For each categorical feature, the column of each category among the columns of all
+            categories; `NO_COLUMN` for a category that no training row has. Rare categories of a
+            feature share a column.
     """
 
     numeric: NDArray[np.int64]
@@ -43,10 +43,10 @@ class Preparation:
 
     @property
     def n_category_columns(self) -> int:
-        """Columns that stand for categories; of many, some are spare and always zero.
+        """Number of category columns, rounded up by at most 1/8 with columns of zeros.
 
-        Rounded up by an eighth at most, folds whose rare categories differ have inputs of equal
-        width nevertheless, and share a program.
+        So folds whose rare categories differ still have inputs of the same width, and share a
+        compiled program.
         """
         n = 1 + max((int(c.max(initial=NO_COLUMN)) for c in self.columns), default=NO_COLUMN)
         step = 1 << max(n.bit_length() - 4, 0)
@@ -58,84 +58,85 @@ class Preparation:
         return len(self.numeric) + len(self.indicators) + self.n_category_columns
 
     def transform(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the model's input, of shape (n, n_columns).
+        """Return the model's input, of shape (n_samples, n_columns).
 
         Args:
-            X: Raw features of shape (n, n_features).
+            X: Raw features of shape (n_samples, n_features): numbers, category codes, NaN where
+                missing.
         """
         numbers = X[:, self.numeric]
         missing = np.isnan(numbers)
         numbers = (np.where(missing, self.fill, numbers) - self.center) / self.scale
-        prepared = np.zeros((len(X), self.n_columns), dtype=np.float32)
-        prepared[:, : len(self.numeric)] = numbers
+        model_input = np.zeros((len(X), self.n_columns), dtype=np.float32)
+        model_input[:, : len(self.numeric)] = numbers
         first = len(self.numeric) + len(self.indicators)
-        prepared[:, len(self.numeric) : first] = missing[:, self.indicators]
+        model_input[:, len(self.numeric) : first] = missing[:, self.indicators]
         for feature, columns in zip(self.categorical, self.columns, strict=True):
             rows = np.flatnonzero(~np.isnan(X[:, feature]))
             column = columns[X[rows, feature].astype(np.int64)]
-            known = column != NO_COLUMN
-            prepared[rows[known], first + column[known]] = 1
-        return prepared
+            has_column = column != NO_COLUMN
+            model_input[rows[has_column], first + column[has_column]] = 1
+        return model_input
 
 
-def fit_preparation(
-    config: PreparationConfig,
+def fit_preprocessor(
+    config: PreprocessingConfig,
     X: NDArray[np.floating],
     categories: Sequence[Sequence[str] | None],
     train: NDArray[np.int64],
-) -> Preparation:
-    """Return the preparation learnt from the training rows alone.
+) -> Preprocessor:
+    """Fit a preprocessor on the training rows alone.
 
-    Numbers are filled in first and scaled by what they are then, as in scikit-learn's pipeline of
-    `SimpleImputer` and `StandardScaler`, `RobustScaler` or `MinMaxScaler`. A number that is missing
-    in all training rows is filled with 0; one that is constant keeps the scale 1.
+    Numbers are imputed before the scaling is learnt, as in scikit-learn's pipeline of
+    `SimpleImputer` and `StandardScaler`, `RobustScaler` or `MinMaxScaler`. A feature that is
+    missing in all training rows is imputed with 0; a constant feature has scale 1.
 
     Args:
-        config: Which preparation.
+        config: Kind of imputation, scaling and encoding.
         X: All raw features, of shape (n_samples, n_features).
-        categories: For each feature its categories, or None where it is numeric; empty if all are.
+        categories: Categories of each feature, None if it is numeric; empty if all are numeric.
         train: Row numbers of the training rows.
     """
     is_categorical = np.zeros(X.shape[1], dtype=bool)
-    is_categorical[: len(categories)] = [known is not None for known in categories]
+    is_categorical[: len(categories)] = [names is not None for names in categories]
     numeric, categorical = np.flatnonzero(~is_categorical), np.flatnonzero(is_categorical)
     numbers = X[np.ix_(train, numeric)] if categories else X[train]
     missing = np.isnan(numbers)
-    lacking = missing.any(axis=0)
-    # Of a complete column only the final fit needs a stand-in, for rows that are still to come.
-    wanted = lacking | (len(train) == len(X)) | np.isnan(X[:, numeric].max(axis=0))
-    fill = _fill(config, numbers, missing, wanted)
-    if lacking.any():
+    has_missing = missing.any(axis=0)
+    # A complete column needs an imputed value in the final fit only, for rows to predict.
+    needs_fill = has_missing | (len(train) == len(X)) | np.isnan(X[:, numeric].max(axis=0))
+    fill = _fill(config, numbers, missing, needs_fill)
+    if has_missing.any():
         numbers = np.where(missing, fill, numbers)
     center, scale = _center_and_scale(config, numbers)
-    indicators = np.flatnonzero(lacking) if config.indicators else np.empty(0, int)
+    indicators = np.flatnonzero(has_missing) if config.add_indicator else np.empty(0, int)
     columns = _category_columns(config, X[np.ix_(train, categorical)], categories, categorical)
-    return Preparation(numeric, fill, center, scale, indicators, categorical, columns)
+    return Preprocessor(numeric, fill, center, scale, indicators, categorical, columns)
 
 
 def _fill(
-    config: PreparationConfig,
+    config: PreprocessingConfig,
     numbers: NDArray[np.floating],
     missing: NDArray[np.bool_],
-    wanted: NDArray[np.bool_],
+    needs_fill: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     fill = np.zeros(numbers.shape[1])
-    if config.impute == "none":
+    if config.imputation == "none":
         return np.full_like(fill, np.nan)
-    if config.impute == "constant":
+    if config.imputation == "constant":
         return np.full_like(fill, config.fill_value)
-    statistic = np.median if config.impute == "median" else np.mean
-    for feature in np.flatnonzero(wanted):
+    statistic = np.median if config.imputation == "median" else np.mean
+    for feature in np.flatnonzero(needs_fill):
         present = numbers[~missing[:, feature], feature].astype(np.float64)
         fill[feature] = statistic(present) if len(present) else 0.0
     return fill
 
 
 def _center_and_scale(
-    config: PreparationConfig, numbers: NDArray[np.floating]
+    config: PreprocessingConfig, numbers: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     n_numeric = numbers.shape[1]
-    match config.numeric:
+    match config.scaling:
         case "none":
             return np.zeros(n_numeric), np.ones(n_numeric)
         case "standard":
@@ -153,7 +154,7 @@ def _center_and_scale(
 
 
 def _category_columns(
-    config: PreparationConfig,
+    config: PreprocessingConfig,
     places: NDArray[np.floating],
     categories: Sequence[Sequence[str] | None],
     categorical: NDArray[np.int64],
@@ -164,9 +165,9 @@ def _category_columns(
         present = values[~np.isnan(values)].astype(np.int64)
         counts = np.bincount(present, minlength=len(known))
         column = np.full(len(known), NO_COLUMN)
-        flag = set(known) == FLAG
+        flag = set(known) == FLAG_CATEGORIES
         shown = np.array([category == "1" for category in known]) if flag else counts > 0
-        own = shown & (flag | (counts >= config.pool_below))
+        own = shown & (flag | (counts >= config.min_frequency))
         column[own] = n_used + np.arange(own.sum())
         n_used += int(own.sum())
         out_of_fold = shown & ~own

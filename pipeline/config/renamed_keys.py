@@ -1,0 +1,99 @@
+"""Redirects from former configuration keys, options and values to the present ones."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+GROUPS = {"preparation": "preprocessing", "sweep": "search_space"}
+OPTIONS = {
+    "model=python": "model=keras",
+    "scoring=full": "scoring=all_metrics",
+    "scoring=threshold": "scoring=default",
+    "tracking=mlflow": "tracking=default",
+    "training=adam": "training=default",
+}
+KEYS = {
+    "preparation.numeric": "preprocessing.scaling",
+    "preparation.impute": "preprocessing.imputation",
+    "preparation.indicators": "preprocessing.add_indicator",
+    "preparation.pool_below": "preprocessing.min_frequency",
+    "preparation": "preprocessing",
+    "scoring.threshold": "decision.threshold",
+    "scoring.threshold_metric": "decision.threshold_metric",
+    "scoring.calibration": "decision.calibration",
+    "scoring.inner.validation_share": "decision.inner_cv.validation_fraction",
+    "scoring.inner": "decision.inner_cv",
+    "training.early_stopping.restore_best": "training.early_stopping.restore_best_weights",
+    "training.early_stopping.validation_share": "training.early_stopping.validation_fraction",
+    "training.optimizer_options": "training.optimizer_params",
+    "training.schedule": "training.lr_schedule",
+    "training.schedule_options": "training.lr_schedule_params",
+    "training.stack_size": "training.fits_per_program",
+    "training.threads": "training.n_threads",
+    "model.callable": "model.builder",
+    "model.n_members": "model.ensemble_size",
+    "model.probabilities": "model.calibration",
+    "model.chain_options": "model.chain_params",
+    "dataset.callable": "dataset.loader",
+    "dataset.missing": "dataset.na_values",
+    "dataset.group": "dataset.group_column",
+    "dataset.fold": "dataset.fold_column",
+    "dataset.id": "dataset.id_column",
+    "dataset.label_list": "dataset.label_list_column",
+    "dataset.new_rows": "dataset.predict_rows",
+    "tracking.checkpoints": "tracking.checkpoint_dir",
+}
+VALUES = {
+    ("model.kind", "python"): "keras",
+    ("model.strategy", "per_label"): "binary_relevance",
+    ("model.strategy", "chain"): "classifier_chain",
+    ("model.probabilities", "own"): "none",
+}
+_ARGUMENT = re.compile(r"[+~]*(?P<key>[\w./]+)(?:@[\w.]+)?(?:=(?P<value>.*))?", re.DOTALL)
+
+
+def translate_key(key: str) -> str:
+    """Return the present name of a dotted key: the key itself, if it was never renamed."""
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:length])
+        if prefix in KEYS:
+            return ".".join([KEYS[prefix], *parts[length:]])
+    return key
+
+
+def translate_settings(params: Mapping[str, str]) -> dict[str, str]:
+    """Return flattened settings, such as the params of a former run, under the present keys."""
+    return {translate_key(key): VALUES.get((key, value), value) for key, value in params.items()}
+
+
+def explain_renamed(key: str, value: object = None) -> Iterator[str]:
+    """Yield a message for a former key, and for each former key or value within its value."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from explain_renamed(f"{key}.{name}", item)
+        if value:
+            return
+    new, text = translate_key(key), str(value)
+    if (key, text) in VALUES:
+        yield f"{key}={text} was renamed: use {new}={VALUES[key, text]}"
+    elif new != key:
+        yield f"{key} was renamed: use {new}"
+
+
+def explain_renamed_argument(argument: str) -> Iterator[str]:
+    """Yield a message for each former group, option, key or value of a command-line argument."""
+    match = _ARGUMENT.fullmatch(argument)
+    if match is None:
+        return
+    key, value = match["key"], match["value"] or ""
+    if key in GROUPS:
+        option = f"={value}" if re.fullmatch(r"\w+", value) else ""
+        yield f"{key}{option} was renamed: use {GROUPS[key]}{option}"
+        return
+    words = re.findall(r"\w+", value)  # several in a sweep
+    for option in (f"{key}={word}" for word in words):
+        if option in OPTIONS:
+            yield f"{option} was renamed: use {OPTIONS[option]}"
+    former = [word for word in words if (key, word) in VALUES]
+    for word in former or [None]:
+        yield from explain_renamed(key, word)
