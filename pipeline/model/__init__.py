@@ -1,1 +1,1 @@
-"""Keras and scikit-learn models."""
+"""Build, combine and save Keras and scikit-learn models."""

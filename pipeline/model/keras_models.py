@@ -1,4 +1,4 @@
-"""Build Keras models."""
+"""Build Keras models: multi-layer perceptrons and the user's own."""
 
 import random
 import traceback
@@ -10,17 +10,17 @@ import keras
 import numpy as np
 from keras import layers
 
-from pipeline.config import MlpConfig, ModelConfig, PythonModelConfig
+from pipeline.config import KerasModelConfig, MlpConfig, ModelConfig
 from pipeline.errors import UserError, suggest
 from pipeline.runtime import import_callable
 
 
 def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Model:
-    """Return an untrained model that maps (batch, n_features) to (batch, n_labels) probabilities.
+    """Build an untrained model that maps (batch, n_features) to (batch, n_labels) probabilities.
 
     Raises:
-        UserError: If the configuration names what Keras does not know, the user's callable cannot
-            be imported or raises, or what it returns is not such a model.
+        UserError: If Keras does not know a configured name, if the user's builder cannot be
+            imported or raises, or if it returns something else than such a model.
     """
     if isinstance(config, MlpConfig):
         return mlp(
@@ -33,26 +33,26 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
             batch_normalization=config.batch_normalization,
             l2=config.l2,
         )
-    if not isinstance(config, PythonModelConfig):
-        raise TypeError(f"Expected the configuration of a network. Received: {config.kind}")
+    if not isinstance(config, KerasModelConfig):
+        raise TypeError(f"Expected the configuration of a Keras model. Received: {config.kind}")
     keywords = {"n_features": n_features, "n_labels": n_labels, **(config.params or {})}
     try:
-        model = import_callable("model.callable", config.callable)(**keywords)
+        model = import_callable("model.builder", config.builder)(**keywords)
     except UserError:
         raise
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
-            f"model.callable: expected {config.callable} to return a model. Received: "
-            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno}), when called "
+            f"model.builder: expected {config.builder} to return a model. Received: "
+            f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}), when called "
             f"with {keywords}."
         ) from error
-    _refuse_unfit(config.callable, model, n_features, n_labels)
+    _check_outputs(config.builder, model, n_features, n_labels)
     return model
 
 
-def check_savable(config: PythonModelConfig, model: keras.Model) -> None:
-    """Raise UserError if a model of the user's own could not be kept; tried before training."""
+def check_savable(config: KerasModelConfig, model: keras.Model) -> None:
+    """Raise UserError if Keras cannot save and load the user's model."""
     with TemporaryDirectory() as folder:
         path = f"{folder}/model.keras"
         try:
@@ -60,15 +60,15 @@ def check_savable(config: PythonModelConfig, model: keras.Model) -> None:
             keras.saving.load_model(path, compile=False)
         except Exception as error:
             raise UserError(
-                f"model.callable: expected {config.callable} to return a model that Keras can save "
+                f"model.builder: expected {config.builder} to return a model that Keras can save "
                 f"and load. Received: {type(error).__name__}: {str(error).strip()[:300]}. Decorate "
                 "own layers with @keras.saving.register_keras_serializable(), give those with "
                 "arguments a get_config, and use no Lambda layers."
             ) from error
 
 
-def _refuse_unfit(name: str, model: object, n_features: int, n_labels: int) -> None:
-    expected = f"model.callable: expected {name} to return"
+def _check_outputs(name: str, model: object, n_features: int, n_labels: int) -> None:
+    expected = f"model.builder: expected {name} to return"
     if not isinstance(model, keras.Model):
         raise UserError(f"{expected} a keras.Model. Received: {type(model).__name__}.")
     output = np.asarray(model(np.zeros((2, n_features), dtype=np.float32)))
@@ -95,15 +95,16 @@ def mlp(
     batch_normalization: bool = False,
     l2: float = 0.0,
 ) -> keras.Model:
-    """Return an untrained multi-layer perceptron with one sigmoid output per label.
+    """Build an untrained multi-layer perceptron with one sigmoid output per label.
 
     Args:
-        n_features: Width of the input.
-        n_labels: Width of the output.
+        n_features: Number of input columns.
+        n_labels: Number of outputs.
         hidden_units: Units of each hidden layer; empty for logistic regression.
         activation: Keras activation of the hidden layers.
-        kernel_initializer: Keras initializer of the hidden kernels; the output has Keras's default.
-        dropout: Share of each hidden layer's outputs dropped in training, in [0, 1).
+        kernel_initializer: Keras initializer of the hidden kernels; the output layer has Keras's
+            default.
+        dropout: Fraction of each hidden layer's outputs that is dropped in training, in [0, 1).
         batch_normalization: Whether to normalise each hidden layer before its activation.
         l2: Weight of the L2 penalty on all kernels.
 
@@ -113,42 +114,51 @@ def mlp(
     _check_params("activation", activation, keras.activations)
     _check_params("kernel_initializer", kernel_initializer, keras.initializers)
     regularizer = keras.regularizers.L2(l2) if l2 else None
-    stack: list[keras.layers.Layer] = [keras.Input((n_features,))]
+    model_layers: list[keras.layers.Layer] = [keras.Input((n_features,))]
     for units in hidden_units:
-        stack.append(
+        model_layers.append(
             layers.Dense(
                 units,
-                use_bias=not batch_normalization,  # which has a shift of its own
+                use_bias=not batch_normalization,  # which adds an offset itself
                 kernel_initializer=kernel_initializer,
                 kernel_regularizer=regularizer,
             )
         )
         if batch_normalization:
-            stack.append(layers.BatchNormalization())
-        stack.append(layers.Activation(activation))
+            model_layers.append(layers.BatchNormalization())
+        model_layers.append(layers.Activation(activation))
         if dropout:
-            stack.append(layers.Dropout(dropout))
-    stack.append(layers.Dense(n_labels, activation="sigmoid", kernel_regularizer=regularizer))
-    return keras.Sequential(stack)
+            model_layers.append(layers.Dropout(dropout))
+    model_layers.append(
+        layers.Dense(n_labels, activation="sigmoid", kernel_regularizer=regularizer)
+    )
+    return keras.Sequential(model_layers)
 
 
-@cache  # a model is built once for each fold
+@cache  # because every fold builds the model
 def _check_params(key: str, name: str, module: object) -> None:
-    state = random.getstate()  # initializers draw a seed, which is none of the model's
+    """Raise UserError unless a Keras activation or initializer of this name can be used."""
+    state = random.getstate()  # restored below: initializers draw a seed from it
     try:
-        found = module.get(name)  # type: ignore[attr-defined]
-        trial = found(np.zeros((2, 4), dtype=np.float32)) if key == "activation" else found((2, 4))
-        if trial.shape != (2, 4):
-            raise ValueError(f"it changes shapes: (2, 4) became {tuple(trial.shape)}")
+        function = module.get(name)  # type: ignore[attr-defined]
+        x = np.zeros((2, 4), dtype=np.float32)
+        output = function(x) if key == "activation" else function(x.shape)
+        if output.shape != x.shape:
+            raise ValueError(f"it changes shapes: {x.shape} became {tuple(output.shape)}")
     except Exception as error:
-        known = [item for item in dir(module) if item.islower() and not item.startswith("_")]
-        known = [item for item in known if item not in {"get", "serialize", "deserialize"}]
-        if name not in known:
+        available = [
+            item
+            for item in dir(module)
+            if item.islower()
+            and not item.startswith("_")
+            and item not in {"get", "serialize", "deserialize"}
+        ]
+        if name not in available:
             raise UserError(
-                f"model.{key}: unknown name {name!r}. {suggest(name, known)}"
+                f"model.{key}: unknown name {name!r}. {suggest(name, available)}"
             ) from error
         raise UserError(
-            f"model.{key}: expected one that needs no arguments of its own. Received: {name!r} "
+            f"model.{key}: expected one without required arguments. Received: {name!r} "
             f"({str(error).strip().splitlines()[0][:200]})"
         ) from error
     finally:

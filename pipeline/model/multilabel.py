@@ -1,9 +1,9 @@
-"""From an estimator to probabilities of every label: per label, natively or in a chain.
+"""Multi-label classifiers and ensembles of scikit-learn estimators.
 
-A label that all rows of a fold have, or none, teaches an estimator nothing, and many refuse it. So
-estimators see only labels that vary, and the others are answered by their share of the rows, 1 or
-0. Those too rare to learn probabilities from inner folds, with a single row on one side, are
-answered by their share as well.
+Many estimators reject a label that all training rows have, or none. So estimators are fitted to the
+other labels only, and the probability of a constant label is its frequency, 1 or 0. With
+calibration or cross-validated chains, a label with a single positive or negative row is too rare
+for inner folds, and its probability is its frequency as well.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ from sklearn.multioutput import ClassifierChain
 from pipeline.config import SklearnModelConfig
 from pipeline.model.sklearn_models import build_estimator
 
-N_INNER = 5  # folds of the training rows, whose scores `probabilities` are learnt from
+N_CALIBRATION_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class FittedEstimator:
-    """A trained estimator.
+    """An estimator and the labels it predicts.
 
     Attributes:
-        labels: Places of the labels that it answers for.
-        estimator: Of scikit-learn's kind, with `predict_proba`.
+        labels: Label indices.
+        estimator: Fitted scikit-learn estimator with `predict_proba`.
     """
 
     labels: tuple[int, ...]
@@ -37,34 +37,36 @@ class FittedEstimator:
 
 @dataclass(frozen=True, eq=False)
 class MultilabelClassifier:
-    """Estimators that answer for all labels together.
+    """Fitted estimators that predict all labels together.
 
     Attributes:
-        parts: Each answers for some labels.
-        shares: The answer for each label that no part answers for, of shape (n_labels,).
+        estimators: Fitted estimators, each for some labels.
+        frequencies: Frequency of each label in the training rows, of shape (n_labels,); the
+            probability of labels without an estimator.
     """
 
-    parts: tuple[FittedEstimator, ...]
-    shares: NDArray[np.float64]
+    estimators: tuple[FittedEstimator, ...]
+    frequencies: NDArray[np.float64]
 
     def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return probabilities of shape (n, n_labels) for prepared rows."""
-        y_score = np.tile(self.shares.astype(np.float32), (len(X), 1))
-        for part in self.parts:
-            y_score[:, part.labels] = _present(part.estimator.predict_proba(X), len(part.labels))
+        """Return probabilities of shape (n, n_labels) for preprocessed rows."""
+        y_score = np.tile(self.frequencies.astype(np.float32), (len(X), 1))
+        for fitted in self.estimators:
+            probabilities = fitted.estimator.predict_proba(X)
+            y_score[:, fitted.labels] = _positive_columns(probabilities, len(fitted.labels))
         return y_score
 
 
 @dataclass(frozen=True, eq=False)
 class MultilabelEnsemble:
-    """The members of an ensemble, or a single model; their probabilities are averaged."""
+    """One or more classifiers whose probabilities are averaged."""
 
-    members: tuple[MultilabelClassifier, ...]
+    classifiers: tuple[MultilabelClassifier, ...]
 
     def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return probabilities of shape (n, n_labels) for prepared rows."""
-        answers = [member(X) for member in self.members]
-        mean: NDArray[np.float32] = np.mean(answers, axis=0, dtype=np.float32)
+        """Return probabilities of shape (n, n_labels) for preprocessed rows."""
+        y_scores = [classifier(X) for classifier in self.classifiers]
+        mean: NDArray[np.float32] = np.mean(y_scores, axis=0, dtype=np.float32)
         return mean
 
 
@@ -76,67 +78,68 @@ def fit_labels(
     seed: int,
     class_weight: str | None = None,
 ) -> MultilabelClassifier:
-    """Return estimators trained on all labels of some rows.
+    """Fit estimators to all labels of some rows.
 
     Args:
-        config: Which estimators, and how they share the labels.
-        X: Prepared training rows of shape (n, n_columns).
-        y: Their labels, of shape (n, n_labels).
-        seed: For whatever is random.
+        config: The estimator, and the strategy for several labels.
+        X: Preprocessed training rows of shape (n, n_columns).
+        y: Labels of shape (n, n_labels).
+        seed: Seed of the estimators, the calibration folds and the chain.
         class_weight: "balanced" or None.
     """
-    present = y.sum(axis=0, dtype=np.int64)
-    rarer = np.minimum(present, len(y) - present)
-    n_inner = _n_inner(config)
-    labels = np.flatnonzero(rarer >= (2 if n_inner else 1))
-    together = [labels] if len(labels) else []
-    groups = [labels[i : i + 1] for i in range(len(labels))]
-    parts = []
-    for group in groups if config.strategy == "per_label" else together:
+    n_positive = y.sum(axis=0, dtype=np.int64)
+    n_minority = np.minimum(n_positive, len(y) - n_positive)
+    n_inner_folds = _n_inner_folds(config)
+    labels = np.flatnonzero(n_minority >= (2 if n_inner_folds else 1))
+    groups = [labels] if len(labels) else []
+    if config.strategy == "binary_relevance":
+        groups = [labels[i : i + 1] for i in range(len(labels))]
+    estimators = []
+    for group in groups:
         estimator = build_estimator(config, seed, class_weight)
-        n_folds = min(n_inner, int(rarer[group].min()))
-        estimator = _for_labels(config, estimator, group.tolist(), n_folds, seed)
-        single = len(group) == 1 and config.strategy != "chain"
-        estimator.fit(X, y[:, group[0]] if single else y[:, group])
-        parts.append(FittedEstimator(tuple(group.tolist()), estimator))
-    return MultilabelClassifier(tuple(parts), present / len(y))
+        n_folds = min(n_inner_folds, int(n_minority[group].min()))
+        estimator = _wrap(config, estimator, group.tolist(), n_folds, seed)
+        is_single = len(group) == 1 and config.strategy != "classifier_chain"
+        estimator.fit(X, y[:, group[0]] if is_single else y[:, group])
+        estimators.append(FittedEstimator(tuple(group.tolist()), estimator))
+    return MultilabelClassifier(tuple(estimators), n_positive / len(y))
 
 
-def _n_inner(config: SklearnModelConfig) -> int:
-    """Return how many folds the training rows are divided into again; 0 if they are not."""
-    chain_cv = (config.chain_options or {}).get("cv") or 0
-    return max(chain_cv, N_INNER if config.probabilities != "own" else 0)
+def _n_inner_folds(config: SklearnModelConfig) -> int:
+    """Return the number of inner folds for calibration or the chain; 0 without them."""
+    chain_cv = (config.chain_params or {}).get("cv") or 0
+    return max(chain_cv, N_CALIBRATION_FOLDS if config.calibration != "none" else 0)
 
 
-def _for_labels(
+def _wrap(
     config: SklearnModelConfig, estimator: Any, labels: Sequence[int], n_folds: int, seed: int
 ) -> Any:
-    """Return the estimator as it is fitted: with learnt probabilities, in a chain, or as it is."""
-    if config.probabilities != "own":
-        folds = StratifiedKFold(min(N_INNER, n_folds), shuffle=True, random_state=seed)
+    """Wrap the estimator in calibration and a classifier chain, as configured."""
+    if config.calibration != "none":
+        folds = StratifiedKFold(min(N_CALIBRATION_FOLDS, n_folds), shuffle=True, random_state=seed)
         estimator = CalibratedClassifierCV(
-            estimator, method=config.probabilities, cv=folds, ensemble=False
+            estimator, method=config.calibration, cv=folds, ensemble=False
         )
-    if config.strategy != "chain":
+    if config.strategy != "classifier_chain":
         return estimator
-    options = dict(config.chain_options or {})
-    if isinstance(options.get("order"), list):
-        order = [label for label in options["order"] if label in labels]
-        options["order"] = [labels.index(label) for label in order]
-    if options.get("cv"):
-        options["cv"] = min(options["cv"], n_folds)
-    return ClassifierChain(estimator, random_state=seed, **options)
+    params = dict(config.chain_params or {})
+    if isinstance(params.get("order"), list):
+        order = [label for label in params["order"] if label in labels]
+        params["order"] = [labels.index(label) for label in order]
+    if params.get("cv"):
+        params["cv"] = min(params["cv"], n_folds)
+    return ClassifierChain(estimator, random_state=seed, **params)
 
 
-def _present(answer: Any, n_labels: int) -> NDArray[np.floating]:
-    """Return the probabilities that labels are present, of shape (n, n_labels).
+def _positive_columns(probabilities: Any, n_labels: int) -> NDArray[np.floating]:
+    """Return the probabilities of the positive class, of shape (n, n_labels).
 
-    Of several labels an estimator returns a list of (absent, present) pairs, as forests and
-    neighbours do, or one column per label, as networks and chains do.
+    For several labels, `predict_proba` returns a list of arrays with two columns (forests,
+    neighbors) or one column per label (networks, chains).
     """
-    if isinstance(answer, list):
-        return np.column_stack([np.asarray(pair)[:, 1] for pair in answer])
-    columns = np.asarray(answer)
+    if isinstance(probabilities, list):
+        return np.column_stack([np.asarray(pair)[:, 1] for pair in probabilities])
+    columns = np.asarray(probabilities)
     if n_labels == 1 and columns.ndim == 2 and columns.shape[1] == 2:
         return columns[:, 1:]
     if columns.ndim != 2 or columns.shape[1] != n_labels:

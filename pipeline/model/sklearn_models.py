@@ -1,4 +1,4 @@
-"""An untrained estimator from its dotted path and parameters, refused early where it cannot do."""
+"""Build scikit-learn estimators and check their configuration before training."""
 
 import inspect
 from typing import Any
@@ -10,43 +10,43 @@ from pipeline.config import SklearnModelConfig
 from pipeline.errors import UserError, suggest
 from pipeline.runtime import import_callable
 
-CHAIN_OPTIONS = ("chain_method", "cv", "order")
+CHAIN_PARAMS = ("chain_method", "cv", "order")
 
 
 def build_estimator(
     config: SklearnModelConfig, seed: int | None = None, class_weight: str | None = None
 ) -> Any:
-    """Return an untrained estimator.
+    """Build an untrained estimator.
 
     Args:
-        config: Its dotted path and parameters.
-        seed: Stands in for each `random_state` that the parameters leave open, also within
-            estimators of which it is made; None leaves it open.
-        class_weight: Stands in for its `class_weight` where the parameters leave it open.
+        config: Dotted path and parameters.
+        seed: Value of each `random_state` that the parameters do not set, including those of
+            nested estimators.
+        class_weight: Value of `class_weight` if the parameters do not set it.
 
     Raises:
         UserError: If it cannot be imported, or does not take the parameters.
     """
-    make = import_callable("model.estimator", config.estimator)
+    make_estimator = import_callable("model.estimator", config.estimator)
     params = config.params or {}
-    _check_params(config.estimator, make, params)
+    _check_names(config.estimator, make_estimator, params)
     try:
-        estimator = make(**params)
+        estimator = make_estimator(**params)
     except Exception as error:
         raise UserError(
-            f"model.params: expected what {config.estimator} takes. Received: {params} "
+            f"model.params: expected parameters of {config.estimator}. Received: {params} "
             f"({type(error).__name__}: {error})"
         ) from error
-    open_seeds = _open_seeds(estimator)
-    if open_seeds:
-        estimator.set_params(**dict.fromkeys(open_seeds, seed))
+    unset_seeds = _unset_seeds(estimator)
+    if unset_seeds:
+        estimator.set_params(**dict.fromkeys(unset_seeds, seed))
     if class_weight is not None and _params(estimator, deep=False)["class_weight"] is None:
         estimator.set_params(class_weight=class_weight)
     return estimator
 
 
 def check_model(config: SklearnModelConfig, n_labels: int, class_weight: str | None) -> None:
-    """Raise UserError if the model cannot be what the configuration says; nothing is trained."""
+    """Raise UserError if the estimator does not support the configuration; nothing is trained."""
     estimator = build_estimator(config)
     _check_values("model.params", estimator)
     _check_probabilities(config, estimator)
@@ -58,22 +58,22 @@ def check_model(config: SklearnModelConfig, n_labels: int, class_weight: str | N
         _check_class_weight(config, estimator)
 
 
-def _check_params(path: str, make: Any, params: dict[str, Any]) -> None:
+def _check_names(path: str, make_estimator: Any, params: dict[str, Any]) -> None:
     try:
-        known = inspect.signature(make).parameters
+        accepted = inspect.signature(make_estimator).parameters
     except (ValueError, TypeError):
-        return  # a callable of C's; it will say itself what it does not take
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
+        return  # written in C without a signature; the call itself will fail
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in accepted.values()):
         return
     for name in params:
-        if name not in known:
+        if name not in accepted:
             raise UserError(
-                f"model.params.{name}: {path} has no such parameter. {suggest(name, known)}"
+                f"model.params.{name}: {path} has no such parameter. {suggest(name, accepted)}"
             )
 
 
 def _check_values(key: str, estimator: Any) -> None:
-    """Let scikit-learn check the values, which it would do only when it is fitted."""
+    """Run scikit-learn's own validation of parameters, which otherwise waits for `fit`."""
     try:
         if hasattr(estimator, "_parameter_constraints"):
             estimator._validate_params()
@@ -88,67 +88,70 @@ def _check_probabilities(config: SklearnModelConfig, estimator: Any) -> None:
             f"{expected} an estimator, with fit and predict_proba. Received: "
             f"{type(estimator).__name__}."
         )
-    has = [name for name in ("predict_proba", "decision_function") if hasattr(estimator, name)]
-    if config.probabilities == "own" and "predict_proba" not in has:
-        hint = "Learn them from its scores: model.probabilities=sigmoid" if has else ""
-        received = "one that only scores." if has else "one with neither predict_proba nor scores."
-        raise UserError(f"{expected} an estimator of probabilities. Received: {received} {hint}")
-    if config.probabilities != "own" and not has:
+    has_scores = hasattr(estimator, "decision_function")
+    has_probabilities = hasattr(estimator, "predict_proba")
+    if config.calibration == "none" and not has_probabilities:
+        received = "one with neither predict_proba nor decision_function."
+        if has_scores:
+            received = "one with decision_function only. Calibrate it: model.calibration=sigmoid"
+        raise UserError(f"{expected} an estimator with predict_proba. Received: {received}")
+    if config.calibration != "none" and not (has_scores or has_probabilities):
         raise UserError(
-            f"{expected} an estimator with decision_function or predict_proba, from which "
-            f"probabilities can be learnt. Received: {type(estimator).__name__}, with neither."
+            f"{expected} an estimator with decision_function or predict_proba, to calibrate. "
+            f"Received: {type(estimator).__name__}, with neither."
         )
 
 
 def _check_native(config: SklearnModelConfig, estimator: Any) -> None:
-    hint = "Set model.strategy=per_label, or chain."
-    if config.probabilities != "own":
+    hint = "Set model.strategy=binary_relevance or classifier_chain."
+    if config.calibration != "none":
         raise UserError(
-            f"model.probabilities: expected own where one estimator fits all labels. Received: "
-            f"{config.probabilities!r} with model.strategy=native. {hint}"
+            "model.calibration: expected none with model.strategy=native, because one estimator "
+            f"predicts all labels. Received: {config.calibration!r}. {hint}"
         )
-    known = hasattr(estimator, "__sklearn_tags__")
-    if known and not get_tags(estimator).classifier_tags.multi_label:
+    has_tags = hasattr(estimator, "__sklearn_tags__")
+    if has_tags and not get_tags(estimator).classifier_tags.multi_label:
         raise UserError(
-            f"model.strategy: expected an estimator that fits several labels itself. Received: "
-            f"native with {config.estimator}, which fits one. {hint}"
+            "model.strategy: expected an estimator with multi-label support for native. Received: "
+            f"{config.estimator}, which predicts one label. {hint}"
         )
 
 
 def _check_chain(config: SklearnModelConfig, estimator: Any, n_labels: int) -> None:
-    options = config.chain_options or {}
-    if config.strategy != "chain":
-        if options:
+    params = config.chain_params or {}
+    if config.strategy != "classifier_chain":
+        if params:
             raise UserError(
-                f"model.chain_options: expected null without model.strategy=chain. Received: "
-                f"{options}"
+                "model.chain_params: expected null without model.strategy=classifier_chain. "
+                f"Received: {params}"
             )
         return
-    for name in options:
-        if name not in CHAIN_OPTIONS:
+    for name in params:
+        if name not in CHAIN_PARAMS:
             raise UserError(
-                f"model.chain_options.{name}: no such option. {suggest(name, CHAIN_OPTIONS)}"
+                f"model.chain_params.{name}: no such parameter. {suggest(name, CHAIN_PARAMS)}"
             )
-    order = options.get("order")
+    order = params.get("order")
     if isinstance(order, list) and sorted(order) != list(range(n_labels)):
         raise UserError(
-            f"model.chain_options.order: expected each label once, as numbers from 0 to "
+            "model.chain_params.order: expected each label once, as numbers from 0 to "
             f"{n_labels - 1}. Received: {order}"
         )
-    cv = options.get("cv")
+    cv = params.get("cv")
     if cv is not None and (not isinstance(cv, int) or cv < 2):
-        raise UserError(f"model.chain_options.cv: expected null or at least 2. Received: {cv!r}")
-    _check_values("model.chain_options", ClassifierChain(estimator, **options))
+        raise UserError(f"model.chain_params.cv: expected null or at least 2. Received: {cv!r}")
+    _check_values("model.chain_params", ClassifierChain(estimator, **params))
 
 
 def _check_ensemble(config: SklearnModelConfig, estimator: Any) -> None:
-    if config.n_members == 1 or _open_seeds(estimator) or config.probabilities != "own":
+    if config.ensemble_size == 1 or _unset_seeds(estimator) or config.calibration != "none":
         return
-    if config.strategy == "chain" and (config.chain_options or {}).get("order") == "random":
+    is_chain = config.strategy == "classifier_chain"
+    if is_chain and (config.chain_params or {}).get("order") == "random":
         return
     raise UserError(
-        f"model.n_members: expected 1, as nothing in {config.estimator} is random and left to the "
-        f"seed: all members would be equal. Received: {config.n_members}"
+        f"model.ensemble_size: expected 1, because {config.estimator} does not depend on the seed "
+        f"and all models of the ensemble would be equal. Received: {config.ensemble_size}"
     )
 
 
@@ -156,18 +159,18 @@ def _check_class_weight(config: SklearnModelConfig, estimator: Any) -> None:
     expected = "training.class_weight: expected null"
     if "class_weight" not in _params(estimator, deep=False):
         raise UserError(
-            f"{expected}, as {config.estimator} has no class_weight to balance. Received: balanced"
+            f"{expected}, because {config.estimator} has no class_weight. Received: balanced"
         )
     if config.strategy == "native":
         raise UserError(
-            f"{expected}, as one estimator of all labels cannot balance each of them. Received: "
-            "balanced. Set model.strategy=per_label, or let scikit-learn multiply the weights of "
-            "a row's labels: +model.params.class_weight=balanced"
+            f"{expected} with model.strategy=native, because one estimator cannot balance each "
+            "label. Received: balanced. Set model.strategy=binary_relevance, or let scikit-learn "
+            "multiply the weights of a row's labels: +model.params.class_weight=balanced"
         )
 
 
-def _open_seeds(estimator: Any) -> list[str]:
-    """Return the parameters that are a random_state, its own or nested, and not set."""
+def _unset_seeds(estimator: Any) -> list[str]:
+    """Return the names of random_state parameters, nested ones included, that are not set."""
     params = _params(estimator, deep=True)
     return [
         name

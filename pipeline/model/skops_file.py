@@ -1,4 +1,4 @@
-"""Trained estimators in a file that holds no code: skops, and the types that it may make."""
+"""Save scikit-learn models with skops, a file format that contains no code."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,63 +14,67 @@ from pipeline.errors import UserError
 from pipeline.model.multilabel import MultilabelEnsemble, fit_labels
 from pipeline.model.sklearn_models import build_estimator
 
-KNOWN = ("numpy", "scipy", "sklearn")
+TRUSTED_PACKAGES = ("numpy", "scipy", "sklearn")
 
 
 def own_packages(config: SklearnModelConfig) -> list[str]:
-    """Return the packages outside of scikit-learn that the user's estimator comes from."""
-    kind = type(build_estimator(config)).__module__
-    return sorted({path.partition(".")[0] for path in (config.estimator, kind)} - set(KNOWN))
+    """Return the packages of the user's own estimator, other than scikit-learn."""
+    module = type(build_estimator(config)).__module__
+    packages = {path.partition(".")[0] for path in (config.estimator, module)}
+    return sorted(packages - set(TRUSTED_PACKAGES))
 
 
 def save(model: MultilabelEnsemble, path: Path, own: Sequence[str] = ()) -> list[str]:
-    """Write a model and return the types that a reader has to trust, beyond skops's own list.
+    """Save a model; return the types that a reader must trust beyond those that skops trusts.
 
-    The file holds, for each member, its `shares` and the `labels` and `estimator` of each part.
+    The file is a list with a dict per classifier of the ensemble: `shares`, the frequency of each
+    label, and `parts`, the `labels` and the `estimator` of each fitted estimator.
 
     Args:
-        model: What to write.
-        path: Where.
-        own: Packages that the user named, whose types may be among them.
+        model: The model.
+        path: File to write.
+        own: Packages of the user's estimator, whose types are trusted too.
 
     Raises:
-        UserError: If the file could not be read again without trusting other packages.
+        UserError: If loading the file would require trust in other packages.
     """
-    import skops.io  # imports all of scikit-learn, which training need not wait for
+    import skops.io  # imports all of scikit-learn, so it waits until a model is saved
 
-    members = [
+    classifiers = [
         {
-            "shares": member.shares.tolist(),
+            "shares": classifier.frequencies.tolist(),
             "parts": [
-                {"labels": list(part.labels), "estimator": part.estimator} for part in member.parts
+                {"labels": list(fitted.labels), "estimator": fitted.estimator}
+                for fitted in classifier.estimators
             ],
         }
-        for member in model.members
+        for classifier in model.classifiers
     ]
     try:
-        skops.io.dump(members, path, compression=ZIP_DEFLATED, compresslevel=1)
-        needed: list[str] = skops.io.get_untrusted_types(file=path)
+        skops.io.dump(classifiers, path, compression=ZIP_DEFLATED, compresslevel=1)
+        untrusted: list[str] = skops.io.get_untrusted_types(file=path)
     except Exception as error:
         raise UserError(
-            f"model.estimator: expected one that skops can store without pickle. Received: "
-            f"{_format_types(error)}"
+            "model.estimator: expected one that skops can save without pickle. Received: "
+            f"{_format_error(error)}"
         ) from error
-    foreign = [name for name in needed if not _may_be_trusted(name, own)]
+    foreign = [name for name in untrusted if not _is_trusted(name, own)]
     if foreign:
+        packages = ", ".join([*TRUSTED_PACKAGES, *own])
         raise UserError(
-            f"model.estimator: expected one made of classes of {', '.join([*KNOWN, *own])}, which "
-            f"a stored model may be loaded with. Received: also {', '.join(foreign)}."
+            f"model.estimator: expected one made of classes of {packages} only, because a saved "
+            f"model is loaded with these. Received: also {', '.join(foreign)}."
         )
-    return needed
+    return untrusted
 
 
 def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArray[np.int8]) -> None:
-    """Raise UserError if a model of the user's own could not be kept; tried on a few rows.
+    """Raise UserError if the user's own estimator cannot predict or be saved and loaded.
 
     Args:
-        config: Names the estimator.
-        X: A few prepared rows, of shape (n, n_columns).
-        y: Their labels, of shape (n, n_labels).
+        config: The estimator.
+        X: A few preprocessed rows, of shape (n, n_columns).
+        y: Labels of shape (n, n_labels).
     """
     own = own_packages(config)
     if not own:
@@ -80,18 +84,18 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
     try:
         model = fit_labels(config, X, y, seed=0)
     except Exception:
-        return  # perhaps for so few rows; the training will show whether it is for them
+        return  # perhaps for lack of rows; the training will raise the error if there is one
     expected = f"model.estimator: expected {config.estimator} to"
     try:
         y_score = model(X)
     except Exception as error:
         raise UserError(
-            f"{expected} answer for the rows it was trained on. Received: {_format_types(error)}"
+            f"{expected} predict the rows it was fitted to. Received: {_format_error(error)}"
         ) from error
     if not ((y_score >= 0) & (y_score <= 1)).all():
         raise UserError(
-            f"{expected} answer with probabilities in [0, 1]. Received: from {y_score.min():.3g} "
-            f"to {y_score.max():.3g}."
+            f"{expected} return probabilities in [0, 1]. Received: from {y_score.min():.3g} to "
+            f"{y_score.max():.3g}."
         )
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.skops")
@@ -100,18 +104,20 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
             skops.io.load(path, trusted=trusted)
         except Exception as error:
             raise UserError(
-                f"{expected} be one that skops can load. Received: {_format_types(error)}"
+                f"{expected} be one that skops can load. Received: {_format_error(error)}"
             ) from error
 
 
-def _format_types(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()[:300]}"
 
 
-def _may_be_trusted(name: str, own: Sequence[str]) -> bool:
-    """Return whether a name is a class of scikit-learn, NumPy or SciPy, or the user's."""
+def _is_trusted(name: str, own: Sequence[str]) -> bool:
+    """Return whether a name is a class of a trusted package, or anything of the user's."""
     module, _, attribute = name.rpartition(".")
     package = module.partition(".")[0]
     if package in own:
         return True
-    return package in KNOWN and isinstance(getattr(import_module(module), attribute, None), type)
+    return package in TRUSTED_PACKAGES and isinstance(
+        getattr(import_module(module), attribute, None), type
+    )

@@ -2,13 +2,15 @@
 
 from pipeline.scoring.classification_metrics import EPSILON, Counts, Labels, Metric, Scores
 from pipeline.scoring.scorer import (
-    QUOTIENTS,
+    DECISION_METRICS,
+    RATIO_METRICS,
     check_finite,
     check_metrics,
     explain_metric,
     find_metric,
     label_scores,
     lower_is_better,
+    metric_range,
     metric_title,
     score,
     short_name,
@@ -21,4 +23,5 @@ from pipeline.scoring.statistics import (
     holm,
     paired_test,
     summarise,
+    summary_key,
 )

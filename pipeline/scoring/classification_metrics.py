@@ -1,4 +1,4 @@
-"""Metrics of decisions and of probabilities."""
+"""Metrics of predicted labels and of probabilities."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,61 +10,69 @@ from numpy.typing import NDArray
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float32]
 Metric = Callable[[Labels, Scores, Labels], float]
-"""Takes y_true, y_score and y_pred, each of shape (n_samples, n_labels); NaN where undefined."""
+"""Function of y_true, y_score and y_pred, each of shape (n_samples, n_labels); NaN if undefined."""
 Average = Literal["samples", "micro", "macro", "weighted"]
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How many single labels are true, predicted, and both: per label, per row, or in all."""
+    """Numbers of true, predicted and correctly predicted labels, per label, per row or in total.
 
-    both: NDArray[np.int64]
+    Attributes:
+        true_positive: Labels that are both true and predicted.
+        true: Labels that are true.
+        predicted: Labels that are predicted.
+    """
+
+    true_positive: NDArray[np.int64]
     true: NDArray[np.int64]
     predicted: NDArray[np.int64]
 
     @classmethod
     def of(cls, y_true: Labels, y_pred: Labels, average: Average) -> "Counts":
-        """Return counts of what `average` takes the mean over."""
+        """Return the counts whose scores `average` takes the mean of."""
         axis = {"micro": None, "samples": 1}.get(average, 0)
         tables = (y_true & y_pred, y_true, y_pred)
         return cls(*(np.atleast_1d(table.sum(axis=axis, dtype=np.int64)) for table in tables))
 
     def precision(self, zero_division: float) -> NDArray[np.float64]:
-        """Return the share of the predicted that are true."""
-        return _divide(self.both, self.predicted, zero_division)
+        """Return the fraction of the predicted labels that are true."""
+        return _divide(self.true_positive, self.predicted, zero_division)
 
     def recall(self, zero_division: float) -> NDArray[np.float64]:
-        """Return the share of the true that are predicted."""
-        return _divide(self.both, self.true, zero_division)
+        """Return the fraction of the true labels that are predicted."""
+        return _divide(self.true_positive, self.true, zero_division)
 
     def f1(self, zero_division: float) -> NDArray[np.float64]:
         """Return the harmonic mean of precision and recall."""
-        return _divide(2 * self.both, self.true + self.predicted, zero_division)
+        return _divide(2 * self.true_positive, self.true + self.predicted, zero_division)
 
     def jaccard(self, zero_division: float) -> NDArray[np.float64]:
-        """Return the share of those true or predicted that are both."""
-        return _divide(self.both, self.true + self.predicted - self.both, zero_division)
+        """Return intersection over union of true and predicted labels."""
+        return _divide(
+            self.true_positive, self.true + self.predicted - self.true_positive, zero_division
+        )
 
     def mean(self, values: NDArray[np.float64], average: Average) -> float:
-        """Return the mean, by the number of true ones if weighted and there are any."""
+        """Return the mean, weighted by the number of true labels if `average` is weighted."""
         weights = self.true if average == "weighted" and self.true.any() else None
         return float(np.average(values, weights=weights))
 
 
 def accuracy(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
-    """Return the share of rows with every label right: subset accuracy, or exact match."""
+    """Return the fraction of rows with every label correct: subset accuracy, or exact match."""
     return float((y_true == y_pred).all(axis=1).mean())
 
 
 def hamming_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
-    """Return the share of single labels that are predicted wrong."""
+    """Return the fraction of single labels that are predicted wrong."""
     return float((y_true != y_pred).mean())
 
 
 def precision(
     y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
 ) -> float:
-    """Return how many of the predicted labels are true."""
+    """Return the fraction of the predicted labels that are true."""
     counts = Counts.of(y_true, y_pred, average)
     return counts.mean(counts.precision(zero_division), average)
 
@@ -72,7 +80,7 @@ def precision(
 def recall(
     y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
 ) -> float:
-    """Return how many of the true labels are predicted."""
+    """Return the fraction of the true labels that are predicted."""
     counts = Counts.of(y_true, y_pred, average)
     return counts.mean(counts.recall(zero_division), average)
 
@@ -94,14 +102,14 @@ def jaccard(
 
 
 def _divide(
-    part: NDArray[np.int64], whole: NDArray[np.int64], zero_division: float
+    numerator: NDArray[np.int64], denominator: NDArray[np.int64], zero_division: float
 ) -> NDArray[np.float64]:
-    undefined = np.full(whole.shape, zero_division, dtype=np.float64)
-    return np.divide(part, whole, out=undefined, where=whole > 0)
+    undefined = np.full(denominator.shape, zero_division, dtype=np.float64)
+    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
 
 
 N_BINS = 15
-EPSILON = float(np.finfo(np.float32).eps)  # a float32 probability of 1 is at least this uncertain
+EPSILON = float(np.finfo(np.float32).eps)  # float32 probabilities are no closer to 1 than this
 
 
 def log_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
@@ -121,10 +129,10 @@ def brier_score(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
 
 
 def expected_calibration_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
-    """Return how far probabilities are from frequencies, as a mean over 15 bins of equal width.
+    """Return the mean distance of probabilities from frequencies, in 15 bins of equal width.
 
-    In each bin, the mean probability is compared with the share of labels that are present; the
-    distances are weighted by the number of entries. Of few entries, it is biased upwards: a
+    The distance of a bin is that of its mean probability from the fraction of its labels that are
+    true; bins are weighted by their number of labels. With few labels it is biased upwards: even a
     perfectly calibrated model does not reach 0.
 
     References:
@@ -132,6 +140,8 @@ def expected_calibration_error(y_true: Labels, y_score: Scores, y_pred: Labels) 
         Binning, AAAI 2015; Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
     scores = y_score.ravel().astype(np.float64)
-    bins = np.maximum(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0)  # 0 joins the first bin
-    excess = np.bincount(bins, weights=scores - y_true.ravel(), minlength=N_BINS)
-    return float(np.abs(excess).sum() / len(scores))
+    bins = np.maximum(
+        np.ceil(scores * N_BINS).astype(np.int64) - 1, 0
+    )  # 0 belongs to the first bin
+    differences = np.bincount(bins, weights=scores - y_true.ravel(), minlength=N_BINS)
+    return float(np.abs(differences).sum() / len(scores))

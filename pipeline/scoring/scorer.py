@@ -18,7 +18,7 @@ from pipeline.scoring import classification_metrics, ranking_metrics
 from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
 
-KEY = "scoring.metrics"
+CONFIG_KEY = "scoring.metrics"
 ABBREVIATIONS = {"roc": "ROC", "auc": "AUC", "ndcg": "nDCG"}
 
 
@@ -26,7 +26,7 @@ def _names(functions: Iterable[Metric]) -> dict[str, Metric]:
     return {function.__name__: function for function in functions}
 
 
-PLAIN: Mapping[str, Metric] = _names(
+BASIC_METRICS: Mapping[str, Metric] = _names(
     (
         classification_metrics.accuracy,
         classification_metrics.hamming_loss,
@@ -39,8 +39,8 @@ PLAIN: Mapping[str, Metric] = _names(
         classification_metrics.expected_calibration_error,
     )
 )
-"""Metrics that need no more to be said."""
-QUOTIENTS: Mapping[str, Callable[..., float]] = {
+"""Metrics without a parameter."""
+RATIO_METRICS: Mapping[str, Callable[..., float]] = {
     f"{function.__name__}_{average}": partial(function, average=average)
     for function in (
         classification_metrics.precision,
@@ -50,69 +50,81 @@ QUOTIENTS: Mapping[str, Callable[..., float]] = {
     )
     for average in get_args(classification_metrics.Average)
 }
-"""Metrics that may be 0 / 0; they take `zero_division`."""
-DECIDED = ("accuracy", "hamming_loss", *QUOTIENTS)
-"""Metrics that depend on decisions; all others rank or weigh probabilities."""
-AREAS: Mapping[str, Metric] = {
+"""Metrics that can be 0 / 0; they take `zero_division`."""
+DECISION_METRICS = ("accuracy", "hamming_loss", *RATIO_METRICS)
+"""Metrics of predicted labels; all others are metrics of probabilities."""
+CURVE_METRICS: Mapping[str, Metric] = {
     f"{function.__name__}_{average}": partial(function, average=average)
     for function in (ranking_metrics.roc_auc, ranking_metrics.average_precision)
     for average in ("micro", "macro")
 }
-FIRST: Mapping[str, Callable[..., float]] = {
+TOP_K_METRICS: Mapping[str, Callable[..., float]] = {
     "precision_at": ranking_metrics.precision_at,
     "ndcg_at": ranking_metrics.ndcg_at,
 }
-"""Metrics of a row's first k labels; k is in the name, as in `precision_at_3`."""
+"""Metrics of a row's top k labels; k is part of the name, as in `precision_at_3`."""
+UNBOUNDED_METRICS = ("coverage_error", "log_loss")
+"""Metrics that range from 0 to infinity; all others range from 0 to 1."""
 
 
-def find_metric(name: str, zero_division: float, key: str = KEY) -> Metric:
+def find_metric(name: str, zero_division: float, key: str = CONFIG_KEY) -> Metric:
     """Return the metric of that name.
 
     Args:
-        name: One of Manyfold's, or the dotted path of the user's own.
-        zero_division: What 0 / 0 counts.
-        key: The configuration key that names it, for the message.
+        name: Name of a metric, or the dotted path of the user's own.
+        zero_division: Value of a metric that is 0 / 0.
+        key: Configuration key of the name, for the error message.
 
     Raises:
-        UserError: If there is none.
+        UserError: If the metric is unknown or cannot be imported.
     """
     if "." in name:
         return partial(_call_own, name, import_callable(key, name))
-    if name in QUOTIENTS:
-        return partial(QUOTIENTS[name], zero_division=zero_division)
+    if name in RATIO_METRICS:
+        return partial(RATIO_METRICS[name], zero_division=zero_division)
     if first := re.fullmatch(r"(\w+)_([1-9]\d*)", name):
         family, k = first.groups()
-        if family in FIRST:
-            return partial(FIRST[family], k=int(k))
+        if family in TOP_K_METRICS:
+            return partial(TOP_K_METRICS[family], k=int(k))
     try:
-        return {**PLAIN, **AREAS}[name]
+        return {**BASIC_METRICS, **CURVE_METRICS}[name]
     except KeyError:
         raise UserError(f"{key}: unknown name {name!r}. {_hint(name)}") from None
 
 
 def short_name(name: str) -> str:
-    """Return what a metric is called in tables and in MLflow: the last part of a dotted path."""
+    """Return the name of a metric in tables and in MLflow: the last part of a dotted path."""
     return name.rpartition(".")[2]
 
 
 def metric_title(name: str) -> str:
-    """Return a metric's name as words: `hamming_loss` is `Hamming loss`."""
-    words = " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_"))
-    return words[:1].upper() + words[1:] if words.split(" ")[0].islower() else words
+    """Return the title of a metric: `Hamming loss` for `hamming_loss`."""
+    title = " ".join(ABBREVIATIONS.get(part, part) for part in name.split("_"))
+    return title[:1].upper() + title[1:] if title.split(" ")[0].islower() else title
 
 
 def lower_is_better(name: str) -> bool:
-    """Return whether less of a metric is better, as its name tells.
+    """Return whether lower values of a metric are better, judging by its name.
 
-    scikit-learn's rule, which a user's own metric can follow, too: what ends in `loss` or `error`
-    is to be minimised, all else maximised. The Brier score is older than the rule.
+    scikit-learn's rule, which also applies to the user's own metrics: names that end in `loss` or
+    `error` are minimized, all others maximized. The Brier score is an exception.
     """
-    shorten = short_name(name)
-    return shorten.split("_")[-1] in {"loss", "error"} or shorten == "brier_score"
+    metric = short_name(name)
+    return metric.split("_")[-1] in {"loss", "error"} or metric == "brier_score"
+
+
+def metric_range(name: str) -> tuple[float, float]:
+    """Return the smallest and the largest possible value of a metric.
+
+    The range of the user's own metrics, with a dotted path, is unknown, hence infinite.
+    """
+    if "." in name:
+        return -np.inf, np.inf
+    return 0.0, np.inf if name in UNBOUNDED_METRICS else 1.0
 
 
 def explain_metric(name: str) -> str:
-    """Return what a metric is, in a line: the first of its function's docstring, if it has one."""
+    """Return the first line of the docstring of a metric, or an empty text."""
     function: object = find_metric(name, zero_division=0.0)
     while isinstance(function, partial):
         function = function.args[1] if function.func is _call_own else function.func
@@ -122,69 +134,62 @@ def explain_metric(name: str) -> str:
 
 
 def check_metrics(config: ScoringConfig) -> None:
-    """Raise UserError if a metric of the configuration does not exist or comes twice."""
+    """Raise UserError if a configured metric does not exist or appears twice."""
     names = [short_name(name) for name in config.metrics]
-    _check_threshold_metric(config)
     for i, name in enumerate(config.metrics):
         find_metric(name, config.zero_division)
         if names[i] in names[:i]:
-            raise UserError(f"{KEY}: expected each name once. Received: {names[i]!r} twice.")
-
-
-def _check_threshold_metric(config: ScoringConfig) -> None:
-    """Raise UserError if thresholds are to be tuned for what does not depend on decisions."""
-    key, name = "scoring.threshold_metric", config.threshold_metric
-    find_metric(name, config.zero_division, key)
-    if name not in DECIDED and "." not in name and config.threshold in ("global", "per_label"):
-        raise UserError(
-            f"{key}: expected a metric of decisions, which a threshold can change. Received: "
-            f"{name!r}, of probabilities. {suggest(name, DECIDED)}"
-        )
+            raise UserError(f"{CONFIG_KEY}: expected each name once. Received: {names[i]!r} twice.")
 
 
 def _call_own(
     name: str, function: Callable[..., object], y_true: Labels, y_score: Scores, y_pred: Labels
 ) -> float:
-    """Call the user's own metric on tables that it cannot change, and check what it returns."""
-    tables = [table.view() for table in (y_true, y_score, y_pred)]
-    for table in tables:
-        table.flags.writeable = False
-    expected = f"{KEY}: expected {name}(y_true, y_score, y_pred) to return a number"
+    """Call the user's own metric with read-only arrays and check that it returns a number."""
+    arrays = [array.view() for array in (y_true, y_score, y_pred)]
+    for array in arrays:
+        array.flags.writeable = False
+    expected = f"{CONFIG_KEY}: expected {name}(y_true, y_score, y_pred) to return a number"
     try:
-        value = function(*tables)
+        value = function(*arrays)
     except Exception as error:
-        place = extract_tb(error.__traceback__)[-1]
+        frame = extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"{expected}. Received: {type(error).__name__}: {error} "
-            f"({place.filename}, line {place.lineno})."
+            f"({frame.filename}, line {frame.lineno})."
         ) from error
     if not isinstance(value, Real) or isinstance(value, bool):
-        of_shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
-        raise UserError(f"{expected}. Received: {type(value).__name__}{of_shape}.")
+        shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
+        raise UserError(f"{expected}. Received: {type(value).__name__}{shape}.")
     return float(value)
 
 
 def _hint(name: str) -> str:
-    """Return the nearest names there are, and all of them by family."""
+    """Return the most similar metric names, and all names with their averages and k."""
     number = re.search(r"\d+$", name)
     k = max(int(number[0]), 1) if number else 1
-    known = [*PLAIN, *QUOTIENTS, *AREAS, *(f"{family}_{k}" for family in FIRST)]
+    names = [
+        *BASIC_METRICS,
+        *RATIO_METRICS,
+        *CURVE_METRICS,
+        *(f"{family}_{k}" for family in TOP_K_METRICS),
+    ]
     families: dict[str, list[str]] = {}
-    for metric in (*QUOTIENTS, *AREAS):
+    for metric in (*RATIO_METRICS, *CURVE_METRICS):
         family, _, average = metric.rpartition("_")
         families.setdefault(family, []).append(average)
-    listed = [*PLAIN, *(f"{family}_<k>" for family in FIRST)]
+    listed = [*BASIC_METRICS, *(f"{family}_<k>" for family in TOP_K_METRICS)]
     listed += [f"{family}_{'|'.join(averages)}" for family, averages in families.items()]
     own = " Or the dotted path of your own: my_module.my_metric(y_true, y_score, y_pred)."
-    return suggest(name, known, listed) + own
+    return suggest(name, names, listed) + own
 
 
 @dataclass(frozen=True)
 class FoldScores:
-    """What the metrics say of one fold.
+    """Scores of one fold.
 
     Attributes:
-        values: Each metric by name; NaN where undefined.
+        values: Score by metric name; NaN where undefined.
         n_undefined_labels: Labels that a macro metric skips as undefined, by metric name.
     """
 
@@ -193,16 +198,16 @@ class FoldScores:
 
 
 def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels) -> FoldScores:
-    """Return each metric of the configuration for one fold.
+    """Compute the configured metrics of one fold.
 
     Args:
-        config: Metrics, and what 0 / 0 counts.
+        config: Names of the metrics and the value of 0 / 0.
         y_true: Indicator matrix of shape (n_test, n_labels).
         y_score: Probabilities of the same shape.
-        y_pred: Decisions of the same shape, values {0, 1}.
+        y_pred: Predicted labels of the same shape, values {0, 1}.
 
     Raises:
-        UserError: If a metric of the user's own raises or returns what is not a number.
+        UserError: If the user's own metric raises or does not return a number.
         ValueError: If the shapes differ.
     """
     shapes = {y_true.shape, y_score.shape, y_pred.shape}
@@ -222,10 +227,10 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
 def label_scores(
     config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the scores of each label alone, by name; each array is of shape (n_labels,).
+    """Compute the scores of each label by metric name; each array is of shape (n_labels,).
 
-    ROC-AUC is NaN for a label that is always or never present, average precision for one that is
-    never present; precision, recall and F1 count `zero_division` for 0 / 0.
+    ROC AUC is NaN for labels that are always or never present, average precision for labels that
+    are never present; precision, recall and F1 are `zero_division` for 0 / 0.
     """
     counts = Counts.of(y_true, y_pred, "macro")
     return {
@@ -239,14 +244,14 @@ def label_scores(
 
 
 def check_finite(y_score: Scores) -> None:
-    """Raise UserError if probabilities are not numbers."""
-    broken = ~np.isfinite(y_score).all(axis=1)
-    if broken.any():
+    """Raise UserError if probabilities are NaN or infinite."""
+    n_broken = int((~np.isfinite(y_score)).any(axis=1).sum())
+    if n_broken:
         raise UserError(
-            f"Expected probabilities. Received: NaN for {broken.sum()} of {len(y_score)} held-out "
-            "rows: the training of a fold diverged. Lower training.learning_rate, put features on "
-            "one scale (preparation=standard), or limit the gradients "
-            "('training.optimizer_options={clipnorm: 1.0}')."
+            f"Expected probabilities. Received: NaN for {n_broken} of {len(y_score)} held-out "
+            "rows: the training of a fold diverged. Lower training.learning_rate, scale the "
+            "features (preprocessing=standard), or clip the gradients "
+            "('training.optimizer_params={clipnorm: 1.0}')."
         )
 
 

@@ -1,4 +1,4 @@
-"""Mean, standard deviation, corrected intervals and paired tests."""
+"""Statistics of scores over folds: mean, deviation, confidence interval and paired tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,15 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """One metric over the folds in which it is defined.
+    """Mean, standard deviation and confidence interval of a metric.
 
     Attributes:
-        mean: Mean over folds; NaN if it is defined in none.
-        std: Population standard deviation over folds; NaN like the mean.
-        ci: Ends of the 95% interval of the corrected resampled t statistic; None for fewer than
-            two folds.
-        n_folds: Folds in which the metric is defined.
-        n_undefined: Folds in which it is not.
-        n_undefined_labels: Labels that the means within folds do without, summed over folds.
+        mean: Mean over the folds in which the metric is defined; NaN if there are none.
+        std: Population standard deviation over the same folds; NaN likewise.
+        ci: 95% confidence interval of the mean; None for fewer than two folds.
+        n_folds: Number of folds in which the metric is defined.
+        n_undefined: Number of folds in which it is undefined.
+        n_undefined_labels: Number of labels that macro averages skipped, summed over folds.
     """
 
     mean: float
@@ -31,26 +30,47 @@ class MetricSummary:
     n_undefined: int = 0
     n_undefined_labels: int = 0
 
+    def as_dict(self) -> dict[str, float]:
+        """Return the defined statistics by name: mean, std, ci_low, ci_high."""
+        if self.n_folds == 0:
+            return {}
+        interval = {"ci_low": self.ci[0], "ci_high": self.ci[1]} if self.ci else {}
+        return {"mean": self.mean, "std": self.std, **interval}
+
     def describe_undefined(self) -> str:
-        """Return where the metric is undefined; empty if nowhere."""
-        places = []
+        """Describe where the metric is undefined; empty if nowhere."""
+        parts = []
         if self.n_undefined:
-            places.append(f"in {self.n_undefined} of {self.n_folds + self.n_undefined} folds")
+            parts.append(f"in {self.n_undefined} of {self.n_folds + self.n_undefined} folds")
         if self.n_undefined_labels:
             labels = "label" if self.n_undefined_labels == 1 else "labels"
-            places.append(f"for {self.n_undefined_labels} {labels} within folds")
-        return f"undefined {' and '.join(places)}" if places else ""
+            parts.append(f"for {self.n_undefined_labels} {labels} within folds")
+        return f"undefined {' and '.join(parts)}" if parts else ""
+
+
+def summary_key(metric: str, statistic: str) -> str:
+    """Return the name of a summary statistic in MLflow, such as `accuracy_ci_low`."""
+    return f"{metric}_{statistic}"
 
 
 def summarise(
-    values: Sequence[float], test_fraction: float, n_undefined_labels: int = 0
+    values: Sequence[float],
+    test_fraction: float,
+    n_undefined_labels: int = 0,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> MetricSummary:
-    """Return mean, deviation and an interval that allows for overlapping training sets.
+    """Summarize the scores of a metric over folds.
+
+    The interval is that of the corrected resampled t statistic. It is symmetric, so for few folds
+    or for a mean near 0 or 1 it can exceed the range of the metric. It is clipped to the range,
+    which costs no coverage; benchmarks/intervals.py compares it with an interval on the logit
+    scale, which covers no better and is wider.
 
     Args:
-        values: One score per fold; NaN, where the metric is undefined, is left out and counted.
+        values: Score of each fold; NaN where the metric is undefined.
         test_fraction: Mean of n_test / n_train over folds.
-        n_undefined_labels: Labels left out within folds, to be told along.
+        n_undefined_labels: Number of labels that macro averages skipped, for the record.
+        bounds: Smallest and largest possible value of the metric.
     """
     scores = np.asarray(values, dtype=np.float64)
     scores = scores[np.isfinite(scores)]
@@ -61,18 +81,19 @@ def summarise(
     if n == 1:
         return MetricSummary(mean, std, None, n, n_undefined, n_undefined_labels)
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * corrected_error(scores, test_fraction))
-    return MetricSummary(mean, std, (mean - half, mean + half), n, n_undefined, n_undefined_labels)
+    ci = max(mean - half, bounds[0]), min(mean + half, bounds[1])
+    return MetricSummary(mean, std, ci, n, n_undefined, n_undefined_labels)
 
 
 def corrected_error(scores: NDArray[np.float64], test_fraction: float) -> float:
-    """Return the standard error of a mean over folds, overlapping training sets allowed for.
+    """Return the standard error of a mean over folds, corrected for overlapping training sets.
 
     Folds share most of their training rows, so their scores are correlated, and the usual squared
-    error of the mean, variance / n, is far too small. Corrected, it is
+    error of the mean, variance / n, is far too small. The corrected one is
     variance * (1 / n + n_test / n_train).
 
     Args:
-        scores: One score, or difference of scores, per fold; two of them at least.
+        scores: Score, or difference of scores, of each of at least two folds.
         test_fraction: Mean of n_test / n_train over folds.
 
     References:
@@ -81,18 +102,19 @@ def corrected_error(scores: NDArray[np.float64], test_fraction: float) -> float:
     return float(np.sqrt(scores.var(ddof=1) * (1 / len(scores) + test_fraction)))
 
 
-SAME = 1e-12  # of the largest score: spread of differences that is rounding
+ROUNDING = 1e-12  # relative to the largest score
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """What the folds say of the first configuration's advantage over the second.
+    """Test of the first configuration's mean advantage over the second.
 
     Attributes:
-        ci: Ends of its interval, of confidence 1 - alpha.
-        p: Chance of one as large, either way, where there is none: the corrected resampled t test.
-        better: Probability that the first is better by more than the region of equivalence.
-        equivalent: Probability that the two are within the region.
+        ci: Confidence interval of the advantage, with confidence 1 - alpha.
+        p: Two-sided p-value of the corrected resampled t test.
+        better: Probability that the first is better by more than the region of practical
+            equivalence.
+        equivalent: Probability that the difference is within the region.
         worse: Probability that the first is worse by more than the region.
     """
 
@@ -106,12 +128,13 @@ class PairedTest:
 def paired_test(
     advantages: NDArray[np.float64], test_fraction: float, *, alpha: float, rope: float
 ) -> PairedTest:
-    """Return the test of a mean advantage over folds.
+    """Test a mean advantage over folds: corrected resampled t test and Bayesian counterpart.
 
     Args:
-        advantages: By how much the first is better in each fold; two folds at least, not all equal.
+        advantages: Advantage of the first configuration in each of at least two folds; they
+            must not all be equal.
         test_fraction: Mean of n_test / n_train over folds.
-        alpha: One less the confidence of the interval.
+        alpha: 1 - the confidence of the interval.
         rope: Half the width of the region of practical equivalence.
     """
     mean, error = float(advantages.mean()), corrected_error(advantages, test_fraction)
@@ -128,22 +151,26 @@ def paired_test(
 
 
 def are_constant(differences: NDArray[np.float64], largest: float) -> bool:
-    """Return whether all differences are one, but for rounding: no deviation, nothing to test by.
+    """Return whether all differences are equal up to rounding, so that there is no variance.
 
     Args:
-        differences: One per fold.
-        largest: The largest absolute score that they are differences of.
+        differences: Difference of scores in each fold.
+        largest: The largest absolute score.
     """
-    return bool(np.ptp(differences) <= SAME * largest)
+    return bool(np.ptp(differences) <= ROUNDING * largest)
 
 
 def holm(p: NDArray[np.float64], n_tests: int | None = None) -> NDArray[np.float64]:
-    """Return the p-values adjusted so that, of all tests, one false finding has chance alpha.
+    """Adjust p-values by Holm's method, which controls the family-wise error rate.
 
     Args:
-        p: One p-value per test.
-        n_tests: How many tests there were, where p has only some of them; the result is then no
-            smaller than all of them together would give.
+        p: p-value of each test.
+        n_tests: Number of all tests, if p has the p-values of only some of them; the adjusted
+            values are then not smaller than with all.
+
+    References:
+        Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of
+        Statistics 6, 1979.
     """
     order = np.argsort(p, kind="stable")
     remaining = (n_tests or len(p)) - np.arange(len(p))

@@ -1,3 +1,3 @@
-"""Training of all folds: Keras in one compiled program, scikit-learn in threads."""
+"""Train all fits: Keras models in one compiled program, scikit-learn models in processes."""
 
 from pipeline.training.base import NO_ROWS, FitResult, FitSpec, Stopped, mean_curve

@@ -1,4 +1,4 @@
-"""The records that go into training and come out of it."""
+"""Fit specifications, fit results and the trainer protocol."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -7,49 +7,49 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.preprocessing import Preparation
+from pipeline.preprocessing import Preprocessor
 
 Progress = Callable[[int], None]
 NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 class Stopped(Exception):
-    """Training was told to stop before its end."""
+    """Training was stopped before it was complete."""
 
 
 @dataclass(frozen=True, eq=False)
 class FitSpec:
-    """One training to do.
+    """The rows, the seed and the preprocessing of one fit.
 
     Attributes:
         seed: Seeds initial weights, batch order and dropout.
         train: Row numbers to train on.
-        test: Row numbers to score on; may be empty.
-        preparation: Learnt from the rows `train`.
-        valid: Row numbers that early stopping watches; empty without it.
+        test: Row numbers to score; may be empty.
+        preprocessor: Preprocessing learnt from the rows `train`.
+        valid: Row numbers that early stopping monitors; empty without early stopping.
     """
 
     seed: int
     train: NDArray[np.int64]
     test: NDArray[np.int64]
-    preparation: Preparation
+    preprocessor: Preprocessor
     valid: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
 
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """One training done.
+    """The predictions, the losses and the model of one fit.
 
     Attributes:
         y_score: Probabilities for the rows `test`, of shape (n_test, n_labels).
-        loss: Mean training loss of each epoch, penalties included, of shape (n_epochs,); empty for
-            what is not trained by epochs.
-        val_loss: The same on the rows `valid`; empty without such rows.
-        test_loss: The same on the rows `test`; empty without such rows. It is looked at, never
-            acted on.
-        seconds: This fit's share of the time.
+        loss: Mean training loss of each epoch, including penalties, of shape (n_epochs,); empty
+            for models without epochs.
+        val_loss: Loss on the rows `valid`; empty without such rows.
+        test_loss: Loss on the rows `test`; empty without such rows. It is only reported; training
+            never uses it.
+        seconds: Training time of this fit; fits trained together divide their time equally.
         weights: Trainable, then non-trainable variables of a Keras model, in its order.
-        estimator: What scikit-learn trained; None for a Keras model.
+        estimator: Fitted scikit-learn model; None for a Keras model.
     """
 
     y_score: NDArray[np.float32]
@@ -62,13 +62,13 @@ class FitResult:
 
 
 def mean_curve(curves: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """Return the mean by epoch over those that are still training then.
+    """Return the mean loss of each epoch over the fits that reached it.
 
     Args:
-        curves: Losses by epoch; of any lengths, as each may have stopped by itself.
+        curves: Losses by epoch; early stopping can make them differ in length.
     """
-    longest = max((len(curve) for curve in curves), default=0)
-    total, n = np.zeros(longest), np.zeros(longest)
+    n_epochs = max((len(curve) for curve in curves), default=0)
+    total, n = np.zeros(n_epochs), np.zeros(n_epochs)
     for curve in curves:
         total[: len(curve)] += curve
         n[: len(curve)] += 1
@@ -76,46 +76,49 @@ def mean_curve(curves: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
 
 
 class Trainer(Protocol):
-    """What trains fits of one kind of model on one table."""
+    """Trains the fits of one kind of model on one table."""
 
     unit: str
-    """What progress counts."""
+    """Name of the unit of progress, such as epochs."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What the user should know of the training so far."""
+        """Messages for the user about the training so far."""
 
     @property
     def units_per_fit(self) -> int:
-        """How much of it one fit is."""
+        """Units of progress of one fit."""
 
     def compile(self) -> None:
-        """Do what can be done before the training, beside other things."""
+        """Compile the training; can run in a thread while other work goes on."""
 
     def train(
-        self, progress: Progress = ..., places: Sequence[int] | None = None
+        self, progress: Progress = ..., fit_indices: Sequence[int] | None = None
     ) -> Generator[FitResult]:
-        """Yield what was trained, in the order of the fits, as soon as it is there."""
+        """Yield the result of each fit, in the order of the fits, as soon as it is available."""
 
     def stop(self) -> None:
-        """Let the training end early; it raises `Stopped` then."""
+        """Request an early end of the training; `train` then raises `Stopped`."""
 
-    def final_model(self, members: Sequence[FitResult], fit: FitSpec) -> Any:
-        """Return the model of one fit, or of the members of an ensemble."""
+    def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> Any:
+        """Return the model of one fit, or an ensemble that averages several fits."""
 
 
 def fit_seed(
-    seed: int, place: tuple[int, int] | Literal["final"], inner: int = 0, member: int = 0
+    seed: int,
+    fold_id: tuple[int, int] | Literal["final"],
+    inner_fold: int = 0,
+    ensemble_index: int = 0,
 ) -> int:
     """Return the 32-bit seed of one fit.
 
     Args:
-        seed: The configuration's seed.
-        place: (repeat, fold), or "final" for the fit on all rows.
-        inner: 0, or from 1 which of the fits within the training fold.
-        member: Which member of an ensemble.
+        seed: Seed of the configuration.
+        fold_id: (repeat, fold), or "final" for the fit on all rows.
+        inner_fold: Number of the inner fold, from 1; 0 for an outer fit.
+        ensemble_index: Index of the model within its ensemble.
     """
-    key = [1, 0, 0] if place == "final" else [0, *place]
-    if inner or member:
-        key += [inner, member]
+    key = [1, 0, 0] if fold_id == "final" else [0, *fold_id]
+    if inner_fold or ensemble_index:
+        key += [inner_fold, ensemble_index]
     return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])

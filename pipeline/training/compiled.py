@@ -1,8 +1,11 @@
-"""The compiled program: several epochs of a stack of fits, as one call.
+"""The compiled program that trains a stack of fits.
 
-A stack holds one slice per fit along a leading axis: of every weight, of the optimizer's state, of
-the preparation and of the row numbers of each batch. The table itself is shared. One step maps the
-model, its gradient and the optimizer over that axis, so that each slice is trained as if alone.
+One call of a program trains several epochs. Every weight, optimizer variable and row number has the
+slots of the stack as its leading axis; the table is shared. A step gathers the batch of each slot
+and maps the model, its gradient and the optimizer over that axis, so each slot trains as if alone.
+
+All state is an argument and a result of the call, never a captured variable. So threads can share
+one compiled program, and so can the jobs of a sweep.
 """
 
 from collections import OrderedDict
@@ -19,18 +22,18 @@ from pipeline.config import TrainingConfig
 from pipeline.training.optimization import row_losses
 from pipeline.training.prepared import Layout, Prepare, apply
 from pipeline.training.stack import PADDING, EarlyStoppingState, Inputs, Losses, Outputs, State
+from pipeline.training.stack_plan import ProgramKey
 
-Arrays = list[NDArray[np.generic]]
+Weights = list[NDArray[np.generic]]
 
 
 class Program:
-    """Epochs of a stack, compiled once for each shape of its inputs.
+    """Training of a stack, compiled once for each shape of its inputs.
 
     Attributes:
-        model: The architecture; its own weights play no part.
-        layout: Of the preparations.
-        drawn: Initial weights by seed, trainable and non-trainable, for those who would draw them
-            again.
+        model: The architecture; its own weights are not used.
+        initial_weights: Trainable and non-trainable initial weights by seed, cached for later
+            trainings.
     """
 
     def __init__(
@@ -40,59 +43,60 @@ class Program:
         layout: Layout,
         config: TrainingConfig,
     ) -> None:
-        """Take the architecture from `model`, which is built, and the rule from `optimizer`.
+        """Build the optimizer; compilation waits for the first call of `run`.
 
         Args:
-            model: Takes inputs of the width `layout.n_columns`.
+            model: A built model that takes inputs of width `layout.n_columns`.
             optimizer: A functional one.
-            layout: Of the preparations.
-            config: Says what is minimised and when to stop.
+            layout: Layout of the preprocessing.
+            config: Loss, class weights and early stopping.
         """
         optimizer.build(model.trainable_variables)
-        self.model, self.layout = model, layout
-        self.drawn: dict[int, tuple[Arrays, Arrays]] = {}
-        self._optimizer, self._config = optimizer, config
-        self.run = tf.function(self._epochs, jit_compile=True, autograph=False)
+        self.model = model
+        self.initial_weights: dict[int, tuple[Weights, Weights]] = {}
+        self._optimizer, self._layout, self._config = optimizer, layout, config
+        self.run = tf.function(self._train_epochs, jit_compile=True, autograph=False)
 
     def initial_stopping(self, state: State, n_idle: int, test: tf.Tensor) -> EarlyStoppingState:
-        """Return the course of slices that are not trained yet.
+        """Return the early-stopping state before the first epoch.
 
         Args:
-            state: Their state.
-            n_idle: How many, the last ones, are not to be trained.
+            state: State of the stack.
+            n_idle: Number of idle slots; they are the last ones and count as stopped.
             test: Row numbers to score.
         """
-        chunks, stack, chunk = test.shape
-        best = self._keeps_best
+        n_chunks, n_slots, chunk_size = test.shape
         n_labels = self.model.output_shape[-1]
         return EarlyStoppingState(
-            list(state.trainable) if best else [],
-            list(state.non_trainable) if best else [],
-            tf.fill([stack], np.float32(np.inf)),
-            tf.zeros(stack, tf.int32),
-            tf.zeros(stack, tf.int32),
-            tf.range(stack) >= stack - n_idle,
-            tf.zeros((stack, chunks, chunk, n_labels)),
+            list(state.trainable) if self._restores_best else [],
+            list(state.non_trainable) if self._restores_best else [],
+            tf.fill([n_slots], np.float32(np.inf)),
+            tf.zeros(n_slots, tf.int32),
+            tf.zeros(n_slots, tf.int32),
+            tf.range(n_slots) >= n_slots - n_idle,
+            tf.zeros((n_slots, n_chunks, chunk_size, n_labels)),
         )
 
     @property
-    def _keeps_best(self) -> bool:
+    def _restores_best(self) -> bool:
         stopping = self._config.early_stopping
-        return stopping.patience is not None and stopping.restore_best
+        return stopping.patience is not None and stopping.restore_best_weights
 
-    def _epochs(self, state: State, stopping: EarlyStoppingState, inputs: Inputs) -> Outputs:
-        n_epochs, _, stack, _ = inputs.batches.shape
-        losses = Losses(*[tf.zeros((n_epochs, stack))] * 3)
+    def _train_epochs(self, state: State, stopping: EarlyStoppingState, inputs: Inputs) -> Outputs:
+        # The number of epochs to run is an input: the last call of a training can be shorter than
+        # the others without another compilation. The loop also ends once every slot has stopped.
+        n_epochs, _, n_slots, _ = inputs.batches.shape
+        losses = Losses(*[tf.zeros((n_epochs, n_slots))] * 3)
         _, *outputs = tf.while_loop(
             lambda epoch, _, stopping, __: (
                 (epoch < inputs.n_epochs) & ~tf.reduce_all(stopping.stopped)
             ),
-            lambda *carry: self._epoch(inputs, *carry),
+            lambda *loop_variables: self._train_epoch(inputs, *loop_variables),
             (tf.constant(0), state, stopping, losses),
         )
         return Outputs(*outputs)
 
-    def _epoch(
+    def _train_epoch(
         self,
         inputs: Inputs,
         epoch: tf.Tensor,
@@ -104,7 +108,7 @@ class Program:
         active = ~stopping.stopped
 
         def step(i: tf.Tensor, state: State, total: tf.Tensor) -> tuple[Any, ...]:
-            state, loss = self._step(inputs, state, active, batches[i])
+            state, loss = self._train_step(inputs, state, active, batches[i])
             return i + 1, state, total + loss
 
         _, state, total = tf.while_loop(
@@ -112,13 +116,14 @@ class Program:
             step,
             (tf.constant(0), state, tf.zeros(active.shape)),
         )
-        if inputs.rest.shape[-1]:
-            state, last = self._step(inputs, state, active, inputs.rest[epoch])
-            total += last
+        # A smaller last batch has a shape of its own, hence a step outside the loop.
+        if inputs.last_batches.shape[-1]:
+            state, loss = self._train_step(inputs, state, active, inputs.last_batches[epoch])
+            total += loss
         test, y_score = self._score(inputs, state, inputs.test)
-        stops = self._config.early_stopping.patience is not None
-        valid = self._score(inputs, state, inputs.valid)[0] if stops else tf.zeros_like(test)
-        stopping = self._after_epoch(stopping, state, valid, y_score)
+        monitors = self._config.early_stopping.patience is not None
+        valid = self._score(inputs, state, inputs.valid)[0] if monitors else tf.zeros_like(test)
+        stopping = self._update_stopping(stopping, state, valid, y_score)
         losses = Losses(
             *(
                 tf.tensor_scatter_nd_update(by_epoch, [[epoch]], loss[None])
@@ -127,22 +132,26 @@ class Program:
         )
         return epoch + 1, state, stopping, losses
 
-    def _after_epoch(
+    def _update_stopping(
         self, stopping: EarlyStoppingState, state: State, valid: tf.Tensor, y_score: tf.Tensor
     ) -> EarlyStoppingState:
-        """Judge an epoch by the rule of `keras.callbacks.EarlyStopping`."""
+        """Apply the rule of `keras.callbacks.EarlyStopping` to each slot after an epoch.
+
+        Probabilities of the test rows are kept with the weights they belong to, so that no further
+        call is needed to score the best epoch.
+        """
         config, active = self._config.early_stopping, ~stopping.stopped
         n_epochs = stopping.n_epochs + tf.cast(active, tf.int32)
         if config.patience is None:
             y_score = _where(active, y_score, stopping.y_score)
             return stopping._replace(n_epochs=n_epochs, y_score=y_score)
-        first = stopping.n_epochs == 0
-        better = active & (first | (valid + config.min_delta < stopping.best))
-        wait = tf.where(better, 0, stopping.wait + tf.cast(active, tf.int32))
-        kept = better if config.restore_best else active
+        is_first = stopping.n_epochs == 0
+        is_better = active & (is_first | (valid + config.min_delta < stopping.best))
+        wait = tf.where(is_better, 0, stopping.wait + tf.cast(active, tf.int32))
         trainable, non_trainable = (
-            [_where(better, new, old) for new, old in zip(after, best, strict=False)]
-            for after, best in (
+            # Without restored weights `best` is empty, and so is the result.
+            [_where(is_better, new, old) for new, old in zip(current, best, strict=False)]
+            for current, best in (
                 (state.trainable, stopping.trainable),
                 (state.non_trainable, stopping.non_trainable),
             )
@@ -150,29 +159,30 @@ class Program:
         return EarlyStoppingState(
             trainable,
             non_trainable,
-            tf.where(better, valid, stopping.best),
+            tf.where(is_better, valid, stopping.best),
             wait,
             n_epochs,
-            stopping.stopped | (~better & ~first & (wait >= config.patience)),
-            _where(kept, y_score, stopping.y_score),
+            stopping.stopped | (~is_better & ~is_first & (wait >= config.patience)),
+            _where(is_better if config.restore_best_weights else active, y_score, stopping.y_score),
         )
 
-    def _step(
+    def _train_step(
         self, inputs: Inputs, state: State, active: tf.Tensor, rows: tf.Tensor
     ) -> tuple[State, tf.Tensor]:
-        """Train each slice on its batch; one without rows, or that has stopped, keeps its state."""
+        """Train each slot on its batch; a slot that has stopped or has no rows stays unchanged."""
 
-        def one(slices: tuple[Any, ...]) -> tuple[State, tf.Tensor]:
-            state, active, rows, prepare, weights = slices
-            x, y, present = self._gather(inputs, rows, prepare)
-            count = tf.reduce_sum(present)
+        def train_slot(slot: tuple[Any, ...]) -> tuple[State, tf.Tensor]:
+            state, active, rows, prepare, label_weights = slot
+            x, y, row_weights = self._gather(inputs, rows, prepare)
+            n_rows = tf.reduce_sum(row_weights)
             with tf.GradientTape() as tape:
                 tape.watch(state.trainable)
                 y_score, non_trainable, penalties = self.model.stateless_call(
                     state.trainable, state.non_trainable, x, training=True, return_losses=True
                 )
-                by_row = row_losses(self._config, y, y_score, weights)
-                loss = tf.reduce_sum(by_row * present) / tf.maximum(count, 1.0)
+                by_row = row_losses(self._config, y, y_score, label_weights)
+                # The mean is over the rows that are not padding, as in a smaller batch of Keras.
+                loss = tf.reduce_sum(by_row * row_weights) / tf.maximum(n_rows, 1.0)
                 loss += tf.add_n(penalties) if penalties else 0.0
             gradients = tape.gradient(
                 loss, state.trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO
@@ -180,97 +190,102 @@ class Program:
             trainable, optimizer = self._optimizer.stateless_apply(
                 state.optimizer, gradients, state.trainable
             )
-            after = State(trainable, non_trainable, optimizer)
-            trained = active & (count > 0)
-            kept = tf.nest.map_structure(lambda new, old: tf.where(trained, new, old), after, state)
-            return kept, loss * count
+            # Every slot computes every step, for all share one program. Selecting afterwards is
+            # what leaves a slot unchanged: even a gradient of zero would move Adam's moments.
+            updated = State(trainable, non_trainable, optimizer)
+            is_trained = active & (n_rows > 0)
+            selected = tf.nest.map_structure(
+                lambda new, old: tf.where(is_trained, new, old), updated, state
+            )
+            return selected, loss * n_rows
 
         mapped: tuple[State, tf.Tensor] = tf.vectorized_map(
-            one, (state, active, rows, inputs.prepare, inputs.weights)
+            train_slot, (state, active, rows, inputs.prepare, inputs.label_weights)
         )
         return mapped
 
     def _score(self, inputs: Inputs, state: State, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return each slice's mean loss over its rows, and their probabilities, chunk by chunk.
+        """Score rows in chunks, which bound the memory of a large test set.
 
         Args:
-            inputs: Table, labels and preparations.
-            state: Of the stack.
-            rows: Row numbers of shape (chunks, stack, chunk).
+            inputs: Table, labels and preprocessing.
+            state: State of the stack.
+            rows: Row numbers of shape (n_chunks, n_slots, chunk_size).
 
         Returns:
-            Losses of shape (stack,) and probabilities of shape (stack, chunks, chunk, n_labels).
+            Mean loss of each slot, of shape (n_slots,), and probabilities of shape
+            (n_slots, n_chunks, chunk_size, n_labels).
         """
 
-        def one(slices: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-            state, rows, prepare, weights = slices
-            x, y, present = self._gather(inputs, rows, prepare)
-            scores, _, penalties = self.model.stateless_call(
+        def score_slot(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+            state, rows, prepare, label_weights = slot
+            x, y, row_weights = self._gather(inputs, rows, prepare)
+            y_score, _, penalties = self.model.stateless_call(
                 state.trainable, state.non_trainable, x, training=False, return_losses=True
             )
-            by_row = row_losses(self._config, y, scores, weights)
+            by_row = row_losses(self._config, y, y_score, label_weights)
             by_row += tf.add_n(penalties) if penalties else 0.0
-            return tf.reduce_sum(by_row * present), scores
+            return tf.reduce_sum(by_row * row_weights), y_score
 
-        def chunk(i: tf.Tensor, total: tf.Tensor, y_score: tf.Tensor) -> tuple[Any, ...]:
-            loss, scores = tf.vectorized_map(one, (state, rows[i], inputs.prepare, inputs.weights))
-            return i + 1, total + loss, tf.tensor_scatter_nd_update(y_score, [[i]], scores[None])
+        def score_chunk(i: tf.Tensor, total: tf.Tensor, y_score: tf.Tensor) -> tuple[Any, ...]:
+            loss, chunk = tf.vectorized_map(
+                score_slot, (state, rows[i], inputs.prepare, inputs.label_weights)
+            )
+            return i + 1, total + loss, tf.tensor_scatter_nd_update(y_score, [[i]], chunk[None])
 
-        n_chunks, stack, size = rows.shape
-        carry = (
+        n_chunks, n_slots, chunk_size = rows.shape
+        loop_variables = (
             tf.constant(0),
-            tf.zeros(stack),
-            tf.zeros((n_chunks, stack, size, inputs.y.shape[1])),
+            tf.zeros(n_slots),
+            tf.zeros((n_chunks, n_slots, chunk_size, inputs.y.shape[1])),
         )
-        if n_chunks == 1:  # saves a loop to compile
-            _, total, y_score = chunk(*carry)
+        if n_chunks == 1:  # saves the compilation of a loop
+            _, total, y_score = score_chunk(*loop_variables)
         else:
-            _, total, y_score = tf.while_loop(lambda i, *_: i < n_chunks, chunk, carry)
+            _, total, y_score = tf.while_loop(
+                lambda i, *_: i < n_chunks, score_chunk, loop_variables
+            )
         n_rows = tf.reduce_sum(tf.cast(rows != PADDING, tf.float32), axis=[0, 2])
         return total / tf.maximum(n_rows, 1.0), tf.transpose(y_score, [1, 0, 2, 3])
 
     def _gather(
         self, inputs: Inputs, rows: tf.Tensor, prepare: Prepare
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return prepared features, labels and weights (0 for padding) of the rows."""
-        present = tf.maximum(rows, 0)
-        x = apply(prepare, self.layout, tf.gather(inputs.X, present))
-        return x, tf.gather(inputs.y, present), tf.cast(rows != PADDING, tf.float32)
+        """Return model inputs, labels and weights of rows; padding has weight 0."""
+        indices = tf.maximum(rows, 0)
+        x = apply(prepare, self._layout, tf.gather(inputs.X, indices))
+        return x, tf.gather(inputs.y, indices), tf.cast(rows != PADDING, tf.float32)
 
 
 def _where(condition: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """Return the slices of `new` where the condition, of shape (stack,), holds, else of `old`."""
+    """Select slots of `new` where the condition, of shape (n_slots,), holds, else of `old`."""
     return tf.where(tf.reshape(condition, [-1] + [1] * (len(new.shape) - 1)), new, old)
 
 
-MOST = 8  # programs kept; the one not used for longest goes first
-_cache: OrderedDict[str, Program] = OrderedDict()
+MAX_CACHED_PROGRAMS = 8
+_cache: OrderedDict[str, Program] = OrderedDict()  # least recently used first
 
 
 def cached_program(
-    model: str,
-    config: TrainingConfig,
-    layout: Layout,
-    n_steps: int | None,
-    make: Callable[[], Program],
+    architecture: str, config: TrainingConfig, key: ProgramKey, make: Callable[[], Program]
 ) -> Program:
-    """Return a program made before for the same model, rule and layout, else a new one.
+    """Return the cached program of an equal training, or make and cache a new one.
 
     Args:
-        model: Tells one architecture from another.
-        config: How it is trained. What the program takes as an argument may differ: the learning
-            rate, unless a schedule makes it part of the program, and the sizes of stacks.
-        layout: Of the preparations.
-        n_steps: Of the whole training, which a schedule knows; None without one.
+        architecture: Identifies the model.
+        config: Settings of the training. Settings that are inputs of the program may differ:
+            epochs, batch size, the size of stacks, and the learning rate (which is an optimizer
+            variable) unless a schedule makes it part of the program.
+        key: Layout of the preprocessing and length of the schedule.
         make: Makes the program.
     """
-    rule = replace(config, epochs=1, batch_size=1, stack_size=None, threads=None)
-    if config.schedule is None:
-        rule = replace(rule, learning_rate=1.0)
-    key = repr((model, rule, layout, n_steps))
-    if key not in _cache:
-        _cache[key] = make()
-    _cache.move_to_end(key)
-    if len(_cache) > MOST:
+    compiled = replace(config, epochs=1, batch_size=1, fits_per_program=None, n_threads=None)
+    if config.lr_schedule is None:
+        compiled = replace(compiled, learning_rate=1.0)
+    cache_key = repr((architecture, compiled, key))
+    if cache_key not in _cache:
+        _cache[cache_key] = make()
+    _cache.move_to_end(cache_key)
+    if len(_cache) > MAX_CACHED_PROGRAMS:
         _cache.popitem(last=False)
-    return _cache[key]
+    return _cache[cache_key]

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from types import ModuleType
 from typing import Any
 
 import keras
@@ -21,16 +20,15 @@ from pipeline.errors import UserError, suggest
 def label_weights(
     config: TrainingConfig, y: NDArray[np.int8], train: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return the weight of each label's absence and presence, of shape (2, n_labels).
+    """Return the weights of each label's absence and presence, of shape (2, n_labels).
 
-    Balanced weights are scikit-learn's: n / (2 * how many), so that the rows with a label weigh as
-    much as those without it, and their mean is 1. A label that all training rows have, or none,
-    keeps the weight 1.
+    Balanced weights are scikit-learn's, n_rows / (2 * count), so that rows with and without a
+    label have equal total weight. A label that all training rows have, or none, keeps the weight 1.
 
     Args:
-        config: Says whether to balance.
-        y: All labels, of shape (n_samples, n_labels).
-        train: Row numbers of the training rows; no other row plays a part.
+        config: Names the class weights.
+        y: Labels of shape (n_samples, n_labels).
+        train: Training rows; other rows have no influence.
     """
     if config.class_weight is None:
         return np.ones((2, y.shape[1]), dtype=np.float32)
@@ -41,117 +39,119 @@ def label_weights(
 
 
 def row_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> Any:
-    """Return the loss of each row, the mean over its labels; a tensor of shape (n,).
+    """Return the loss of each row, averaged over its labels; a tensor of shape (n,).
 
     Args:
-        config: Says which loss.
+        config: Names the loss.
         y: Labels of shape (n, n_labels).
         y_score: Probabilities of the same shape.
-        weights: As from `label_weights`.
+        weights: Weights from `label_weights`.
 
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
     """
     losses = keras.ops.binary_crossentropy(y, y_score)
     if config.loss == "focal":
-        found = y * y_score + (1 - y) * (1 - y_score)
-        losses *= keras.ops.power(1 - found, config.focal_gamma)
+        p_true = y * y_score + (1 - y) * (1 - y_score)  # probability of the true value
+        losses *= keras.ops.power(1 - p_true, config.focal_gamma)
     if config.class_weight is not None:
         losses *= tf.where(y > 0, weights[1], weights[0])
     return keras.ops.mean(losses, axis=-1)
 
 
-CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")
-_REFUSED = {
+CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
+_UNSUPPORTED = {
     "use_ema": "the averaged weights would not be the ones that are scored",
-    "gradient_accumulation_steps": "raise batch_size instead",
-    "loss_scale_factor": "it serves reduced precision, and folds train in float32",
+    "gradient_accumulation_steps": "raise training.batch_size instead",
+    "loss_scale_factor": "it is for reduced precision, and folds train in float32",
 }
 
 
 def make_optimizer(config: TrainingConfig, n_steps: int | None = None) -> keras.Optimizer:
-    """Return the Keras optimizer that the configuration names.
+    """Make the configured Keras optimizer.
 
     Args:
-        config: Names optimizer and schedule, and their options.
-        n_steps: Steps of the whole training; how long a schedule lasts if it is not said.
+        config: Names optimizer and schedule, and their parameters.
+        n_steps: Steps of the whole training; the default length of a schedule.
 
     Raises:
-        UserError: If Keras has no such optimizer or schedule, or it takes no such option.
+        UserError: If Keras has no such optimizer or schedule, or it has no such parameter.
     """
-    known = _optimizers()
-    kind = known.get(config.optimizer.lower())
-    if kind is None:
+    optimizers = _optimizers()
+    optimizer_class = optimizers.get(config.optimizer.lower())
+    if optimizer_class is None:
         raise UserError(
             f"training.optimizer: unknown name {config.optimizer!r}. "
-            f"{suggest(config.optimizer.lower(), known)}"
+            f"{suggest(config.optimizer.lower(), optimizers)}"
         )
-    own = config.optimizer_options or {}
-    for option, reason in _REFUSED.items():
-        if own.get(option):
-            raise UserError(f"training.optimizer_options: {option} is not supported: {reason}.")
-    if "learning_rate" in own:
-        raise UserError("training.optimizer_options: give learning_rate as training.learning_rate.")
-    for option in CLIPS:
-        if own.get(option) is not None and not own[option] > 0:
+    params = config.optimizer_params or {}
+    for name, reason in _UNSUPPORTED.items():
+        if params.get(name):
+            raise UserError(f"training.optimizer_params: {name} is not supported: {reason}.")
+    if "learning_rate" in params:
+        raise UserError("training.optimizer_params: give learning_rate as training.learning_rate.")
+    for name in CLIPPING:
+        if params.get(name) is not None and not params[name] > 0:
             raise UserError(
-                f"training.optimizer_options: expected {option} above 0. Received: {own[option]}"
+                f"training.optimizer_params: expected {name} above 0. Received: {params[name]}"
             )
     try:
-        return kind(**{"learning_rate": _learning_rate(config, n_steps), **own})
+        return optimizer_class(**{"learning_rate": _learning_rate(config, n_steps), **params})
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"training.optimizer_options: expected options of keras.optimizers.{kind.__name__}. "
-            f"Received: {own} ({error})"
+            "training.optimizer_params: expected parameters of "
+            f"keras.optimizers.{optimizer_class.__name__}. Received: {params} ({error})"
         ) from error
 
 
-# Keras overrides these for `tf.distribute`, which needs real variables. Clipping by norm is no part
-# of that.
-_TAKEN_BACK = {
+# TFOptimizer overrides these methods of Keras's BaseOptimizer for `tf.distribute`, which needs real
+# variables. Restoring the base methods makes `stateless_apply` work. `_clip_by_norm` is unrelated.
+_BASE_METHODS = {
     name: method
     for name, method in vars(BaseOptimizer).items()
     if name in vars(TFOptimizer) and not name.startswith("__") and name != "_clip_by_norm"
 }
-_Stateless = type("_Stateless", (TFOptimizer,), _TAKEN_BACK)
+_Stateless = type("_Stateless", (TFOptimizer,), _BASE_METHODS)
 
 
 def functional(optimizer: keras.Optimizer) -> keras.Optimizer:
-    """Give the optimizer `stateless_apply`, which Keras denies it under TensorFlow.
+    """Enable `stateless_apply`, which Keras does not support with TensorFlow.
 
-    State and weights are arguments and results of it, so that it can be mapped over folds. What
-    its own class overrides (Nadam, Muon) stays in force: the methods taken back stand behind it.
+    It takes and returns variables as tensors, so that it can be mapped over fits. The class of the
+    optimizer comes first in the method resolution order, which keeps its own overrides (Nadam,
+    Muon).
     """
-    kind = type(optimizer)
-    optimizer.__class__ = type(f"Stateless{kind.__name__}", (kind, _Stateless), {})
+    optimizer_class = type(optimizer)
+    name = f"Stateless{optimizer_class.__name__}"
+    optimizer.__class__ = type(name, (optimizer_class, _Stateless), {})
     return optimizer
 
 
 def _learning_rate(config: TrainingConfig, n_steps: int | None) -> float | LearningRateSchedule:
-    """Return the rate, or Keras's schedule that starts with it."""
-    own = config.schedule_options or {}
-    if config.schedule is None:
-        if own:
-            raise UserError("training.schedule_options: give training.schedule too.")
+    """Return the learning rate, or a Keras schedule that starts with it."""
+    params = config.lr_schedule_params or {}
+    if config.lr_schedule is None:
+        if params:
+            raise UserError("training.lr_schedule_params: give training.lr_schedule too.")
         return config.learning_rate
-    known = {_snake_case(kind.__name__): kind for kind in _subclasses(schedules)}
-    kind = known.get(config.schedule)
-    if kind is None:
+    available = {_snake_case(c.__name__): c for c in _schedule_classes()}
+    schedule_class = available.get(config.lr_schedule)
+    if schedule_class is None:
         raise UserError(
-            f"training.schedule: unknown name {config.schedule!r}. "
-            f"{suggest(config.schedule, known)}"
+            f"training.lr_schedule: unknown name {config.lr_schedule!r}. "
+            f"{suggest(config.lr_schedule, available)}"
         )
-    given = {"initial_learning_rate": config.learning_rate, "decay_steps": n_steps}
-    taken = inspect.signature(kind).parameters
-    given = {key: value for key, value in given.items() if key in taken}
+    defaults = {"initial_learning_rate": config.learning_rate, "decay_steps": n_steps}
+    parameters = inspect.signature(schedule_class).parameters
+    defaults = {name: value for name, value in defaults.items() if name in parameters}
     try:
-        schedule = kind(**{**given, **own})
-        float(schedule(0))
+        schedule = schedule_class(**{**defaults, **params})
+        float(schedule(0))  # some parameters are checked on the first call only
     except (TypeError, ValueError) as error:
-        options = ", ".join(name for name in taken if name != "name")
+        names = ", ".join(name for name in parameters if name != "name")
         raise UserError(
-            f"training.schedule_options: expected options of {kind.__name__}: {options}. "
-            f"Received: {own} ({error})"
+            f"training.lr_schedule_params: expected parameters of {schedule_class.__name__}: "
+            f"{names}. Received: {params} ({error})"
         ) from error
     return schedule
 
@@ -160,26 +160,28 @@ def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def _subclasses(module: ModuleType) -> list[type[LearningRateSchedule]]:
+def _schedule_classes() -> list[type[LearningRateSchedule]]:
     return [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type)
-        and issubclass(kind, LearningRateSchedule)
-        and kind is not LearningRateSchedule
+        member
+        for member in vars(schedules).values()
+        if isinstance(member, type)
+        and issubclass(member, LearningRateSchedule)
+        and member is not LearningRateSchedule
     ]
 
 
 def _optimizers() -> dict[str, type[keras.Optimizer]]:
-    optimizers = keras.optimizers
-    base = {
-        optimizers.Optimizer,
-        optimizers.LossScaleOptimizer,
-        optimizers.MultiOptimizer,
-        optimizers.ScheduleFreeAdamW,  # scores other weights than it trains
+    """Return the supported optimizers of Keras by name in lower case."""
+    excluded = {
+        keras.optimizers.Optimizer,
+        keras.optimizers.LossScaleOptimizer,
+        keras.optimizers.MultiOptimizer,
+        keras.optimizers.ScheduleFreeAdamW,  # scores other weights than it trains
     }
     return {
-        name.lower(): kind
-        for name, kind in vars(keras.optimizers).items()
-        if isinstance(kind, type) and issubclass(kind, keras.Optimizer) and kind not in base
+        name.lower(): member
+        for name, member in vars(keras.optimizers).items()
+        if isinstance(member, type)
+        and issubclass(member, keras.Optimizer)
+        and member not in excluded
     }

@@ -1,4 +1,4 @@
-"""The trainer of scikit-learn's estimators: one fit after another, or side by side in processes."""
+"""Train all fits of a scikit-learn model, in this process or in several."""
 
 import time
 import warnings
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -19,22 +20,22 @@ from pipeline.model.skops_file import check_savable
 from pipeline.runtime import n_cores
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
 
-START_SECONDS = 4.0  # that processes take to start and import scikit-learn
-N_TRIED = 200  # rows of a trial of the user's own estimator
+START_SECONDS = 4.0  # time that processes take to start and import scikit-learn
+N_TRIAL_ROWS = 200  # to test the user's own estimator with
 NO_CURVE: NDArray[np.float64] = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Done:
-    place: int
+class _Completed:
+    fit_index: int
     result: FitResult
-    said: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class SklearnTrainer:
-    """Trains fits of one estimator on one table.
+    """Trains the fits of one estimator on one table.
 
-    A fit's result depends on its seed and its rows alone: each has one thread, in whatever process.
+    A result depends on the seed and the rows of its fit only: each fit has a single thread.
     """
 
     unit = "fits"
@@ -48,113 +49,117 @@ class SklearnTrainer:
         y: NDArray[np.int8],
         fits: Sequence[FitSpec],
     ) -> None:
-        """Try what can be tried without training.
+        """Check the estimator before any training.
 
         Args:
-            config: Names the estimator.
-            training: Of it only `class_weight` and `threads` say something of an estimator.
+            config: The estimator and its parameters.
+            training: Settings of the training; only `class_weight` and `threads` apply.
             X: Raw features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
-            fits: What to train.
+            fits: All fits.
 
         Raises:
-            UserError: If the estimator cannot do what is asked of it, or could not be stored.
+            UserError: If the estimator does not support the configuration or cannot be saved.
         """
         check_model(config, y.shape[1], training.class_weight)
-        few = fits[-1].train[:: -(-len(fits[-1].train) // N_TRIED)]
-        check_savable(config, fits[-1].preparation.transform(X[few]), y[few])
+        rows = fits[-1].train[:: -(-len(fits[-1].train) // N_TRIAL_ROWS)]
+        check_savable(config, fits[-1].preprocessor.transform(X[rows]), y[rows])
         self._config, self._training = config, training
         self._X, self._y, self._fits = X, y, fits
-        self._threads = min(training.threads or n_cores(), len(fits))
-        self._said: Counter[str] = Counter()
+        self._n_threads = min(training.n_threads or n_cores(), len(fits))
+        self._warning_counts: Counter[str] = Counter()
         self._stop = Event()
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know of the training so far: settings without effect, warnings."""
-        name = self._config.title
-        fits = f"of {len(self._fits)} fits"
+        """Settings without effect, and warnings of the estimator with the number of fits."""
+        name, n_fits = self._config.title, len(self._fits)
         return [
-            *(f"{key} is for networks; {name} is trained without" for key in self._without()),
-            *(f"in {n} {fits} {name} said: {said}" for said, n in self._said.most_common()),
+            *(f"{key} has no effect on {name}" for key in self._ignored_settings()),
+            *(
+                f"{name}, {n} of {n_fits} fits: {warning}"
+                for warning, n in self._warning_counts.most_common()
+            ),
         ]
 
     def compile(self) -> None:
-        """Do nothing: there is nothing to compile."""
+        """Do nothing; scikit-learn needs no compilation."""
 
     def train(
-        self, progress: Progress = lambda n: None, places: Sequence[int] | None = None
+        self, progress: Progress = lambda n: None, fit_indices: Sequence[int] | None = None
     ) -> Generator[FitResult]:
-        """Yield what was trained, in the order of the fits, as soon as it is there.
+        """Yield the result of each fit, in the order of the fits, as soon as it is available.
 
         Args:
-            progress: Called with the number of fits done since.
-            places: Which fits, in ascending order; None for all.
+            progress: Called with the number of fits since the last call.
+            fit_indices: Fits to train, in ascending order; None for all.
 
         Raises:
-            Stopped: After `stop`, as soon as the next fit is done.
+            Stopped: After `stop`, as soon as the next fit ends.
         """
         self._stop.clear()
-        places = range(len(self._fits)) if places is None else places
-        trained = self._train(list(places))
-        done: dict[int, FitResult] = {}
+        fit_indices = range(len(self._fits)) if fit_indices is None else fit_indices
+        completed = self._train(list(fit_indices))
+        results: dict[int, FitResult] = {}
         try:
-            for place in places:
-                while place not in done:
-                    new = next(trained)
-                    done[new.place] = new.result
-                    self._said.update(new.said)
+            for fit_index in fit_indices:
+                while fit_index not in results:
+                    fit = next(completed)
+                    results[fit.fit_index] = fit.result
+                    self._warning_counts.update(fit.warnings)
                     progress(1)
                     if self._stop.is_set():
                         raise Stopped
-                yield done.pop(place)
+                yield results.pop(fit_index)
         finally:
-            trained.close()
+            completed.close()
 
     def stop(self) -> None:
-        """Let the training end after the fit that is done next."""
+        """Request an early end of the training, after the current fit."""
         self._stop.set()
 
-    def final_model(self, members: Sequence[FitResult], fit: FitSpec) -> MultilabelEnsemble:
-        """Return the model of one fit, or of several of one preparation, their answers averaged."""
-        return MultilabelEnsemble(tuple(result.estimator for result in members))
+    def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> MultilabelEnsemble:
+        """Return the model of one fit, or an ensemble that averages several fits."""
+        return MultilabelEnsemble(tuple(result.estimator for result in ensemble))
 
-    def _train(self, places: list[int]) -> Generator[_Done]:
-        """Yield fits as they are done: first one by one, in processes as soon as that pays."""
-        while places:
-            done = self._fit(places.pop(0))
-            yield done
-            spared = done.result.seconds * len(places) * (1 - 1 / self._threads)
-            if spared > START_SECONDS:
+    def _train(self, fit_indices: list[int]) -> Generator[_Completed]:
+        """Yield completed fits in any order.
+
+        They run one after another in this process until their measured time shows that several
+        processes would save more time than they take to start.
+        """
+        while fit_indices:
+            completed = _fit(*self._arguments(fit_indices.pop(0)))
+            yield completed
+            saved = completed.result.seconds * len(fit_indices) * (1 - 1 / self._n_threads)
+            if saved > START_SECONDS:
                 break
-        if places:
-            yield from self._in_processes(places)
+        if fit_indices:
+            yield from self._train_in_processes(fit_indices)
 
-    def _in_processes(self, places: Sequence[int]) -> Iterator[_Done]:
-        """Yield fits as they are done, whichever comes first; the table is memory-mapped."""
-        parallel = Parallel(self._threads, backend="loky", return_as="generator_unordered")
-        tasks = (
-            delayed(_fit)(self._config, self._training, self._X, self._y, place, self._fits[place])
-            for place in places
-        )
-        trained = parallel(tasks)
+    def _train_in_processes(self, fit_indices: Sequence[int]) -> Iterator[_Completed]:
+        """Yield fits in the order of completion; joblib shares the table as a memory map."""
+        parallel = Parallel(self._n_threads, backend="loky", return_as="generator_unordered")
+        completed = parallel(delayed(_fit)(*self._arguments(index)) for index in fit_indices)
         try:
-            yield from trained
+            yield from completed
         finally:
-            trained.close()
+            completed.close()
 
-    def _fit(self, place: int) -> _Done:
-        return _fit(self._config, self._training, self._X, self._y, place, self._fits[place])
+    def _arguments(self, fit_index: int) -> tuple[Any, ...]:
+        """Return the arguments of `_fit`."""
+        fit = self._fits[fit_index]
+        return self._config, self._training, self._X, self._y, fit_index, fit
 
-    def _without(self) -> list[str]:
-        """Return settings that were given and that an estimator has no use for."""
+    def _ignored_settings(self) -> list[str]:
+        """Return the settings that differ from their defaults and apply to networks only."""
         training = self._training
-        given = {
+        is_set = {
             "training.early_stopping": training.early_stopping.patience is not None,
             f"training.loss={training.loss}": training.loss != "binary_crossentropy",
-            "training.schedule": training.schedule is not None,
+            "training.lr_schedule": training.lr_schedule is not None,
         }
-        return [key for key, is_given in given.items() if is_given]
+        return [key for key, differs in is_set.items() if differs]
 
 
 def _fit(
@@ -162,23 +167,24 @@ def _fit(
     training: TrainingConfig,
     X: NDArray[np.floating],
     y: NDArray[np.int8],
-    place: int,
+    fit_index: int,
     fit: FitSpec,
-) -> _Done:
-    """Train and score one fit, in this process or another; only a final fit brings its estimator.
+) -> _Completed:
+    """Train and score one fit, in this process or another.
 
-    Of a fit with rows to test nothing but their probabilities is wanted, and forests are large.
+    Only a final fit, which has no test rows, returns its estimator: forests are large, and of a
+    fold only the probabilities are needed.
     """
     began = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("always")
-        prepared = fit.preparation.transform(X[fit.train])
+        prepared = fit.preprocessor.transform(X[fit.train])
         model = fit_labels(
             config, prepared, y[fit.train], seed=fit.seed, class_weight=training.class_weight
         )
         y_score = np.empty((0, y.shape[1]), dtype=np.float32)
         if len(fit.test):
-            y_score = model(fit.preparation.transform(X[fit.test]))
+            y_score = model(fit.preprocessor.transform(X[fit.test]))
     result = FitResult(
         y_score=y_score,
         loss=NO_CURVE,
@@ -187,5 +193,5 @@ def _fit(
         seconds=time.perf_counter() - began,
         estimator=None if len(fit.test) else model,
     )
-    said = {f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in caught}
-    return _Done(place, result, tuple(sorted(said)))
+    messages = {f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in caught}
+    return _Completed(fit_index, result, tuple(sorted(messages)))

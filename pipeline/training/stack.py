@@ -1,4 +1,4 @@
-"""What a stack of fits carries into its program and out of it."""
+"""Tensors of a stack: its state, its inputs and its results."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,13 +7,20 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.training.prepared import Prepare
+from pipeline.config import TrainingConfig
+from pipeline.training.base import NO_ROWS, FitResult, FitSpec
+from pipeline.training.optimization import label_weights
+from pipeline.training.prepared import Prepare, shared_table, stacked
+from pipeline.training.stack_plan import Stack, n_steps
+
+PADDING = -1  # row number that stands for no row
+MAX_SCORED_ROWS = 4096  # rows per slot that are scored at once, to bound memory
 
 Tensors = list[tf.Tensor]
 
 
 class State(NamedTuple):
-    """What training changes; every tensor has the stack as its first axis."""
+    """Weights and optimizer variables; every tensor has the slots as its first axis."""
 
     trainable: Tensors
     non_trainable: Tensors
@@ -21,17 +28,17 @@ class State(NamedTuple):
 
 
 class EarlyStoppingState(NamedTuple):
-    """What is known of each slice's course; every tensor has the stack as its first axis.
+    """Progress of early stopping; every tensor has the slots as its first axis.
 
     Attributes:
         trainable: Weights after the best epoch; empty if they are not to be restored.
-        non_trainable: Likewise.
-        best: Validation loss of the best epoch, of shape (stack,).
-        wait: Epochs since then, of shape (stack,).
-        n_epochs: Epochs trained, of shape (stack,).
-        stopped: Whether the training has ended, of shape (stack,).
-        y_score: Probabilities of the rows `Inputs.test` after the epoch whose weights are kept, of
-            shape (stack, chunks, chunk, n_labels).
+        non_trainable: Non-trainable variables after the best epoch; empty likewise.
+        best: Validation loss of the best epoch, of shape (n_slots,).
+        wait: Epochs since the best epoch, of shape (n_slots,).
+        n_epochs: Epochs trained, of shape (n_slots,).
+        stopped: Whether the training has ended, of shape (n_slots,).
+        y_score: Probabilities of the rows `Inputs.test` by the weights that are kept, of shape
+            (n_slots, n_chunks, chunk_size, n_labels).
     """
 
     trainable: Tensors
@@ -44,27 +51,29 @@ class EarlyStoppingState(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What training reads.
+    """Data of one call of a program; training does not change them.
 
     Attributes:
-        X: The shared raw features, of shape (n_samples, n_features).
-        y: The shared labels, of shape (n_samples, n_labels).
-        prepare: The preparation of each slice.
-        weights: Of each label's absence and presence, of shape (stack, 2, n_labels).
-        batches: Row numbers of shape (epochs, steps, stack, batch).
-        rest: Row numbers of last, smaller batches, of shape (epochs, stack, rest).
-        valid: Row numbers to watch, of shape (chunks, stack, chunk).
-        test: Row numbers to score, of shape (chunks, stack, chunk).
-        n_epochs: How many epochs of `batches` to run.
-        n_steps: How many steps of each epoch to run.
+        X: Raw features of all rows, of shape (n_samples, n_features).
+        y: Labels of all rows, of shape (n_samples, n_labels).
+        prepare: Preprocessing of each slot.
+        label_weights: Weights of each label's absence and presence, of shape
+            (n_slots, 2, n_labels).
+        batches: Row numbers, of shape (n_epochs, n_steps, n_slots, batch_size).
+        last_batches: Row numbers of smaller last batches, of shape
+            (n_epochs, n_slots, last_batch_size).
+        valid: Row numbers that early stopping monitors, of shape (n_chunks, n_slots, chunk_size).
+        test: Row numbers to score, of shape (n_chunks, n_slots, chunk_size).
+        n_epochs: Epochs of `batches` to run.
+        n_steps: Steps of each epoch to run.
     """
 
     X: tf.Tensor
     y: tf.Tensor
     prepare: Prepare
-    weights: tf.Tensor
+    label_weights: tf.Tensor
     batches: tf.Tensor
-    rest: tf.Tensor
+    last_batches: tf.Tensor
     valid: tf.Tensor
     test: tf.Tensor
     n_epochs: tf.Tensor
@@ -72,10 +81,10 @@ class Inputs(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Losses by epoch, each of shape (epochs, stack); only those of epochs that were trained hold.
+    """Losses by epoch, each of shape (n_epochs, n_slots); undefined after a slot has stopped.
 
     Attributes:
-        train: Sum over the training rows, while the epoch went on.
+        train: Sum over the training rows, taken during the epoch.
         valid: Mean over the rows `Inputs.valid` after the epoch.
         test: Mean over the rows `Inputs.test` after the epoch.
     """
@@ -86,40 +95,170 @@ class Losses(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What training leaves: the state after the last epoch, and its course."""
+    """Results of one call of a program."""
 
     state: State
     stopping: EarlyStoppingState
     losses: Losses
 
 
-PADDING = -1
+def stack_states(states: Sequence[State]) -> State:
+    """Stack the states of single fits along a new first axis."""
+    return State(
+        *(
+            [tf.constant(np.stack(slots)) for slots in zip(*variables, strict=True)]
+            for variables in zip(*states, strict=True)
+        )
+    )
+
+
+class StackInputs:
+    """Makes the inputs of stacks from one table and its fits."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        X: NDArray[np.floating],
+        y: NDArray[np.int8],
+        fits: Sequence[FitSpec],
+    ) -> None:
+        """Copy the table to the device.
+
+        Args:
+            config: Names the class weights.
+            X: Raw features of shape (n_samples, n_features).
+            y: Labels of shape (n_samples, n_labels).
+            fits: All fits on the table.
+        """
+        self._fits = fits
+        self._X, self._y = shared_table(X), tf.constant(y, tf.float32)
+        self._label_weights = [label_weights(config, y, fit.train) for fit in fits]
+        self._n_test = max(len(fit.test) for fit in fits)
+        self._n_valid = max(len(fit.valid) for fit in fits)
+
+    def scored_rows(self, stack: Stack) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return `Inputs.valid` and `Inputs.test` of a stack."""
+        fits = [self._fits[fit_index] for fit_index in stack.fit_indices]
+        return (
+            pad_rows([fit.valid for fit in fits], stack.n_slots, self._n_valid),
+            pad_rows([fit.test for fit in fits], stack.n_slots, self._n_test),
+        )
+
+    def make(
+        self, stack: Stack, epochs: range, n_compiled: int, valid: tf.Tensor, test: tf.Tensor
+    ) -> Inputs:
+        """Return the inputs of some epochs.
+
+        Args:
+            stack: The stack.
+            epochs: Epochs to run.
+            n_compiled: Epochs that the program is compiled for; at least as many.
+            valid: As from `scored_rows`.
+            test: As from `scored_rows`.
+        """
+        fits = [self._fits[fit_index] for fit_index in stack.fit_indices]
+        idle = [NO_ROWS] * stack.n_idle
+        orders = [
+            [*(epoch_order(fit.seed, epoch, fit.train) for fit in fits), *idle] for epoch in epochs
+        ]
+        orders += [[NO_ROWS] * stack.n_slots] * (n_compiled - len(epochs))
+        shape = stack.shape
+        batches, last_batches = make_batches(
+            orders, shape.n_steps, shape.batch_size, shape.last_batch_size
+        )
+        return Inputs(
+            X=self._X,
+            y=self._y,
+            prepare=stacked([self._fits[fit_index].preprocessor for fit_index in stack.slots]),
+            label_weights=tf.constant(np.stack([self._label_weights[i] for i in stack.slots])),
+            batches=tf.constant(batches),
+            last_batches=tf.constant(last_batches),
+            valid=valid,
+            test=test,
+            n_epochs=tf.constant(len(epochs)),
+            n_steps=tf.constant(max(n_steps(len(fit.train), shape) for fit in fits)),
+        )
+
+    def results(
+        self,
+        stack: Stack,
+        state: State,
+        stopping: EarlyStoppingState,
+        losses: NDArray[np.float32],
+        seconds: float,
+    ) -> dict[int, FitResult]:
+        """Return the result of each fit of a trained stack, by fit index.
+
+        Args:
+            stack: The stack.
+            state: Its state after the last epoch.
+            stopping: Its early stopping after the last epoch.
+            losses: Losses of all epochs, of shape (3, n_epochs, n_slots), in the order of `Losses`.
+            seconds: Training time of each fit.
+        """
+        best = stopping if stopping.trainable or stopping.non_trainable else state
+        weights = [tensor.numpy() for tensor in (*best.trainable, *best.non_trainable)]
+        y_score = stopping.y_score.numpy()
+        y_score = y_score.reshape(len(y_score), -1, y_score.shape[-1])  # joins the chunks
+        n_epochs = stopping.n_epochs.numpy()
+        results = {}
+        for slot, fit_index in enumerate(stack.fit_indices):
+            fit = self._fits[fit_index]
+            loss, val_loss, test_loss = losses[:, : n_epochs[slot], slot]
+            results[fit_index] = FitResult(
+                y_score=y_score[slot, : len(fit.test)],
+                loss=loss / len(fit.train),
+                val_loss=val_loss if len(fit.valid) else val_loss[:0],
+                test_loss=test_loss if len(fit.test) else test_loss[:0],
+                seconds=seconds,
+                weights=tuple(weight[slot] for weight in weights),
+            )
+        return results
+
+
+def pad_rows(rows: Sequence[NDArray[np.int64]], n_slots: int, n_rows: int) -> tf.Tensor:
+    """Return padded row numbers of shape (n_chunks, n_slots, chunk_size).
+
+    Args:
+        rows: Row numbers of each fit.
+        n_slots: Slots of the stack; at least as many.
+        n_rows: Rows to make room for in each slot.
+    """
+    chunk_size = max(1, min(n_rows, MAX_SCORED_ROWS))
+    n_chunks = max(1, -(-n_rows // chunk_size))
+    padded = np.full((n_slots, n_chunks * chunk_size), PADDING, dtype=np.int32)
+    for slot, row_numbers in enumerate(rows):
+        padded[slot, : len(row_numbers)] = row_numbers
+    return tf.constant(padded.reshape(n_slots, n_chunks, chunk_size).transpose(1, 0, 2))
 
 
 def epoch_order(seed: int, epoch: int, train: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the training rows in the order in which one epoch visits them."""
+    """Return the training rows in their order in one epoch."""
     return np.random.default_rng([seed, epoch]).permutation(train)
 
 
-def cut(
-    orders: Sequence[Sequence[NDArray[np.int64]]], n_steps: int, batch_size: int, rest: int
+def make_batches(
+    orders: Sequence[Sequence[NDArray[np.int64]]],
+    n_steps: int,
+    batch_size: int,
+    last_batch_size: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Cut the orders of several epochs and fits into batches.
+    """Divide the training rows of several epochs into batches.
 
     Args:
-        orders: Row numbers by epoch, then by fit; an idle slice of a stack has none.
+        orders: Row numbers by epoch, then by slot; idle slots have none.
         n_steps: Batches of full size per epoch.
         batch_size: Rows per batch.
-        rest: Rows of a last, smaller batch of its own; 0 pads the last batch instead.
+        last_batch_size: Rows of a smaller last batch; 0 pads the last full batch instead.
 
     Returns:
-        Row numbers of shape (n_epochs, n_steps, n_fits, batch_size), and those of the smaller
-        batches, of shape (n_epochs, n_fits, rest). Places without a row hold `PADDING`.
+        Row numbers of shape (n_epochs, n_steps, n_slots, batch_size), and those of the smaller
+        batches, of shape (n_epochs, n_slots, last_batch_size), both filled up with `PADDING`.
     """
-    n_epochs, n_fits, full = len(orders), len(orders[0]), n_steps * batch_size
-    rows = np.full((n_epochs, n_fits, full + rest), PADDING, dtype=np.int32)
-    for epoch, by_fit in enumerate(orders):
-        for fit, order in enumerate(by_fit):
-            rows[epoch, fit, : len(order)] = order
-    batches = rows[:, :, :full].reshape(n_epochs, n_fits, n_steps, batch_size)
-    return np.ascontiguousarray(batches.transpose(0, 2, 1, 3)), rows[:, :, full:]
+    n_epochs, n_slots, n_full = len(orders), len(orders[0]), n_steps * batch_size
+    rows = np.full((n_epochs, n_slots, n_full + last_batch_size), PADDING, dtype=np.int32)
+    for epoch, by_slot in enumerate(orders):
+        for slot, order in enumerate(by_slot):
+            rows[epoch, slot, : len(order)] = order
+    batches = rows[:, :, :n_full].reshape(n_epochs, n_slots, n_steps, batch_size)
+    return np.ascontiguousarray(batches.transpose(0, 2, 1, 3)), rows[:, :, n_full:]

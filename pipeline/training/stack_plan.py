@@ -1,33 +1,94 @@
-"""Choose which fits share a program, and how large a stack is."""
+"""Choose which fits share a program, and how many.
 
+Fits that train in one program form a stack: each holds one slot along the leading axis of every
+tensor. Small networks train fastest in large stacks, because one step of a program has a fixed
+cost. Large networks train fastest alone, because the weights of a stack then exceed the CPU's
+cache. docs/measurements.md has the timings behind the constants below.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.runtime import n_cores
+from pipeline.training.prepared import Layout
 
-CACHE_BYTES = 4 * 2**20  # what a stack may hold, by the benchmark on a server core of 2026
-CALL_STEPS = 1000  # of one call: the same for the smallest networks
-CALL_FLOPS = 2e9  # work of one call: some tenths of a second between two signs of progress
-N_SHARES = 4  # stacks, at least, where there are as many fits: most machines' cores can share them
-PROGRESS_CALLS = 10  # at least so many calls per training, to show progress
+CACHE_BYTES = 4 * 2**20  # memory of one stack, by benchmarks/stacking.py on a server core of 2026
+MIN_STACKS = 4  # so that up to four cores share the stacks, given at least as many fits
+MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
+MAX_CALL_FLOPS = 2e9  # operations of one call: some tenths of a second between progress updates
+MIN_CALLS = 10  # calls per training, for the progress bar
+
+
+class ProgramKey(NamedTuple):
+    """Properties that fits must have in common to share a program.
+
+    Attributes:
+        layout: Layout of their preprocessing.
+        n_steps: Steps of the whole training, if a learning-rate schedule depends on it.
+    """
+
+    layout: Layout
+    n_steps: int | None
+
+
+class StackShape(NamedTuple):
+    """Properties that stacks must have in common to share a compilation of their program.
+
+    Attributes:
+        key: Key of their program.
+        n_steps: Batches of full size per epoch.
+        batch_size: Rows per batch.
+        last_batch_size: Rows of a smaller last batch; 0 if there is none.
+    """
+
+    key: ProgramKey
+    n_steps: int
+    batch_size: int
+    last_batch_size: int
+
+
+class Stack(NamedTuple):
+    """Fits that train together.
+
+    Attributes:
+        fit_indices: The fits, by their index in the list of all fits; one per slot.
+        shape: Shape of the stack.
+        n_slots: Slots, of which the last ones can be idle.
+    """
+
+    fit_indices: tuple[int, ...]
+    shape: StackShape
+    n_slots: int
+
+    @property
+    def n_idle(self) -> int:
+        """Number of slots without a fit."""
+        return self.n_slots - len(self.fit_indices)
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Fit index of each slot; idle slots hold copies of the first fit, for their shapes."""
+        return (*self.fit_indices, *self.fit_indices[:1] * self.n_idle)
 
 
 @dataclass(frozen=True)
 class StackPlan:
-    """How a group of fits is trained.
+    """The size and number of stacks that train at once.
 
     Attributes:
-        stack_size: Fits in one program.
-        threads: Programs side by side.
-        epochs_per_call: Epochs between two signs of progress.
+        fits_per_program: Largest number of fits in one stack.
+        n_threads: Stacks that train side by side.
+        epochs_per_call: Epochs per call of a program, that is between two progress updates.
     """
 
-    stack_size: int
-    threads: int
+    fits_per_program: int
+    n_threads: int
     epochs_per_call: int
 
 
@@ -38,68 +99,144 @@ def plan_stacks(
     n_weights: int,
     n_state: int,
     epochs: int,
-    stack_size: int | None,
-    threads: int | None,
+    fits_per_program: int | None,
+    n_threads: int,
 ) -> StackPlan:
-    """Return the plan for fits of one architecture.
+    """Choose the size of stacks for fits of one architecture.
 
     Args:
-        n_fits: How many there are.
-        n_train: Training rows of the largest.
+        n_fits: Number of fits.
+        n_train: Training rows of the largest fit.
         batch_size: Rows of one step.
-        n_weights: Numbers in the weights of one fit.
-        n_state: Numbers in weights and optimizer state of one fit.
-        epochs: Epochs of each.
-        stack_size: Decided by the user, or None.
-        threads: Decided by the user, or None.
+        n_weights: Trainable weights of one fit.
+        n_state: Trainable weights and optimizer variables of one fit.
+        epochs: Epochs of each fit.
+        fits_per_program: The user's choice, or None.
+        n_threads: Stacks to train side by side.
     """
-    threads = min(threads or n_cores(), n_fits)
-    if stack_size is None:
-        stack_size = _cheapest(n_fits, CACHE_BYTES / (4 * (n_state + n_weights)))
-    stack_size = min(stack_size, n_fits)
+    if fits_per_program is None:
+        # Weights, gradients and optimizer variables are float32.
+        fits_per_program = _cheapest_size(n_fits, CACHE_BYTES / (4 * (n_state + n_weights)))
+    fits_per_program = min(fits_per_program, n_fits)
+    # The longest call that still shows progress: bounded by its operations, by its steps (the
+    # fixed cost of a step dominates in small networks) and by a tenth of the training.
     n_steps = -(-n_train // batch_size)
-    flops_per_epoch = 6 * n_weights * n_train * stack_size
-    by_work = int(min(CALL_FLOPS / flops_per_epoch, CALL_STEPS / n_steps))
-    epochs_per_call = max(1, min(by_work, -(-epochs // PROGRESS_CALLS)))
-    return StackPlan(stack_size, threads, epochs_per_call)
+    flops_per_epoch = 6 * n_weights * n_train * fits_per_program
+    epochs_per_call = int(min(MAX_CALL_FLOPS / flops_per_epoch, MAX_CALL_STEPS / n_steps))
+    epochs_per_call = max(1, min(epochs_per_call, -(-epochs // MIN_CALLS)))
+    return StackPlan(fits_per_program, min(n_threads, n_fits), epochs_per_call)
 
 
-def evenly(n_fits: int) -> int:
-    """Return the largest stacks that can be shared out among cores."""
-    return -(-n_fits // N_SHARES)
+def _max_size(n_fits: int) -> int:
+    """Return the largest stack size that leaves at least `MIN_STACKS` stacks."""
+    return -(-n_fits // MIN_STACKS)
 
 
-def _cheapest(n_fits: int, ideal: float) -> int:
-    """Return the stack size under which the busiest of `N_SHARES` threads has least to do.
+def _cheapest_size(n_fits: int, ideal_size: float) -> int:
+    """Return the stack size that gives the busiest of `MIN_STACKS` threads the least work.
+
+    The number of cores has no influence: stacks of another size add up in another order, so their
+    results could differ in the last bit from one machine to the next.
 
     Args:
-        n_fits: Fits to deal.
-        ideal: Fits that fill the cache. Sizes far from it cost more, by a fifth power that fits the
-            benchmark; places that the last stack leaves empty cost as much as fits.
+        n_fits: Number of fits.
+        ideal_size: Number of fits that fill the cache.
     """
 
     def cost(size: int) -> float:
-        rounds = -(-n_fits // (size * N_SHARES))
-        return float(rounds * size * max(size / ideal, ideal / size) ** 0.2)
+        # Idle slots of the last stack cost as much as fits, hence rounds * size. A size far from
+        # the ideal costs more per fit, by a fifth power that fits the benchmark.
+        rounds = -(-n_fits // (size * MIN_STACKS))
+        return float(rounds * size * max(size / ideal_size, ideal_size / size) ** 0.2)
 
-    return min(range(1, evenly(n_fits) + 1), key=cost)
+    return min(range(1, _max_size(n_fits) + 1), key=cost)
+
+
+def stack_shapes(
+    keys: Sequence[ProgramKey], n_train: Sequence[int], batch_size: int, *, exact_batches: bool
+) -> list[StackShape]:
+    """Return the shape of the stack that each fit needs.
+
+    With `exact_batches`, a batch holds training rows only, so fits of unequal size cannot share a
+    stack. Otherwise every fit gets the number of steps of the largest one, and rows of weight 0
+    fill the batches it does not need.
+
+    Args:
+        keys: Program of each fit.
+        n_train: Training rows of each fit.
+        batch_size: Rows per batch.
+        exact_batches: Whether batches must not be padded.
+    """
+    shapes = []
+    for key, n_rows in zip(keys, n_train, strict=True):
+        size = n_rows if exact_batches else max(n_train)
+        rows_per_batch = min(batch_size, size)
+        n_full, n_last = divmod(size, rows_per_batch)
+        if exact_batches:
+            shapes.append(StackShape(key, n_full, rows_per_batch, n_last))
+        else:
+            shapes.append(StackShape(key, n_full + bool(n_last), rows_per_batch, 0))
+    return shapes
+
+
+def n_steps(n_train: int, shape: StackShape) -> int:
+    """Return the batches of full size per epoch that a fit of so many training rows needs."""
+    return -(-(n_train - shape.last_batch_size) // shape.batch_size)
+
+
+def assign_stacks(
+    fit_indices: Sequence[int],
+    shapes: Sequence[StackShape],
+    n_train: Sequence[int],
+    fits_per_program: int,
+) -> list[Stack]:
+    """Divide fits into stacks of equal shape, ordered by their first fit.
+
+    The number of slots depends on all fits, not on the requested ones, so a resumed training
+    compiles the same programs and gives the same results as a complete one.
+
+    Args:
+        fit_indices: Fits to train now, in ascending order.
+        shapes: Shape of each of all fits.
+        n_train: Training rows of each of all fits.
+        fits_per_program: Most fits per stack.
+    """
+    by_shape: dict[StackShape, list[int]] = {}
+    for fit_index in fit_indices:
+        by_shape.setdefault(shapes[fit_index], []).append(fit_index)
+    n_equal = Counter(shapes)
+    stacks = []
+    for shape, group in by_shape.items():
+        # `plan_stacks` chose the size for all fits together. A smaller group must be divided
+        # again, or it would train in fewer stacks than there are cores.
+        n_slots = fits_per_program
+        if len(n_equal) > 1:
+            n_slots = min(n_slots, _max_size(n_equal[shape]))
+        # A stack takes as many steps as its longest fit, so fits of similar length go together.
+        ordered = sorted(group, key=lambda index: -n_steps(n_train[index], shape))
+        stacks += [
+            Stack(tuple(ordered[start : start + n_slots]), shape, n_slots)
+            for start in range(0, len(ordered), n_slots)
+        ]
+    return sorted(stacks, key=lambda stack: min(stack.fit_indices))
 
 
 def depends_on_batch(model: keras.Model, x: NDArray[np.float32]) -> bool:
-    """Return whether training mode mixes rows, as BatchNormalization does; found by trying.
+    """Test whether the output for a row depends on the other rows of its training batch.
 
-    A batch of such a model must hold training rows and nothing else: rows added to even out
-    batches would change its answers, its statistics or its penalties, whatever their weight.
+    It does with layers such as BatchNormalization. Padding would change their outputs, their
+    statistics or their penalties, whatever its weight, so they need exact batches. The test
+    changes one row of a batch and compares the outputs for the others.
 
     Args:
         model: A built model.
         x: Some rows of its input, of shape (n, n_columns).
     """
-    x, others = x[:9], x[9:] if len(x) > 9 else x
-    other = x.copy()
-    other[-1] = others[(others != x[-1]).any(axis=1).argmax()]
+    batch, candidates = x[:9], x[9:] if len(x) > 9 else x
+    changed = batch.copy()
+    changed[-1] = candidates[(candidates != batch[-1]).any(axis=1).argmax()]
 
-    def answers(x: NDArray[np.float32]) -> list[NDArray[np.generic]]:
+    def outputs(x: NDArray[np.float32]) -> list[NDArray[np.generic]]:
         y, non_trainable, penalties = model.stateless_call(
             [variable.value for variable in model.trainable_variables],
             [variable.value for variable in model.non_trainable_variables],
@@ -109,5 +246,5 @@ def depends_on_batch(model: keras.Model, x: NDArray[np.float32]) -> bool:
         )
         return [np.asarray(part) for part in (y[:-1], *non_trainable, *penalties)]
 
-    pairs = zip(answers(x), answers(other), strict=True)
+    pairs = zip(outputs(batch), outputs(changed), strict=True)
     return not all(np.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) for a, b in pairs)
