@@ -1,10 +1,9 @@
-"""The search loop."""
+"""The search: run trials in batches, store their results and print a report."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -13,81 +12,78 @@ from rich.table import Table
 
 from pipeline.comparison import kind_of
 from pipeline.console import show, show_error, show_file
+from pipeline.outcome import Outcome
 from pipeline.sweeps.callback import set_expected_jobs
-from pipeline.sweeps.overrides import command_of
+from pipeline.sweeps.overrides import format_command
 from pipeline.sweeps.search_plan import SearchPlan
 from pipeline.sweeps.study import Study, Trial, open_study
 
-if TYPE_CHECKING:
-    from pipeline.job import Outcome
-
-
-MAX_SHOWN = 10  # configurations of a Pareto front, trials of a failure
+MAX_SHOWN = 10  # trials of a Pareto front, or with the same failure
 DIGITS = 4
 
 
-class Report:
-    """Prints what becomes of a search; how each job did is said by the job."""
+class SearchReport:
+    """Prints the progress of a search; each job prints its own result."""
 
     def __init__(self, plan: SearchPlan, study: Study) -> None:
-        """Take what is searched, and where it stands."""
+        """Store the plan and the study."""
         self._plan, self._study = plan, study
         self._names = [objective.name for objective in plan.objectives]
 
     def show_start(self) -> None:
-        """Print what is about to happen."""
-        config, n_done = self._plan.config, self._study.n_done
-        aims = " and ".join(f"{o.direction} {o.name}" for o in self._plan.objectives)
-        done = f", {n_done} of them done" if n_done else ""
+        """Print the plan of the search."""
+        config, n_evaluated = self._plan.config, self._study.n_evaluated
+        objectives = " and ".join(f"{o.direction} {o.name}" for o in self._plan.objectives)
+        already = f", {n_evaluated} of them evaluated" if n_evaluated else ""
         show(
-            f"Search: {self._plan.n_places} configurations to {aims}{done}; "
+            f"Search: {self._plan.n_configs} configurations to {objectives}{already}; "
             f"sampler {config.sampler}, seed {config.seed}"
         )
         if self._plan.note:
             show(self._plan.note)
 
     def show_trial(self, trial: Trial) -> None:
-        """Print what the search makes of a trial that has ended."""
-        if trial.same_as is not None:
-            show(f"Trial {trial.number} is the same as trial {trial.same_as}; it is not run again.")
+        """Print an ended trial if it is a duplicate, the best so far, or has several objectives."""
+        if trial.duplicate_of is not None:
+            show(f"Trial {trial.number} repeats trial {trial.duplicate_of}; it is not run again.")
         elif len(self._names) > 1 and trial.values:
-            show(f"Trial {trial.number}: {self._values(trial)}")
+            show(f"Trial {trial.number}: {self._format_values(trial)}")
         elif any(best.number == trial.number for best in self._study.best()):
-            show(f"Best so far: {self._values(trial)}, trial {trial.number}")
+            show(f"Best so far: {self._format_values(trial)}, trial {trial.number}")
 
     def show_end(self, trials: Sequence[Trial]) -> None:
-        """Print the best, what failed and what racing saved.
+        """Print the best trials, the fits that racing skipped, and failures by reason.
 
         Args:
-            trials: All that have ended, those before the search was resumed included.
+            trials: All ended trials, those before the search was resumed included.
         """
-        done = [trial for trial in trials if trial.values is not None]
+        evaluated = [trial for trial in trials if trial.values is not None]
         show("")
-        n_tried = sum(trial.same_as is None for trial in done)
-        self._show_best(self._study.best(), n_tried)
-        self._show_racing(done)
+        n_different = sum(trial.duplicate_of is None for trial in evaluated)
+        self._show_best(self._study.best(), n_different)
+        self._show_racing(evaluated)
         self._show_failures([trial for trial in trials if trial.values is None])
-        if n_left := self._plan.n_places - len(done):
-            show(f"{n_left} of {self._plan.n_places} configurations are left; resume=true goes on.")
+        if n_left := self._plan.n_configs - len(evaluated):
+            show(f"{n_left} of {self._plan.n_configs} configurations are left: use resume=true")
         show_file("Study", self._plan.file)
 
-    def _show_best(self, best: Sequence[Trial], n_tried: int) -> None:
+    def _show_best(self, best: Sequence[Trial], n_different: int) -> None:
         if not best:
-            show("No configuration was evaluated whole.")
+            show("No configuration was evaluated on all folds.")
         elif len(self._names) == 1:
-            of = "the only configuration" if n_tried == 1 else f"{n_tried} configurations"
-            show(f"Best of {of}: {self._values(best[0])}, run {best[0].run_id}")
+            of = "the only configuration" if n_different == 1 else f"{n_different} configurations"
+            show(f"Best of {of}: {self._format_values(best[0])}, run {best[0].run_id}")
             for override in best[0].overrides:
                 show(f"  {override}")
             show(f"Again  {self._command_of(best[0])}")
         else:
-            show(f"{len(best)} of {n_tried} configurations are beaten in all by no other:")
+            show(f"Pareto front, {len(best)} of {n_different} configurations:")
             show(self._front(best[:MAX_SHOWN]))
             for trial in best[:MAX_SHOWN]:
                 show(f"Trial {trial.number} again  {self._command_of(trial)}")
             if len(best) > MAX_SHOWN:
                 show(f"... and {len(best) - MAX_SHOWN} more")
-            show(f"The first, {self._names[0]}, decides the ranks of the leaderboard.")
+            show(f"The leaderboard ranks by the first objective, {self._names[0]}.")
 
     def _front(self, best: Sequence[Trial]) -> Table:
         table = Table("trial", *self._names, "run", "settings", box=None, pad_edge=False)
@@ -97,13 +93,14 @@ class Report:
             table.add_row(str(trial.number), *values, trial.run_id, settings)
         return table
 
-    def _show_racing(self, done: Sequence[Trial]) -> None:
-        if not self._plan.racing:
+    def _show_racing(self, evaluated: Sequence[Trial]) -> None:
+        if not self._plan.has_racing:
             return
-        n_stopped = sum(trial.stopped for trial in done)
-        n_fits, n_fits_skipped = sum(t.n_fits for t in done), sum(t.n_fits_skipped for t in done)
+        n_stopped = sum(trial.stopped for trial in evaluated)
+        n_fits = sum(trial.n_fits for trial in evaluated)
+        n_fits_skipped = sum(trial.n_fits_skipped for trial in evaluated)
         show(
-            f"Racing stopped {n_stopped} of {len(done)} trials after their first repeat: "
+            f"Racing stopped {n_stopped} of {len(evaluated)} trials after their first repeat: "
             f"{n_fits_skipped} of {n_fits} fits saved"
         )
 
@@ -112,84 +109,88 @@ class Report:
         for trial in failed:
             by_reason[kind_of(trial.failure or "")].append(trial)
         for trials in by_reason.values():
-            shown = ", ".join(str(trial.number) for trial in trials[:MAX_SHOWN])
+            numbers = ", ".join(str(trial.number) for trial in trials[:MAX_SHOWN])
             more = ", ..." if len(trials) > MAX_SHOWN else ""
-            reason = trials[0].failure or "no reason known"
-            show_error(f"{len(trials)} failed (trials {shown}{more}): {reason}")
+            reason = trials[0].failure or "unknown reason"
+            show_error(f"{len(trials)} failed (trials {numbers}{more}): {reason}")
 
-    def _values(self, trial: Trial) -> str:
+    def _format_values(self, trial: Trial) -> str:
         values = zip(self._names, trial.values or (), strict=True)
         return ", ".join(f"{name} {value:.{DIGITS}f}" for name, value in values)
 
     def _command_of(self, trial: Trial) -> str:
         skipped = ("racing", "resume=", "tracking.uri=")
-        fixed = [word for word in self._plan.space.fixed if not word.startswith(skipped)]
-        return command_of(*self._plan.elsewhere, *fixed, *trial.overrides)
+        fixed = [it for it in self._plan.space.fixed if not it.startswith(skipped)]
+        return format_command(*self._plan.location_arguments, *fixed, *trial.overrides)
 
 
 class Search:
-    """One search, from its study to its report."""
+    """One search: asks the study for trials, launches them as jobs, tells the study the results.
+
+    Attributes:
+        n_failed: Number of failed trials, known at the end.
+    """
 
     def __init__(self, plan: SearchPlan, config: DictConfig, launcher: Launcher) -> None:
-        """Open the study; where the sweep is resumed, it is there.
+        """Open the study, which exists if the sweep is resumed.
 
         Args:
-            plan: What to do.
-            config: What Hydra composed.
-            launcher: Runs jobs.
+            plan: The plan of the search.
+            config: The sweep's configuration, Hydra's own part included.
+            launcher: Hydra's launcher.
 
         Raises:
-            UserError: If the study is in use.
+            UserError: If another process uses the study.
         """
         self._plan, self._config, self._launcher = plan, config, launcher
-        self._file, kept = open_study(plan.file, plan.objectives)
-        self._study = Study(kept, plan.space, plan.config, plan.n_places)
-        self._report = Report(plan, self._study)
+        self._file, optuna_study = open_study(plan.file, plan.objectives)
+        self._study = Study(optuna_study, plan.space, plan.config, plan.n_configs)
+        self._report = SearchReport(plan, self._study)
         self._report.show_start()
         self._set_expected_jobs()
         self.n_failed = 0
-        self._n_ended = self._study.n_done
+        self._n_ended = self._study.n_evaluated
 
     def run(self) -> list[JobReturn]:
-        """Run what is left to run and show the best; also after an interruption."""
+        """Run the remaining trials and print the report, after an interruption as well."""
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, folder / "multirun.yaml")
         returns: list[JobReturn] = []
         try:
-            while batch := self._batch():
+            while batch := self._next_batch():
                 returns += self._launch(batch)
         finally:
-            self._study.abandon()
+            self._study.abandon_running()
             trials = self._study.trials()
             self.n_failed = sum(trial.failure is not None for trial in trials)
             self._report.show_end(trials)
             self._file.close()
         return returns
 
-    def _batch(self) -> list[Trial]:
-        """Return the next trials to launch; those of a known result are told at once."""
+    def _next_batch(self) -> list[Trial]:
+        """Return the next trials to launch; duplicates of evaluated ones get their result here."""
         batch: list[Trial] = []
-        while len(batch) < self._plan.config.n_jobs and (drawn := self._study.draw()):
-            known = self._study.known(drawn)
-            if known is None:
-                batch.append(drawn)
+        while len(batch) < self._plan.config.n_jobs and (trial := self._study.ask()):
+            evaluated = self._study.find_evaluated(trial.overrides)
+            if evaluated is None:
+                batch.append(trial)
             else:
-                same = replace(known, n_fits=0, n_fits_skipped=0, same_as=known.number)
-                self._tell(replace(same, number=drawn.number))
+                result = replace(evaluated, n_fits=0, n_fits_skipped=0)
+                self._tell(replace(result, number=trial.number, duplicate_of=evaluated.number))
         return batch
 
     def _launch(self, batch: Sequence[Trial]) -> Sequence[JobReturn]:
-        fixed = (*self._plan.space.fixed, *self._racing())
+        fixed = (*self._plan.space.fixed, *self._incumbent_overrides())
         overrides = [[*fixed, *trial.overrides] for trial in batch]
         returns = self._launcher.launch(overrides, initial_job_idx=self._n_ended)
         for trial, returned in zip(batch, returns, strict=True):
-            self._tell(self._ended(trial, returned))
+            self._tell(self._add_result(trial, returned))
         return returns
 
-    def _racing(self) -> tuple[str, ...]:
-        """Return what tells jobs whom they race against: the best so far, once there is one."""
-        best = self._study.best() if self._plan.names_incumbent else []
+    def _incumbent_overrides(self) -> tuple[str, ...]:
+        """Return the overrides that let jobs race against the best trial, once there is one."""
+        best = self._study.best() if self._plan.sets_incumbent else []
         if not best:
             return ()
         (objective,) = self._plan.objectives
@@ -199,48 +200,45 @@ class Search:
             f"racing.direction={objective.direction}",
         )
 
-    def _ended(self, trial: Trial, returned: JobReturn) -> Trial:
-        """Return the trial with what its job returned."""
+    def _add_result(self, trial: Trial, returned: JobReturn) -> Trial:
+        """Return the trial with the result of its job."""
         try:
             outcome: Outcome | None = returned.return_value
         except Exception as error:
-            return replace(trial, failure=_line(f"{type(error).__name__}: {error}"))
+            return replace(trial, failure=_one_line(f"{type(error).__name__}: {error}"))
         result = outcome.result if outcome else None
         if outcome is None or result is None:
             failure = outcome.failure if outcome else None
-            return replace(trial, failure=_line(failure or "no result"))
-        values = [objective.value(result.summary) for objective in self._plan.objectives]
-        ended = replace(
+            return replace(trial, failure=_one_line(failure or "no result"))
+        trial = replace(
             trial,
             run_id=result.run_id,
             stopped=result.n_fits_skipped > 0,
             n_fits=result.n_fits,
             n_fits_skipped=result.n_fits_skipped,
         )
-        undefined = [
-            objective.name
-            for objective, value in zip(self._plan.objectives, values, strict=True)
-            if value is None
-        ]
+        values = {o.name: o.value(result.summary) for o in self._plan.objectives}
+        undefined = [name for name, value in values.items() if value is None]
         if undefined:
-            return replace(ended, failure=f"{', '.join(undefined)} is undefined")
-        return replace(ended, values=tuple(value for value in values if value is not None))
+            return replace(trial, failure=f"{', '.join(undefined)} is undefined")
+        return replace(trial, values=tuple(value for value in values.values() if value is not None))
 
     def _set_expected_jobs(self) -> None:
-        """Tell the sweep how many jobs it has: a configuration that is drawn again needs none.
+        """Pass the number of jobs to the sweep, and the criterion of its leaderboard.
 
-        Of several objectives the first decides which is best.
+        Duplicates need no job. The first of several objectives ranks.
         """
-        n_same = sum(trial.same_as is not None for trial in self._study.trials())
-        set_expected_jobs(self._plan.n_places - n_same, self._plan.objectives[0].criterion)
+        n_duplicates = sum(trial.duplicate_of is not None for trial in self._study.trials())
+        n_jobs = self._plan.n_configs - n_duplicates
+        set_expected_jobs(n_jobs, self._plan.objectives[0].criterion)
 
     def _tell(self, ended: Trial) -> None:
         self._n_ended += 1
         self._study.tell(ended)
-        if ended.same_as is not None:
+        if ended.duplicate_of is not None:
             self._set_expected_jobs()
         self._report.show_trial(ended)
 
 
-def _line(message: str) -> str:
+def _one_line(message: str) -> str:
     return " ".join(message.split())

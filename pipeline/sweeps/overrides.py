@@ -1,4 +1,4 @@
-"""What a command line asks of a sweep, read before any job is composed."""
+"""Overrides of a sweep, checked before any job is composed."""
 
 import shlex
 import sys
@@ -14,18 +14,24 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from pipeline.config import IGNORED_IN_FINGERPRINT, load
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.tracking import SweepPlan
 
 
-ONE_VALUE = ("tracking.uri", "tracking.experiment_name", "tracking.checkpoints", "resume")
-HOW_FAR = ("resume", "n_trials", "n_jobs", "max_batch_size")  # settings of sweepers that may change
+CONSTANT_SETTINGS = (
+    "tracking.uri",
+    "tracking.experiment_name",
+    "tracking.checkpoint_dir",
+    "resume",
+)
+RESUMABLE = ("n_trials", "n_jobs", "max_batch_size")  # sweeper settings that may change on resume
 
 
 def parse(config: DictConfig) -> list[Override]:
-    """Return what the command sets for all jobs and what it varies, the sweeper's own included."""
+    """Parse the overrides of the command line and the basic sweeper's `params`."""
     params = (config.hydra.sweeper.params or {}) if _is_basic(config) else {}
     lines = [f"{key}={value}" for key, value in params.items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
@@ -37,20 +43,23 @@ def _is_basic(config: DictConfig) -> bool:
 
 
 def check_constant_settings(overrides: Sequence[Override]) -> None:
-    """Raise UserError if something is varied that a sweep has but one of."""
+    """Reject sweeps over settings that must be constant."""
     for override in overrides:
         key = override.key_or_group
-        if key in ONE_VALUE and override.is_sweep_override():
+        if key in CONSTANT_SETTINGS and override.is_sweep_override():
             raise UserError(
-                f"{key}: expected one value in a sweep. Received: {override.input_line}"
+                f"{key}: must be the same for all jobs of a sweep. Received: {override.input_line}"
             )
 
 
 def check_shared_settings(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Raise UserError if a value that all jobs share is refused, before there is a sweep.
+    """Reject a sweep whose jobs would all be rejected for the same reason, before it begins.
 
-    The first and the last combination are tried. A search tries its space itself, and what Hydra
-    cannot compose it refuses in its own words.
+    The first and the last combination of the varied values are validated. A search validates its
+    own space, and Hydra reports what it cannot compose.
+
+    Raises:
+        UserError: If both combinations are invalid for the same reason.
     """
     if not _is_basic(config):
         return
@@ -61,48 +70,54 @@ def check_shared_settings(config: DictConfig, overrides: Sequence[Override]) -> 
     ]
     fixed = [it.input_line or "" for it in overrides if not it.is_sweep_override()]
     loader = GlobalHydra.instance().config_loader()
-    refusals: set[str] = set()
-    for end in (0, -1):
-        ends = [f"{key}={values[end]}" for key, values in varied]
+    messages: set[str] = set()
+    for index in (0, -1):
+        combination = [f"{key}={values[index]}" for key, values in varied]
         try:
-            refusal = validation_error(loader, config, [*fixed, *ends])
+            error = validation_error(loader, config, [*fixed, *combination])
         except HydraException:
             return
-        if refusal is None:
+        if error is None:
             return
-        refusals.add(str(refusal))
-    if len(refusals) == 1:
-        raise UserError(refusals.pop())
+        messages.add(str(error))
+    if len(messages) == 1:
+        raise UserError(messages.pop())
 
 
 def validation_error(
     loader: ConfigLoader, config: DictConfig, overrides: Sequence[str]
 ) -> UserError | None:
-    """Return why a job of these overrides would be refused before it reads data, or None.
+    """Validate the configuration of a job without reading data.
+
+    Args:
+        loader: Hydra's configuration loader.
+        config: The sweep's configuration, Hydra's own part included.
+        overrides: Overrides of the job.
+
+    Returns:
+        The error, or None if the configuration is valid.
 
     Raises:
-        HydraException: If it cannot be composed.
+        HydraException: If Hydra cannot compose the configuration.
     """
-    from pipeline.config import load
-
     composed = loader.load_sweep_config(config, list(overrides))
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
         load(own)
-    except UserError as refusal:
-        return refusal
+    except UserError as error:
+        return error
     return None
 
 
 def set_joblib_batch_size(config: DictConfig) -> None:
-    """Let joblib give its workers one job at a time.
+    """Set joblib's batch size to one job.
 
-    It would guess how many from how long the first took, which says nothing where some are reused.
+    Its `auto` infers a size from the seconds of the first jobs, which are few if runs are reused.
     """
     launcher = config.hydra.launcher
     if _is_joblib(config) and launcher.n_jobs == 0:
         raise UserError(
-            "hydra.launcher.n_jobs: expected how many jobs run at once, or -1 for one per core. "
+            "hydra.launcher.n_jobs: expected a number of parallel jobs, or -1 for one per core. "
             "Received: 0"
         )
     if _is_joblib(config) and launcher.batch_size == "auto":
@@ -115,13 +130,12 @@ def _is_joblib(config: DictConfig) -> bool:
 
 
 def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> "SweepPlan":
-    """Return what is known of the sweep before its jobs.
+    """Plan a sweep.
 
     Args:
-        config: What Hydra composed for the launching process.
-        overrides: What the command sets and varies.
+        config: The sweep's configuration, Hydra's own part included.
+        overrides: Parsed overrides of the command line.
     """
-    from pipeline.config import IGNORED_IN_FINGERPRINT
     from pipeline.evaluation import digest
     from pipeline.tracking import SweepPlan
 
@@ -130,17 +144,18 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> "SweepPlan"
         for it in overrides
     }
     fixed = [it for it in overrides if not it.is_sweep_override()]
-    alike = [
+    fixed_lines = sorted(
         it.input_line or ""
         for it in fixed
         if not it.key_or_group.startswith(IGNORED_IN_FINGERPRINT)
-    ]
-    varied = [it.input_line or "" for it in overrides if it.is_sweep_override()]  # in its order
-    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in HOW_FAR}
+    )
+    # Not sorted: another order of the varied settings gives the jobs other numbers.
+    varied_lines = [it.input_line or "" for it in overrides if it.is_sweep_override()]
+    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in RESUMABLE}
     keys = [it.get_key_element().lstrip("+~") for it in fixed]
     return SweepPlan(
         command=command_line(),
-        digest=digest("\n".join([repr(sweeper), *sorted(alike), *varied])),
+        digest=digest("\n".join([repr(sweeper), *fixed_lines, *varied_lines])),
         fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
         n_jobs=prod(sizes.values()) if _is_basic(config) else _n_trials(config),
         in_order=_is_basic(config),
@@ -148,19 +163,19 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> "SweepPlan"
 
 
 def _n_trials(config: DictConfig) -> int | None:
-    """Return how many jobs a search will have, if it says so; a grid may have fewer."""
+    """Return the number of jobs of a search; None for a grid, which may have fewer."""
     sweeper = config.hydra.sweeper
     return None if sweeper.get("sampler") == "grid" else sweeper.get("n_trials")
 
 
 def sweep_name(overrides: Sequence[Override]) -> str:
-    """Return what the sweep is called, by what it varies."""
+    """Return the name of the parent run: the varied settings."""
     varied = [it.key_or_group for it in overrides if it.is_sweep_override()]
     return f"sweep of {', '.join(varied)}" if varied else "sweep"
 
 
-def jobs_at_once(config: DictConfig, n_jobs: int | None) -> int:
-    """Return how many jobs share this machine's cores."""
+def count_parallel_jobs(config: DictConfig, n_jobs: int | None) -> int:
+    """Return the number of jobs that share the cores of this machine."""
     if not _is_joblib(config):
         return 1
     from joblib import effective_n_jobs
@@ -169,19 +184,19 @@ def jobs_at_once(config: DictConfig, n_jobs: int | None) -> int:
 
 
 def command_line(resume: bool = False) -> str:
-    """Return this process's command line as a shell takes it.
+    """Return the command line of this process, quoted for a shell.
 
     Args:
-        resume: Whether to change it into one that continues what this one leaves.
+        resume: Whether to add `resume=true`.
     """
     arguments = sys.argv[1:]
     if resume:
         arguments = [*(it for it in arguments if not it.startswith("resume=")), "resume=true"]
-    return command_of(*arguments)
+    return format_command(*arguments)
 
 
-def command_of(*arguments: str) -> str:
-    """Return the command that runs this program with other arguments, as a shell takes it."""
+def format_command(*arguments: str) -> str:
+    """Return the command that runs this program with the arguments, quoted for a shell."""
     from pipeline.console import own_command
 
     program = Path(sys.argv[0])

@@ -1,4 +1,4 @@
-"""Plan a search."""
+"""Plan of a search, read from the settings and the command line."""
 
 import dataclasses
 import hashlib
@@ -24,12 +24,12 @@ from pipeline.sweeps.search_space import (
     Choice,
     Direction,
     Objective,
-    Of,
     Parameter,
-    Space,
-    divide,
+    SearchSpace,
+    Statistic,
     make_objectives,
-    read_parameter,
+    make_parameter,
+    split_overrides,
 )
 
 KEY = "hydra.sweeper"
@@ -37,51 +37,48 @@ KEY = "hydra.sweeper"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SearchConfig:
-    """How to search; `n_trials` may be null where a grid says how many there are."""
+    """Settings of the search; `n_trials` may be null for a grid."""
 
     sampler: Literal["tpe", "random", "grid"]
     n_trials: PositiveInt | None
     n_jobs: PositiveInt
     seed: NonNegativeInt
-    objective: Of
+    objective: Statistic
     metrics: Annotated[tuple[Name, ...], Field(min_length=1)] | None
     directions: tuple[Direction, ...] | None
     params: dict[str, str | int | float | bool | list[Any] | None] | None
 
 
-_SETTINGS = TypeAdapter(SearchConfig)
-
-
-def read_search(settings: Mapping[str, Any]) -> SearchConfig:
-    """Return the settings, checked.
+def read_search_config(settings: Mapping[str, Any]) -> SearchConfig:
+    """Check the settings of the search.
 
     Raises:
-        UserError: If one is impossible; all such are named at once.
+        UserError: If a value is invalid; the message names all invalid ones.
     """
-    read = read_settings(_SETTINGS, KEY, settings)
-    if read.n_trials is None and read.sampler != "grid":
+    config = read_settings(TypeAdapter(SearchConfig), KEY, settings)
+    if config.n_trials is None and config.sampler != "grid":
         raise UserError(
             f"Configuration refused:\n  {KEY}.n_trials: expected a number; only {KEY}.sampler=grid "
             "knows how many there are. Received: null"
         )
-    return read
+    return config
 
 
-def grid_size(space: Space) -> int:
-    """Return how many combinations there are.
+def grid_size(space: SearchSpace) -> int:
+    """Return the number of combinations.
 
     Raises:
-        UserError: If a parameter has more values than can be counted.
+        UserError: If a parameter has infinitely many values.
     """
     return prod(_size(key, parameter) for key, parameter in space.parameters.items())
 
 
-def grid_values(space: Space, place: int) -> dict[str, float | str]:
-    """Return the combination in that place, from 0."""
+def grid_values(space: SearchSpace, config_index: int) -> dict[str, float | str]:
+    """Return the combination at an index, from 0."""
     values: dict[str, float | str] = {}
     for key, parameter in reversed(space.parameters.items()):
-        place, digit = divmod(place, _size(key, parameter))
-        values[key] = parameter.value(digit)
+        config_index, index = divmod(config_index, _size(key, parameter))
+        values[key] = parameter.value(index)
     return {key: values[key] for key in space.parameters}
 
 
@@ -99,29 +96,29 @@ SQLITE = "sqlite:///"
 
 @dataclasses.dataclass(frozen=True)
 class SearchPlan:
-    """A search, before it runs.
+    """A search before its first trial.
 
     Attributes:
-        config: Its settings.
-        space: What is searched, and what stays.
-        objectives: What is made better.
-        n_places: How many configurations are tried.
-        file: Where its study is kept; a search that is resumed finds it there.
-        racing: Whether jobs race.
-        names_incumbent: Whether the search tells them against whom.
-        note: What the user should know of it, or None.
-        elsewhere: Words of the command line that say where settings and runs are.
+        config: Settings of the search.
+        space: Search space.
+        objectives: Numbers to optimize.
+        n_configs: Number of configurations to evaluate.
+        file: File of the Optuna study; a resumed search finds it.
+        has_racing: Whether jobs race.
+        sets_incumbent: Whether jobs race against the best trial, not against a run of the user.
+        note: A remark for the user, or None.
+        location_arguments: Arguments of the command line that locate settings and runs.
     """
 
     config: SearchConfig
-    space: Space
+    space: SearchSpace
     objectives: tuple[Objective, ...]
-    n_places: int
+    n_configs: int
     file: Path
-    racing: bool
-    names_incumbent: bool
+    has_racing: bool
+    sets_incumbent: bool
     note: str | None
-    elsewhere: tuple[str, ...]
+    location_arguments: tuple[str, ...]
 
 
 def plan_search(
@@ -130,89 +127,90 @@ def plan_search(
     config_loader: ConfigLoader,
     arguments: Sequence[str],
 ) -> SearchPlan:
-    """Return the plan.
+    """Plan a search.
 
     Args:
-        settings: Of `conf/hydra/sweeper/optuna.yaml`.
-        config: What Hydra composed.
-        config_loader: Composes jobs.
-        arguments: The overrides of the command line; they count more than the settings' `params`.
+        settings: Settings of `conf/hydra/sweeper/optuna.yaml`.
+        config: The sweep's configuration, Hydra's own part included.
+        config_loader: Hydra's configuration loader.
+        arguments: Overrides of the command line; they override `params` of the settings.
 
     Raises:
         UserError: If something is missing, impossible or contradictory.
     """
-    search = read_search(settings)
-    params = [f"{key}={_text(value)}" for key, value in (search.params or {}).items()]
+    search = read_search_config(settings)
+    params = [f"{key}={_format_param(value)}" for key, value in (search.params or {}).items()]
     parser = OverridesParser.create(config_loader=config_loader)
-    searched, fixed = divide(parser.parse_overrides([*params, *arguments]))
+    searched, fixed = split_overrides(parser.parse_overrides([*params, *arguments]))
     if not searched:
         raise UserError(
-            "hydra/sweeper=optuna: expected something to search, as "
-            "'model.dropout=interval(0,0.5)' or sweep=mlp_small. Received: fixed values alone."
+            "hydra/sweeper=optuna: nothing to search. Give at least one range, as "
+            "'model.dropout=interval(0,0.5)', or a ready space, as search_space=mlp_small."
         )
     base = config_loader.load_sweep_config(config, list(fixed))
     parameters = {
-        key: read_parameter(override, OmegaConf.select(base, override.key_or_group))
+        key: make_parameter(override, OmegaConf.select(base, override.key_or_group))
         for key, override in searched.items()
     }
-    space = Space(parameters, fixed)
+    space = SearchSpace(parameters, fixed)
     objectives = make_objectives(
         search.metrics, search.directions, search.objective, list(base.scoring.metrics)
     )
     _check_space(space, config, config_loader)
-    racing, note = _racing(base, space, objectives)
+    has_racing, note = _plan_racing(base, space, objectives)
     return SearchPlan(
         config=search,
         space=space,
         objectives=objectives,
-        n_places=_n_places(search, space),
-        file=_file(base, _digest(base, space, objectives)),
-        racing=racing,
-        names_incumbent=racing and base.racing.incumbent is None,
+        n_configs=_n_configs(search, space),
+        file=_study_file(base, _digest(base, space, objectives)),
+        has_racing=has_racing,
+        sets_incumbent=has_racing and base.racing.incumbent is None,
         note=note,
-        elsewhere=_elsewhere(config),
+        location_arguments=_location_arguments(config),
     )
 
 
-def _text(value: object) -> str:
-    """Return a value of the settings as it would be written on the command line."""
+def _format_param(value: object) -> str:
+    """Return a value of `params` as it is written on the command line."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _n_places(search: SearchConfig, space: Space) -> int:
+def _n_configs(search: SearchConfig, space: SearchSpace) -> int:
     if search.sampler != "grid" and search.n_trials:
         return search.n_trials
     return min(grid_size(space), search.n_trials or sys.maxsize)
 
 
-def _racing(
-    base: DictConfig, space: Space, objectives: Sequence[Objective]
+def _plan_racing(
+    base: DictConfig, space: SearchSpace, objectives: Sequence[Objective]
 ) -> tuple[bool, str | None]:
+    """Return whether jobs race, and a remark for the user."""
     if base.get("racing") is None:
         return False, None
     if len(objectives) > 1:
         raise UserError(
-            "racing: expected one objective, to tell which trial is ahead. Received: "
-            f"{', '.join(objective.name for objective in objectives)}. Leave it out: ~racing"
+            "racing: works with one objective only. Received: "
+            f"{', '.join(objective.name for objective in objectives)}. Turn racing off: ~racing"
         )
-    varied = any(key.partition(".")[0] == "cv" for key in space.parameters)
-    if base.cv.get("n_repeats", 1) == 1 and not varied:
-        return False, "Racing: the folds are not repeated, so that every trial is trained whole."
+    searches_cv = any(key.partition(".")[0] == "cv" for key in space.parameters)
+    if base.cv.get("n_repeats", 1) == 1 and not searches_cv:
+        return False, "Racing is off: the cross-validation has only one repeat."
     return True, None
 
 
-def _elsewhere(config: DictConfig) -> tuple[str, ...]:
-    """Return the user's own folder of settings and store of runs, as words of a command line."""
+def _location_arguments(config: DictConfig) -> tuple[str, ...]:
+    """Return the arguments for the user's own settings folder and store of runs."""
     folders = [
         f"--config-dir={source.path}"
         for source in config.hydra.runtime.config_sources
         if source.provider == "command-line"
     ]
-    stores = [word for word in sys.argv if word.partition("=")[0].lstrip("+") == "tracking.uri"]
+    stores = [it for it in sys.argv if it.partition("=")[0].lstrip("+") == "tracking.uri"]
     return (*folders, *stores)
 
 
-def _digest(base: DictConfig, space: Space, objectives: Sequence[Objective]) -> str:
+def _digest(base: DictConfig, space: SearchSpace, objectives: Sequence[Objective]) -> str:
     own = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
     groups: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
     settings = {
@@ -220,44 +218,44 @@ def _digest(base: DictConfig, space: Space, objectives: Sequence[Objective]) -> 
         for group, values in groups.items()
         for key, value in (values if isinstance(values, dict) else {"": values}).items()
     }
-    matter = {
+    hashed_settings = {
         key: value for key, value in settings.items() if not key.startswith(IGNORED_IN_FINGERPRINT)
     }
-    asked = [matter, repr(sorted(space.parameters.items())), repr(objectives)]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+    content = [hashed_settings, repr(sorted(space.parameters.items())), repr(objectives)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _file(base: DictConfig, digest: str) -> Path:
-    """Return the file of the study: beside the MLflow store where that is a file, too.
+def _study_file(base: DictConfig, digest: str) -> Path:
+    """Return the file of the study, beside an MLflow store in a file, else in `mlruns/`.
 
-    It has the name of the sweep's parent run, so that who takes that up takes up the study.
+    It is named by the sweep's parent run, so that a resumed sweep finds its study.
     """
     uri = base.tracking.uri
-    beside = uri is not None and uri.startswith(SQLITE)
-    folder = Path(str(uri).removeprefix(SQLITE)).absolute().parent if beside else mlruns()
+    is_file_store = uri is not None and uri.startswith(SQLITE)
+    folder = Path(str(uri).removeprefix(SQLITE)).absolute().parent if is_file_store else mlruns()
     name = base.tracking.get("parent_run_id") or f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     return folder / "studies" / f"{name}_{digest}.journal"
 
 
-def _check_space(space: Space, config: DictConfig, config_loader: ConfigLoader) -> None:
-    """Refuse a space that no job could be of, or a range with an impossible end, before any runs.
+def _check_space(space: SearchSpace, config: DictConfig, config_loader: ConfigLoader) -> None:
+    """Reject a space without a valid configuration, or with an invalid bound, before any job.
 
-    The two ends of the space are tried, and each option that is a file; what is possible at one of
-    them may fail elsewhere in its own trial.
+    The first and last value of every parameter are tried together, and each option that is a
+    file. What is valid here may still fail in combination with other values, in its own trial.
     """
-    ranges = [key for key, it in space.parameters.items() if not isinstance(it, Choice)]
-    low, high = ({key: p.ends[end] for key, p in space.parameters.items()} for end in (0, 1))
-    options = []
+    intervals = [key for key, it in space.parameters.items() if not isinstance(it, Choice)]
+    low, high = ({key: it.bounds[end] for key, it in space.parameters.items()} for end in (0, 1))
+    file_options = []
     for key, parameter in space.parameters.items():
         group = key.lstrip("+").partition("@")[0]
         if isinstance(parameter, Choice) and config_loader.get_group_options(group):
-            options += [{**low, key: option} for option in parameter.options[1:]]
-    refusals = []
-    for values in (low, high, *options):
+            file_options += [{**low, key: option} for option in parameter.options[1:]]
+    errors = []
+    for values in (low, high, *file_options):
         overrides = [*space.fixed, *space.overrides(values)]
-        refusal = validation_error(config_loader, config, overrides)
-        if refusal and any(f"{key}:" in str(refusal) for key in ranges):
-            raise refusal
-        refusals += [refusal] if refusal else []
-    if len(refusals) == 2 + len(options):
-        raise refusals[0]
+        error = validation_error(config_loader, config, overrides)
+        if error and any(f"{key}:" in str(error) for key in intervals):
+            raise error
+        errors += [error] if error else []
+    if len(errors) == 2 + len(file_options):
+        raise errors[0]

@@ -1,4 +1,4 @@
-"""Search space and objectives."""
+"""Search space and objectives of a search."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,20 +19,20 @@ from pipeline.comparison import Criterion, Number
 from pipeline.errors import UserError, suggest
 from pipeline.scoring import MetricSummary, lower_is_better, short_name
 
-DIGITS = 6  # of a drawn number; the command that repeats it stays readable
+SIGNIFICANT_DIGITS = 6  # of sampled numbers, so that overrides stay readable
 LOG = "log"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers between two ends.
+    """Numbers between two bounds, both included.
 
     Attributes:
-        low: The smallest.
-        high: The largest; itself included.
-        integer: Whether they are whole.
-        log: Whether they are drawn evenly on a logarithmic scale.
-        step: Distance of neighbours, counted from `low`; None: any number, or any whole number.
+        low: Lower bound.
+        high: Upper bound.
+        integer: Whether values are integers.
+        log: Whether to sample on a logarithmic scale.
+        step: Distance between values, counted from `low`; None for any number or any integer.
     """
 
     low: float
@@ -41,83 +41,88 @@ class Interval:
     log: bool = False
     step: float | None = None
 
-    def text(self, value: float) -> str:
-        """Return a drawn value as it is written on the command line, never outside the ends."""
+    def format_value(self, value: float) -> str:
+        """Return a sampled value as the value of an override, within the bounds."""
         if self.integer:
             return str(int(value))
         if self.step is not None:
-            place = round((value - self.low) / self.step)
-            return str(float(_exact(self.low) + place * _exact(self.step)))
-        return str(min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high))
+            n_steps = round((value - self.low) / self.step)
+            return str(float(_exact(self.low) + n_steps * _exact(self.step)))
+        rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        return str(min(max(rounded, self.low), self.high))
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The smallest and the largest."""
+    def bounds(self) -> tuple[float, float]:
+        """Lower and upper bound."""
         return self.low, self.high
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None: too many to count."""
+        """Number of values; None if there are infinitely many."""
         if self.step is None and not self.integer:
             return None
         return round((self.high - self.low) / (self.step or 1)) + 1
 
-    def value(self, place: int) -> float:
-        """Return the value in that place, from 0."""
-        value = self.low + place * (self.step or 1)
+    def value(self, index: int) -> float:
+        """Return the value at an index, from 0."""
+        value = self.low + index * (self.step or 1)
         return int(value) if self.integer else value
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Options without order, each as it is written on the command line."""
+    """Options without order, each as the value of an override."""
 
     options: tuple[str, ...]
 
-    def text(self, value: str) -> str:
-        """Return a drawn option as it is written on the command line."""
+    def format_value(self, value: str) -> str:
+        """Return a sampled option as the value of an override."""
         return value
 
     @property
-    def ends(self) -> tuple[str, str]:
-        """The first and the last."""
+    def bounds(self) -> tuple[str, str]:
+        """First and last option."""
         return self.options[0], self.options[-1]
 
     @property
     def size(self) -> int:
-        """How many options there are."""
+        """Number of options."""
         return len(self.options)
 
-    def value(self, place: int) -> str:
-        """Return the option in that place, from 0."""
-        return self.options[place]
+    def value(self, index: int) -> str:
+        """Return the option at an index, from 0."""
+        return self.options[index]
 
 
 Parameter = Interval | Choice
 
 
 @dataclass(frozen=True)
-class Space:
-    """What is searched, and what stays as it is.
+class SearchSpace:
+    """Searched parameters and fixed overrides.
 
     Attributes:
-        parameters: By key.
-        fixed: The other overrides, as on the command line.
+        parameters: Parameters by key.
+        fixed: Overrides that are the same for all jobs, as on the command line.
     """
 
     parameters: dict[str, Parameter]
     fixed: tuple[str, ...]
 
     def overrides(self, values: dict[str, float | str]) -> tuple[str, ...]:
-        """Return drawn values as overrides, in the order of the parameters."""
+        """Return sampled values as overrides, in the order of the parameters."""
         return tuple(
-            f"{key}={parameter.text(values[key])}"  # type: ignore[arg-type]
+            f"{key}={parameter.format_value(values[key])}"  # type: ignore[arg-type]
             for key, parameter in self.parameters.items()
         )
 
 
-def divide(overrides: Iterable[Override]) -> tuple[dict[str, Override], tuple[str, ...]]:
-    """Return what is to be searched, by key, and the other overrides; the last of a key counts."""
+def split_overrides(overrides: Iterable[Override]) -> tuple[dict[str, Override], tuple[str, ...]]:
+    """Split overrides into searched and fixed ones; the last one of a key counts.
+
+    Returns:
+        Searched overrides by key, and the texts of the fixed ones.
+    """
     last: dict[str, Override] = {}
     for override in overrides:
         key = override.get_key_element()
@@ -128,117 +133,122 @@ def divide(overrides: Iterable[Override]) -> tuple[dict[str, Override], tuple[st
     return searched, tuple(str(override.input_line) for override in fixed)
 
 
-def read_parameter(override: Override, present: object) -> Parameter:
-    """Return what one override spans.
+def make_parameter(override: Override, current_value: object) -> Parameter:
+    """Make the parameter that a sweep override describes.
 
-    `interval(a,b)` spans whole numbers where the setting has one now, as `training.batch_size`
-    does, or where it is written as `int(interval(a,b))`; both ends are included. `range(a,b,step)`
-    ends before b, as in Python. All else is a choice.
+    `interval(a,b)` includes both bounds. It holds integers if the setting is an integer, as
+    `training.batch_size`, or if it is written as `int(interval(a,b))`. `range(a,b,step)` excludes
+    b, as in Python. Everything else is a choice.
 
     Args:
         override: A sweep override.
-        present: The value that its key has now, or None.
+        current_value: The setting without the override, or None if there is none.
 
     Raises:
-        UserError: If it spans nothing, or what cannot be searched.
+        UserError: If the override has no values, or cannot be searched.
     """
-    swept = override.value()
+    sweep = override.value()
     key = override.get_key_element()
-    if isinstance(swept, IntervalSweep):
-        return _interval(key, swept, present)
-    if isinstance(swept, Sweep) and swept.tags:
-        raise UserError(f"{key}: expected a tag on interval() alone. Received: {_tags(swept.tags)}")
-    if isinstance(swept, RangeSweep):
-        return _range(key, swept)
-    if isinstance(swept, ChoiceSweep):
-        swept.shuffle = False  # an order of its own would make it another space
+    if isinstance(sweep, IntervalSweep):
+        return _make_interval(key, sweep, current_value)
+    if isinstance(sweep, Sweep) and sweep.tags:
+        raise UserError(
+            f"{key}: only interval() can have a tag. Received: {_format_tags(sweep.tags)}"
+        )
+    if isinstance(sweep, RangeSweep):
+        return _make_stepped_interval(key, sweep)
+    if isinstance(sweep, ChoiceSweep):
+        sweep.shuffle = False  # another order of the options would be another space
     options = tuple(override.sweep_string_iterator())
     if not options:
-        raise UserError(f"{key}: expected an option or more. Received: {override.input_line}")
+        raise UserError(f"{key}: expected at least one option. Received: {override.input_line}")
     if len(set(options)) < len(options):
-        raise UserError(f"{key}: expected each option once. Received: {', '.join(options)}")
+        raise UserError(f"{key}: expected different options. Received: {', '.join(options)}")
     return Choice(options)
 
 
-def _interval(key: str, swept: IntervalSweep, present: object) -> Interval:
-    if swept.tags - {LOG}:
-        raise UserError(f"{key}: expected the tag {LOG!r} or none. Received: {_tags(swept.tags)}")
-    low, high = swept.start, swept.end
+def _make_interval(key: str, sweep: IntervalSweep, current_value: object) -> Interval:
+    if sweep.tags - {LOG}:
+        raise UserError(
+            f"{key}: expected the tag {LOG!r} or none. Received: {_format_tags(sweep.tags)}"
+        )
+    low, high = sweep.start, sweep.end
     if low is None or high is None or not low < high:
         raise UserError(f"{key}: expected interval(low,high). Received: interval({low},{high})")
-    log = LOG in swept.tags
+    log = LOG in sweep.tags
     if log and low <= 0:
-        raise UserError(f"{key}: expected positive ends, for a log scale. Received: {low}")
+        raise UserError(f"{key}: a log scale needs bounds above 0. Received: {low}")
     if isinstance(low, int) and isinstance(high, int):
         return Interval(low, high, True, log)
-    if isinstance(present, int) and not isinstance(present, bool):
+    if isinstance(current_value, int) and not isinstance(current_value, bool):
         if not (low.is_integer() and high.is_integer()):
-            raise UserError(f"{key}: expected whole ends. Received: interval({low},{high})")
+            raise UserError(f"{key}: expected integer bounds. Received: interval({low},{high})")
         return Interval(int(low), int(high), True, log)
     return Interval(low, high, False, log)
 
 
-def _range(key: str, swept: RangeSweep) -> Interval:
-    parts = (swept.start or 0, swept.stop or 0, swept.step)
-    start, stop, step = map(_exact, parts)
-    n = ceil((stop - start) / step) if step else 0
-    if n < 1:
+def _make_stepped_interval(key: str, sweep: RangeSweep) -> Interval:
+    arguments = (sweep.start or 0, sweep.stop or 0, sweep.step)
+    start, stop, step = map(_exact, arguments)
+    n_values = ceil((stop - start) / step) if step else 0
+    if n_values < 1:
         raise UserError(
-            f"{key}: expected range(start,stop,step) with a value or more. "
-            f"Received: range({','.join(map(str, parts))})"
+            f"{key}: expected range(start,stop,step) with at least one value. "
+            f"Received: range({','.join(map(str, arguments))})"
         )
-    low, high = sorted((start, start + (n - 1) * step))
-    if all(isinstance(part, int) for part in parts):
+    low, high = sorted((start, start + (n_values - 1) * step))
+    if all(isinstance(argument, int) for argument in arguments):
         return Interval(int(low), int(high), True, step=abs(int(step)))
     return Interval(float(low), float(high), step=abs(float(step)))
 
 
 def _exact(number: float) -> Fraction:
-    return Fraction(str(number))  # 0.1 is a tenth, as it was written
+    return Fraction(str(number))  # 0.1 as one tenth
 
 
-def _tags(tags: set[str]) -> str:
+def _format_tags(tags: set[str]) -> str:
     return ", ".join(sorted(map(repr, tags)))
 
 
-Of = Literal["mean", "ci_low"]
+Statistic = Literal["mean", "ci_low"]
 Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One number to make better.
+    """A number to optimize.
 
     Attributes:
-        metric: Its name in summaries.
-        of: The mean over folds; or the end of its honest interval that is worse.
+        metric: Name of the metric.
+        statistic: `mean` over folds, or `ci_low`: the worse bound of its confidence interval.
         minimize: Whether lower is better.
     """
 
     metric: str
-    of: Of
+    statistic: Statistic
     minimize: bool
 
     @property
     def criterion(self) -> Criterion:
-        """The same for a leaderboard."""
-        worse_end: Number = "ci_high" if self.minimize else "ci_low"
-        return Criterion(self.metric, "mean" if self.of == "mean" else worse_end, self.minimize)
+        """The criterion of a leaderboard that ranks by this objective."""
+        worse_bound: Number = "ci_high" if self.minimize else "ci_low"
+        statistic = "mean" if self.statistic == "mean" else worse_bound
+        return Criterion(self.metric, statistic, self.minimize)
 
     @property
     def name(self) -> str:
-        """What the number is called in MLflow."""
+        """Name of the number in MLflow."""
         return f"{self.metric}_{self.criterion.of}"
 
     @property
     def direction(self) -> Direction:
-        """The same in Optuna's word."""
+        """Direction in Optuna's terms."""
         return "minimize" if self.minimize else "maximize"
 
     def value(self, summary: Mapping[str, MetricSummary]) -> float | None:
-        """Return the number, or None where it is undefined."""
+        """Return the number, or None if it is undefined."""
         metric = summary[self.metric]
-        if self.of == "mean":
+        if self.statistic == "mean":
             value = metric.mean
         elif metric.ci is None:
             return None
@@ -250,37 +260,42 @@ class Objective:
 def make_objectives(
     metrics: Sequence[str] | None,
     directions: Sequence[Direction] | None,
-    of: Of,
-    scored: Sequence[str],
+    statistic: Statistic,
+    scoring_metrics: Sequence[str],
 ) -> tuple[Objective, ...]:
-    """Return what the search is to make better.
+    """Make the objectives of a search.
 
     Args:
-        metrics: By name; None: the headline.
-        directions: One for each; None: as the metrics' names say, and up for a user's own.
-        of: Which number of each metric.
-        scored: The metrics that jobs compute, the headline first.
+        metrics: Names of metrics; None for the headline metric.
+        directions: One per metric; None for the known direction of each metric, and `maximize`
+            for metrics of the user.
+        statistic: The number to optimize of each metric.
+        scoring_metrics: The metrics that jobs compute, the headline metric first.
 
     Raises:
-        UserError: If a metric is not computed, or directions do not pair up.
+        UserError: If a metric is not computed, or metrics and directions differ in number.
     """
-    computed = [short_name(name) for name in scored]
+    computed = [short_name(name) for name in scoring_metrics]
     names = computed[:1] if metrics is None else [short_name(name) for name in metrics]
     for name in names:
         if name not in computed:
             raise UserError(
-                f"hydra.sweeper.metrics: {name!r} is not among scoring.metrics. "
-                f"{suggest(name, computed)} Add it: 'scoring.metrics=[{','.join(scored)},{name}]'"
+                f"hydra.sweeper.metrics: {name!r} is not in scoring.metrics. "
+                f"{suggest(name, computed)} Add it: "
+                f"'scoring.metrics=[{','.join(scoring_metrics)},{name}]'"
             )
     if len(set(names)) < len(names) or not names:
-        raise UserError(f"hydra.sweeper.metrics: expected names, each once. Received: {names}")
+        raise UserError(f"hydra.sweeper.metrics: expected different names. Received: {names}")
     if directions is not None and len(directions) != len(names):
         raise UserError(
             f"hydra.sweeper.directions: expected one for each of {', '.join(names)}. "
             f"Received: {', '.join(directions)}"
         )
     if directions is None:
-        lower = [lower_is_better(name) for name in names]
+        minimize = [lower_is_better(name) for name in names]
     else:
-        lower = [direction == "minimize" for direction in directions]
-    return tuple(Objective(name, of, low) for name, low in zip(names, lower, strict=True))
+        minimize = [direction == "minimize" for direction in directions]
+    return tuple(
+        Objective(name, statistic, is_lower_better)
+        for name, is_lower_better in zip(names, minimize, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""The Optuna study: samplers, trials and its file."""
+"""The Optuna study of a search: its file, samplers and trials."""
 
 import fcntl
 import json
@@ -23,25 +23,26 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.errors import UserError
 from pipeline.sweeps.search_plan import SearchConfig, grid_values
-from pipeline.sweeps.search_space import Choice, Objective, Parameter, Space
+from pipeline.sweeps.search_space import Choice, Objective, Parameter, SearchSpace
 
 
-def make_sampler(config: SearchConfig, space: Space, place: int) -> BaseSampler:
-    """Return what draws the configuration in that place of a study, and no other.
+def make_sampler(config: SearchConfig, space: SearchSpace, config_index: int) -> BaseSampler:
+    """Make the sampler of one configuration.
 
-    Its randomness is the place's own, so that a study that was cut off goes on as it would have.
+    Each configuration has a seed of its own, so that a resumed study samples what an
+    uninterrupted one would have sampled.
     """
     if config.sampler == "grid":
-        return Given(grid_values(space, place))
-    seed = int(np.random.SeedSequence([config.seed, place]).generate_state(1)[0])
+        return FixedSampler(grid_values(space, config_index))
+    seed = int(np.random.SeedSequence([config.seed, config_index]).generate_state(1)[0])
     return TPESampler(seed=seed) if config.sampler == "tpe" else RandomSampler(seed=seed)
 
 
-class Given(BaseSampler):
-    """Draws what it is given."""
+class FixedSampler(BaseSampler):
+    """Returns fixed values instead of sampling."""
 
     def __init__(self, values: Mapping[str, float | str]) -> None:
-        """Take a value for each parameter."""
+        """Store a value for each parameter."""
         self._values = values
 
     def infer_relative_search_space(
@@ -68,7 +69,7 @@ class Given(BaseSampler):
 
 
 def make_distribution(parameter: Parameter) -> BaseDistribution:
-    """Return a parameter in Optuna's words."""
+    """Return the Optuna distribution of a parameter."""
     if isinstance(parameter, Choice):
         return CategoricalDistribution(parameter.options)
     low, high, log = parameter.low, parameter.high, parameter.log
@@ -129,14 +130,14 @@ class StudyFile(BaseJournalBackend):
 
 
 def open_study(path: Path, objectives: Sequence[Objective]) -> tuple[StudyFile, optuna.Study]:
-    """Return the study that a file keeps, and the file; both are new where it is not there.
+    """Open the study of a file, or create both.
 
     Args:
-        path: The file.
-        objectives: What is made better.
+        path: File of the study.
+        objectives: Objectives of the search.
 
     Raises:
-        UserError: If another process uses it.
+        UserError: If another process uses the study.
     """
     file = StudyFile(path)
     study = optuna.create_study(
@@ -148,26 +149,27 @@ def open_study(path: Path, objectives: Sequence[Objective]) -> tuple[StudyFile, 
     return file, study
 
 
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-TOLD = ("failure", "run_id", "n_fits", "n_fits_skipped", "same_as")  # that Optuna has no place for
-Values = dict[str, float | str]
+EVALUATED = (TrialState.COMPLETE, TrialState.PRUNED)
+CONFIG_INDEX = "config_index"  # user attribute of every trial
+USER_ATTRIBUTES = ("failure", "run_id", "n_fits", "n_fits_skipped", "duplicate_of")  # of `Trial`
+ParameterValues = dict[str, float | str]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration of a study.
+    """A trial: one attempt to evaluate a configuration.
 
     Attributes:
-        number: Of the trial; a configuration that is tried again has a new one.
-        overrides: What it sets.
-        values: Its objectives; None until they are known.
-        stopped: Whether racing stopped it: the values are of its first repeat alone.
-        failure: Why it failed, or None.
-        run_id: Of its MLflow run, where it has one.
-        n_fits: Fits that it would take.
-        n_fits_skipped: Fits that racing saved.
-        same_as: Number of an earlier trial of the same configuration, which was not run again.
+        number: Number of the trial in the study, from 0; a repeated attempt has a new one.
+        overrides: Overrides of the configuration.
+        values: Values of the objectives; None until they are known, or after a failure.
+        stopped: Whether racing stopped it; the values are then those of the first repeat alone.
+        failure: Reason of the failure, or None.
+        run_id: Id of its MLflow run, or None.
+        n_fits: Number of fits of a whole evaluation.
+        n_fits_skipped: Number of fits that racing skipped.
+        duplicate_of: Number of the evaluated trial that has the same configuration, if any.
     """
 
     number: int
@@ -178,71 +180,71 @@ class Trial:
     run_id: str | None = None
     n_fits: int = 0
     n_fits_skipped: int = 0
-    same_as: int | None = None
+    duplicate_of: int | None = None
 
 
 class Study:
-    """Draws configurations and remembers what came of them.
+    """Samples configurations and stores their results.
 
-    A configuration has a place in the study, from 0. What is drawn for it depends on the seed, the
-    place and the results of earlier ones, so that a study that was interrupted and continued draws
-    what an undisturbed one would have drawn.
+    Configurations are numbered from 0. The values of one depend on the seed, its number and the
+    results of the previous ones, so that a resumed study samples what an uninterrupted one would
+    have sampled. A configuration whose trial failed or was interrupted is tried again on resume.
     """
 
     def __init__(
-        self, study: optuna.Study, space: Space, config: SearchConfig, n_places: int
+        self, study: optuna.Study, space: SearchSpace, config: SearchConfig, n_configs: int
     ) -> None:
-        """Take a study that no other process uses; what it left undone comes first."""
+        """Continue an Optuna study that no other process uses."""
         self._study, self._space, self._config = study, space, config
         self._distributions = {
             key: make_distribution(parameter) for key, parameter in space.parameters.items()
         }
-        self._n_places = n_places
-        self._drawn: dict[int, optuna.Trial] = {}
-        self._again = self._take_up()
+        self._n_configs = n_configs
+        self._running: dict[int, optuna.Trial] = {}
+        self._retries = self._find_unfinished()
 
     def trials(self) -> list[Trial]:
-        """Return what was evaluated or failed: the last trial of each configuration, in order.
+        """Return the last trial of each configuration that was evaluated or failed.
 
-        What was cut off is neither.
+        Interrupted trials are neither.
         """
-        trials = [self._record(trial) for trial in self._latest().values()]
+        trials = [self._to_trial(trial) for trial in self._last_trials().values()]
         return [trial for trial in trials if trial.values is not None or trial.failure]
 
     @property
-    def n_done(self) -> int:
-        """How many configurations are evaluated."""
+    def n_evaluated(self) -> int:
+        """Number of evaluated configurations."""
         return sum(trial.values is not None for trial in self.trials())
 
-    def draw(self) -> Trial | None:
-        """Return the next configuration to try, or None if there is none."""
-        if self._again:
-            place = next(iter(self._again))
-            sampler: BaseSampler = Given(self._again.pop(place))
+    def ask(self) -> Trial | None:
+        """Return the next trial to run, or None at the end of the search."""
+        if self._retries:
+            config_index = next(iter(self._retries))
+            sampler: BaseSampler = FixedSampler(self._retries.pop(config_index))
         else:
-            place = 1 + max(self._latest(), default=-1)
-            if place >= self._n_places:
+            config_index = 1 + max(self._last_trials(), default=-1)
+            if config_index >= self._n_configs:
                 return None
-            sampler = make_sampler(self._config, self._space, place)
+            sampler = make_sampler(self._config, self._space, config_index)
         self._study.sampler = sampler
         trial = self._study.ask(self._distributions)
-        trial.set_user_attr("place", place)
-        self._drawn[trial.number] = trial
+        trial.set_user_attr(CONFIG_INDEX, config_index)
+        self._running[trial.number] = trial
         return Trial(trial.number, self._space.overrides(trial.params))
 
-    def known(self, trial: Trial) -> Trial | None:
-        """Return an earlier trial of exactly that configuration, if one has ended well."""
-        for other in self.trials():
-            if other.overrides == trial.overrides and other.values is not None:
-                return other
+    def find_evaluated(self, overrides: tuple[str, ...]) -> Trial | None:
+        """Return an evaluated trial with the same overrides, or None."""
+        for trial in self.trials():
+            if trial.overrides == overrides and trial.values is not None:
+                return trial
         return None
 
     def tell(self, ended: Trial) -> None:
-        """Remember how a drawn configuration ended."""
-        trial = self._drawn.pop(ended.number)
-        for key in TOLD:
-            if (value := getattr(ended, key)) is not None:
-                trial.set_user_attr(key, value)
+        """Store the result of a trial."""
+        trial = self._running.pop(ended.number)
+        for name in USER_ATTRIBUTES:
+            if (value := getattr(ended, name)) is not None:
+                trial.set_user_attr(name, value)
         if ended.values is None:
             self._study.tell(trial, state=TrialState.FAIL)
         elif ended.stopped:
@@ -251,45 +253,46 @@ class Study:
         else:
             self._study.tell(trial, list(ended.values))
 
-    def abandon(self) -> None:
-        """Let go what is under way; a continued study tries it again."""
-        for number in list(self._drawn):
+    def abandon_running(self) -> None:
+        """Fail the running trials; a resumed study tries their configurations again."""
+        for number in list(self._running):
             self.tell(Trial(number, ()))
 
     def best(self) -> list[Trial]:
-        """Return the best configuration; of several objectives, those that none other beats."""
+        """Return the best trial, or the Pareto front of several objectives."""
         complete = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         if not complete:
             return []
         if len(self._study.directions) == 1:
             sign = -1 if self._study.direction == StudyDirection.MAXIMIZE else 1
-            return [self._record(min(complete, key=lambda trial: sign * trial.values[0]))]
-        best = [self._record(trial) for trial in self._study.best_trials]
+            return [self._to_trial(min(complete, key=lambda trial: sign * trial.values[0]))]
+        best = [self._to_trial(trial) for trial in self._study.best_trials]
         return list({trial.overrides: trial for trial in reversed(best)}.values())[::-1]
 
-    def _latest(self) -> dict[int, FrozenTrial]:
-        places: dict[int, FrozenTrial] = {}
+    def _last_trials(self) -> dict[int, FrozenTrial]:
+        """Return the last trial of each configuration by its number."""
+        trials: dict[int, FrozenTrial] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            if "place" in trial.user_attrs:
-                places[trial.user_attrs["place"]] = trial
-        return dict(sorted(places.items()))
+            if CONFIG_INDEX in trial.user_attrs:
+                trials[trial.user_attrs[CONFIG_INDEX]] = trial
+        return dict(sorted(trials.items()))
 
-    def _take_up(self) -> dict[int, Values]:
-        """Return what has failed or was cut off, by place, and close what seems to be running."""
+    def _find_unfinished(self) -> dict[int, ParameterValues]:
+        """Return the values of failed and interrupted configurations by their number."""
         for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             self._study.tell(trial.number, state=TrialState.FAIL)
         return {
-            place: trial.params
-            for place, trial in self._latest().items()
+            config_index: trial.params
+            for config_index, trial in self._last_trials().items()
             if trial.state == TrialState.FAIL
         }
 
-    def _record(self, trial: FrozenTrial) -> Trial:
-        attrs = trial.user_attrs
+    def _to_trial(self, trial: FrozenTrial) -> Trial:
+        attributes = trial.user_attrs
         return Trial(
             number=trial.number,
             overrides=self._space.overrides(trial.params),
-            values=tuple(trial.values) if trial.state in DONE and trial.values else None,
+            values=tuple(trial.values) if trial.state in EVALUATED and trial.values else None,
             stopped=trial.state == TrialState.PRUNED,
-            **{key: attrs[key] for key in TOLD if key in attrs},
+            **{name: attributes[name] for name in USER_ATTRIBUTES if name in attributes},
         )

@@ -1,0 +1,363 @@
+"""A search from Hydra's sweep to its report; only the last test trains anything."""
+
+import itertools
+import math
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import ClassVar
+
+import optuna
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from mlflow.tracking import MlflowClient
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+from pipeline import sweeps
+from pipeline.config.compose import load
+from pipeline.errors import UserError
+from pipeline.outcome import JobResult, Outcome
+from pipeline.runtime import CONF_DIR
+from pipeline.scoring.statistics import summarise
+
+LAUNCHER = "hydra_plugins.tests.FunctionLauncher"
+
+
+class FunctionLauncher(Launcher):
+    """Runs jobs as calls of a function, without composing them."""
+
+    search: ClassVar["SearchRunner"]
+
+    def setup(self, *, hydra_context, task_function, config):
+        self.config, self.task = config, task_function
+
+    def launch(self, job_overrides, initial_job_idx):
+        assert initial_job_idx >= self.search.n_before + len(self.search.jobs)
+        self.search.batches.append([])
+        return [
+            self._run(dict(it.split("=", 1) for it in overrides)) for overrides in job_overrides
+        ]
+
+    def _run(self, values: dict[str, str]) -> JobReturn:
+        self.search.batches[-1].append(values)
+        returned = JobReturn(status=JobStatus.COMPLETED)
+        try:
+            returned.return_value = self.task(values)
+        except Exception as error:
+            returned.return_value, returned.status = error, JobStatus.FAILED
+        return returned
+
+
+class SearchRunner:
+    """Runs search whose jobs are calls of a function, without a parent run in MLflow."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.batches: list[list[dict[str, str]]] = []
+        self.n_searches = self.n_before = 0
+        self.resume = False  # whether the next search continues the last one
+        self._monkeypatch = monkeypatch
+        FunctionLauncher.search = self
+        sweeps.register()
+        Plugins.instance().class_name_to_class[LAUNCHER] = FunctionLauncher
+
+    @property
+    def jobs(self) -> list[dict[str, str]]:
+        return list(itertools.chain.from_iterable(self.batches))
+
+    def run(self, job: Callable[[dict[str, str]], object], *overrides: str) -> None:
+        """Search with a launcher that composes nothing; `job` takes overrides by key."""
+        self.batches = []
+        self.n_before = sum(trial.values is not None for trial in self.trials()) * self.resume
+        self.run_hydra(job, f"hydra.launcher._target_={LAUNCHER}", *overrides)
+
+    def run_hydra(self, task: Callable[..., object], *overrides: str) -> None:
+        """Search as the command line does; `task` takes what Hydra composed."""
+        self.n_searches += not self.resume
+        locations = [f"tracking.uri={self.uri}", f"hydra.sweep.dir={self.folder}/sweep"]
+        parent = f"++tracking.parent_run_id=sweep{self.n_searches:03}"
+        # Setting logging up anew closes the handlers that are there, TensorFlow's on pytest's
+        # standard error among them.
+        quiet = ["hydra.hydra_logging.root=null", "hydra.job_logging.root=null"]
+        alone = ["hydra/sweeper=optuna", "~hydra.callbacks.sweep", parent, *quiet]
+        arguments = [*alone, *locations, *overrides]
+        self._monkeypatch.setattr(sys, "argv", ["pipeline/__main__.py", "--multirun", *arguments])
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="manyfold"):
+            hydra = GlobalHydra.instance().hydra
+            hydra.multirun("config", task, arguments, with_log_configuration=False)
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        paths = list((self.folder / "studies").glob(f"sweep{self.n_searches:03}_*"))
+        if not paths:
+            return []
+        storage = JournalStorage(JournalFileBackend(str(*paths)))  # Optuna's own reader
+        return optuna.load_study(study_name=None, storage=storage).trials
+
+
+@pytest.fixture
+def search(tmp_path, monkeypatch) -> SearchRunner:
+    return SearchRunner(tmp_path, monkeypatch)
+
+
+def outcome(n_fits: int = 31, n_fits_skipped: int = 0, **means: float) -> Outcome:
+    summary = {name: summarise([mean - 0.01, mean + 0.01], 1.0) for name, mean in means.items()}
+    run_id = f"run{next(RUN_IDS)}"
+    return Outcome(0, JobResult(run_id, summary, n_fits, n_fits_skipped))
+
+
+RUN_IDS = itertools.count()
+SPACE = ("model.dropout=interval(0,0.5)", "training.learning_rate=tag(log,interval(1e-4,1e-1))")
+
+
+def quadratic(values: dict[str, str]) -> Outcome:
+    dropout, rate = float(values["model.dropout"]), float(values["training.learning_rate"])
+    assert 0 <= dropout <= 0.5
+    assert 1e-4 <= rate <= 0.1
+    return outcome(accuracy=0.9 - (dropout - 0.2) ** 2 - 0.1 * (math.log10(rate) + 2) ** 2)
+
+
+def sampled(search: SearchRunner) -> list[tuple[str, str]]:
+    return [(job["model.dropout"], job["training.learning_rate"]) for job in search.jobs]
+
+
+def test_tpe_learns_and_random_does_not(search):
+    late = {}
+    for sampler in ("tpe", "random"):
+        search.run(
+            quadratic, *SPACE, f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.n_trials=40"
+        )
+        scores = [trial.value for trial in search.trials()]
+        assert len(scores) == 40
+        late[sampler] = sum(scores[20:]) / 20
+    assert late["tpe"] > late["random"] + 0.02
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_seed_repeats_a_search_and_another_does_not(search, sampler):
+    samples = []
+    for seed in (1, 1, 2):
+        options = (f"hydra.sweeper.sampler={sampler}", f"hydra.sweeper.seed={seed}")
+        search.run(quadratic, *SPACE, *options, "hydra.sweeper.n_trials=14")
+        samples.append(sampled(search))
+    assert samples[0] == samples[1]
+    assert len(set(samples[0])) == 14
+    assert not set(samples[0]) & set(samples[2])
+
+
+def test_a_grid_tries_every_combination_once(search):
+    space = ("model.dropout=choice(0.0,0.2)", "training.batch_size=range(16,65,16)")
+    options = (
+        "hydra.sweeper.sampler=grid",
+        "hydra.sweeper.n_trials=null",
+        "hydra.sweeper.n_jobs=3",
+    )
+    search.run(lambda values: outcome(accuracy=0.5), *space, *options)
+    assert [len(batch) for batch in search.batches] == [3, 3, 2]
+    tried = [(job["model.dropout"], job["training.batch_size"]) for job in search.jobs]
+    assert tried == list(itertools.product(["0.0", "0.2"], ["16", "32", "48", "64"]))
+
+
+def test_a_duplicate_is_not_run_again(search, capsys):
+    options = ("hydra.sweeper.n_trials=20", "training.batch_size=16,32")
+    search.run(lambda values: outcome(accuracy=int(values["training.batch_size"]) / 100), *options)
+    assert len(search.jobs) == 2
+    assert len(search.trials()) == 20
+    assert capsys.readouterr().out.count("it is not run again") == 18
+
+
+def test_the_search_continues_after_failed_trials(search, capsys):
+    def job(values):
+        number = len(search.jobs) - 1
+        if number == 1:
+            return Outcome(1, failure="ValueError: broken")
+        if number == 3:
+            raise RuntimeError("no memory")
+        if number == 5:
+            return outcome(accuracy=math.nan)
+        return Outcome(1, failure="ValueError: broken") if number == 6 else quadratic(values)
+
+    search.run(job, *SPACE, "hydra.sweeper.n_trials=8")
+    states = [trial.state.name for trial in search.trials()]
+    assert states == ["COMPLETE", "FAIL"] * 3 + ["FAIL", "COMPLETE"]
+    assert sweeps.OptunaSweeper.n_failed == 4
+    errors = capsys.readouterr().err
+    assert "2 failed (trials 1, 6): ValueError: broken" in errors
+    assert "1 failed (trials 3): RuntimeError: no memory" in errors
+    assert "1 failed (trials 5): accuracy_mean is undefined" in errors
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_a_resumed_search_equals_an_uninterrupted_one(search, n_jobs, capsys):
+    options = (*SPACE, "hydra.sweeper.n_trials=16", f"hydra.sweeper.n_jobs={n_jobs}")
+    search.run(quadratic, *options)
+    uninterrupted, scores = sampled(search), [trial.value for trial in search.trials()]
+
+    def interrupt_after(last):
+        def job(values):
+            if len(search.jobs) > last:
+                raise KeyboardInterrupt
+            return quadratic(values)
+
+        return job
+
+    tried = []
+    search.n_searches += 1
+    search.resume = True
+    for last in (5, 6, 99):
+        with pytest.raises(KeyboardInterrupt) if last < 99 else nullcontext():
+            search.run(interrupt_after(last), *options)
+        tried += sampled(search)
+    n_evaluated = 5 // n_jobs * n_jobs
+    assert f"maximize accuracy_mean, {n_evaluated} of them evaluated" in capsys.readouterr().out
+    by_index = {trial.user_attrs["config_index"]: trial.value for trial in search.trials()}
+    assert [by_index[index] for index in range(16)] == scores
+    assert list(dict.fromkeys(tried)) == uninterrupted
+    search.run(quadratic, *options)
+    assert search.jobs == []
+    search.run(quadratic, *options, "hydra.sweeper.n_trials=18")
+    assert len(search.jobs) == 2
+
+
+def test_the_pareto_front_of_several_objectives_is_printed(search, capsys):
+    def job(values):
+        x = float(values["model.dropout"])
+        return outcome(accuracy=round(x, 1), hamming_loss=round(x * x, 1), f1_micro=0.5)
+
+    metrics = "hydra.sweeper.metrics=[accuracy,hamming_loss]"
+    search.run(job, SPACE[0], metrics, "hydra.sweeper.n_trials=12", "hydra.sweeper.sampler=random")
+    values = {trial.number: trial.values for trial in search.trials()}
+
+    def is_dominated(one):
+        return any(
+            other[0] >= one[0] and other[1] <= one[1] and other != one for other in values.values()
+        )
+
+    front = {number for number, one in values.items() if not is_dominated(one)}
+    assert 1 < len(front) < 12
+    printed = capsys.readouterr().out
+    assert f"Pareto front, {len(front)} of 12 configurations:" in printed
+    commands = re.findall(r"^Trial (\d+) again  ", printed, re.MULTILINE)
+    assert set(map(int, commands)) == front
+
+
+def test_jobs_are_composed_by_hydra_and_the_command_repeats_the_best(search, make_config, capsys):
+    tried = {}
+
+    def task(composed):
+        config = load(composed)
+        score = config.model.dropout + len(config.model.hidden_units) / 10
+        tried[score] = config
+        return outcome(accuracy=score)
+
+    space = ("model.hidden_units=choice([20],[64,32])", "model.dropout=interval(0.1,0.5)")
+    more = ("experiment=emotions", "dataset.path=a file.arff", "hydra.sweeper.n_trials=5")
+    search.run_hydra(task, *space, *more, "+hydra.sweeper.params={training.epochs:7}")
+    lines = capsys.readouterr().out.splitlines()
+    (command,) = [line for line in lines if line.startswith("Again  ")]
+    words = shlex.split(command)
+    assert words[2:4] == ["-m", "pipeline"]
+    best = make_config(*words[4:])
+    assert best == tried[max(tried)]
+    assert (best.training.epochs, best.dataset.path) == (7, "a file.arff")
+
+
+INVALID_SEARCHES = {
+    "seed=1": "nothing to search",
+    "model.dropuot=interval(0,1)": "Could not override 'model.dropuot'",
+    "model=mlp,mpl": "model/mpl",
+    "hydra.sweeper.n_trials=0": "hydra.sweeper.n_trials: expected greater than 0. Received: 0",
+    "hydra.sweeper.n_trials=null": "only hydra.sweeper.sampler=grid knows",
+    "hydra.sweeper.sampler=gird": "hydra.sweeper.sampler: expected 'tpe', 'random' or 'grid'.",
+    "hydra.sweeper.metrics=[f1_macros]": "Did you mean 'f1_macro'?",
+    "model.l2=interval(-1,0.1)": "model.l2: expected a value greater than or equal to 0",
+    "hydra.sweeper.sampler=grid": "model.dropout: expected values that a grid can count",
+}
+
+
+@pytest.mark.parametrize("argument", INVALID_SEARCHES)
+def test_an_invalid_search_is_rejected_before_any_job(search, argument):
+    space = () if argument == "seed=1" else SPACE[:1]
+    with pytest.raises((UserError, HydraException)) as error:
+        search.run(quadratic, argument, *space)
+    assert INVALID_SEARCHES[argument] in str(error.value)
+    assert not search.jobs
+
+
+def test_a_missing_optuna_is_named_with_its_installation(search, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"pip install 'manyfold\[optuna\]'"):
+        search.run(quadratic, *SPACE)
+
+
+def test_jobs_race_against_the_best_trial_so_far(search, capsys):
+    def job(values):
+        score = [0.5, 0.4, 0.7, 0.9, 0.8][len(search.jobs) - 1]
+        is_stopped = len(search.jobs) == 4  # a first repeat of 0.9 is no evaluation
+        return outcome(accuracy=score, hamming_loss=0.1, n_fits_skipped=21 if is_stopped else 0)
+
+    first = next(RUN_IDS) + 1
+    search.run(job, *SPACE, "racing=first_repeat", "hydra.sweeper.n_trials=5")
+    incumbents = [job.get("racing.incumbent") for job in search.jobs]
+    best = [None, 0, 0, 2, 2]
+    assert incumbents == [None if index is None else f"run{first + index}" for index in best]
+    assert {job["racing.metric"] for job in search.jobs[1:]} == {"accuracy"}
+    assert [trial.state.name for trial in search.trials()] == ["COMPLETE"] * 3 + [
+        "PRUNED",
+        "COMPLETE",
+    ]
+    printed = capsys.readouterr().out
+    assert f"Best of 5 configurations: accuracy_mean 0.8000, run run{first + 4}" in printed
+    assert "Racing stopped 1 of 5 trials after their first repeat: 21 of 155 fits" in printed
+
+
+def test_racing_needs_one_objective_and_repeats(search, capsys):
+    several = "hydra.sweeper.metrics=[accuracy,hamming_loss]"
+    with pytest.raises(UserError, match="racing: works with one objective only"):
+        search.run(quadratic, *SPACE, "racing=first_repeat", several)
+    search.run(
+        quadratic, *SPACE, "racing=first_repeat", "cv.n_repeats=1", "hydra.sweeper.n_trials=2"
+    )
+    assert "Racing is off" in capsys.readouterr().out
+    assert "racing.incumbent" not in search.jobs[1]
+    named = "racing.incumbent=abc"
+    search.run(quadratic, *SPACE, "racing=first_repeat", named, "hydra.sweeper.n_trials=2")
+    assert [job["racing.incumbent"] for job in search.jobs] == ["abc", "abc"]
+
+
+def test_a_search_end_to_end(tmp_path):
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    command = [sys.executable, "-m", "pipeline", "--multirun", "hydra/sweeper=optuna"]
+    command += ["hydra.sweeper.sampler=grid", "racing=first_repeat", f"tracking.uri={store}"]
+    command += ["dataset.n_samples=200", "cv.n_splits=4", "cv.n_repeats=2", "training.epochs=20"]
+    command += ["training.learning_rate=0.05,1e-6,0", f"hydra.sweep.dir={tmp_path}/sweep"]
+    command += ["hydra.sweeper.metrics=[hamming_loss]"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert "1 failed (trials 2): Configuration refused: training.learning_rate" in process.stderr
+    assert "Racing stopped 1 of 2 trials after their first repeat: 5 of 18 fits" in process.stdout
+    assert "Search: 3 configurations to minimize hamming_loss_mean" in process.stdout
+    assert "rank  Hamming loss" in process.stdout  # what is searched for decides, not the headline
+    assert "3 jobs: 2 finished, 1 failed" in process.stdout
+    client = MlflowClient(store)
+    runs = client.search_runs([client.get_experiment_by_name("manyfold").experiment_id])
+    by_name = {run.data.tags["mlflow.runName"]: run for run in runs}
+    complete, stopped = (by_name[f"training.learning_rate={rate}"] for rate in ("0.05", "1e-06"))
+    assert {run.info.status for run in (complete, stopped)} == {"FINISHED"}
+    assert stopped.data.tags["stopped_after_repeat"] == "1"
+    assert f"behind run {complete.info.run_id}" in stopped.data.tags["stopped_because"]
+    assert "accuracy_mean" not in stopped.data.metrics
+    assert "first_repeat/accuracy_mean" in stopped.data.metrics
+    assert stopped.data.metrics["fits_saved"] == 5
+    steps = [m.step for m in client.get_metric_history(stopped.info.run_id, "fold/accuracy")]
+    assert sorted(steps) == [0, 1, 2, 3]
+    assert "stopped_after_repeat" not in complete.data.tags
