@@ -9,10 +9,10 @@ from sklearn import metrics as sk
 
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
 from pipeline.scoring.scorer import (
-    AREAS,
-    FIRST,
-    PLAIN,
-    QUOTIENTS,
+    CURVE_METRICS,
+    TOP_K_METRICS,
+    BASIC_METRICS,
+    RATIO_METRICS,
     explain_metric,
     find_metric,
     lower_is_better,
@@ -24,7 +24,7 @@ FUNCTIONS = {
     "f1": sk.f1_score,
     "jaccard": sk.jaccard_score,
 }
-ALL = (*PLAIN, *QUOTIENTS, *AREAS, *(f"{family}_{k}" for family in FIRST for k in (1, 3, 5)))
+ALL = (*BASIC_METRICS, *RATIO_METRICS, *CURVE_METRICS, *(f"{family}_{k}" for family in TOP_K_METRICS for k in (1, 3, 5)))
 
 
 @st.composite
@@ -43,7 +43,7 @@ def found(name, y_true, y_score, zero_division=0.0):
     return find_metric(name, zero_division)(y_true, y_score, y_pred)
 
 
-@pytest.mark.parametrize("name", QUOTIENTS)
+@pytest.mark.parametrize("name", RATIO_METRICS)
 @given(table=tables(), zero_division=st.sampled_from([0.0, 1.0]))
 def test_quotients_are_those_of_scikit_learn(name, table, zero_division):
     y_true, y_score = table
