@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hypothesis import given
@@ -11,11 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UserError
 from pipeline.scoring.statistics import MetricSummary, summarise
-from pipeline.sweeps.search_plan import grid_size, grid_values
 from pipeline.sweeps.search_space import (
     Choice,
     Interval,
-    SearchSpace,
     make_objectives,
     make_parameter,
     split_overrides,
@@ -87,7 +84,7 @@ def test_a_range_of_integers_has_the_values_of_pythons_range(start, stop, step):
     values = sorted(range(start, stop, step)) if step else []
     if values:
         parameter = parse(text)
-        assert [parameter.value(index) for index in range(parameter.size)] == values
+        assert list(range(parameter.low, parameter.high + 1, parameter.step)) == values
     else:
         with pytest.raises((UserError, HydraException)):
             parse(text)
@@ -112,11 +109,9 @@ def test_steps_are_formatted_without_float_rounding_errors(start, step, n, digit
     unit = 10**-digits
     low, high = round(start * unit, digits), round((start + step * n) * unit, digits)
     parameter = Interval(low, high, step=round(step * unit, digits))
-    assert parameter.size == n + 1
-    texts = [parameter.format_value(parameter.value(index)) for index in range(parameter.size)]
-    assert [float(text) for text in texts] == [
-        round((start + step * index) * unit, digits) for index in range(n + 1)
-    ]
+    for index in range(n + 1):
+        text = parameter.format_value(parameter.low + index * parameter.step)
+        assert float(text) == round((start + step * index) * unit, digits)
 
 
 def test_the_last_override_of_a_key_counts():
@@ -124,20 +119,6 @@ def test_the_last_override_of_a_key_counts():
     searched, fixed = split_overrides(PARSER.parse_overrides(arguments))
     assert list(searched) == ["b"]
     assert fixed == ("seed=3", "a=5", "~experiment")
-
-
-def test_a_grid_is_that_of_hydras_basic_sweeper():
-    arguments = ["a=1,2", "b=range(0,3)", "c=choice([20],[64,32])"]
-    overrides = PARSER.parse_overrides(arguments)
-    (expected,) = BasicSweeper.split_arguments(overrides, None)
-    space = SearchSpace({o.key_or_group: make_parameter(o, None) for o in overrides}, ())
-    points = [grid_values(space, index) for index in range(grid_size(space))]
-    assert [list(space.overrides(point)) for point in points] == expected
-
-
-def test_a_grid_cannot_count_an_interval():
-    with pytest.raises(UserError, match="a: expected values that a grid can count"):
-        grid_size(SearchSpace({"a": Interval(0.0, 1.0)}, ()))
 
 
 def test_objectives_take_their_values_from_the_summary():

@@ -36,7 +36,7 @@ class SearchReport:
         objectives = " and ".join(f"{o.direction} {o.name}" for o in self._plan.objectives)
         already = f", {n_evaluated} of them evaluated" if n_evaluated else ""
         show(
-            f"Search: {self._plan.n_configs} configurations to {objectives}{already}; "
+            f"Search: {self._plan.config.n_trials} configurations to {objectives}{already}; "
             f"sampler {config.sampler}, seed {config.seed}"
         )
         if self._plan.note:
@@ -63,8 +63,10 @@ class SearchReport:
         self._show_best(self._study.best(), n_different)
         self._show_racing(evaluated)
         self._show_failures([trial for trial in trials if trial.values is None])
-        if n_left := self._plan.n_configs - len(evaluated):
-            show(f"{n_left} of {self._plan.n_configs} configurations are left: use resume=true")
+        if n_left := self._plan.config.n_trials - len(evaluated):
+            show(
+                f"{n_left} of {self._plan.config.n_trials} configurations are left: use resume=true"
+            )
         show_file("Study", self._plan.file)
 
     def _show_best(self, best: Sequence[Trial], n_different: int) -> None:
@@ -144,7 +146,7 @@ class Search:
         """
         self._plan, self._config, self._launcher = plan, config, launcher
         self._file, optuna_study = open_study(plan.file, plan.objectives)
-        self._study = Study(optuna_study, plan.space, plan.config, plan.n_configs)
+        self._study = Study(optuna_study, plan.space, plan.config)
         self._report = SearchReport(plan, self._study)
         self._report.show_start()
         self._set_expected_jobs()
@@ -229,7 +231,7 @@ class Search:
         Duplicates need no job. The first of several objectives ranks.
         """
         n_duplicates = sum(trial.duplicate_of is not None for trial in self._study.trials())
-        n_jobs = self._plan.n_configs - n_duplicates
+        n_jobs = self._plan.config.n_trials - n_duplicates
         set_expected_jobs(n_jobs, self._plan.objectives[0].criterion)
 
     def _tell(self, ended: Trial) -> None:

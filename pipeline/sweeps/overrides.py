@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from pipeline.config import IGNORED_IN_FINGERPRINT, load
+from pipeline.config import IGNORED_IN_FINGERPRINT, parse_config
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def validation_error(
     composed = loader.load_sweep_config(config, list(overrides))
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
-        load(own)
+        parse_config(own)
     except UserError as error:
         return error
     return None
@@ -157,15 +157,9 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> "SweepPlan"
         command=command_line(),
         digest=digest("\n".join([repr(sweeper), *fixed_lines, *varied_lines])),
         fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
-        n_jobs=prod(sizes.values()) if _is_basic(config) else _n_trials(config),
+        n_jobs=prod(sizes.values()) if _is_basic(config) else config.hydra.sweeper.get("n_trials"),
         in_order=_is_basic(config),
     )
-
-
-def _n_trials(config: DictConfig) -> int | None:
-    """Return the number of jobs of a search; None for a grid, which may have fewer."""
-    sweeper = config.hydra.sweeper
-    return None if sweeper.get("sampler") == "grid" else sweeper.get("n_trials")
 
 
 def sweep_name(overrides: Sequence[Override]) -> str:

@@ -6,17 +6,16 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter
+from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from pipeline.config import IGNORED_IN_FINGERPRINT, STRICT, Name, read_settings
+from pipeline.config import IGNORED_IN_FINGERPRINT, STRICT, Name, parse_settings
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
 from pipeline.sweeps.overrides import validation_error
@@ -24,7 +23,6 @@ from pipeline.sweeps.search_space import (
     Choice,
     Direction,
     Objective,
-    Parameter,
     SearchSpace,
     Statistic,
     make_objectives,
@@ -37,10 +35,10 @@ KEY = "hydra.sweeper"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SearchConfig:
-    """Settings of the search; `n_trials` may be null for a grid."""
+    """Settings of the search."""
 
-    sampler: Literal["tpe", "random", "grid"]
-    n_trials: PositiveInt | None
+    sampler: Literal["tpe", "random"]
+    n_trials: PositiveInt
     n_jobs: PositiveInt
     seed: NonNegativeInt
     objective: Statistic
@@ -55,40 +53,12 @@ def read_search_config(settings: Mapping[str, Any]) -> SearchConfig:
     Raises:
         UserError: If a value is invalid; the message names all invalid ones.
     """
-    config = read_settings(TypeAdapter(SearchConfig), KEY, settings)
-    if config.n_trials is None and config.sampler != "grid":
+    if settings.get("sampler") == "grid":
         raise UserError(
-            f"Configuration refused:\n  {KEY}.n_trials: expected a number; only {KEY}.sampler=grid "
-            "knows how many there are. Received: null"
+            f"{KEY}.sampler: expected tpe or random. Received: grid. To run every combination, "
+            "leave out hydra/sweeper=optuna: --multirun alone does that."
         )
-    return config
-
-
-def grid_size(space: SearchSpace) -> int:
-    """Return the number of combinations.
-
-    Raises:
-        UserError: If a parameter has infinitely many values.
-    """
-    return prod(_size(key, parameter) for key, parameter in space.parameters.items())
-
-
-def grid_values(space: SearchSpace, config_index: int) -> dict[str, float | str]:
-    """Return the combination at an index, from 0."""
-    values: dict[str, float | str] = {}
-    for key, parameter in reversed(space.parameters.items()):
-        config_index, index = divmod(config_index, _size(key, parameter))
-        values[key] = parameter.value(index)
-    return {key: values[key] for key in space.parameters}
-
-
-def _size(key: str, parameter: Parameter) -> int:
-    if parameter.size is None:
-        raise UserError(
-            f"{key}: expected values that a grid can count, as choice(0.1,0.2) or "
-            "range(0,0.5,0.1). Received: an interval of any number"
-        )
-    return parameter.size
+    return parse_settings(SearchConfig, KEY, settings, depth=1)
 
 
 SQLITE = "sqlite:///"
@@ -102,7 +72,6 @@ class SearchPlan:
         config: Settings of the search.
         space: Search space.
         objectives: Numbers to optimize.
-        n_configs: Number of configurations to evaluate.
         file: File of the Optuna study; a resumed search finds it.
         has_racing: Whether jobs race.
         sets_incumbent: Whether jobs race against the best trial, not against a run of the user.
@@ -113,7 +82,6 @@ class SearchPlan:
     config: SearchConfig
     space: SearchSpace
     objectives: tuple[Objective, ...]
-    n_configs: int
     file: Path
     has_racing: bool
     sets_incumbent: bool
@@ -162,7 +130,6 @@ def plan_search(
         config=search,
         space=space,
         objectives=objectives,
-        n_configs=_n_configs(search, space),
         file=_study_file(base, _digest(base, space, objectives)),
         has_racing=has_racing,
         sets_incumbent=has_racing and base.racing.incumbent is None,
@@ -174,12 +141,6 @@ def plan_search(
 def _format_param(value: object) -> str:
     """Return a value of `params` as it is written on the command line."""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _n_configs(search: SearchConfig, space: SearchSpace) -> int:
-    if search.sampler != "grid" and search.n_trials:
-        return search.n_trials
-    return min(grid_size(space), search.n_trials or sys.maxsize)
 
 
 def _plan_racing(

@@ -56,18 +56,6 @@ class Interval:
         """Lower and upper bound."""
         return self.low, self.high
 
-    @property
-    def size(self) -> int | None:
-        """Number of values; None if there are infinitely many."""
-        if self.step is None and not self.integer:
-            return None
-        return round((self.high - self.low) / (self.step or 1)) + 1
-
-    def value(self, index: int) -> float:
-        """Return the value at an index, from 0."""
-        value = self.low + index * (self.step or 1)
-        return int(value) if self.integer else value
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -83,15 +71,6 @@ class Choice:
     def bounds(self) -> tuple[str, str]:
         """First and last option."""
         return self.options[0], self.options[-1]
-
-    @property
-    def size(self) -> int:
-        """Number of options."""
-        return len(self.options)
-
-    def value(self, index: int) -> str:
-        """Return the option at an index, from 0."""
-        return self.options[index]
 
 
 Parameter = Interval | Choice

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,50 +22,18 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.errors import UserError
-from pipeline.sweeps.search_plan import SearchConfig, grid_values
+from pipeline.sweeps.search_plan import SearchConfig
 from pipeline.sweeps.search_space import Choice, Objective, Parameter, SearchSpace
 
 
-def make_sampler(config: SearchConfig, space: SearchSpace, config_index: int) -> BaseSampler:
+def make_sampler(config: SearchConfig, config_index: int) -> BaseSampler:
     """Make the sampler of one configuration.
 
     Each configuration has a seed of its own, so that a resumed study samples what an
     uninterrupted one would have sampled.
     """
-    if config.sampler == "grid":
-        return FixedSampler(grid_values(space, config_index))
     seed = int(np.random.SeedSequence([config.seed, config_index]).generate_state(1)[0])
     return TPESampler(seed=seed) if config.sampler == "tpe" else RandomSampler(seed=seed)
-
-
-class FixedSampler(BaseSampler):
-    """Returns fixed values instead of sampling."""
-
-    def __init__(self, values: Mapping[str, float | str]) -> None:
-        """Store a value for each parameter."""
-        self._values = values
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return nothing: no parameter depends on another."""
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, float | str]:
-        """Return nothing: no parameter depends on another."""
-        return {}
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> float | str:
-        """Return the value of one parameter."""
-        return self._values[param_name]
 
 
 def make_distribution(parameter: Parameter) -> BaseDistribution:
@@ -191,15 +159,12 @@ class Study:
     have sampled. A configuration whose trial failed or was interrupted is tried again on resume.
     """
 
-    def __init__(
-        self, study: optuna.Study, space: SearchSpace, config: SearchConfig, n_configs: int
-    ) -> None:
+    def __init__(self, study: optuna.Study, space: SearchSpace, config: SearchConfig) -> None:
         """Continue an Optuna study that no other process uses."""
         self._study, self._space, self._config = study, space, config
         self._distributions = {
             key: make_distribution(parameter) for key, parameter in space.parameters.items()
         }
-        self._n_configs = n_configs
         self._running: dict[int, optuna.Trial] = {}
         self._retries = self._find_unfinished()
 
@@ -220,13 +185,12 @@ class Study:
         """Return the next trial to run, or None at the end of the search."""
         if self._retries:
             config_index = next(iter(self._retries))
-            sampler: BaseSampler = FixedSampler(self._retries.pop(config_index))
+            self._study.enqueue_trial(self._retries.pop(config_index))
         else:
             config_index = 1 + max(self._last_trials(), default=-1)
-            if config_index >= self._n_configs:
+            if config_index >= self._config.n_trials:
                 return None
-            sampler = make_sampler(self._config, self._space, config_index)
-        self._study.sampler = sampler
+        self._study.sampler = make_sampler(self._config, config_index)
         trial = self._study.ask(self._distributions)
         trial.set_user_attr(CONFIG_INDEX, config_index)
         self._running[trial.number] = trial
@@ -279,6 +243,8 @@ class Study:
 
     def _find_unfinished(self) -> dict[int, ParameterValues]:
         """Return the values of failed and interrupted configurations by their number."""
+        while self._study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+            self._study.ask()  # the process ended between `enqueue_trial` and `ask`
         for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             self._study.tell(trial.number, state=TrialState.FAIL)
         return {
