@@ -44,13 +44,13 @@ def ours(path: str) -> float:
     from hydra import compose, initialize_config_dir
 
     import pipeline.dataset.table  # noqa: F401  # Arrow's import is no part of the other time either
-    from pipeline.config.compose import load
+    from pipeline.config.compose import parse_config
     from pipeline.dataset import loading
     from pipeline.runtime import CONF_DIR
 
     overrides = ["dataset=table", f"dataset.path='{path}'", "dataset.labels=['y*']"]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = load(compose("config", overrides=overrides))
+        config = parse_config(compose("config", overrides=overrides))
     start = time.perf_counter()
     loading.load(config.dataset)
     return time.perf_counter() - start

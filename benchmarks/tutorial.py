@@ -7,7 +7,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 
-from pipeline.config.compose import load
+from pipeline.config.compose import parse_config
 from pipeline.config.schema import Config
 from pipeline.cv.splitters import Split
 from pipeline.dataset.dataset import Dataset
@@ -19,7 +19,7 @@ from pipeline.training.base import FitSpec, fit_seed
 def compose_config(*overrides: str) -> Config:
     """Return the configuration of `python -m pipeline` with these overrides."""
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return load(compose("config", overrides=list(overrides)))
+        return parse_config(compose("config", overrides=list(overrides)))
 
 
 def make_fits(config: Config, dataset: Dataset, work: Iterable[tuple[int, Split]]) -> list[FitSpec]:

@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from hydra import compose, initialize_config_dir
 
-from pipeline.config.compose import load
+from pipeline.config.compose import parse_config
 from pipeline.config.schema import Config
 from pipeline.runtime import CONF_DIR, mlruns
 
@@ -28,7 +28,7 @@ def make_config():
 
     def make(*overrides: str) -> Config:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return load(compose("config", overrides=list(overrides)))
+            return parse_config(compose("config", overrides=list(overrides)))
 
     return make
 

@@ -35,7 +35,7 @@ def test_files_and_dataclasses_and_modules_have_the_same_names():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_file_holds_every_key_below_one_line_on_top(kind, compose):
+def test_every_file_has_a_first_comment_and_all_keys(kind, compose):
     lines = Path(CONF_DIR / "dataset" / f"{kind}.yaml").read_text().splitlines()
     assert any(line.startswith("# ") and not line.startswith("# @") for line in lines[:2])
     config = compose(kind)
@@ -56,7 +56,7 @@ def test_predict_rows_hold_numbers_texts_and_nulls(kind, compose):
 
 
 @pytest.mark.parametrize(
-    ("kind", "override", "words"),
+    ("kind", "override", "message"),
     [
         ("table", "+dataset.label=l", "dataset.label: no such key. Did you mean 'labels'?"),
         ("table", "dataset.labels=[]", "dataset.labels: expected"),
@@ -70,7 +70,7 @@ def test_predict_rows_hold_numbers_texts_and_nulls(kind, compose):
         ("table", "dataset.kind=tabel", "dataset.kind: unknown kind 'tabel'"),
     ],
 )
-def test_impossible_values_are_refused(kind, override, words, compose):
+def test_invalid_values_are_rejected(kind, override, message, compose):
     with pytest.raises(UserError) as caught:
         compose(kind, override)
-    assert words in str(caught.value)
+    assert message in str(caught.value)

@@ -1,13 +1,13 @@
-"""The configuration: typed schema, composition and messages about what is refused."""
+"""The configuration: schema, composition and error messages."""
 
 from pipeline.config.compose import (
     IGNORED_IN_FINGERPRINT,
     compose_tracking,
     explain_hydra_error,
     flatten,
-    load,
-    load_tracking,
-    read_settings,
+    parse_config,
+    parse_settings,
+    parse_tracking,
     to_yaml,
 )
 from pipeline.config.renamed_keys import translate_settings

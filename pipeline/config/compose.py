@@ -1,8 +1,8 @@
-"""Turn what Hydra composed into a checked `Config`, and explain refusals."""
+"""Check composed configurations, and explain errors in them and on the command line."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args
 
@@ -14,175 +14,181 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.config.schema import (
-    Config,
-    SklearnModelConfig,
-    TrackingConfig,
-)
+from pipeline.config.renamed_keys import explain_renamed, explain_renamed_argument
+from pipeline.config.schema import Config, SklearnModelConfig, TrackingConfig
 from pipeline.errors import UserError, suggest
 from pipeline.runtime import CONF_DIR
 
 T = TypeVar("T")
 
-
-def read_settings(
-    schema: TypeAdapter[T], key: str, settings: Mapping[str, Any], depth: int = 1
-) -> T:
-    """Return settings of Hydra's own groups, checked.
-
-    Args:
-        schema: What they are read into.
-        key: Where they stand, such as hydra.launcher.
-        settings: By name.
-        depth: How many names below `key` a refusal gives.
-
-    Raises:
-        UserError: If one is impossible; all such are named at once.
-    """
-    try:
-        return schema.validate_json(json.dumps(dict(settings)))  # reads lists into tuples
-    except ValidationError as error:
-        refused = "\n".join(
-            f"  {'.'.join([key, *map(str, detail['loc'][:depth])])}: expected "
-            f"{detail['msg'].removeprefix('Input should be ')}. Received: {detail['input']!r}"
-            for detail in error.errors()
-        )
-        raise UserError(f"Configuration refused:\n{refused}") from error
-
-
 IGNORED_IN_FINGERPRINT = (
     *("report", "racing", "tracking.", "resume", "dataset.predict_rows"),
     *("training.fits_per_program", "training.n_threads"),
-)  # to scores: how the keys of such settings begin
-_CONFIG = TypeAdapter(Config)
-_TRACKING = TypeAdapter(TrackingConfig)
-_FOR_ESTIMATORS = {"training.class_weight", "training.n_threads"}
+)  # prefixes of the keys that cannot change a score
+EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that need an optional dependency
+OPTIONAL_GROUPS = ("experiment", "racing", "search_space")  # without an option by default
+_SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.n_threads"}
 
 
-def load(config: DictConfig) -> Config:
-    """Return the composed configuration as a `Config`.
+def parse_config(composed: DictConfig) -> Config:
+    """Convert a composed configuration to a `Config`.
 
     Args:
-        config: What Hydra composed from `conf/` and the command line.
+        composed: Result of Hydra's composition.
 
     Raises:
-        UserError: If a key is unknown or missing, or a value has a wrong type or is impossible;
-            all of them are named at once.
+        UserError: If keys are unknown or missing or values are invalid; the message names all.
     """
-    try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise UserError(
-            f"Configuration refused:\n  {error.full_key}: missing. Give it as {error.full_key}=..."
-        ) from error
-    except OmegaConfBaseException as error:
-        raise UserError(f"Configuration refused: {error}") from error
-    try:
-        return _CONFIG.validate_json(json.dumps(plain))  # JSON mode reads lists into tuples
-    except ValidationError as error:
-        refused = "\n".join(f"  {_format_error(detail)}" for detail in error.errors())
-        raise UserError(f"Configuration refused:\n{refused}") from error
+    return _validate(Config, _to_container(composed))
 
 
-def load_tracking(composed: DictConfig) -> TrackingConfig:
-    """Return the store of a configuration that may be refused otherwise.
+def parse_tracking(composed: DictConfig) -> TrackingConfig:
+    """Convert the group `tracking` alone; the other groups may be invalid.
 
     Raises:
-        UserError: If this part of it is refused.
+        UserError: If the group is invalid.
     """
-    try:
-        plain = OmegaConf.to_container(composed.tracking, resolve=True)
-        return _TRACKING.validate_json(json.dumps(plain))
-    except OmegaConfBaseException as error:
-        raise UserError(f"Configuration refused: {error}") from error
-    except ValidationError as error:
-        details = error.errors()
-        for detail in details:
-            detail["loc"] = ("tracking", *detail["loc"])
-        refused = "\n".join(f"  {_format_error(detail)}" for detail in details)
-        raise UserError(f"Configuration refused:\n{refused}") from error
+    return _validate(TrackingConfig, _to_container(composed.tracking), "tracking")
 
 
-def compose_tracking(settings: Sequence[str]) -> TrackingConfig:
-    """Compose the store from `conf/` and settings such as `tracking.uri=...`.
+def compose_tracking(overrides: Sequence[str]) -> TrackingConfig:
+    """Compose the group `tracking` from `conf/` and overrides such as `tracking.uri=...`.
 
     Raises:
-        UserError: If a setting is refused.
+        UserError: If an override is invalid.
     """
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return load_tracking(compose("config", overrides=list(settings)))
+            return parse_tracking(compose("config", overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain_hydra_error(error, list(settings))) from error
+        raise UserError(explain_hydra_error(error, overrides)) from error
+
+
+def parse_settings(
+    schema: type[T], key: str, settings: Mapping[str, Any], depth: int | None = None
+) -> T:
+    """Convert settings of one of Hydra's own groups to a dataclass.
+
+    Args:
+        schema: The dataclass.
+        key: Key of the group, such as hydra.launcher.
+        settings: Values by name.
+        depth: Number of names below `key` that an error message shows; None for all.
+
+    Raises:
+        UserError: If names are unknown or missing or values are invalid; the message names all.
+    """
+    return _validate(schema, dict(settings), key, depth)
 
 
 def to_yaml(config: Config) -> str:
-    """Return the configuration as YAML that `--config-dir` could read back."""
-    return OmegaConf.to_yaml(OmegaConf.create(_plain(config)))
+    """Return the configuration as YAML that `parse_config` can read back."""
+    return OmegaConf.to_yaml(OmegaConf.create(_to_json(config)))
 
 
 def flatten(config: Config) -> dict[str, str]:
-    """Return the configuration as text by dotted key: `{"cv.n_splits": "10", ...}`.
+    """Return the configuration as texts by dotted key: `{"cv.n_splits": "10", ...}`.
 
-    What says nothing of the chosen kind of model is left out: an estimator has no epochs.
+    For scikit-learn models, training keys without effect, such as the epochs, are omitted.
     """
     flat: dict[str, str] = {}
 
-    def walk(prefix: str, value: object) -> None:
+    def add(prefix: str, value: object) -> None:
         if isinstance(value, dict) and value:
             for key, item in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), item)
+                add(f"{prefix}.{key}" if prefix else str(key), item)
         else:
             flat[prefix] = str(value)
 
-    walk("", _plain(config))
+    add("", _to_json(config))
     if isinstance(config.model, SklearnModelConfig):
-        of_networks = [key for key in flat if key.startswith("training.")]
-        for key in set(of_networks) - _FOR_ESTIMATORS:
+        training_keys = {key for key in flat if key.startswith("training.")}
+        for key in training_keys - _SKLEARN_TRAINING_KEYS:
             del flat[key]
     return flat
 
 
-def _plain(config: Config) -> dict[str, Any]:
-    plain: dict[str, Any] = _CONFIG.dump_python(config, mode="json")
-    return plain
+def _to_json(config: Config) -> dict[str, Any]:
+    values: dict[str, Any] = TypeAdapter(Config).dump_python(config, mode="json")
+    return values
 
 
-def _format_error(detail: ErrorDetails) -> str:
-    loc = [str(part) for part in detail["loc"]]
-    group = Config.__dataclass_fields__[loc[0]].type if loc[0] in _group_names() else None
-    kinds = {_kind(schema): schema for schema in _schemas(group)}
-    if len(loc) > 1 and len(kinds) > 1:
-        kind = loc.pop(1)
-        schema = kinds.get(kind)
+def _to_container(composed: DictConfig) -> object:
+    try:
+        return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = error.full_key
+        raise _invalid([f"{key}: missing. Give it as {key}=..."]) from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"Configuration refused: {error}") from error
+
+
+def _invalid(messages: Iterable[str]) -> UserError:
+    return UserError("\n  ".join(["Configuration refused:", *messages]))
+
+
+def _validate(schema: type[T], values: object, key: str = "", depth: int | None = None) -> T:
+    try:
+        # Strict validation accepts lists as tuples in JSON only.
+        return TypeAdapter(schema).validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise _invalid(
+            message
+            for details in error.errors()
+            for message in _format_error(details, schema, key, depth)
+        ) from error
+
+
+def _format_error(
+    details: ErrorDetails, schema: type, prefix: str, depth: int | None
+) -> Iterator[str]:
+    names, owner, kinds = _locate(details["loc"], schema)
+    key = ".".join([prefix] * bool(prefix) + names[:depth])
+    kind, value = details["type"], details["input"]
+    if kind == "union_tag_invalid":
+        key, value = f"{key}.kind", details["ctx"]["tag"]
+    renamed = list(explain_renamed(key, value))
+    if renamed and (kind == "union_tag_invalid" or not kind.startswith("missing")):
+        yield from renamed
+    elif kind == "unexpected_keyword_argument":
+        siblings = (field.name for field in fields(owner))
+        yield f"{key}: no such key. {suggest(names[-1], siblings)}"
+    elif kind == "union_tag_invalid":
+        yield f"{key}: unknown kind {value!r}. {suggest(value, kinds)}"
+    elif kind.startswith("missing"):
+        yield f"{key}: missing."
     else:
-        schema = next(iter(kinds.values()), None)
-    key = ".".join(loc)
-    if detail["type"] == "unexpected_keyword_argument":
-        for part in loc[1:-1]:
-            schema = schema and schema.__dataclass_fields__[part].type  # type: ignore[attr-defined]
-        siblings = fields(schema) if schema and len(loc) > 1 else fields(Config)
-        return f"{key}: no such key. {suggest(loc[-1], (f.name for f in siblings))}"
-    if detail["type"] == "union_tag_invalid":
-        received = detail["ctx"]["tag"]
-        return f"{key}.kind: unknown kind {received!r}. {suggest(received, kinds)}"
-    expected = detail["msg"].removeprefix("Input should be ")
-    if expected.startswith(("greater", "less")):
-        expected = f"a value {expected}"
-    if detail["type"].startswith("missing"):
-        return f"{key}: missing."
-    return f"{key}: expected {expected}. Received: {detail['input']!r}"
+        expected = details["msg"].removeprefix("Input should be ")
+        comparison = "a value " if expected.startswith(("greater", "less")) else ""
+        yield f"{key}: expected {comparison}{expected}. Received: {value!r}"
 
 
-def _group_names() -> set[str]:
-    return {field.name for field in fields(Config)}
+def _locate(location: Iterable[int | str], schema: type) -> tuple[list[str], type, dict[str, type]]:
+    """Follow an error's location from a dataclass.
+
+    Returns:
+        The names of the key, without pydantic's tags; the innermost dataclass; and, where the
+        location is a group of several kinds, their dataclasses.
+    """
+    names: list[str] = []
+    owner, kinds = schema, {"": schema}
+    for part in map(str, location):
+        if len(kinds) > 1 and part in kinds:
+            owner, kinds = kinds[part], {part: kinds[part]}
+            continue
+        names.append(part)
+        if len(kinds) == 1:
+            (owner,) = kinds.values()
+        field = owner.__dataclass_fields__.get(part) if kinds else None  # type: ignore[attr-defined]
+        kinds = {_kind(option): option for option in _dataclasses(field.type)} if field else {}
+    return names, owner, kinds
 
 
-def _schemas(group: Any) -> list[type]:
-    """Return the dataclasses that a group may be: those of its union, or itself."""
-    parts = [group, *get_args(group)]
-    parts += [inner for part in get_args(group) for inner in get_args(part)]
-    return [part for part in parts if isinstance(part, type) and is_dataclass(part)]
+def _dataclasses(annotation: Any) -> list[type]:
+    """Return the dataclass that is the annotation, or those of its union."""
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        return [annotation]
+    return [option for part in get_args(annotation) for option in _dataclasses(part)]
 
 
 def _kind(schema: type) -> str:
@@ -190,32 +196,24 @@ def _kind(schema: type) -> str:
     return str(get_args(kind.type)[0]) if kind else ""
 
 
-EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that come with an extra
-UNCHOSEN = ["experiment", "racing", "search_space"]  # groups that may be left out
-
-
-def explain_hydra_error(error: Exception, arguments: list[str]) -> str | None:
-    """Return words for a refused command line, or None if the error is not the user's.
+def explain_hydra_error(error: Exception, arguments: Sequence[str]) -> str | None:
+    """Return the message for an invalid command line, or None for any other error.
 
     Args:
-        error: What Hydra raised.
-        arguments: The command line, to see which keys exist under the groups it chose.
+        error: An error that Hydra raised.
+        arguments: The command line.
     """
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
+    renamed = [line for argument in arguments for line in explain_renamed_argument(argument)]
+    if renamed:
+        return str(_invalid(renamed))
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown:
-        return _unknown_key(unknown[1], arguments)
+        return str(_invalid(_explain_unknown_key(unknown[1], arguments)))
     missing = re.search(r"Could not find '([^']+)/([^/']+)'", str(error))
     if isinstance(error, MissingConfigException) and missing:
-        group, option = missing.groups()
-        if (group, option) in EXTRAS:
-            extra = EXTRAS[group, option]
-            return (
-                f"{group}: {option} is not installed. Install it: pip install 'manyfold[{extra}]'"
-            )
-        hint = suggest(option, error.options or [])
-        return f"Configuration refused:\n  {group}: no such option {option!r}. {hint}"
+        return _explain_missing_option(missing[1], missing[2], error.options or [])
     if isinstance(error, OverrideParseException):
         return (
             f"Configuration refused: expected key=value. Received: {error.override!r}. Quote what "
@@ -230,25 +228,35 @@ def explain_hydra_error(error: Exception, arguments: list[str]) -> str | None:
     return f"Configuration refused: {reason}"
 
 
-def _unknown_key(key: str, arguments: list[str]) -> str:
+def _explain_missing_option(group: str, option: str, available: Iterable[str]) -> str:
+    if (group, option) in EXTRAS:
+        extra = EXTRAS[group, option]
+        return f"{group}: {option} is not installed. Install it: pip install 'manyfold[{extra}]'"
+    renamed = list(explain_renamed_argument(f"{group}={option}"))
+    unknown = f"{group}: no such option {option!r}. {suggest(option, available)}"
+    return str(_invalid(renamed or [unknown]))
+
+
+def _explain_unknown_key(key: str, arguments: Sequence[str]) -> list[str]:
+    renamed = list(explain_renamed(key))
+    if renamed:
+        return renamed
     parent, _, name = key.rpartition(".")
-    config = _compose_groups(arguments)
+    composed = _compose_options(arguments)
     group = key.partition(".")[0]
-    if parent and group in UNCHOSEN and group not in config:
-        return f"Configuration refused:\n  {key}: no such key before {group}=... is chosen."
-    siblings = OmegaConf.select(config, parent) if parent else config
-    while siblings is None or not isinstance(siblings, DictConfig):
+    if parent and group in OPTIONAL_GROUPS and group not in composed:
+        return [f"{key}: no such key before {group}=... is chosen."]
+    siblings = OmegaConf.select(composed, parent) if parent else composed
+    while not isinstance(siblings, DictConfig):
         parent, _, name = parent.rpartition(".")
-        siblings = OmegaConf.select(config, parent) if parent else config
-    refused = f"{parent}.{name}" if parent else name
-    shown = [str(key) for key in siblings if key != "hydra" and not str(key).startswith("_")]
-    groups = [] if parent else UNCHOSEN
-    hint = suggest(name, {*shown, *groups})
-    return f"Configuration refused:\n  {refused}: no such key. {hint}"
+        siblings = OmegaConf.select(composed, parent) if parent else composed
+    available = {str(key) for key in siblings if key != "hydra" and not str(key).startswith("_")}
+    hint = suggest(name, available if parent else available.union(OPTIONAL_GROUPS))
+    return [f"{parent}.{name}: no such key. {hint}" if parent else f"{name}: no such key. {hint}"]
 
 
-def _compose_groups(arguments: list[str]) -> DictConfig:
-    """Compose the groups that the command line chooses, as far as they exist, and nothing else."""
+def _compose_options(arguments: Sequence[str]) -> DictConfig:
+    """Compose the valid group options of a command line, and nothing else of it."""
     GlobalHydra.instance().clear()
     chosen: list[str] = []
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -257,6 +265,6 @@ def _compose_groups(arguments: list[str]) -> DictConfig:
                 try:
                     compose("config", overrides=[*chosen, argument])
                 except (HydraException, OmegaConfBaseException):
-                    continue  # this one may be what is refused
+                    continue  # possibly the invalid one
                 chosen.append(argument)
         return compose("config", overrides=chosen, return_hydra_config=True)

@@ -3,20 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping
 
-GROUPS = {"preparation": "preprocessing", "sweep": "search_space"}
-OPTIONS = {
-    "model=python": "model=keras",
-    "scoring=full": "scoring=all_metrics",
-    "scoring=threshold": "scoring=default",
-    "tracking=mlflow": "tracking=default",
-    "training=adam": "training=default",
-}
 KEYS = {
+    "sweep": "search_space",
+    "preparation": "preprocessing",
     "preparation.numeric": "preprocessing.scaling",
     "preparation.impute": "preprocessing.imputation",
     "preparation.indicators": "preprocessing.add_indicator",
     "preparation.pool_below": "preprocessing.min_frequency",
-    "preparation": "preprocessing",
     "scoring.threshold": "decision.threshold",
     "scoring.threshold_metric": "decision.threshold_metric",
     "scoring.calibration": "decision.calibration",
@@ -43,12 +36,16 @@ KEYS = {
     "tracking.checkpoints": "tracking.checkpoint_dir",
 }
 VALUES = {
+    ("model", "python"): "keras",
     ("model.kind", "python"): "keras",
     ("model.strategy", "per_label"): "binary_relevance",
     ("model.strategy", "chain"): "classifier_chain",
     ("model.probabilities", "own"): "none",
+    ("scoring", "full"): "all_metrics",
+    ("scoring", "threshold"): "default",
+    ("tracking", "mlflow"): "default",
+    ("training", "adam"): "default",
 }
-_ARGUMENT = re.compile(r"[+~]*(?P<key>[\w./]+)(?:@[\w.]+)?(?:=(?P<value>.*))?", re.DOTALL)
 
 
 def translate_key(key: str) -> str:
@@ -67,33 +64,30 @@ def translate_settings(params: Mapping[str, str]) -> dict[str, str]:
 
 
 def explain_renamed(key: str, value: object = None) -> Iterator[str]:
-    """Yield a message for a former key, and for each former key or value within its value."""
-    if isinstance(value, dict):
+    """Yield a message for each former key or value.
+
+    Args:
+        key: A dotted key or a group.
+        value: Its value or option; former keys and values are also found within a mapping.
+    """
+    if value and isinstance(value, Mapping):
         for name, item in value.items():
             yield from explain_renamed(f"{key}.{name}", item)
-        if value:
-            return
-    new, text = translate_key(key), str(value)
-    if (key, text) in VALUES:
-        yield f"{key}={text} was renamed: use {new}={VALUES[key, text]}"
-    elif new != key:
-        yield f"{key} was renamed: use {new}"
+        return
+    new_key, new_value = translate_key(key), VALUES.get((key, str(value)))
+    if new_value is not None:
+        yield f"{key}={value} was renamed: use {new_key}={new_value}"
+    elif new_key != key:
+        option = f"={value}" if "." not in key and isinstance(value, str) else ""
+        yield f"{key}{option} was renamed: use {new_key}{option}"
 
 
 def explain_renamed_argument(argument: str) -> Iterator[str]:
     """Yield a message for each former group, option, key or value of a command-line argument."""
-    match = _ARGUMENT.fullmatch(argument)
-    if match is None:
-        return
-    key, value = match["key"], match["value"] or ""
-    if key in GROUPS:
-        option = f"={value}" if re.fullmatch(r"\w+", value) else ""
-        yield f"{key}{option} was renamed: use {GROUPS[key]}{option}"
-        return
-    words = re.findall(r"\w+", value)  # several in a sweep
-    for option in (f"{key}={word}" for word in words):
-        if option in OPTIONS:
-            yield f"{option} was renamed: use {OPTIONS[option]}"
-    former = [word for word in words if (key, word) in VALUES]
-    for word in former or [None]:
-        yield from explain_renamed(key, word)
+    key, separator, value = argument.lstrip("+~").partition("=")
+    if separator or argument.startswith("~"):
+        key = key.partition("@")[0]
+        words = re.findall(r"\w+", value)  # several in a sweep
+        former = [word for word in words if (key, word) in VALUES]
+        for word in former or (words if len(words) == 1 else [None]):
+            yield from explain_renamed(key, word)

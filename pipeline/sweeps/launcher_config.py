@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from pipeline.config import STRICT, Name, read_settings
+from pipeline.config import STRICT, Name, parse_settings
 
 T = TypeVar("T")
 
@@ -53,4 +53,4 @@ def read_launcher_config(config_type: type[T], settings: Mapping[str, Any]) -> T
         UserError: If a value is invalid; the message names all invalid ones.
     """
     values = {key: value for key, value in settings.items() if not key.startswith("_")}
-    return read_settings(TypeAdapter(config_type), "hydra.launcher", values, depth=2)
+    return parse_settings(config_type, "hydra.launcher", values, depth=2)

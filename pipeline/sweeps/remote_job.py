@@ -153,10 +153,10 @@ def end_run(job: ComposedJob, reason: str) -> None:
         job: The job.
         reason: Cause to record; if not empty, a job without a run gets a failed one.
     """
-    from pipeline.config import load_tracking
+    from pipeline.config import parse_tracking
     from pipeline.tracking import end_dead_job, find_sweep, locate, open_store
 
-    tracking = load_tracking(job.config)
+    tracking = parse_tracking(job.config)
     if tracking.parent_run_id:
         open_store(locate(tracking), tracking.experiment_name)
         sweep = find_sweep(tracking.parent_run_id)
