@@ -13,6 +13,7 @@ from mlflow.entities import Metric, Param
 from scipy import stats
 
 from pipeline.commands import compare
+from pipeline.comparison.run_scores import to_run_scores, with_distinct_names
 from pipeline.tracking.runs import RunReader
 from pipeline.tracking.store import store_at
 
@@ -96,11 +97,13 @@ def command(shelf, monkeypatch, capsys):
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(compare, "mlruns", lambda: shelf.folder / "results")
-        words = ["--tracking-uri", shelf.uri, *arguments]
-        with pytest.raises(SystemExit) as ended:
-            compare.main(words)
+        words = [f"tracking.uri={shelf.uri}", *arguments]
+        try:
+            code = compare.main(words)
+        except SystemExit as ended:  # from argparse
+            code = int(ended.code or 0)
         out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        return code, out, err
 
     return run
 
@@ -154,7 +157,7 @@ def test_a_sweep_is_its_finished_children(shelf, command):
     for name in ("today/noon", "sweep today/noon", parent, parent[:9]):
         code, out, err = command(name, "--figure", str(path))
         assert (code, err) == (0, "")
-        assert "Left out, as not finished: 1 FAILED, 1 RUNNING, 1 stopped after a repeat" in out
+        assert "Skipped unfinished runs: 1 FAILED, 1 RUNNING, 1 stopped early by racing" in out
         lines = [line.split() for line in out.splitlines() if " units=" in line]
         assert sorted(words[1] for words in lines) == ["units=20", "units=40", "units=64"]
         assert "Nothing may be concluded about which is best: " in out
@@ -207,7 +210,7 @@ def test_a_fold_that_was_trained_again_counts_once(shelf):
     shelf.client.log_batch(run_id, again)
     reader = RunReader(store_at(shelf.uri))
     (run,) = reader.find(["a"]).runs
-    scores = reader.scores(run, "accuracy", N_FOLDS)
+    scores = reader.fold_scores(run.run_id, "accuracy", N_FOLDS)
     np.testing.assert_allclose(scores[:5], 0.25)
     np.testing.assert_allclose(scores[5:], fold_scores(1, 0)[5:])
 
@@ -217,15 +220,16 @@ def test_of_runs_of_one_name_the_finished_one_is_meant(shelf):
     finished = shelf.add("twice")
     reader = RunReader(store_at(shelf.uri))
     (run,) = reader.find(["twice"]).runs
-    assert run.run_ids == (finished,)
+    assert run.run_id == finished
     both = reader.find([finished, "twice"]).runs
-    assert [run.run_ids for run in both] == [(finished,)]
+    assert [run.run_id for run in both] == [finished]
 
 
 def test_runs_of_one_name_are_told_apart_by_their_ids(shelf):
     ids = [shelf.add('it\'s "the" same') for _ in range(2)]
     found = RunReader(store_at(shelf.uri)).find(ids)
-    assert [run.name for run in found.runs] == [f'it\'s "the" same ({id[:8]})' for id in ids]
+    runs = with_distinct_names([to_run_scores(record) for record in found.runs])
+    assert [run.name for run in runs] == [f'it\'s "the" same ({id[:8]})' for id in ids]
 
 
 def refusals(shelf: Shelf) -> dict[tuple[str, ...], str]:
@@ -246,7 +250,7 @@ def refusals(shelf: Shelf) -> dict[tuple[str, ...], str]:
         "'fine'? Available: broken, fine, foreign, other data, other splits, same, sweep empty.",
         ("fine", "'\""): "Received: '\\'\"'. Available: ",
         ("fine", "broken"): f"Received: 'broken' ({failed}), which is FAILED: ValueError: no luck.",
-        ("fine", "foreign"): "which does not tell its data and splits",
+        ("fine", "foreign"): "which lacks the tags data_digest and split_digest",
         ("fine", "other data"): "Expected runs on the same data",
         ("fine", "other splits"): "Expected runs with the same folds",
         ("fine", "same"): "Received: 'same', which 2 runs have. Name them by their ids, the "
@@ -279,12 +283,12 @@ def test_impossible_options_are_refused(command, arguments, message):
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path, command, shelf):
     missing = tmp_path / "elsewhere" / "mlflow.db"
-    code, _, err = command("a", "b", "--tracking-uri", f"sqlite:///{missing}")
+    code, _, err = command("a", "b", f"tracking.uri=sqlite:///{missing}")
     assert (code, "Expected an MLflow store with runs." in err) == (2, True)
     assert not missing.parent.exists()
     broken = tmp_path / "broken.db"
     broken.write_text("no database" * 100)
-    code, _, err = command("a", "b", "--tracking-uri", f"sqlite:///{broken}")
+    code, _, err = command("a", "b", f"tracking.uri=sqlite:///{broken}")
     assert (code, "Expected an MLflow store that can be read" in err) == (2, True)
 
 
@@ -308,7 +312,7 @@ def test_it_needs_no_tensorflow(shelf):
     )
     figure = str(shelf.folder / "a.png")
     process = subprocess.run(
-        [sys.executable, "-c", program, "a", "b", "--tracking-uri", shelf.uri, "--figure", figure],
+        [sys.executable, "-c", program, "a", "b", f"tracking.uri={shelf.uri}", "--figure", figure],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -316,3 +320,16 @@ def test_it_needs_no_tensorflow(shelf):
     )
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.endswith("set()\n")
+
+
+def test_runs_logged_under_former_keys_compare_with_runs_under_present_keys(shelf, command):
+    former = {"preparation.numeric": "standard", "preparation.impute": "mean", "seed": "1"}
+    present = {"preprocessing.scaling": "standard", "preprocessing.imputation": "median"}
+    shelf.add("a", 1, 0.1, parent=shelf.sweep("p"), settings=former)
+    shelf.add("b", 2, parent=shelf.sweep("q"), settings=present)
+    code, out, err = command("p", "q")
+    assert (code, err) == (0, "")
+    assert "imputation=mean" in out
+    assert "imputation=median" in out
+    assert "scaling" not in out
+    assert "numeric" not in out
