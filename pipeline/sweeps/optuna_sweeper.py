@@ -145,7 +145,7 @@ class Search:
             UserError: If another process uses the study.
         """
         self._plan, self._config, self._launcher = plan, config, launcher
-        self._file, optuna_study = open_study(plan.file, plan.objectives)
+        self._lock, optuna_study = open_study(plan.file, plan.objectives)
         self._study = Study(optuna_study, plan.space, plan.config)
         self._report = SearchReport(plan, self._study)
         self._report.show_start()
@@ -167,7 +167,7 @@ class Search:
             trials = self._study.trials()
             self.n_failed = sum(trial.failure is not None for trial in trials)
             self._report.show_end(trials)
-            self._file.close()
+            self._lock.close()
         return returns
 
     def _next_batch(self) -> list[Trial]:

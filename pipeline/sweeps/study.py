@@ -1,12 +1,10 @@
 """The Optuna study of a search: its file, samplers and trials."""
 
 import fcntl
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -17,13 +15,75 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages.journal import BaseJournalBackend, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.errors import UserError
 from pipeline.sweeps.search_plan import SearchConfig
 from pipeline.sweeps.search_space import Choice, Objective, Parameter, SearchSpace
+
+
+class StudyLock(JournalFileOpenLock):
+    """Locks the file of a study for this process until `close`, or until the process ends.
+
+    Optuna's own locks are files, which a killed process leaves behind; the base class of them is
+    not public.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Create the file if it does not exist, and lock it.
+
+        Raises:
+            UserError: If another process has locked it.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - see close
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise UserError(
+                f"resume: another process is running the search {path.stem}. Wait for its end."
+            ) from error
+
+    def acquire(self) -> bool:
+        """Remove the half line that a kill or a full disk has left; called before each write."""
+        size = self._file.seek(0, os.SEEK_END)
+        if size and os.pread(self._file.fileno(), 1, size - 1) != b"\n":
+            self._file.seek(0)
+            self._file.truncate(self._file.read().rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        """Do nothing: the lock lasts for the whole search."""
+
+    def close(self) -> None:
+        """Unlock the file."""
+        self._file.close()
+
+
+def open_study(path: Path, objectives: Sequence[Objective]) -> tuple[StudyLock, optuna.Study]:
+    """Open the study of a file, or create both.
+
+    Args:
+        path: File of the study.
+        objectives: Objectives of the search.
+
+    Returns:
+        The lock, to be closed at the end, and the study.
+
+    Raises:
+        UserError: If another process uses the study.
+    """
+    lock = StudyLock(path)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(path), lock_obj=lock)),
+        study_name=path.stem,
+        directions=[objective.direction for objective in objectives],
+        load_if_exists=True,
+    )
+    return lock, study
 
 
 def make_sampler(config: SearchConfig, config_index: int) -> BaseSampler:
@@ -44,77 +104,6 @@ def make_distribution(parameter: Parameter) -> BaseDistribution:
     if parameter.integer:
         return IntDistribution(int(low), int(high), log=log, step=int(parameter.step or 1))
     return FloatDistribution(low, high, log=log, step=parameter.step)
-
-
-class StudyFile(BaseJournalBackend):
-    """One study's journal, in the hands of one process.
-
-    What is written is on disk when `append_logs` returns, whole or, on a full disk, not at all.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open the file and keep other processes out until `close`.
-
-        Raises:
-            UserError: If another process has it.
-        """
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - see close
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise UserError(
-                f"resume: expected a search that has ended. Received: {path.stem}, which another "
-                "process is running."
-            ) from error
-        self._file.seek(0)
-        written, _, torn = self._file.read().rpartition(b"\n")
-        self._size = self._file.tell() - len(torn)
-        self._file.truncate(self._size)
-        self._logs = [json.loads(line) for line in written.splitlines()]
-
-    def close(self) -> None:
-        """Let other processes have the file."""
-        self._file.close()
-
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """Return the events from that number on."""
-        return iter(self._logs[log_number_from:])
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write events."""
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        try:
-            if self._file.write(lines) != len(lines):
-                raise OSError(f"{self.path}: the disk is full")
-            os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(self._size)
-            raise
-        self._size += len(lines)
-        self._logs += [json.loads(line) for line in lines.splitlines()]
-
-
-def open_study(path: Path, objectives: Sequence[Objective]) -> tuple[StudyFile, optuna.Study]:
-    """Open the study of a file, or create both.
-
-    Args:
-        path: File of the study.
-        objectives: Objectives of the search.
-
-    Raises:
-        UserError: If another process uses the study.
-    """
-    file = StudyFile(path)
-    study = optuna.create_study(
-        storage=JournalStorage(file),
-        study_name=path.stem,
-        directions=[objective.direction for objective in objectives],
-        load_if_exists=True,
-    )
-    return file, study
 
 
 EVALUATED = (TrialState.COMPLETE, TrialState.PRUNED)
