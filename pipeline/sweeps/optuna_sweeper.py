@@ -8,22 +8,21 @@ from pathlib import Path
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
-from rich.table import Table
 
 from pipeline.comparison import kind_of
 from pipeline.console import show, show_error, show_file
 from pipeline.outcome import Outcome
 from pipeline.sweeps.callback import set_expected_jobs
-from pipeline.sweeps.overrides import format_command
 from pipeline.sweeps.search_plan import SearchPlan
 from pipeline.sweeps.study import Study, Trial, open_study
 
-MAX_SHOWN = 10  # trials of a Pareto front, or with the same failure
+MAX_SHOWN = 10  # trials with the same failure
 DIGITS = 4
+ID = 8  # characters of a run id, as in the leaderboard
 
 
 class SearchReport:
-    """Prints the progress of a search; each job prints its own result."""
+    """Prints the progress of a search; jobs print their results, and the sweep its leaderboard."""
 
     def __init__(self, plan: SearchPlan, study: Study) -> None:
         """Store the plan and the study."""
@@ -47,20 +46,21 @@ class SearchReport:
         if trial.duplicate_of is not None:
             show(f"Trial {trial.number} repeats trial {trial.duplicate_of}; it is not run again.")
         elif len(self._names) > 1 and trial.values:
-            show(f"Trial {trial.number}: {self._format_values(trial)}")
+            run = str(trial.run_id)[:ID]
+            show(f"Trial {trial.number}: {self._format_values(trial)}, run {run}")
         elif any(best.number == trial.number for best in self._study.best()):
             show(f"Best so far: {self._format_values(trial)}, trial {trial.number}")
 
     def show_end(self, trials: Sequence[Trial]) -> None:
-        """Print the best trials, the fits that racing skipped, and failures by reason.
+        """Print the Pareto front, the fits that racing skipped, and failures by reason.
 
         Args:
             trials: All ended trials, those before the search was resumed included.
         """
         evaluated = [trial for trial in trials if trial.values is not None]
         show("")
-        n_different = sum(trial.duplicate_of is None for trial in evaluated)
-        self._show_best(self._study.best(), n_different)
+        if len(self._names) > 1 and evaluated:
+            self._show_pareto_front()
         self._show_racing(evaluated)
         self._show_failures([trial for trial in trials if trial.values is None])
         if n_left := self._plan.config.n_trials - len(evaluated):
@@ -69,31 +69,10 @@ class SearchReport:
             )
         show_file("Study", self._plan.file)
 
-    def _show_best(self, best: Sequence[Trial], n_different: int) -> None:
-        if not best:
-            show("No configuration was evaluated on all folds.")
-        elif len(self._names) == 1:
-            of = "the only configuration" if n_different == 1 else f"{n_different} configurations"
-            show(f"Best of {of}: {self._format_values(best[0])}, run {best[0].run_id}")
-            for override in best[0].overrides:
-                show(f"  {override}")
-            show(f"Again  {self._command_of(best[0])}")
-        else:
-            show(f"Pareto front, {len(best)} of {n_different} configurations:")
-            show(self._front(best[:MAX_SHOWN]))
-            for trial in best[:MAX_SHOWN]:
-                show(f"Trial {trial.number} again  {self._command_of(trial)}")
-            if len(best) > MAX_SHOWN:
-                show(f"... and {len(best) - MAX_SHOWN} more")
-            show(f"The leaderboard ranks by the first objective, {self._names[0]}.")
-
-    def _front(self, best: Sequence[Trial]) -> Table:
-        table = Table("trial", *self._names, "run", "settings", box=None, pad_edge=False)
-        for trial in best:
-            values = [f"{value:.{DIGITS}f}" for value in trial.values or ()]
-            settings = " ".join(trial.overrides)
-            table.add_row(str(trial.number), *values, trial.run_id, settings)
-        return table
+    def _show_pareto_front(self) -> None:
+        runs = ", ".join(str(trial.run_id)[:ID] for trial in self._study.best())
+        show(f"Pareto front of {' and '.join(self._names)}: runs {runs}")
+        show(f"The leaderboard ranks by the first, {self._names[0]}.")
 
     def _show_racing(self, evaluated: Sequence[Trial]) -> None:
         if not self._plan.has_racing:
@@ -119,11 +98,6 @@ class SearchReport:
     def _format_values(self, trial: Trial) -> str:
         values = zip(self._names, trial.values or (), strict=True)
         return ", ".join(f"{name} {value:.{DIGITS}f}" for name, value in values)
-
-    def _command_of(self, trial: Trial) -> str:
-        skipped = ("racing", "resume=", "tracking.uri=")
-        fixed = [it for it in self._plan.space.fixed if not it.startswith(skipped)]
-        return format_command(*self._plan.location_arguments, *fixed, *trial.overrides)
 
 
 class Search:

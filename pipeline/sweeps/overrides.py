@@ -186,14 +186,9 @@ def command_line(resume: bool = False) -> str:
     arguments = sys.argv[1:]
     if resume:
         arguments = [*(it for it in arguments if not it.startswith("resume=")), "resume=true"]
-    return format_command(*arguments)
-
-
-def format_command(*arguments: str) -> str:
-    """Return the command that runs this program with the arguments, quoted for a shell."""
-    from pipeline.console import own_command
-
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
+        from pipeline.console import own_command
+
         return own_command(*arguments)
     return shlex.join([program.name, *arguments])

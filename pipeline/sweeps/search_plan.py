@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -76,7 +75,6 @@ class SearchPlan:
         has_racing: Whether jobs race.
         sets_incumbent: Whether jobs race against the best trial, not against a run of the user.
         note: A remark for the user, or None.
-        location_arguments: Arguments of the command line that locate settings and runs.
     """
 
     config: SearchConfig
@@ -86,7 +84,6 @@ class SearchPlan:
     has_racing: bool
     sets_incumbent: bool
     note: str | None
-    location_arguments: tuple[str, ...]
 
 
 def plan_search(
@@ -134,7 +131,6 @@ def plan_search(
         has_racing=has_racing,
         sets_incumbent=has_racing and base.racing.incumbent is None,
         note=note,
-        location_arguments=_location_arguments(config),
     )
 
 
@@ -158,17 +154,6 @@ def _plan_racing(
     if base.cv.get("n_repeats", 1) == 1 and not searches_cv:
         return False, "Racing is off: the cross-validation has only one repeat."
     return True, None
-
-
-def _location_arguments(config: DictConfig) -> tuple[str, ...]:
-    """Return the arguments for the user's own settings folder and store of runs."""
-    folders = [
-        f"--config-dir={source.path}"
-        for source in config.hydra.runtime.config_sources
-        if source.provider == "command-line"
-    ]
-    stores = [it for it in sys.argv if it.partition("=")[0].lstrip("+") == "tracking.uri"]
-    return (*folders, *stores)
 
 
 def _digest(base: DictConfig, space: SearchSpace, objectives: Sequence[Objective]) -> str:
