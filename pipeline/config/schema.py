@@ -1,4 +1,4 @@
-"""Dataclasses of the configuration: one per group and kind."""
+"""Dataclasses of the configuration, one per group and kind; defaults are in `conf/` alone."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,14 +14,12 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from pipeline.config.schema_data import STRICT as _STRICT
-from pipeline.config.schema_data import CvConfig, DatasetConfig
-from pipeline.config.schema_data import Name as _Name
+from pipeline.config.schema_data import STRICT, CvConfig, DatasetConfig, Name
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PreprocessingConfig:
-    """What is learnt from a fold's training rows and done to its features."""
+    """Scaling, imputation and encoding of features, learnt from the training rows of each fold."""
 
     scaling: Literal["none", "standard", "robust", "minmax"]
     imputation: Literal["none", "median", "mean", "constant"]
@@ -30,14 +28,14 @@ class PreprocessingConfig:
     min_frequency: PositiveInt
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class MlpConfig:
-    """Keyword arguments of `pipeline.model.keras_models.mlp`."""
+    """Keyword arguments of `pipeline.model.keras_models.mlp`, and the size of the ensemble."""
 
     kind: Literal["mlp"]
     hidden_units: tuple[PositiveInt, ...]
-    activation: _Name
-    kernel_initializer: _Name
+    activation: Name
+    kernel_initializer: Name
     dropout: Annotated[float, Field(ge=0, lt=1)]
     batch_normalization: bool
     l2: NonNegativeFloat
@@ -45,40 +43,40 @@ class MlpConfig:
 
     @property
     def title(self) -> str:
-        """What to call the model."""
+        """Name of the model."""
         return "mlp"
 
     @property
-    def own_path(self) -> None:
-        """Dotted path of the code that defines the model; None, as it is Manyfold's."""
+    def code_path(self) -> None:
+        """Dotted path of the user's code; None, as the model is part of Manyfold."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class KerasModelConfig:
-    """A user's own builder by dotted path, with its keyword arguments."""
+    """The dotted path of a function that returns a Keras model, and its keyword arguments."""
 
     kind: Literal["keras"]
-    builder: _Name
+    builder: Name
     params: dict[str, Any] | None
     ensemble_size: PositiveInt
 
     @property
     def title(self) -> str:
-        """What to call the model: the last parts of its path, module.name."""
+        """Name of the model: the last two parts of the dotted path."""
         return ".".join(self.builder.split(".")[-2:])
 
     @property
-    def own_path(self) -> str:
+    def code_path(self) -> str:
         """Dotted path of the code that defines the model."""
         return self.builder
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class SklearnModelConfig:
-    """A classifier by dotted path, and how its kind answers for several labels."""
+    """The dotted path of a classifier, its parameters, and its extension to several labels."""
 
     kind: Literal["sklearn"]
-    estimator: _Name
+    estimator: Name
     params: dict[str, Any] | None
     strategy: Literal["binary_relevance", "native", "classifier_chain"]
     chain_params: dict[str, Any] | None
@@ -87,12 +85,12 @@ class SklearnModelConfig:
 
     @property
     def title(self) -> str:
-        """What to call the model: RandomForestClassifier, LogisticRegression in chains."""
+        """Name of the model, such as RandomForestClassifier or LogisticRegression in chains."""
         name = self.estimator.rpartition(".")[2]
         return f"{name} in chains" if self.strategy == "classifier_chain" else name
 
     @property
-    def own_path(self) -> str:
+    def code_path(self) -> str:
         """Dotted path of the code that defines the model."""
         return self.estimator
 
@@ -100,27 +98,27 @@ class SklearnModelConfig:
 ModelConfig = Annotated[
     MlpConfig | KerasModelConfig | SklearnModelConfig, Field(discriminator="kind")
 ]
-_Part = Annotated[float, Field(gt=0, le=0.5)]  # of the training rows
+_ValidationFraction = Annotated[float, Field(gt=0, le=0.5)]
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class EarlyStoppingConfig:
-    """Arguments of `keras.callbacks.EarlyStopping`, and the rows it watches."""
+    """Arguments of `keras.callbacks.EarlyStopping`, and the fraction of validation rows."""
 
     patience: NonNegativeInt | None
     min_delta: NonNegativeFloat
     restore_best_weights: bool
-    validation_fraction: _Part
+    validation_fraction: _ValidationFraction
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingConfig:
-    """How each fold is trained; the last two change its speed alone."""
+    """Training of each fold; `fits_per_program` and `n_threads` affect only its speed."""
 
-    optimizer: _Name
+    optimizer: Name
     learning_rate: PositiveFloat
     optimizer_params: dict[str, Any] | None
-    lr_schedule: _Name | None
+    lr_schedule: Name | None
     lr_schedule_params: dict[str, Any] | None
     epochs: PositiveInt
     batch_size: PositiveInt
@@ -138,79 +136,79 @@ def _zero_or_one(value: float) -> float:
     return value
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class InnerCvConfig:
-    """How a training fold is divided again, to learn thresholds and temperatures."""
+    """Inner splits of the training rows, to tune thresholds and temperatures."""
 
     n_splits: PositiveInt
-    validation_fraction: _Part
+    validation_fraction: _ValidationFraction
 
 
-LEARNT_THRESHOLDS = ("global", "per_label", "cardinality")
+TUNED_THRESHOLDS = ("global", "per_label", "cardinality")
 
 
 def _threshold(value: object) -> float | str:
-    if value in LEARNT_THRESHOLDS:
+    if value in TUNED_THRESHOLDS:
         return str(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1:
         return float(value)
     raise PydanticCustomError(
         "threshold",
-        "Input should be a number between 0 and 1, or {learnt}",
-        {"learnt": " or ".join(LEARNT_THRESHOLDS)},
+        "Input should be a number between 0 and 1, or {tuned}",
+        {"tuned": " or ".join(TUNED_THRESHOLDS)},
     )
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class DecisionConfig:
     """Thresholds that turn probabilities into predicted labels, and calibration before them."""
 
     threshold: Annotated[float | str, PlainValidator(_threshold)]
-    threshold_metric: _Name
+    threshold_metric: Name
     calibration: Literal["temperature"] | None
     inner_cv: InnerCvConfig
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScoringConfig:
     """Metrics, the first of which is the headline, and the value of 0 / 0."""
 
-    metrics: Annotated[tuple[_Name, ...], Field(min_length=1)]
+    metrics: Annotated[tuple[Name, ...], Field(min_length=1)]
     zero_division: Annotated[float, AfterValidator(_zero_or_one)]
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReportConfig:
-    """What a run draws and writes for people to look at; its tables are kept in any case."""
+    """Figures and report page of a run; its tables are always written."""
 
     figures: bool
     html: bool
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrackingConfig:
-    """The MLflow store, experiment and run; a sweep gives its jobs the parent run."""
+    """The MLflow store, experiment and run; sweeps set the parent run of their jobs."""
 
-    uri: _Name | None
-    experiment_name: _Name
-    run_name: _Name | None
-    checkpoint_dir: _Name | None
-    parent_run_id: _Name | None
+    uri: Name | None
+    experiment_name: Name
+    run_name: Name | None
+    checkpoint_dir: Name | None
+    parent_run_id: Name | None
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class RacingConfig:
-    """When a configuration that is behind another stops early."""
+    """Early stopping of configurations that are significantly worse than the incumbent."""
 
-    incumbent: _Name | None
+    incumbent: Name | None
     alpha: Annotated[float, Field(gt=0, lt=0.5)]
-    metric: _Name | None
+    metric: Name | None
     direction: Literal["maximize", "minimize"] | None
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
-    """One configuration, whole."""
+    """A complete configuration."""
 
     dataset: DatasetConfig
     cv: CvConfig

@@ -1,4 +1,4 @@
-"""Dataclasses of `conf/dataset/` and `conf/cv/`."""
+"""Dataclasses of the groups `dataset` and `cv`."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Name = Annotated[str, Field(min_length=1)]
-Value = float | str | None  # of a feature: a number, a category's text, or missing
+Value = float | str | None  # a number, a category as text, or a missing value
 _Rows = tuple[tuple[Value, ...], ...]
 _Columns = tuple[str, ...]  # names, or shell patterns such as tag_*
 
@@ -25,14 +25,14 @@ class SyntheticConfig:
     allow_unlabeled: bool
     random_state: NonNegativeInt
     predict_rows: _Rows
-    name: Name | None = None
+    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TableConfig:
-    """A CSV, TSV or Parquet file and the parts its columns play.
+    """A CSV, TSV or Parquet file and the roles of its columns.
 
-    Exactly one of `labels`, `last_labels` and `label_list_column` says where the labels are.
+    Exactly one of `labels`, `last_labels` and `label_list_column` is given.
     """
 
     kind: Literal["table"]
@@ -56,21 +56,21 @@ class TableConfig:
     id_column: str | None
     test_path: Name | None
     predict_rows: _Rows
-    name: Name | None = None
+    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ArffConfig:
-    """An ARFF file of MULAN, of MEKA, or with its labels named here."""
+    """An ARFF file; its labels are named by MULAN's XML, by MEKA's relation name, or here."""
 
     kind: Literal["arff"]
     path: Name
     xml: Name | None
-    test_path: Name | None = None
-    labels: Annotated[_Columns, Field(min_length=1)] | None = None
-    drop: _Columns = ()
-    predict_rows: _Rows = ()
-    name: Name | None = None
+    test_path: Name | None
+    labels: Annotated[_Columns, Field(min_length=1)] | None
+    drop: _Columns
+    predict_rows: _Rows
+    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -85,7 +85,7 @@ class OpenmlConfig:
     labels: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
     predict_rows: _Rows
-    name: Name | None = None
+    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -97,7 +97,7 @@ class SvmlightConfig:
     n_features: PositiveInt | None
     zero_based: bool | None
     predict_rows: _Rows
-    name: Name | None = None
+    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -107,18 +107,18 @@ class NpzConfig:
     kind: Literal["npz"]
     path: Name
     predict_rows: _Rows
-    name: Name | None = None
+    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PythonDatasetConfig:
-    """A user's own callable by dotted path, with its keyword arguments; it returns X and y."""
+    """The dotted path of a function that returns X and y, and its keyword arguments."""
 
     kind: Literal["python"]
     loader: Name
     params: dict[str, Any]
     predict_rows: _Rows
-    name: Name | None = None
+    name: Name | None
 
 
 DatasetConfig = Annotated[
@@ -132,7 +132,7 @@ DatasetConfig = Annotated[
     Field(discriminator="kind"),
 ]
 _Folds = Annotated[int, Field(ge=2)]
-_RandomState = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's RandomState takes
+_RandomState = Annotated[int, Field(ge=0, lt=2**32)]  # range of NumPy's RandomState
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -147,7 +147,7 @@ class RepeatedKFoldConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MultilabelStratifiedConfig:
-    """Repeated k-fold in which each label has its share of every fold."""
+    """Arguments of repeated k-fold with about equal label frequencies in all folds."""
 
     kind: Literal["multilabel_stratified"]
     n_splits: _Folds
@@ -157,7 +157,7 @@ class MultilabelStratifiedConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GroupKFoldConfig:
-    """Repeated k-fold over whole groups."""
+    """Arguments of repeated k-fold that keeps groups together."""
 
     kind: Literal["group_kfold"]
     n_splits: _Folds
@@ -167,7 +167,7 @@ class GroupKFoldConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class StratifiedGroupKFoldConfig:
-    """Repeated k-fold over whole groups in which each label has its share of every fold."""
+    """Arguments of repeated k-fold that keeps groups together and label frequencies equal."""
 
     kind: Literal["stratified_group_kfold"]
     n_splits: _Folds
@@ -177,7 +177,7 @@ class StratifiedGroupKFoldConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ShuffleSplitConfig:
-    """Arguments of `sklearn.model_selection.ShuffleSplit`; the test size as a share."""
+    """Arguments of `sklearn.model_selection.ShuffleSplit`; `test_size` is a fraction."""
 
     kind: Literal["shuffle_split"]
     n_splits: PositiveInt
@@ -187,7 +187,7 @@ class ShuffleSplitConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PredefinedConfig:
-    """The folds that the data bring along."""
+    """The folds of `dataset.fold_column` or `dataset.test_path`."""
 
     kind: Literal["predefined"]
 

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import dump_svmlight_file
+
+from pipeline.config.schema_data import SvmlightConfig
+from pipeline.dataset import loading
+from pipeline.dataset.dataset import Dataset
+
+
+def load(path: Path, **more) -> Dataset:
+    arguments = {"n_features": None, "zero_based": None, "predict_rows": (), "name": None, **more}
+    return loading.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments))
+
+
+def test_lists_of_labels_become_columns(tmp_path):
+    path = tmp_path / "t.svm"
+    path.write_text("# a comment\n7,2 1:0.5 3:2\n 2:1\n2 1:-1 # more\n")
+    dataset = load(path)
+    assert dataset.name == "t"
+    assert dataset.feature_names == ("x1", "x2", "x3")
+    assert dataset.label_names == ("y2", "y7")
+    np.testing.assert_array_equal(dataset.X, [[0.5, 0, 2], [0, 1, 0], [-1, 0, 0]])
+    assert dataset.y.tolist() == [[1, 1], [0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "zero_based", "names"),
+    [
+        ("1 0:1 1:2\n0 1:1\n", None, ("x0", "x1")),
+        ("1 1:1 2:2\n0 1:1\n", None, ("x1", "x2")),
+        ("1 1:1 2:2\n0 1:1\n", True, ("x0", "x1", "x2")),
+    ],
+)
+def test_features_are_counted_from_0_or_1(text, zero_based, names, tmp_path):
+    path = tmp_path / "t.svm"
+    path.write_text(text)
+    assert load(path, zero_based=zero_based).feature_names == names
+    assert load(path, zero_based=zero_based, n_features=9).n_features == 9
+
+
+@given(
+    X=st.lists(
+        st.lists(st.integers(-9, 9).map(float), min_size=3, max_size=3), min_size=2, max_size=6
+    ),
+    data=st.data(),
+)
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_files_of_scikit_learn_are_read_back(tmp_path, X, data):
+    labels = st.lists(st.integers(0, 1), min_size=2, max_size=2)
+    y = np.array([data.draw(labels) for _ in X])
+    y[0] = 1
+    X = np.hstack([X, np.ones((len(X), 1))])  # a row of zeros would be a blank line, hence no row
+    path = tmp_path / "t.svm"
+    dump_svmlight_file(X, y, str(path), multilabel=True, zero_based=False)
+    dataset = load(path, n_features=4, zero_based=False)
+    np.testing.assert_array_equal(dataset.X, X)
+    np.testing.assert_array_equal(dataset.y, y)
