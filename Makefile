@@ -25,7 +25,7 @@ bench: .venv/installed
 	set -e; for name in training inner command report accuracy stacking; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
 
 ui: .venv/installed
-	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
+	$(BIN)/python -m pipeline ui $(ARGS)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }

@@ -21,16 +21,15 @@ from mlflow.entities import Metric, Param
 from rich.console import Console
 
 from benchmarks.command import measure
-from pipeline.comparison.leaderboard import Leaderboard
+from pipeline.comparison.leaderboard import Leaderboard, read_leaderboard
 from pipeline.console.run_tables import leaderboard_on_screen
+from pipeline.sweeps.callback import log_leaderboard
 from pipeline.tracking.store import Store, open_store, store_at
 from pipeline.tracking.sweep_run import (
     Sweep,
     SweepPlan,
     begin_sweep,
     end_dead_runs,
-    log_leaderboard,
-    read_leaderboard,
 )
 
 N_JOBS = 1000
@@ -46,7 +45,7 @@ def make_store(folder: Path) -> tuple[Store, Sweep]:
     store = store_at(f"sqlite:///{folder}/mlflow.db")
     experiment_id = open_store(store, "manyfold")
     plan = SweepPlan("command", "digest", ("cv.n_splits",), N_JOBS, in_order=True)
-    sweep, _ = begin_sweep(store, experiment_id, plan, "sweep", resume=False)
+    sweep, _ = begin_sweep(store, experiment_id, plan, "sweep", "code", {}, resume=False)
     client = mlflow.MlflowClient()
     job = sweep.job(0, ["training.learning_rate=0.001", "seed=0"])
     tags = {**job.tags, "mlflow.parentRunId": sweep.run_id, "headline": "accuracy"}
@@ -132,7 +131,7 @@ def main() -> None:
 
 
 def compare(store: Store, run_ids: list[str]) -> None:
-    command = ("-m", "pipeline", "compare", *run_ids, "--tracking-uri", store.uri)
+    command = ("-m", "pipeline", "compare", *run_ids, f"tracking.uri={store.uri}")
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2):
             cost = measure(*command, "--figure", f"{folder}/figure.png")

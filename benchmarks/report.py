@@ -27,7 +27,7 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.loading import load
 from pipeline.dataset.summary import summarise
 from pipeline.decision.tuning import fixed_rule
-from pipeline.report.artifacts import labels_table, write_report
+from pipeline.report.artifacts import write_result
 from pipeline.report.page import RunInfo
 from pipeline.runtime import heavy_imports, import_tensorflow
 from pipeline.scoring.scorer import score
@@ -39,7 +39,7 @@ with heavy_imports():  # as the command does
 
 ROUNDS = 6
 COMMANDS = 3
-ORIGIN = RunInfo("0" * 32, "benchmark", "benchmark", datetime.now().astimezone(), {})
+RUN = RunInfo("0" * 32, "benchmark", "benchmark", datetime.now().astimezone(), {})
 
 Seconds = tuple[float, float]
 
@@ -86,12 +86,12 @@ def wide(config: Config, like: Evaluation) -> Evaluation:
 
 def seconds_alone(evaluation: Evaluation) -> tuple[Seconds, Seconds, float]:
     """Return wall and processor seconds of the first time and of the others, and the page's kB."""
-    labels, summary = labels_table(evaluation), summarise(evaluation.dataset)
+    summary = summarise(evaluation.dataset)
     seconds = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter(), time.process_time()
-            write_report(Path(folder), evaluation, summary, ORIGIN, labels)
+            write_result(Path(folder), evaluation, summary, RUN)
             ended = time.perf_counter(), time.process_time()
             seconds.append((ended[0] - began[0], ended[1] - began[1]))
             size = Path(folder, "report.html").stat().st_size / 1000

@@ -11,9 +11,9 @@ from pipeline.commands import COMMANDS
 def main() -> NoReturn:
     """Run the command that the first word names; without one, train."""
     if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
-        name = sys.argv.pop(1)  # Hydra reads what is left
-        import_module(f"pipeline.commands.{name}").main(sys.argv[1:])
-    command_line.main()
+        name = sys.argv.pop(1)  # Hydra reads the rest
+        sys.exit(import_module(f"pipeline.commands.{name}").main(sys.argv[1:]))
+    sys.exit(command_line.train())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Project paths, CPU share, heavy imports and user callables."""
+"""Project paths, CPU cores, heavy imports, user callables and written files."""
 
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -23,92 +24,116 @@ CONF_DIR = (_CHECKOUT or _PACKAGE) / "conf"
 
 
 def mlruns() -> Path:
-    """Return the folder of results: the checkout's, or one in the working directory."""
+    """Return the folder of results, in the checkout or else in the working directory."""
     return (_CHECKOUT or Path.cwd()) / "mlruns"
 
 
 CORES_VARIABLE = "MANYFOLD_CORES"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+CGROUP = Path("/sys/fs/cgroup")  # of Linux; limits the CPU time of containers
 
 
 def n_cores() -> int:
-    """Return the share of a job in a parallel sweep, or all cores that this process may run on."""
-    return int(os.environ.get(CORES_VARIABLE, 0)) or _all()
+    """Return the number of cores of this job in a parallel sweep, or of this process."""
+    return int(os.environ.get(CORES_VARIABLE, 0)) or _available_cores()
 
 
 def divide_cores(n_jobs: int) -> None:
-    """Leave this process its share of the cores; to be called before anything heavy is imported.
+    """Limit this process to its part of the cores.
 
-    TensorFlow, scikit-learn and the libraries below them read theirs from the environment, once.
-    What the user has set there stays.
+    Call it before heavy imports: TensorFlow, scikit-learn and the libraries below them read the
+    environment once. Variables that the user has set are kept.
 
     Args:
-        n_jobs: Jobs that run at once on these cores.
+        n_jobs: Number of jobs that run at the same time.
     """
-    use_cores(max(1, _all() // n_jobs))
+    limit_cores(max(1, _available_cores() // n_jobs))
 
 
-def use_cores(n: int) -> None:
-    """Keep this process to so many cores; to be called before anything heavy is imported."""
-    for variable, value in as_variables(n).items():
+def limit_cores(n: int) -> None:
+    """Limit this process to a number of cores; call it before heavy imports."""
+    for variable, value in core_variables(n).items():
         os.environ.setdefault(variable, value)
     os.environ[CORES_VARIABLE] = str(n)
 
 
-def as_variables(n: int) -> dict[str, str]:
-    """Return the environment variables that keep a process to so many cores."""
+def core_variables(n: int) -> dict[str, str]:
+    """Return the environment variables that limit a process to a number of cores."""
     return dict.fromkeys((CORES_VARIABLE, *THREAD_VARIABLES), str(n))
 
 
-def is_shared() -> bool:
-    """Return whether this process is one of several that share the cores, and the screen."""
+def is_parallel_job() -> bool:
+    """Return whether this process is one of several that share the cores and the terminal."""
     return CORES_VARIABLE in os.environ
 
 
-def _all() -> int:
-    return len(os.sched_getaffinity(0))
+def _available_cores() -> int:
+    """Return the number of usable cores, as joblib counts them.
+
+    joblib itself would import NumPy, too early for the variables above to have an effect.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        usable = len(os.sched_getaffinity(0))
+    else:  # macOS
+        usable = os.cpu_count() or 1
+    return max(1, min(usable, _cpu_quota() or usable))
+
+
+def _cpu_quota() -> int | None:
+    """Return the CPU quota of the container in cores, rounded up, or None without a quota."""
+    try:
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:  # version 1 of cgroups
+            quota = (CGROUP / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (CGROUP / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if not (quota.isdigit() and int(period) > 0):  # "max" or -1: no quota
+        return None
+    return math.ceil(int(quota) / int(period))
 
 
 @contextmanager
 def heavy_imports() -> Iterator[None]:
-    """Import without garbage collection, then leave what was imported out of it for good.
+    """Switch garbage collection off during imports, and exempt the imported objects from it.
 
-    TensorFlow and MLflow make a million objects that live to the end; walking them again and again
-    costs 1.4 s of 5.8 s at the import and another 1.2 s at the exit.
+    TensorFlow and MLflow create a million objects that live until the exit; traversing them costs
+    1.4 s of 5.8 s at the import and another 1.2 s at the exit.
     """
-    known = len(sys.modules)
+    n_modules = len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) > known:  # not for the later jobs of a sweep, whose garbage must go
+        if len(sys.modules) > n_modules:  # later jobs of a sweep import nothing, but have garbage
             gc.freeze()
         gc.enable()
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without the lines that its C++ writes to the error stream meanwhile.
+    """Import TensorFlow without the log lines of its C++ code, unless the import fails.
 
-    They come before any setting can silence them. Should the import fail, they are shown.
+    Its settings cannot silence them, as they are written before TensorFlow reads the settings.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _held_back_stderr():
+    with _buffered_stderr():
         import tensorflow as tf
 
-        tf.config.list_physical_devices()  # looks for a GPU, and says so where there is none
+        tf.config.list_physical_devices()  # logs the search for a GPU
     tf.get_logger().setLevel(logging.ERROR)
 
 
 @contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    with TemporaryFile() as held_back:
+def _buffered_stderr() -> Iterator[None]:
+    with TemporaryFile() as buffer:
         stderr = os.dup(2)
-        os.dup2(held_back.fileno(), 2)
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         except BaseException:
-            held_back.seek(0)
-            os.write(stderr, held_back.read())
+            buffer.seek(0)
+            os.write(stderr, buffer.read())
             raise
         finally:
             os.dup2(stderr, 2)
@@ -116,41 +141,44 @@ def _held_back_stderr() -> Iterator[None]:
 
 
 def import_callable(key: str, path: str) -> Callable[..., Any]:
-    """Return the callable at a dotted path such as `my_module.build`.
+    """Import a callable by its dotted path, such as `my_module.build`.
 
     Args:
-        key: The configuration key that names it, for the message.
-        path: Module and attribute; the module may lie in the working directory.
+        key: Configuration key of the path, for error messages.
+        path: Module and attribute; the module may be in the working directory.
+
+    Raises:
+        UserError: If the module cannot be imported or the attribute is not a callable.
     """
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        value = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
             f"{key}: expected the dotted path of a callable, module.name. Received: {path!r} "
             f"({error}). The module must be importable: in the working directory or installed."
         ) from error
-    except Exception as error:  # whatever the user's module does when it is imported
+    except Exception as error:  # raised by the user's module
         raise UserError(
             f"{key}: expected {path!r} to be importable. Received: {type(error).__name__}: {error}"
         ) from error
-    if not callable(found):
+    if not callable(value):
         raise UserError(
-            f"{key}: expected a callable. Received: {path!r}, a {type(found).__name__}."
+            f"{key}: expected a callable. Received: {path!r}, a {type(value).__name__}."
         )
-    return found  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return]
 
 
-SECONDS_TO_END = 5  # for a process whose parent is gone
+SECONDS_TO_END = 5  # from SIGTERM to the exit of a process whose parent has ended
 
 
 @cache
 def end_with_parent() -> None:
-    """Let this process end soon after its parent, however that ends; once is enough.
+    """End this process soon after its parent ends, even if the parent is killed.
 
-    SIGTERM comes first, for a run that is under way to be marked.
+    The process first receives SIGTERM, so that it can end its MLflow run.
     """
     parent = os.getppid()
 
@@ -162,3 +190,24 @@ def end_with_parent() -> None:
         os._exit(128 + signal.SIGTERM)
 
     Thread(target=watch, daemon=True).start()
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under a temporary name beside it, then rename it.
+
+    Args:
+        path: The file; missing folders are made.
+        write: Writes to the path it receives.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"Expected a file that can be written. Received: {path} ({error})"
+        ) from error

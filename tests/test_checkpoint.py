@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cv.splitters import Split
+from pipeline.decision.rule import DecisionRule
 from pipeline.evaluation.checkpoint import Checkpoint
 from pipeline.evaluation.evaluator import FoldResult
 
@@ -29,8 +30,10 @@ def make_fold(repeat=0, fold=0, scores=SCORES, n_test=4):
         "n_undefined_labels": {"roc_auc_macro": 2},
         "seconds": 0.25,
     }
+    array = np.array([0.5, np.nan, 0.25], dtype=np.float32)
+    values["rule"] = DecisionRule(array, array + 1)
     for field in dataclasses.fields(FoldResult):
-        values.setdefault(field.name, np.array([0.5, np.nan, 0.25], dtype=np.float32))
+        values.setdefault(field.name, array)
     return FoldResult(**values)
 
 

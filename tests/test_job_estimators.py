@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 PROGRAM = """
 import atexit, sys
-from pipeline.command_line import main
+from pipeline.__main__ import main
 atexit.register(lambda: print({"tensorflow", "keras"} & set(sys.modules)))
 main()
 """

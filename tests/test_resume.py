@@ -1,4 +1,4 @@
-"""Which earlier run spares a job its work, asked of stores with runs in every state."""
+"""Which previous run spares a job its work, asked of stores with runs in every state."""
 
 import shutil
 import time
@@ -7,17 +7,17 @@ from dataclasses import replace
 import mlflow
 import pytest
 
+from pipeline.comparison.leaderboard import read_leaderboard
 from pipeline.errors import UserError
 from pipeline.evaluation.fingerprint import Fingerprint
 from pipeline.tracking.heartbeat import RunActiveError, this_process
-from pipeline.tracking.resume import find_previous_run
+from pipeline.tracking.resume import claim_run, find_previous_run
 from pipeline.tracking.store import open_store, store_at
 from pipeline.tracking.sweep_run import (
     SweepPlan,
     begin_sweep,
     end_dead_runs,
     end_sweep,
-    read_leaderboard,
     record_failures,
 )
 
@@ -47,7 +47,9 @@ def experiment_id(store):
 @pytest.fixture
 def begin(store, experiment_id):
     """Begin a sweep, or take one up."""
-    return lambda plan=PLAN, resume=False: begin_sweep(store, experiment_id, plan, "sweep", resume)
+    return lambda plan=PLAN, resume=False, code="code": begin_sweep(
+        store, experiment_id, plan, "sweep", code, {}, resume
+    )
 
 
 def make_run(experiment_id, status, identity=THIS, job=None, process=GONE, whole=True, **tags):
@@ -67,47 +69,50 @@ def make_run(experiment_id, status, identity=THIS, job=None, process=GONE, whole
 
 def test_a_finished_run_is_reused(experiment_id):
     run_id = make_run(experiment_id, "FINISHED")
-    earlier = find_previous_run(experiment_id, THIS, None)
-    assert (earlier.run_id, earlier.finished) == (run_id, True)
-    assert earlier.metrics["accuracy_mean"] == 0.75
+    previous = find_previous_run(experiment_id, THIS.as_tags(), None)
+    assert (previous.run_id, previous.is_finished) == (run_id, True)
+    assert previous.metrics["accuracy_mean"] == 0.75
 
 
 @pytest.mark.parametrize("part", ["config", "data", "splits", "code"])
 def test_what_differs_in_anything_that_matters_is_not(experiment_id, part):
     make_run(experiment_id, "FINISHED")
     make_run(experiment_id, "KILLED")
-    assert find_previous_run(experiment_id, replace(THIS, **{part: "other"}), None).run_id is None
+    assert (
+        find_previous_run(experiment_id, replace(THIS, **{part: "other"}).as_tags(), None).run_id
+        is None
+    )
 
 
 @pytest.mark.parametrize("status", ["KILLED", "RUNNING"])
 def test_one_that_was_cut_off_goes_on(experiment_id, status):
     run_id = make_run(experiment_id, status)
-    earlier = find_previous_run(experiment_id, THIS, None)
-    assert (earlier.run_id, earlier.finished) == (run_id, False)
+    previous = find_previous_run(experiment_id, THIS.as_tags(), None)
+    assert (previous.run_id, previous.is_finished) == (run_id, False)
 
 
 def test_one_that_mlflow_called_finished_at_a_sudden_exit_goes_on(experiment_id):
     run_id = make_run(experiment_id, "FINISHED", whole=False)
-    earlier = find_previous_run(experiment_id, THIS, None)
-    assert (earlier.run_id, earlier.finished) == (run_id, False)
+    previous = find_previous_run(experiment_id, THIS.as_tags(), None)
+    assert (previous.run_id, previous.is_finished) == (run_id, False)
 
 
 def test_a_failed_one_runs_again_from_its_finished_folds(experiment_id):
     run_id = make_run(experiment_id, "FAILED")
-    earlier = find_previous_run(experiment_id, THIS, None)
-    assert (earlier.run_id, earlier.failed) == (None, run_id)
+    previous = find_previous_run(experiment_id, THIS.as_tags(), None)
+    assert (previous.run_id, previous.failed) == (None, run_id)
 
 
 def test_the_latest_counts(experiment_id):
     make_run(experiment_id, "FINISHED")
     run_id = make_run(experiment_id, "KILLED")
-    assert find_previous_run(experiment_id, THIS, None).run_id == run_id
+    assert find_previous_run(experiment_id, THIS.as_tags(), None).run_id == run_id
 
 
 def test_nobody_takes_a_run_from_a_process_that_lives(experiment_id):
     make_run(experiment_id, "RUNNING", process=this_process())
-    with pytest.raises(RunActiveError, match="on which process"):
-        find_previous_run(experiment_id, THIS, None)
+    with pytest.raises(RunActiveError, match="is being written by process"):
+        find_previous_run(experiment_id, THIS.as_tags(), None)
 
 
 @pytest.mark.parametrize(("silent", "taken"), [(10, False), (1000, True)])
@@ -115,10 +120,10 @@ def test_a_process_on_another_host_is_given_up_when_it_is_silent(experiment_id, 
     seen = f"{time.time() - silent:.0f}"
     run_id = make_run(experiment_id, "RUNNING", process="elsewhere 1 0", seen=seen)
     if taken:
-        assert find_previous_run(experiment_id, THIS, None).run_id == run_id
+        assert find_previous_run(experiment_id, THIS.as_tags(), None).run_id == run_id
     else:
         with pytest.raises(RunActiveError):
-            find_previous_run(experiment_id, THIS, None)
+            find_previous_run(experiment_id, THIS.as_tags(), None)
 
 
 def test_a_single_run_takes_nothing_from_a_sweep_and_a_job_only_its_own(experiment_id, begin):
@@ -127,16 +132,18 @@ def test_a_single_run_takes_nothing_from_a_sweep_and_a_job_only_its_own(experime
     single = make_run(experiment_id, "KILLED")
     first = make_run(experiment_id, "KILLED", job=jobs[0])
     second = make_run(experiment_id, "KILLED", job=jobs[1])  # the same, swept over twice
-    assert find_previous_run(experiment_id, THIS, None).run_id == single
-    assert find_previous_run(experiment_id, THIS, jobs[0]).run_id == first
-    assert find_previous_run(experiment_id, THIS, jobs[1]).run_id == second
-    assert find_previous_run(experiment_id, THIS, jobs[2]).run_id is None
+    assert find_previous_run(experiment_id, THIS.as_tags(), None).run_id == single
+    assert find_previous_run(experiment_id, THIS.as_tags(), jobs[0]).run_id == first
+    assert find_previous_run(experiment_id, THIS.as_tags(), jobs[1]).run_id == second
+    assert find_previous_run(experiment_id, THIS.as_tags(), jobs[2]).run_id is None
 
 
 def test_a_sweeper_that_numbers_anew_finds_its_jobs_by_what_they_are(experiment_id, begin):
     sweep, _ = begin(replace(PLAN, in_order=False))
     run_id = make_run(experiment_id, "KILLED", job=sweep.job(7, ["seed=1"]))
-    assert find_previous_run(experiment_id, THIS, sweep.job(0, ["seed=1"])).run_id == run_id
+    assert (
+        find_previous_run(experiment_id, THIS.as_tags(), sweep.job(0, ["seed=1"])).run_id == run_id
+    )
 
 
 def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
@@ -144,22 +151,20 @@ def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
     job = sweep.job(0, ["seed=1"])
     old_data = make_run(experiment_id, "FINISHED", replace(THIS, data="old"), job)
     failed = make_run(experiment_id, "FAILED", job=job)
-    earlier = find_previous_run(experiment_id, THIS, job)
-    assert (earlier.run_id, earlier.failed) == (None, failed)
-    assert set(earlier.replaced) == {old_data, failed}
+    previous = find_previous_run(experiment_id, THIS.as_tags(), job)
+    assert (previous.run_id, previous.failed) == (None, failed)
+    assert set(previous.replaced) == {old_data, failed}
 
 
-def test_a_sweep_is_taken_up_by_the_same_command_and_code(begin, monkeypatch):
+def test_a_sweep_is_reopened_by_the_same_command_and_code(begin):
     first, _ = begin()
-    end_sweep(first, read_leaderboard(first), interrupted=True)
+    end_sweep(first, is_complete=False, is_interrupted=True)
     again, continued_run = begin(resume=True)
     assert (again.run_id, continued_run) == (first.run_id, True)
     assert mlflow.get_run(first.run_id).info.status == "RUNNING"
-    for plan in (replace(PLAN, digest="other"), PLAN):
-        end_sweep(again, read_leaderboard(again), interrupted=True)
-        if plan is PLAN:
-            monkeypatch.setattr("pipeline.tracking.sweep_run.code_version", lambda: "other")
-        other, continued_run = begin(plan, resume=True)
+    for plan, code in ((replace(PLAN, digest="other"), "code"), (PLAN, "other")):
+        end_sweep(again, is_complete=False, is_interrupted=True)
+        other, continued_run = begin(plan, resume=True, code=code)
         assert (other.run_id != first.run_id, continued_run) == (True, False)
     assert begin()[0].run_id != first.run_id  # without `resume`
 
@@ -194,7 +199,7 @@ def test_lost_jobs_are_marked_and_told_of(experiment_id, begin):
     states = {entry.run_id: entry.status for entry in read_leaderboard(sweep).entries}
     assert states == {lost: "KILLED", own: "FAILED"}
     board = read_leaderboard(sweep)
-    end_sweep(sweep, board, interrupted=False)
+    end_sweep(sweep, board.is_complete, is_interrupted=False)
     assert board.n_missing == 1
     assert mlflow.get_run(sweep.run_id).info.status == "FAILED"
 
@@ -215,3 +220,27 @@ def test_a_store_whose_creation_was_cut_off_is_created_again(tmp_path):
         (tmp_path / name).write_bytes(b"half of it")
     open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "manyfold")
     assert not list(tmp_path.glob("*.new*"))
+
+
+def test_only_one_of_two_processes_continues_a_run(store, experiment_id):
+    run_id = make_run(experiment_id, "KILLED")
+    claim_run(store, run_id)
+    run = mlflow.get_run(run_id)
+    assert (run.info.status, run.data.tags["process"]) == ("RUNNING", this_process())
+    with pytest.raises(RunActiveError, match="is being written by process"):
+        claim_run(store, run_id)
+
+
+def test_of_two_owners_written_to_a_server_the_last_continues_the_run(
+    store, experiment_id, monkeypatch
+):
+    """A server has no lock: another process writes its tag between our write and our look."""
+    run_id = make_run(experiment_id, "KILLED")
+    server = replace(store, uri=f"file:{store.uri}")
+    assert server.database is None
+    other = "elsewhere 1 0"
+    monkeypatch.setattr(
+        "time.sleep", lambda _: mlflow.MlflowClient().set_tag(run_id, "process", other)
+    )
+    with pytest.raises(RunActiveError, match="process 1 on elsewhere"):
+        claim_run(server, run_id)

@@ -15,10 +15,10 @@ import pytest
 from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 
+from pipeline.commands import promote
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
 from pipeline.evaluation.evaluator import Evaluator
-from pipeline.tracking.logged_model import promote
 
 SMALL = ("dataset.n_samples=200", "dataset.predict_rows=[]", "cv.n_repeats=1", "report=none")
 QUICK = (*SMALL, "cv.n_splits=3", "training.epochs=3")
@@ -165,7 +165,7 @@ def test_the_next_commands_are_there_to_be_copied(swept):
     store, out, _ = swept
     _, parent = store.runs()
     uri = f"sqlite:///{store.folder}/mlflow.db"
-    compare = f"-m pipeline compare {parent.info.run_id} --tracking-uri {uri}\n"
+    compare = f"-m pipeline compare {parent.info.run_id} tracking.uri={uri}\n"
     assert re.search(rf"^Compare   \S+ {re.escape(compare)}", out, re.MULTILINE)
     assert re.search(r"^Promote   \S+ -m pipeline promote [0-9a-f]{32} ", out, re.MULTILINE)
     continued = r"^Continue  \S+ -m pipeline --multirun model.activation=rellu,relu .* resume=true$"
@@ -176,7 +176,7 @@ def test_the_best_of_a_sweep_is_promoted(swept):
     store, *_ = swept
     _, parent = store.runs()
     uri = f"sqlite:///{store.folder}/mlflow.db"
-    command = [sys.executable, "-m", "pipeline", "promote", "--tracking-uri", uri]
+    command = [sys.executable, "-m", "pipeline", "promote", f"tracking.uri={uri}"]
     for asked in (parent.info.run_id, parent.info.run_id[:8]):  # the second time changes nothing
         subprocess.run([*command, asked], check=True, capture_output=True)
     (version,) = store.client.search_model_versions()
@@ -195,8 +195,7 @@ def test_only_a_finished_run_of_a_store_is_promoted(swept, monkeypatch, capsys):
         ("nothing", missing.name, "which does not exist"),
     ):
         uri = f"sqlite:///{store.folder / file}"
-        with pytest.raises(SystemExit, match="2"):
-            promote.main([asked, "--tracking-uri", uri])
+        assert promote.main([asked, f"tracking.uri={uri}"]) == 2
         assert said in capsys.readouterr().err.replace("\n", " ")
     assert not missing.exists()
 

@@ -1,3 +1,3 @@
 """Commands beside training: `manyfold COMMAND ...`."""
 
-COMMANDS = ("compare", "describe", "promote")  # each the name of its module
+COMMANDS = ("compare", "describe", "promote", "ui")  # each is a module with a `main`

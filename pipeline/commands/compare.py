@@ -2,35 +2,29 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from pipeline.runtime import heavy_imports, mlruns
+from pipeline.command_line import parse, run
+from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
+from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
 if TYPE_CHECKING:
     from pipeline.comparison import Ranking, RunScores
     from pipeline.tracking import RunReader
 
-
 FIGURES = (".pdf", ".png", ".svg")
 
 
-def main(words: Sequence[str]) -> NoReturn:
-    """Compare the runs that the command line names."""
-    arguments = make_parser().parse_args(words)
-    try:
-        with heavy_imports():
-            from pipeline.job import attempt
-        sys.exit(attempt(lambda: _compare(arguments)).exit_code)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
+def main(words: Sequence[str]) -> int:
+    """Compare the runs that the words name and return the exit code."""
+    return run(lambda: _compare(*parse(make_parser(), words)))
 
 
-def _compare(arguments: argparse.Namespace) -> None:
+def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
         from pipeline.comparison import (
@@ -39,21 +33,26 @@ def _compare(arguments: argparse.Namespace) -> None:
             choose_metric,
             conclusion,
             drop_duplicates,
+            to_run_scores,
+            with_distinct_names,
         )
         from pipeline.console.run_tables import as_dict, compare_tables
-        from pipeline.tracking import RunReader, store_at
+        from pipeline.tracking import RunReader, locate
 
     with console.waiting("reading the runs"):
-        reader = RunReader(store_at(arguments.tracking_uri))
+        reader = RunReader(locate(tracking))
         found = reader.find(arguments.runs)
         if found.skipped:
             statuses = ", ".join(f"{n} {status}" for status, n in sorted(found.skipped.items()))
-            console.show(f"Left out, as not finished: {statuses}")
-        different = drop_duplicates(found.runs)
-        if n_repeats := len(found.runs) - len(different):
-            console.show(f"Left out, as another run repeats them: {n_repeats}")
-        check_paired(different)
-        runs = averaged(different, arguments.average) if arguments.average else different
+            console.show(f"Skipped unfinished runs: {statuses}.")
+        all_runs = with_distinct_names([to_run_scores(record) for record in found.runs])
+        distinct = drop_duplicates(all_runs)
+        if n_duplicates := len(all_runs) - len(distinct):
+            console.show(
+                f"Skipped {n_duplicates} duplicate {'run' if n_duplicates == 1 else 'runs'}."
+            )
+        check_paired(distinct)
+        runs = averaged(distinct, arguments.average) if arguments.average else distinct
         metric = choose_metric(runs, arguments.metric)
         named, ranking = _rank(reader, runs, metric, arguments)
     counts = {len(run.run_ids) for run in runs}
@@ -63,28 +62,32 @@ def _compare(arguments: argparse.Namespace) -> None:
     console.show(f"{conclusion(ranking)}\n")
     if arguments.json:
         numbers = json.dumps(as_dict(ranking, named), indent=1, allow_nan=False)
-        _write(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
+        write_atomically(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
         console.show_file("Numbers", arguments.json)
     with console.waiting("drawing"), heavy_imports():
         from pipeline.report.paired_differences import ranking_figure
 
         path = arguments.figure or _figure_path(ranking, named)
-        _write(path, ranking_figure(ranking).savefig)
+        write_atomically(path, ranking_figure(ranking).savefig)
     console.show_file("Figure", path)
 
 
 def _rank(
     reader: "RunReader", runs: Sequence["RunScores"], metric: str, arguments: argparse.Namespace
 ) -> tuple[dict[str, "RunScores"], "Ranking"]:
-    """Return the runs by the names they are shown by, and what may be said of them."""
+    """Rank the runs, and return them by the names to show."""
+    import numpy as np
+
     from pipeline.comparison import best, brief_names, rank
-    from pipeline.errors import UserError
     from pipeline.scoring import lower_is_better
 
-    sizes = reader.fold_sizes(runs[0])
+    sizes = reader.fold_sizes(runs[0].run_ids[0])
     chosen = best(runs, metric)
     named = dict(zip(brief_names(chosen), chosen, strict=True))
-    scores = {name: reader.scores(run, metric, len(sizes)) for name, run in named.items()}
+    scores = {
+        name: np.mean([reader.fold_scores(it, metric, len(sizes)) for it in run.run_ids], axis=0)
+        for name, run in named.items()
+    }
     try:
         ranking = rank(
             scores,
@@ -95,24 +98,9 @@ def _rank(
             rope=arguments.rope,
             n_unranked=len(runs) - len(chosen),
         )
-    except ValueError as error:
+    except ValueError as error:  # too few folds
         raise UserError(f"--metric: {error} A single split cannot be judged.") from error
     return named, ranking
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name, then give it its own."""
-    from pipeline.errors import UserError
-
-    unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(unfinished)
-        unfinished.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"Expected a file that can be written. Received: {path} ({error})"
-        ) from error
 
 
 def _figure_path(ranking: "Ranking", named: Mapping[str, "RunScores"]) -> Path:
@@ -123,7 +111,7 @@ def _figure_path(ranking: "Ranking", named: Mapping[str, "RunScores"]) -> Path:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser(
         prog="manyfold compare",
         description="Which configuration is really better, and may one say so? Compares the scores "
@@ -157,7 +145,6 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="draw there (.png, .svg or .pdf), not under mlruns/compare",
     )
-    add("--tracking-uri", metavar="URI", help="the MLflow store, if not mlruns/mlflow.db")
     return parser
 
 

@@ -1,62 +1,58 @@
-"""Describe a data set."""
+"""Describe a data set before training."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from pipeline.command_line import run_command
-from pipeline.runtime import mlruns
+from pipeline.command_line import attempt, hydra_command
+from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from pipeline.config import CvConfig
     from pipeline.dataset import Dataset, DataSummary
-    from pipeline.job import Outcome, SweepPosition
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
-    """Describe the data set that the settings name."""
-    run_command(_task, "describe")
+def main(words: Sequence[str]) -> int:
+    """Describe the data set that the settings name and return the exit code.
+
+    Args:
+        words: The settings; Hydra reads them from the command line itself.
+    """
+    return hydra_command(lambda composed, _: attempt(lambda: _describe(composed)), "describe")
 
 
-def _task(composed: "DictConfig", position: "SweepPosition | None") -> "Outcome":
-    from pipeline.config import load
-    from pipeline.job import attempt
-
-    def describe() -> None:
-        config = load(composed)
+def _describe(composed: "DictConfig") -> None:
+    with heavy_imports():
         from pipeline import console
+        from pipeline.config import parse_config
         from pipeline.console.dataset_tables import describe_dataset
-        from pipeline.dataset import load as load_dataset
-        from pipeline.dataset import summarise
+        from pipeline.dataset import load, summarise
 
-        with console.waiting("reading the data"):
-            dataset = load_dataset(config.dataset)
-            summary = summarise(dataset)
-        console.show_shape(summary)
-        console.show(*describe_dataset(dataset, summary))
-        console.show_duplicates(summary)
-        console.show_warnings(dataset)
-        _show_folds(config.cv, dataset)
-        with console.waiting("drawing the labels"):
-            path = draw(summary, mlruns() / "describe")
-        console.show_file("Figure", path)
-
-    return attempt(describe)
+    config = parse_config(composed)
+    with console.waiting("reading the data"):
+        dataset = load(config.dataset)
+        summary = summarise(dataset)
+    console.show_shape(summary)
+    console.show(*describe_dataset(dataset, summary))
+    console.show_duplicates(summary)
+    console.show_warnings(dataset)
+    _show_folds(config.cv, dataset)
+    with console.waiting("drawing the labels"):
+        path = draw(summary, mlruns() / "describe")
+    console.show_file("Figure", path)
 
 
 def draw(summary: "DataSummary", folder: Path) -> Path:
-    """Write the figure of the labels into the folder and return its path."""
+    """Write the figure of label frequencies into a folder and return its path."""
     from pipeline.report.label_frequencies import labels_png
 
-    folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.-]+", "_", summary.name)
     path = folder / f"{name}.png"
-    unfinished = folder / f".{name}.part.png"
-    unfinished.write_bytes(labels_png(summary))
-    return unfinished.replace(path)
+    write_atomically(path, lambda temporary: temporary.write_bytes(labels_png(summary)))
+    return path
 
 
 def _show_folds(config: "CvConfig", dataset: "Dataset") -> None:
@@ -67,7 +63,7 @@ def _show_folds(config: "CvConfig", dataset: "Dataset") -> None:
     try:
         splits = make_splits(config, dataset)
     except UserError as error:
-        console.show(f"Folds would be refused. {error}")
+        console.show(f"These folds are not possible. {error}")
         return
     split_warnings = check_splits(config, dataset, splits)
     console.show_split_warnings(split_warnings)

@@ -8,6 +8,7 @@ from pipeline.comparison.leaderboard import (
     Status,
     by_column,
     kind_of,
+    read_leaderboard,
 )
 from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, conclusion, of_probability, rank
 from pipeline.comparison.run_scores import (
@@ -18,5 +19,6 @@ from pipeline.comparison.run_scores import (
     check_paired,
     choose_metric,
     drop_duplicates,
+    to_run_scores,
     with_distinct_names,
 )

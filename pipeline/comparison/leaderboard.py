@@ -4,9 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-from pipeline.scoring import lower_is_better
+from pipeline.scoring import lower_is_better, summary_key
+from pipeline.tracking import SUPERSEDED, VARIED, RunRecord, Sweep, children
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
 Number = Literal["mean", "std", "ci_low", "ci_high"]
@@ -60,6 +61,29 @@ class Criterion:
     minimize: bool
 
 
+def to_entry(run: RunRecord) -> Entry:
+    """Take a leaderboard's entry from the run of a job."""
+    overrides = run.tags.get("overrides", "")
+    keys = [key.removeprefix(VARIED) for key in run.tags if key.startswith(VARIED)]
+    keys.sort(key=lambda key: overrides.find(f"{key}="))
+    number = run.tags.get("sweep_job")
+    seconds = (run.ended - run.started) / 1000 if run.ended else None
+    status: Status = "RUNNING"
+    if run.status in get_args(Status):
+        status = cast(Status, run.status)
+    return Entry(
+        run_id=run.run_id,
+        number=int(number) if number else None,
+        varied={key: run.tags[f"{VARIED}{key}"] for key in keys},
+        status=status,
+        headline=run.tags.get("headline", ""),
+        metrics=run.metrics,
+        seconds=run.metrics.get("seconds", seconds),
+        reason=run.tags.get("failure") or run.tags.get("stopped_because", ""),
+        tried_on=(run.tags.get("data_digest", ""), run.tags.get("split_digest", "")),
+    )
+
+
 class Leaderboard:
     """The jobs of a sweep, ranked.
 
@@ -106,12 +130,23 @@ class Leaderboard:
 
     def value(self, entry: Entry, of: Number) -> float | None:
         """Return a number of the leaderboard's metric for a job, or None where there is none."""
-        return entry.metrics.get(f"{self.metric}_{of}")
+        return entry.metrics.get(summary_key(self.metric, of))
 
     @property
     def best(self) -> Entry | None:
         """The job that comes first."""
         return self.entries[0] if self.entries and self.ranks[0] else None
+
+    def best_metrics(self) -> list[tuple[str, float, int]]:
+        """Return name, value and step of the statistics of the best job, for the parent run."""
+        if self.best is None:
+            return []
+        values = {of: self.value(self.best, of) for of in get_args(Number)}
+        return [
+            (f"best/{summary_key(self.metric, of)}", value, 0)
+            for of, value in values.items()
+            if value is not None
+        ]
 
     @property
     def n_ranked(self) -> int:
@@ -193,3 +228,14 @@ def kind_of(reason: str) -> str:
 def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return rows that share their keys as `{"columns": [...], "data": [[...], ...]}`."""
     return {"columns": list(rows[0]) if rows else [], "data": [list(row.values()) for row in rows]}
+
+
+def read_leaderboard(sweep: Sweep, criterion: Criterion | None = None) -> Leaderboard:
+    """Read the runs of a sweep's jobs and rank them.
+
+    Args:
+        sweep: The sweep.
+        criterion: Criterion of the ranks; None for the mean of the headline metric.
+    """
+    runs = [run for run in children(sweep) if SUPERSEDED not in run.tags]
+    return Leaderboard([to_entry(run) for run in runs], sweep.plan.n_jobs, criterion)

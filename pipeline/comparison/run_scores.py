@@ -1,14 +1,18 @@
 """What finished runs say of themselves, and whether their scores may be compared at all."""
 
+import ast
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from pipeline.config import IGNORED_IN_FINGERPRINT
+from pipeline.config import IGNORED_IN_FINGERPRINT, translate_settings
 from pipeline.errors import UserError, suggest
-from pipeline.scoring import QUOTIENTS, lower_is_better, short_name
+from pipeline.scoring import RATIO_METRICS, lower_is_better, short_name, summary_key
+from pipeline.tracking import RunRecord
+from pipeline.tracking.runs import FOLD
 
 MAX_RANKED = 100  # configurations compared at once, those with the best means
 MAX_NAMED = 3  # runs in a refusal; more are counted
@@ -44,6 +48,36 @@ class RunScores:
     def full_name(self, metric: str) -> str | None:
         """Return the metric's name in the configuration, which may be a dotted path, or None."""
         return next((name for name in self.metrics if short_name(name) == metric), None)
+
+
+def to_run_scores(run: RunRecord) -> RunScores:
+    """Take what a comparison needs from a run; former names of settings are translated.
+
+    Raises:
+        UserError: If the run was not logged by Manyfold.
+    """
+    if not {"split_digest", "data_digest"} <= run.tags.keys():
+        raise UserError(
+            f"Expected runs of Manyfold. Received: {run.name!r} ({run.run_id}), which lacks the "
+            "tags data_digest and split_digest."
+        )
+    settings = translate_settings(run.params)
+    scored = [key.removeprefix(FOLD) for key in run.metrics if key.startswith(FOLD)]
+    try:
+        metrics = tuple(map(str, ast.literal_eval(settings["scoring.metrics"])))
+    except (KeyError, ValueError, SyntaxError):  # MLflow cut a list that was too long
+        metrics = ()
+    return RunScores(
+        name=run.name,
+        run_ids=(run.run_id,),
+        data_digest=run.tags["data_digest"],
+        split_digest=run.tags["split_digest"],
+        metrics=metrics,
+        means={it: run.metrics.get(summary_key(it, "mean"), math.nan) for it in scored},
+        settings=settings,
+        sweep=run.parent or "",
+        fingerprint=(run.tags.get("config_digest", ""), run.tags.get("code_version", "")),
+    )
 
 
 def with_distinct_names(runs: Sequence[RunScores]) -> list[RunScores]:
@@ -227,7 +261,7 @@ def _as_one(runs: Sequence[RunScores], over: str) -> RunScores:
 def _rule(run: RunScores, metric: str) -> str:
     """Return what the run means by a metric: whose it is and what it counts for 0 / 0."""
     name = run.full_name(metric) or metric
-    if name not in QUOTIENTS:
+    if name not in RATIO_METRICS:
         return name
     return f"{name} with zero_division={run.settings.get('scoring.zero_division', '0.0')}"
 

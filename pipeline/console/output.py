@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,13 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline.cv import SplitWarning
-from pipeline.dataset import Dataset, DataSummary
 from pipeline.errors import shorten
-from pipeline.runtime import is_shared
+from pipeline.runtime import is_parallel_job
 from pipeline.scoring import MetricSummary, metric_title
+
+if TYPE_CHECKING:
+    from pipeline.cv import SplitWarning
+    from pipeline.dataset import Dataset, DataSummary
 
 MAX_LABELS = 20  # shown; the others are counted
 MAX_FEATURES = 10
@@ -30,7 +33,7 @@ _page = Console(highlight=False, markup=False, width=100)
 _err = Console(stderr=True, highlight=False)
 
 
-def show_dataset(dataset: Dataset, summary: DataSummary) -> None:
+def show_dataset(dataset: "Dataset", summary: "DataSummary") -> None:
     """Print shape, label counts, cardinality, the first rows and what is wrong with the rows."""
     show_shape(summary)
     counts = zip(summary.label_names, summary.label_counts, strict=True)
@@ -47,7 +50,7 @@ def show_dataset(dataset: Dataset, summary: DataSummary) -> None:
     show_warnings(dataset)
 
 
-def show_warnings(dataset: Dataset) -> None:
+def show_warnings(dataset: "Dataset") -> None:
     """Print what may surprise in the data but can be worked with."""
     for warning in dataset.warnings[:MAX_WARNINGS]:
         _out.print(f"Warning: {warning}.", style="yellow")
@@ -55,7 +58,7 @@ def show_warnings(dataset: Dataset) -> None:
         _out.print(f"Warning: {len(dataset.warnings) - MAX_WARNINGS} more.", style="yellow")
 
 
-def show_shape(summary: DataSummary) -> None:
+def show_shape(summary: "DataSummary") -> None:
     """Print how large the table is and how full of labels."""
     _out.print(
         f"{summary.name}: {summary.n_samples} rows, {summary.n_features} features, "
@@ -64,7 +67,7 @@ def show_shape(summary: DataSummary) -> None:
     )
 
 
-def show_duplicates(summary: DataSummary) -> None:
+def show_duplicates(summary: "DataSummary") -> None:
     """Print how many rows repeat others."""
     if not summary.n_duplicates:
         _out.print("No row has the features of another.")
@@ -79,7 +82,7 @@ def show(*parts: RenderableType) -> None:
         screen.print(part)
 
 
-def show_split_warnings(split_warnings: Sequence[SplitWarning]) -> None:
+def show_split_warnings(split_warnings: Sequence["SplitWarning"]) -> None:
     """Print a line for each kind of trouble that the folds will have."""
     for trouble in split_warnings:
         _out.print(str(trouble), style="yellow")
@@ -88,7 +91,7 @@ def show_split_warnings(split_warnings: Sequence[SplitWarning]) -> None:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show that something is under way, where a person looks on and jobs do not run at once."""
-    with nullcontext() if is_shared() else _out.status(what):
+    with nullcontext() if is_parallel_job() else _out.status(what):
         yield
 
 
@@ -101,7 +104,7 @@ def progress_bar(total: int, unit: str, of_sweep: bool) -> Iterator[Callable[[in
         unit: What it is counted in.
         of_sweep: Whether to leave no trace where no person looks on.
     """
-    if is_shared() or (of_sweep and not _out.is_terminal):
+    if is_parallel_job() or (of_sweep and not _out.is_terminal):
         yield lambda n: None
         return
     columns = (

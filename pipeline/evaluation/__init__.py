@@ -7,5 +7,5 @@ from pipeline.evaluation.fingerprint import (
     digest,
     versions,
 )
-from pipeline.evaluation.inputs import EvaluationInputs, read
+from pipeline.evaluation.inputs import EvaluationInputs, load_inputs
 from pipeline.evaluation.racing import Decision, Race, describe_decision, make_race, raced_metric

@@ -1,6 +1,6 @@
 """Cross-validate one configuration, then fit the final model."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,33 +8,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config, PythonModelConfig, SklearnModelConfig
+from pipeline.config import Config, KerasModelConfig, SklearnModelConfig
 from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
 from pipeline.evaluation.inputs import FoldPlan, plan_fits
-from pipeline.preprocessing import Preparation
-from pipeline.scoring import MetricSummary, check_finite, score, summarise
+from pipeline.evaluation.racing import Decision, Race
+from pipeline.preprocessing import Preprocessor
+from pipeline.runtime import heavy_imports, import_tensorflow
+from pipeline.scoring import (
+    MetricSummary,
+    check_finite,
+    metric_range,
+    score,
+    short_name,
+    summarise,
+    summary_key,
+)
 from pipeline.training import FitResult, FitSpec, mean_curve
 from pipeline.training.base import Trainer
 
 
 @dataclass(frozen=True, eq=False)
 class FoldResult:
-    """One fold, trained and scored.
+    """Predictions and scores of one fold.
 
     Attributes:
-        split: Its rows.
-        y_score: Probabilities for its test rows, calibrated if asked for, of shape
+        split: Training and test rows.
+        y_score: Probabilities of the test rows, calibrated if configured, of shape
             (n_test, n_labels).
-        y_pred: What was decided by them, of the same shape.
-        rule: Turned the model's answers into these; learnt from training rows alone.
-        scores: Each metric by name; NaN where undefined.
+        y_pred: 0/1 predictions of the test rows, of the same shape.
+        rule: Calibration and thresholds, learnt from training rows only.
+        scores: Score by metric name; NaN where undefined.
         n_undefined_labels: Labels that a macro metric skips as undefined, by metric name.
-        loss: Training loss by epoch, of shape (n_epochs,); empty for what has no epochs.
-        val_loss: Loss on the part that early stopping watches; empty without it.
-        test_loss: Loss on the test rows by epoch; looked at, never acted on.
-        seconds: Its share of the training time.
+        loss: Training loss of each epoch, of shape (n_epochs,); empty for models without epochs.
+        val_loss: Loss on the rows that early stopping monitors; empty without early stopping.
+        test_loss: Loss on the test rows of each epoch; reported, never used for training.
+        seconds: Training time of the fold.
     """
 
     split: Split
@@ -51,29 +61,33 @@ class FoldResult:
 
 @dataclass(frozen=True, eq=False)
 class FinalModel:
-    """What new rows are given to.
+    """The model that is trained on all rows and logged.
 
     Attributes:
-        model: Trained on all rows; takes what `preparation` makes of raw features.
-        preparation: Learnt from the rows it was trained on.
-        rule: Turns its answers into decisions; learnt from all rows.
+        model: Keras model or scikit-learn estimator; takes preprocessed features.
+        preprocessor: Preprocessing learnt from all rows.
+        rule: Calibration and thresholds, learnt from all rows.
     """
 
     model: Any
-    preparation: Preparation
+    preprocessor: Preprocessor
     rule: DecisionRule
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What is known once all folds and the final model are trained.
+    """The result of a configuration: all folds, their summary and the final model.
 
     Attributes:
-        config: What was asked for.
-        dataset: What it was tried on.
-        folds: Every fold, by repeat and fold.
-        summary: Each metric over all folds, the headline first.
-        final: The final model; None if only some of the folds were asked for.
+        config: The configuration.
+        dataset: The data set.
+        folds: All trained folds, ordered by repeat and fold.
+        summary: Summary of each metric over the folds, the headline metric first.
+        final: The final model; None if racing stopped after the first repeat.
+        race: The race against an incumbent, or None.
+        decision: Its outcome, or None.
+        n_fits: Number of fits of the whole evaluation.
+        n_fits_skipped: Number of fits that racing skipped.
     """
 
     config: Config
@@ -81,104 +95,156 @@ class Evaluation:
     folds: tuple[FoldResult, ...]
     summary: dict[str, MetricSummary]
     final: FinalModel | None
+    race: Race | None = None
+    decision: Decision | None = None
+    n_fits: int = 0
+    n_fits_skipped: int = 0
+
+    def metrics(self) -> list[tuple[str, float, int]]:
+        """Return name, value and step of each summary and of each loss curve.
+
+        Summaries of the first repeat only have the prefix `first_repeat/`, so that nobody takes
+        them for summaries of all folds.
+        """
+        prefix = "" if self.final else "first_repeat/"
+        values = [
+            (f"{prefix}{summary_key(name, statistic)}", value, 0)
+            for name, summary in self.summary.items()
+            for statistic, value in summary.as_dict().items()
+        ]
+        for name in ("loss", "val_loss", "test_loss"):
+            curve = mean_curve([getattr(fold, name) for fold in self.folds])
+            values += [
+                (f"epoch/{name}", float(loss), epoch) for epoch, loss in enumerate(curve, start=1)
+            ]
+        if self.decision is not None:
+            values += [("racing/advantage", self.decision.advantage, 0)]
+            values += [("racing/p", self.decision.p, 0)]
+        if self.n_fits_skipped:
+            values += [("fits_saved", self.n_fits_skipped, 0)]
+        return values
 
 
 class Evaluator:
-    """Runs one configuration on one data set."""
+    """Cross-validates one configuration on one data set and fits the final model."""
 
     def __init__(self, config: Config, dataset: Dataset, splits: list[Split]) -> None:
-        """Build the model and lay out all fits, those of the final model last.
+        """Plan all fits, those of the final model last, and build the model.
 
         Raises:
             UserError: If model or optimizer cannot be built as configured, or the training folds
-                are too small to be divided again.
+                are too small for inner folds.
         """
         self._config, self._dataset, self._splits = config, dataset, splits
         self._fits, self._fold_plans, self._final_plan = plan_fits(config, dataset, splits)
         self._trainer = make_trainer(config, dataset, self._fits)
         self._folds: dict[tuple[int, int], FoldResult] = {}
         self._final: FinalModel | None = None
+        self._race: Race | None = None
+        self._decision: Decision | None = None
 
     @property
     def total(self) -> int:
-        """Work of all fits, in units of `unit`."""
+        """Number of units of progress of all fits."""
         return len(self._fits) * self._trainer.units_per_fit
 
     @property
     def unit(self) -> str:
-        """What progress counts, such as epochs."""
+        """Name of the unit of progress, such as epochs."""
         return self._trainer.unit
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What the user should know of the training so far."""
+        """Messages for the user about the training so far."""
         return self._trainer.warnings
 
     @property
     def n_fits(self) -> int:
-        """How many models there are to train in all."""
+        """Number of fits, including those of inner folds and of the final model."""
         return len(self._fits)
 
     @property
     def n_missing(self) -> int:
-        """How many of them are not trained yet."""
+        """Number of fits that are not trained yet."""
         missing = [plan for plan in self._fold_plans if plan.fold_id not in self._folds]
         missing += [self._final_plan] if self._final is None else []
         return sum(len(plan.fit_indices) for plan in missing)
 
     def compile(self) -> None:
-        """Compile the training; may run in a thread while other things are made ready."""
+        """Compile the training; can run in a thread while other work goes on."""
         self._trainer.compile()
 
     def stop(self) -> None:
-        """Let the training end early; `folds` raises `Stopped` then."""
+        """Request an early end of the training; `folds` then raises `Stopped`."""
         self._trainer.stop()
 
     def folds(
         self,
         progress: Callable[[int], None],
         finished: Sequence[FoldResult] = (),
-        repeats: Collection[int] | None = None,
+        race: Race | None = None,
     ) -> Iterator[FoldResult]:
-        """Train and yield each fold, scored, as soon as it and those before it are done.
+        """Train and score the folds, and yield each in order as soon as it is available.
 
-        The final model is trained with the last of the folds, whichever call trains them.
+        The final model is trained with the last of the folds.
 
         Args:
-            progress: Called from any thread with the work done since, in units of `unit`.
-            finished: Folds that need no training; they are yielded as they are.
-            repeats: Which repeats to train now; None for all.
+            progress: Called from any thread with the units of progress since the last call.
+            finished: Folds of an interrupted run; they are yielded without training.
+            race: A race after whose first repeat the training may stop.
         """
         self._folds.update({(f.split.repeat, f.split.fold): f for f in finished})
-        wanted = [
-            plan for plan in self._fold_plans if repeats is None or plan.fold_id[0] in repeats
-        ]
-        missing = [plan for plan in wanted if plan.fold_id not in self._folds]
-        progress(
-            self._trainer.units_per_fit
-            * sum(len(w.fit_indices) for w in wanted if w not in missing)
-        )
-        last = {plan.fold_id for plan in self._fold_plans} <= {
-            *self._folds,
-            *(plan.fold_id for plan in missing),
-        }
-        everything = [*missing, self._final_plan] if last else missing
-        fit_indices = [fold_id for plan in everything for fold_id in plan.fit_indices]
+        plans = self._fold_plans
+        if race is not None:
+            first = [plan for plan in plans if plan.split.repeat == 0]
+            plans = [plan for plan in plans if plan.split.repeat > 0]
+            yield from self._train(first, progress)
+            self._race = race
+            scores = [self._folds[plan.fold_id].scores[race.metric] for plan in first]
+            self._decision = race.decide(scores)
+            if self._decision is not None and self._decision.stop:
+                return
+        yield from self._train(plans, progress)
+
+    def _train(
+        self, plans: Sequence[FoldPlan], progress: Callable[[int], None]
+    ) -> Iterator[FoldResult]:
+        """Train and yield some folds; the final model with the last of all folds."""
+        missing = [plan for plan in plans if plan.fold_id not in self._folds]
+        n_finished = sum(len(plan.fit_indices) for plan in plans if plan not in missing)
+        progress(n_finished * self._trainer.units_per_fit)
+        is_last = len(self._folds) + len(missing) == len(self._fold_plans)
+        to_train = [*missing, self._final_plan] if is_last else missing
+        fit_indices = [index for plan in to_train for index in plan.fit_indices]
         trained = self._trainer.train(progress, fit_indices)
-        for plan in wanted:
+        for plan in plans:
             if plan in missing:
                 self._folds[plan.fold_id] = self._result(plan, trained)
             yield self._folds[plan.fold_id]
-        if last:
+        if is_last:
             self._final = self._make_final(trained)
         trained.close()
 
     def evaluation(self) -> Evaluation:
-        """Return the result; call it when `folds` is exhausted."""
+        """Return the result, once `folds` is exhausted.
+
+        Raises:
+            RuntimeError: If no fold is trained.
+        """
         if not self._folds:
-            raise RuntimeError("Expected trained folds. Received: a run that has not begun.")
+            raise RuntimeError("Iterate over folds() before calling evaluation().")
         folds = tuple(self._folds[fold_id] for fold_id in sorted(self._folds))
-        return Evaluation(self._config, self._dataset, folds, _summary(folds), self._final)
+        return Evaluation(
+            config=self._config,
+            dataset=self._dataset,
+            folds=folds,
+            summary=_summary(self._config.scoring.metrics, folds),
+            final=self._final,
+            race=self._race,
+            decision=self._decision,
+            n_fits=self.n_fits,
+            n_fits_skipped=self.n_missing,
+        )
 
     def _result(self, plan: FoldPlan, trained: Iterator[FitResult]) -> FoldResult:
         outer = [next(trained) for _ in plan.outer]
@@ -202,8 +268,8 @@ class Evaluator:
         )
 
     def _rule(self, plan: FoldPlan, trained: Iterator[FitResult]) -> DecisionRule:
-        """Return the decision rule, learnt from what the inner fits say of rows held from them."""
-        config = self._config.scoring
+        """Return the decision rule, learnt from the held-out rows of the inner folds."""
+        config = self._config.decision
         if not needs_inner(config):
             return fixed_rule(config, self._dataset.n_labels)
         y_true, y_score = [], []
@@ -212,49 +278,54 @@ class Evaluator:
             y_score.append(_mean(ensemble))
             y_true.append(self._dataset.y[self._fits[fit_indices[0]].test])
         check_finite(np.concatenate(y_score))
-        return learn_rule(config, np.concatenate(y_true), np.concatenate(y_score))
+        zero_division = self._config.scoring.zero_division
+        return learn_rule(config, np.concatenate(y_true), np.concatenate(y_score), zero_division)
 
     def _make_final(self, trained: Iterator[FitResult]) -> FinalModel:
         plan = self._final_plan
         ensemble = [next(trained) for _ in plan.outer]
         fit = self._fits[plan.outer[0]]
         model = self._trainer.final_model(ensemble, fit)
-        return FinalModel(model, fit.preparation, self._rule(plan, trained))
+        return FinalModel(model, fit.preprocessor, self._rule(plan, trained))
 
 
 def _mean(ensemble: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the mean of the members of an ensemble."""
+    """Return the mean probabilities of an ensemble."""
     return ensemble[0] if len(ensemble) == 1 else np.mean(ensemble, axis=0, dtype=np.float32)
 
 
-def _summary(folds: Sequence[FoldResult]) -> dict[str, MetricSummary]:
+def _summary(metrics: Sequence[str], folds: Sequence[FoldResult]) -> dict[str, MetricSummary]:
     test_fraction = float(np.mean([len(f.split.test) / len(f.split.train) for f in folds]))
     return {
-        name: summarise(
-            [fold.scores[name] for fold in folds],
+        short_name(metric): summarise(
+            [fold.scores[short_name(metric)] for fold in folds],
             test_fraction,
-            sum(fold.n_undefined_labels.get(name, 0) for fold in folds),
+            sum(fold.n_undefined_labels.get(short_name(metric), 0) for fold in folds),
+            metric_range(metric),
         )
-        for name in folds[0].scores
+        for metric in metrics
     }
 
 
 def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> Trainer:
-    """Return the trainer of the configuration's kind of model.
+    """Return the trainer for the configured kind of model.
 
     Raises:
-        UserError: If the model or how it is trained cannot be as configured.
+        UserError: If the model or its training cannot be as configured.
     """
     if isinstance(config.model, SklearnModelConfig):
-        from pipeline.training.sklearn_trainer import SklearnTrainer
+        with heavy_imports():
+            from pipeline.training.sklearn_trainer import SklearnTrainer
 
         return SklearnTrainer(config.model, config.training, dataset.X, dataset.y, fits)
 
-    from pipeline.model.keras_models import build_model, check_savable
-    from pipeline.training.keras_trainer import KerasTrainer
+    with heavy_imports():
+        import_tensorflow()
+        from pipeline.model.keras_models import build_model, check_savable
+        from pipeline.training.keras_trainer import KerasTrainer
 
     build = partial(build_model, config.model, n_labels=dataset.n_labels)
-    if isinstance(config.model, PythonModelConfig):
-        check_savable(config.model, build(fits[-1].preparation.n_columns))
+    if isinstance(config.model, KerasModelConfig):
+        check_savable(config.model, build(fits[-1].preprocessor.n_columns))
     architecture = repr((config.model, dataset.n_labels))
     return KerasTrainer(build, config.training, dataset.X, dataset.y, fits, architecture)

@@ -1,4 +1,4 @@
-"""What a run is of: equal configuration, data, folds and code give equal results."""
+"""Fingerprints: digests of configuration, data, folds and code, which determine the results."""
 
 import json
 import subprocess
@@ -12,8 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.config import IGNORED_IN_FINGERPRINT, Config, flatten
-from pipeline.cv import Split
-from pipeline.cv import digest as split_digest
+from pipeline.cv import Split, split_digest
 from pipeline.dataset import Dataset
 
 PACKAGE = Path(__file__).parents[1]
@@ -24,7 +23,7 @@ LENGTH = 32
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Digests of what decides a run's result; runs that share them can stand for each other."""
+    """Digests that determine the results of a run; runs with equal fingerprints are duplicates."""
 
     config: str
     data: str
@@ -32,7 +31,7 @@ class Fingerprint:
     code: str
 
     def as_tags(self) -> dict[str, str]:
-        """Return them under the names they have in MLflow."""
+        """Return the digests by the names of their MLflow tags."""
         return {
             "config_digest": self.config,
             "data_digest": self.data,
@@ -42,14 +41,14 @@ class Fingerprint:
 
 
 def compute_fingerprint(config: Config, dataset: Dataset, splits: Sequence[Split]) -> Fingerprint:
-    """Return what a run of this configuration on these data and folds is of."""
-    asked = {
+    """Return the fingerprint of a configuration on a data set and its folds."""
+    settings = {
         key: value
         for key, value in flatten(config).items()
         if not key.startswith(IGNORED_IN_FINGERPRINT)
     }
     return Fingerprint(
-        digest(json.dumps(asked, sort_keys=True)),
+        digest(json.dumps(settings, sort_keys=True)),
         dataset.digest,
         split_digest(splits),
         code_version(_own_callables(config)),
@@ -94,9 +93,9 @@ def _manyfold() -> str:
 
 
 def _own_callables(config: Config) -> list[str]:
-    metrics = [*config.scoring.metrics, config.scoring.threshold_metric]
+    metrics = [*config.scoring.metrics, config.decision.threshold_metric]
     own = [name for name in metrics if "." in name]
-    return [*own, config.model.own_path] if config.model.own_path else own
+    return [*own, config.model.code_path] if config.model.code_path else own
 
 
 def _source_of(path: str) -> Path | None:

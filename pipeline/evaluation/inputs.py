@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +17,26 @@ from pipeline.cv import (
     validation_part,
 )
 from pipeline.dataset import Dataset, DataSummary, load, summarise
-from pipeline.decision import needs_inner
-from pipeline.preprocessing import fit_preparation
+from pipeline.decision import check_threshold_metric, needs_inner
+from pipeline.preprocessing import fit_preprocessor
+from pipeline.scoring import check_metrics
 from pipeline.training import NO_ROWS, FitSpec
 from pipeline.training.base import fit_seed
 
-LARGEST = 2**28  # bytes kept while something else is read
+MAX_CACHED_BYTES = 2**28  # a larger table is dropped before another is loaded
+K = TypeVar("K")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class EvaluationInputs:
-    """What a job works on.
+    """The data set of a job and its folds.
 
     Attributes:
-        dataset: The table.
-        summary: The table in numbers.
-        splits: Which rows train and which rows test.
-        split_warnings: What the folds will lack.
+        dataset: The data set.
+        summary: Its summary in numbers.
+        splits: Training and test rows of each fold.
+        split_warnings: Warnings about the folds.
     """
 
     dataset: Dataset
@@ -43,59 +45,51 @@ class EvaluationInputs:
     split_warnings: Sequence[SplitWarning]
 
 
-class Recent(Generic[T]):
-    """The last things that were made, by what they were made from."""
-
-    def __init__(self, size: Callable[[T], int]) -> None:
-        """Keep nothing yet.
-
-        Args:
-            size: Returns the bytes of a thing.
-        """
-        self._size = size
-        self._cache: dict[Any, T] = {}
-
-    def get(self, key: object, make: Callable[[], T]) -> T:
-        """Return what is kept under a key, or make and keep it.
-
-        Before anything is made, the oldest are dropped until the rest is small: a large table never
-        stays while another is read.
-        """
-        if key not in self._cache:
-            while sum(map(self._size, self._cache.values())) > LARGEST:
-                del self._cache[next(iter(self._cache))]
-            self._cache[key] = make()
-        return self._cache[key]
+_datasets: dict[str, tuple[Dataset, DataSummary]] = {}
+_splits: dict[tuple[str, str], tuple[Sequence[Split], Sequence[SplitWarning]]] = {}
 
 
-_datasets = Recent[tuple[Dataset, DataSummary]](lambda kept: kept[0].X.nbytes + kept[0].y.nbytes)
-_splits = Recent[tuple[Sequence[Split], Sequence[SplitWarning]]](
-    lambda kept: sum(split.train.nbytes + split.test.nbytes for split in kept[0])
-)
-
-
-def read(config: Config) -> EvaluationInputs:
-    """Return what the configuration describes; what this process has read is not read again.
+def load_inputs(config: Config) -> EvaluationInputs:
+    """Load the data set and make its folds, or return them from the cache of this process.
 
     Raises:
-        UserError: If the data cannot be read, worked with or divided as configured.
+        UserError: If the data cannot be read, trained on or split as configured.
     """
 
-    def read_dataset() -> tuple[Dataset, DataSummary]:
+    def load_dataset() -> tuple[Dataset, DataSummary]:
         dataset = load(config.dataset)
         return dataset, summarise(dataset)
 
-    def divide() -> tuple[Sequence[Split], Sequence[SplitWarning]]:
+    def split() -> tuple[Sequence[Split], Sequence[SplitWarning]]:
         splits = make_splits(config.cv, dataset)
         return splits, check_splits(config.cv, dataset, splits)
 
-    source = repr(replace(config.dataset, new_rows=()))
-    dataset, summary = _datasets.get(source, read_dataset)
+    check_metrics(config.scoring)
+    check_threshold_metric(config.decision, config.scoring.zero_division)
+    source = repr(replace(config.dataset, predict_rows=()))
+    dataset, summary = _cached(
+        _datasets, source, load_dataset, lambda it: it[0].X.nbytes + it[0].y.nbytes
+    )
     dataset.check_range()
-    if config.preparation.impute == "none":
+    if config.preprocessing.imputation == "none":
         dataset.check_complete()
-    splits, split_warnings = _splits.get((repr(config.cv), dataset.digest), divide)
+    splits, split_warnings = _cached(
+        _splits,
+        (repr(config.cv), dataset.digest),
+        split,
+        lambda it: sum(split.train.nbytes + split.test.nbytes for split in it[0]),
+    )
+    dataset.check_predict_rows(config.dataset.predict_rows)
     return EvaluationInputs(dataset, summary, splits, split_warnings)
+
+
+def _cached(cache: dict[K, T], key: K, make: Callable[[], T], n_bytes: Callable[[T], int]) -> T:
+    """Return a cached value, or make it; the cache keeps two values, or one if they are large."""
+    if key not in cache:
+        while len(cache) > 1 or sum(map(n_bytes, cache.values())) > MAX_CACHED_BYTES:
+            del cache[next(iter(cache))]
+        cache[key] = make()
+    return cache[key]
 
 
 FoldId = tuple[int, int] | Literal["final"]
@@ -103,13 +97,12 @@ FoldId = tuple[int, int] | Literal["final"]
 
 @dataclass(frozen=True, eq=False)
 class FoldPlan:
-    """The fits of one fold, or of the final model, by their places in the list of all fits.
+    """The fits of one fold, or of the final model, as indices into the list of all fits.
 
     Attributes:
-        split: Rows to train on and rows to test, if any.
-        outer: Fits of the members of the ensemble, on the training rows.
-        inner: For each part of the training rows, fits of the members on the other parts; they
-            score that part.
+        split: Training and test rows; the final model has no test rows.
+        outer: Fits on all training rows, one for each model of the ensemble.
+        inner: Fits of each inner fold, which score a part of the training rows.
     """
 
     split: Split
@@ -123,25 +116,28 @@ class FoldPlan:
 
     @property
     def fit_indices(self) -> list[int]:
-        """All of them, in ascending order."""
-        return [fold_id for part in (self.outer, *self.inner) for fold_id in part]
+        """Indices of all its fits, ascending."""
+        return [index for part in (self.outer, *self.inner) for index in part]
 
 
 def plan_fits(
     config: Config, dataset: Dataset, splits: Sequence[Split]
 ) -> tuple[list[FitSpec], list[FoldPlan], FoldPlan]:
-    """Return all fits, the work of each fold, and the work of the final model.
+    """Plan all fits of a configuration.
+
+    Returns:
+        All fits, the plan of each fold, and the plan of the final model.
 
     Raises:
-        UserError: If training folds are too small to be divided again.
+        UserError: If the training folds are too small for inner folds.
     """
     fits: list[FitSpec] = []
     rows = np.arange(dataset.n_samples)
-    everything = Split(repeat=-1, fold=-1, train=rows, test=NO_ROWS)
+    all_rows = Split(repeat=-1, fold=-1, train=rows, test=NO_ROWS)
     folds = [
         _plan_fold(config, dataset, (split.repeat, split.fold), split, fits) for split in splits
     ]
-    final = _plan_fold(config, dataset, "final", everything, fits)
+    final = _plan_fold(config, dataset, "final", all_rows, fits)
     return fits, folds, final
 
 
@@ -149,16 +145,16 @@ def _plan_fold(
     config: Config, dataset: Dataset, fold_id: FoldId, split: Split, fits: list[FitSpec]
 ) -> FoldPlan:
     parts = [(split.train, split.test)]
-    if needs_inner(config.scoring):
-        inner, seed = config.scoring.inner, fit_seed(config.seed, fold_id)
-        share = inner.validation_share
-        parts += inner_splits(dataset, split.train, inner.n_splits, share, seed)
+    if needs_inner(config.decision):
+        inner, seed = config.decision.inner_cv, fit_seed(config.seed, fold_id)
+        fraction = inner.validation_fraction
+        parts += inner_splits(dataset, split.train, inner.n_splits, fraction, seed)
     ranges = []
     for number, (train, test) in enumerate(parts):
         first = len(fits)
         seeds = [
             fit_seed(config.seed, fold_id, number, model_index)
-            for model_index in range(config.model.n_members)
+            for model_index in range(config.model.ensemble_size)
         ]
         fits += _ensemble_fits(config, dataset, train, test, seeds)
         ranges.append(range(first, len(fits)))
@@ -172,11 +168,11 @@ def _ensemble_fits(
     test: NDArray[np.int64],
     seeds: Sequence[int],
 ) -> list[FitSpec]:
-    """Return fits of one training fold that differ by their seeds alone."""
+    """Plan fits on the same rows that differ only in their seeds."""
     stopping, valid = config.training.early_stopping, NO_ROWS
     has_epochs = not isinstance(config.model, SklearnModelConfig)
     if stopping.patience is not None and has_epochs:
-        train, valid = validation_part(dataset, train, stopping.validation_share, seeds[0])
+        train, valid = validation_part(dataset, train, stopping.validation_fraction, seeds[0])
     X, categories = dataset.X, dataset.categories
-    preparation = fit_preparation(config.preparation, X, categories, train)
-    return [FitSpec(seed, train, test, preparation, valid) for seed in seeds]
+    preprocessor = fit_preprocessor(config.preprocessing, X, categories, train)
+    return [FitSpec(seed, train, test, preprocessor, valid) for seed in seeds]

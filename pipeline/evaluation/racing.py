@@ -1,8 +1,7 @@
-"""Racing: what is behind the best so far, beyond noise, stops after the first repeat of the folds.
+"""Racing: stop a configuration after the first repeat if it is significantly worse than the best.
 
-Both are scored on the same folds, so that their differences pair up. Whether the mean difference
-is more than noise is asked of the corrected resampled t test, one-sided: folds share training
-rows, and the usual t test would take far too little for proof.
+Both are scored on the same folds, so the differences are paired. The test is the one-sided
+corrected resampled t test: folds share training rows, and the usual t test would reject too often.
 
 References:
     Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
@@ -22,12 +21,12 @@ from pipeline.scoring import are_constant, corrected_error, lower_is_better, sho
 
 @dataclass(frozen=True)
 class Decision:
-    """What the first repeat says of a configuration.
+    """The outcome of a race.
 
     Attributes:
-        advantage: Mean over folds by which it is better than the incumbent; below 0, worse.
-        p: Chance of falling as far behind by noise alone.
-        stop: Whether that is too small to go on.
+        advantage: Mean difference to the incumbent over folds; below 0, the incumbent is better.
+        p: One-sided p-value of being worse.
+        stop: Whether p is below alpha, so that training stops.
     """
 
     advantage: float
@@ -37,16 +36,16 @@ class Decision:
 
 @dataclass(frozen=True)
 class Race:
-    """A race against the incumbent.
+    """A race against the incumbent, the best run so far.
 
     Attributes:
-        incumbent: MLflow run to beat.
+        incumbent: Id of its run.
         scores: Its score on each fold of the first repeat; NaN where undefined.
-        metric: By which it is raced.
-        lower_is_better: Whether less of it is better.
-        alpha: Which p stops.
+        metric: Name of the compared metric.
+        lower_is_better: Whether lower values of the metric are better.
+        alpha: Significance level.
         test_fraction: Mean of n_test / n_train over the folds of the first repeat.
-        n_repeats: How many repeats there are.
+        n_repeats: Number of repeats.
     """
 
     incumbent: str
@@ -58,29 +57,29 @@ class Race:
     n_repeats: int
 
     def decide(self, scores: Sequence[float]) -> Decision | None:
-        """Return what the scores on the folds of the first repeat say; None: nothing."""
+        """Test the scores on the folds of the first repeat; None if they have no variance."""
         sign = -1.0 if self.lower_is_better else 1.0
         advantages = sign * (np.asarray(scores) - np.asarray(self.scores))
         advantages = advantages[np.isfinite(advantages)]
         if len(advantages) < 2 or are_constant(advantages, float(np.nanmax(np.abs(scores)))):
-            return None  # no spread to measure noise by
+            return None
         mean, error = float(advantages.mean()), corrected_error(advantages, self.test_fraction)
         p = float(stdtr(len(advantages) - 1, mean / error))
         return Decision(mean, p, p < self.alpha)
 
 
 def describe_decision(race: Race, decision: Decision) -> str:
-    """Return how the race went: `accuracy 0.0523 behind run 0f3c..., p = 0.003`."""
-    way = "behind" if decision.advantage < 0 else "ahead of"
+    """Format an outcome: `accuracy 0.0523 behind run 0f3c..., p = 0.003`."""
+    side = "behind" if decision.advantage < 0 else "ahead of"
     by = f"{abs(decision.advantage):.4f}"
-    return f"{race.metric} {by} {way} run {race.incumbent}, p = {decision.p:.2g}"
+    return f"{race.metric} {by} {side} run {race.incumbent}, p = {decision.p:.2g}"
 
 
 def raced_metric(config: Config, splits: Sequence[Split]) -> str | None:
-    """Return the metric that a configuration is raced by; None if it is in no race.
+    """Return the metric of the race, or None if the configuration is in no race.
 
     Raises:
-        UserError: If the metric is not computed.
+        UserError: If the metric is not among `scoring.metrics`.
     """
     racing = config.racing
     if racing is None or racing.incumbent is None or splits[-1].repeat == 0:
@@ -97,21 +96,21 @@ def raced_metric(config: Config, splits: Sequence[Split]) -> str | None:
 def make_race(
     racing: RacingConfig, metric: str, splits: Sequence[Split], scores: Sequence[float]
 ) -> Race:
-    """Return a race.
+    """Make the race of a configuration.
 
     Args:
-        racing: Against whom, and when it stops.
-        metric: By what.
+        racing: Settings of the race.
+        metric: Name of the compared metric.
         splits: All folds.
-        scores: Those of the incumbent on all of them.
+        scores: Scores of the incumbent on all folds.
     """
     lower = lower_is_better(metric)
     if racing.direction is not None:
         lower = racing.direction == "minimize"
-    first = [place for place, split in enumerate(splits) if split.repeat == 0]
+    first = [index for index, split in enumerate(splits) if split.repeat == 0]
     return Race(
         incumbent=str(racing.incumbent),
-        scores=tuple(scores[place] for place in first),
+        scores=tuple(scores[index] for index in first),
         metric=metric,
         lower_is_better=lower,
         alpha=racing.alpha,

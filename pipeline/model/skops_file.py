@@ -27,8 +27,8 @@ def own_packages(config: SklearnModelConfig) -> list[str]:
 def save(model: MultilabelEnsemble, path: Path, own: Sequence[str] = ()) -> list[str]:
     """Save a model; return the types that a reader must trust beyond those that skops trusts.
 
-    The file is a list with a dict per classifier of the ensemble: `shares`, the frequency of each
-    label, and `parts`, the `labels` and the `estimator` of each fitted estimator.
+    The file is a list with a dict per classifier of the ensemble: `frequencies`, the frequency of
+    each label, and `estimators`, the `labels` and the `estimator` of each fitted estimator.
 
     Args:
         model: The model.
@@ -42,8 +42,8 @@ def save(model: MultilabelEnsemble, path: Path, own: Sequence[str] = ()) -> list
 
     classifiers = [
         {
-            "shares": classifier.frequencies.tolist(),
-            "parts": [
+            "frequencies": classifier.frequencies.tolist(),
+            "estimators": [
                 {"labels": list(fitted.labels), "estimator": fitted.estimator}
                 for fitted in classifier.estimators
             ],

@@ -1,24 +1,22 @@
-"""Write a run's files into a folder: tables, figures and page."""
+"""Write the files of a run into a folder: settings, tables, figures and page."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.comparison import Leaderboard, by_column
+from pipeline.config import Config, to_yaml
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
-from pipeline.report.calibration import calibration
-from pipeline.report.fold_scores import fold_scores
-from pipeline.report.label_sets import co_occurrence, label_counts
-from pipeline.report.loss_curves import training_curves
-from pipeline.report.out_of_fold import collect_out_of_fold
 from pipeline.report.page import RunInfo, write_page
-from pipeline.report.per_label import label_scores_figure
-from pipeline.report.roc_pr_curves import label_curves, precision_recall, roc
-from pipeline.report.style import ReportFigure, styled
 from pipeline.scoring import label_scores
 
+TABLES = ("folds.json", "labels.json")
+LEADERBOARD = "leaderboard.json"
 MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 
@@ -66,7 +64,7 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
 
 def _learnt(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
     """Return thresholds and temperatures, if learnt: over folds, and the final model's."""
-    config, columns = evaluation.config.scoring, {}
+    config, columns = evaluation.config.decision, {}
     learnt = {
         "threshold": isinstance(config.threshold, str),
         "temperature": config.calibration is not None,
@@ -104,57 +102,62 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
     )
 
 
-def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFigure]:
-    """Return the figures that the evaluation has something for, in the order to look at them.
+def write_inputs(folder: Path, config: Config, summary: DataSummary) -> None:
+    """Write what is known before training: configuration, data summary and label figure."""
+    (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    (folder / "dataset.json").write_text(json.dumps(summary.as_dict(), indent=2))
+    if config.report.figures:
+        from pipeline.report.label_frequencies import labels_png
 
-    Args:
-        evaluation: All folds.
-        labels: What `labels_table` makes of it.
-    """
-    out_of_fold = collect_out_of_fold(evaluation)
-    with styled():
-        figures = [
-            fold_scores(evaluation),
-            training_curves(evaluation),
-            label_scores_figure(evaluation, labels),
-        ]
-        if len(out_of_fold.y_true):
-            curves = label_curves(out_of_fold)
-            figures += [
-                precision_recall(out_of_fold, curves),
-                roc(out_of_fold, curves),
-                calibration(out_of_fold),
-                label_counts(out_of_fold),
-                co_occurrence(out_of_fold),
-            ]
-    return [picture for picture in figures if picture]
+        (folder / "figures").mkdir()
+        (folder / "figures" / "labels.png").write_bytes(labels_png(summary))
 
 
-def write_report(
-    folder: Path,
-    evaluation: Evaluation,
-    summary: DataSummary,
-    run_info: RunInfo,
-    labels: pd.DataFrame,
+def write_result(
+    folder: Path, evaluation: Evaluation, summary: DataSummary, run_info: RunInfo
 ) -> None:
-    """Write `figures/*.png` and `report.html`, as far as the configuration asks for them.
+    """Write the tables, and the figures and the page where the configuration asks for them.
 
     Args:
-        folder: Where to.
-        evaluation: All folds.
-        summary: The data in numbers.
-        run_info: The run.
-        labels: What `labels_table` makes of the evaluation.
+        folder: An empty folder.
+        evaluation: The evaluation.
+        summary: Summary of the data set.
+        run_info: The run, for the page.
     """
-    config = evaluation.config.report
+    config, labels = evaluation.config.report, labels_table(evaluation)
+    for name, table in zip(TABLES, (folds_table(evaluation), labels), strict=True):
+        columns = table.to_dict(orient="split", index=False)
+        (folder / name).write_text(json.dumps(_without_nan(columns)))
+    predictions_table(evaluation).to_parquet(folder / "predictions.parquet")
     figures = []
     if config.figures:
-        pass  # MOVED
+        from pipeline.report.figures import draw_figures
 
         figures = draw_figures(evaluation, labels)
         (folder / "figures").mkdir()
-        for picture in figures:
-            (folder / "figures" / f"{picture.name}.png").write_bytes(picture.png)
+        for figure in figures:
+            (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     if config.html:
         page = write_page(evaluation, summary, run_info, labels, figures)
         (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def write_leaderboard(folder: Path, board: Leaderboard) -> None:
+    """Write the leaderboard of a sweep as a table, and as a figure if a job is ranked."""
+    (folder / LEADERBOARD).write_text(json.dumps(by_column(board.rows())))
+    if board.best:
+        from pipeline.report.figures import leaderboard_png
+
+        (folder / "figures").mkdir()
+        (folder / "figures" / "leaderboard.png").write_bytes(leaderboard_png(board))
+
+
+def _without_nan(table: dict[str, list[object]]) -> dict[str, list[object]]:
+    """Replace NaN and infinity, which JSON does not have, by null."""
+
+    def clean(value: object) -> object:
+        if isinstance(value, list):
+            return [clean(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {key: [clean(item) for item in values] for key, values in table.items()}

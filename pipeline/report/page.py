@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from statistics import mean
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -18,7 +18,6 @@ from pipeline.config import flatten
 from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
-from pipeline.report.style import ReportFigure
 from pipeline.scoring import (
     MetricSummary,
     explain_metric,
@@ -26,6 +25,10 @@ from pipeline.scoring import (
     metric_title,
     short_name,
 )
+from pipeline.tracking import RunRecord
+
+if TYPE_CHECKING:
+    from pipeline.report.style import ReportFigure
 
 MAX_WARNINGS = 10  # of the data, shown
 N_LABEL_SETS = 5
@@ -195,6 +198,8 @@ def _number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else UNKNOWN
 
 
+DIGESTS = ("config_digest", "data_digest", "split_digest")
+COMMIT = "mlflow.source.git.commit"
 TEMPLATE = "page.html.jinja"
 MAX_OPEN = 30  # labels, up to which their table is unfolded
 
@@ -217,13 +222,28 @@ class RunInfo:
     started: datetime
     details: dict[str, str]
 
+    @classmethod
+    def of(cls, run: RunRecord, experiment: str) -> "RunInfo":
+        """Return the facts of a run that the page shows.
+
+        Args:
+            run: The run.
+            experiment: Name of its experiment.
+        """
+        details = {tag: value for tag, value in run.tags.items() if tag.startswith("version.")}
+        details |= {digest: run.tags[digest] for digest in DIGESTS}
+        if COMMIT in run.tags:
+            details["commit"] = run.tags[COMMIT]
+        started = datetime.fromtimestamp(run.started / 1000).astimezone()
+        return cls(run.run_id, run.name, experiment, started, details)
+
 
 def write_page(
     evaluation: Evaluation,
     summary: DataSummary,
     run_info: RunInfo,
     labels: pd.DataFrame,
-    figures: Sequence[ReportFigure],
+    figures: Sequence["ReportFigure"],
 ) -> str:
     """Return the page.
 

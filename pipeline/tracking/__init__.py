@@ -1,21 +1,23 @@
-"""Runs in MLflow."""
+"""Runs in MLflow: opened, logged, read back, resumed and registered."""
 
-from pipeline.tracking.heartbeat import send_heartbeats
-from pipeline.tracking.resume import PreviousRun, find_previous_run
-from pipeline.tracking.runs import RunReader, paired_scores
-from pipeline.tracking.store import Store, check_store, locate, open_store, store_at
+from pipeline.tracking.heartbeat import RunActiveError, send_heartbeats
+from pipeline.tracking.resume import PreviousRun, claim_run, find_previous_run, list_again
+from pipeline.tracking.run import DatasetInfo, TrackedRun, track
+from pipeline.tracking.runs import RunReader, RunRecord, page_address
+from pipeline.tracking.store import SUPERSEDED, Store, check_store, locate, open_store, store_at
 from pipeline.tracking.sweep_run import (
+    BEST,
+    VARIED,
     Sweep,
     SweepJob,
     SweepPlan,
     begin_sweep,
+    children,
+    delete_sweep,
     end_dead_job,
     end_dead_runs,
     end_sweep,
     find_sweep,
-    forget_sweep,
-    log_leaderboard,
-    read_leaderboard,
     record_failures,
     supersede,
 )

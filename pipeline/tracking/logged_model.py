@@ -1,142 +1,83 @@
 """Log, load and register the final model."""
 
-import json
-import sys
-import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from hashlib import file_digest
-from importlib.metadata import packages_distributions, version
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.entities import Run
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
-from pipeline.config import ModelConfig, SklearnModelConfig
 from pipeline.errors import UserError
-from pipeline.evaluation.evaluator import Evaluation, FinalModel
-from pipeline.preprocessing import NO_COLUMN
-from pipeline.tracking.pyfunc_model import canonical
-from pipeline.tracking.runs import RunReader
+from pipeline.tracking.runs import FINISHED, RunReader, RunRecord
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep_run import BEST
 
-SERVED_MODEL = Path(__file__).with_name("pyfunc_model.py")
-NEEDS = ("mlflow", "numpy", "pandas")
-NEEDS_OF_NETWORKS = ("keras", "tensorflow")
-NEEDS_OF_ESTIMATORS = ("scikit-learn", "skops")
+PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
+CHAMPION = "champion"  # alias of the version that was promoted last
 
 
-def log_model(evaluation: Evaluation) -> str:
-    """Log the final model, which there must be, to the run that is open and return its URI."""
-    dataset, final = evaluation.dataset, evaluation.final
-    if final is None:
-        raise ValueError("Expected a final model. Received: an evaluation of some folds alone.")
-    anything = AnyType()  # type: ignore[no-untyped-call] # as "double" refuses whole numbers
+@dataclass(frozen=True)
+class ModelFiles:
+    """A final model, written to files.
+
+    Attributes:
+        feature_names: Columns of its input.
+        label_names: Columns of its output.
+        artifacts: Path of each file by the name that `pyfunc_model.py` loads it by.
+        code_paths: Files and packages of the user's own code, or None.
+        pip_requirements: Requirements with their versions.
+    """
+
+    feature_names: Sequence[str]
+    label_names: Sequence[str]
+    artifacts: Mapping[str, str]
+    code_paths: list[str] | None
+    pip_requirements: list[str]
+
+
+@dataclass(frozen=True)
+class PromotedModel:
+    """A version of a registered model that has the alias `champion`.
+
+    Attributes:
+        name: Name of the registered model.
+        version: Its version.
+        run_id: Id of the run that trained it.
+        uri: Its URI for `mlflow.pyfunc.load_model`, until another version is promoted.
+    """
+
+    name: str
+    version: str
+    run_id: str
+    uri: str
+
+
+def log_model(files: ModelFiles) -> str:
+    """Log a model to the active run and return its URI."""
+    any_type = AnyType()  # type: ignore[no-untyped-call] # "double" would refuse whole numbers
     signature = ModelSignature(
-        Schema([ColSpec(anything, name) for name in dataset.feature_names]),
-        Schema([ColSpec("double", name) for name in dataset.label_names]),
+        Schema([ColSpec(any_type, name) for name in files.feature_names]),
+        Schema([ColSpec("double", name) for name in files.label_names]),
         ParamSchema([ParamSpec("decide", "boolean", False)]),
     )
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # MLflow would like type hints and an example for the schema that is given explicitly.
-        warnings.simplefilter("ignore", UserWarning)
-        path, trusted, needs = _save(evaluation.config.model, final, Path(folder))
-        served = {**_served(evaluation, final), **trusted}
-        files = {"model": str(path), "preparation": f"{folder}/preparation.json"}
-        Path(files["preparation"]).write_text(json.dumps(served), encoding="utf-8")
+    with _no_type_hint_warnings():
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(SERVED_MODEL),
-            artifacts=files,
-            code_paths=_own_code(evaluation.config.model),
+            python_model=str(PYFUNC_MODEL),
+            artifacts=dict(files.artifacts),
+            code_paths=files.code_paths,
             signature=signature,
-            pip_requirements=[f"{package}=={version(package)}" for package in needs],
+            pip_requirements=files.pip_requirements,
         )
     return str(info.model_uri)
-
-
-def _save(
-    config: ModelConfig, final: FinalModel, folder: Path
-) -> tuple[Path, dict[str, Any], list[str]]:
-    """Save the model; return its file, what its reader may trust, and the packages it needs."""
-    if not isinstance(config, SklearnModelConfig):
-        path = folder / "model.keras"
-        final.model.save(path)
-        return path, {}, [*NEEDS, *NEEDS_OF_NETWORKS]
-    from pipeline.model.skops_file import own_packages, save
-
-    path = folder / "model.skops"
-    own = own_packages(config)
-    trusted = save(final.model, path, own)
-    with path.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
-    needs = [*NEEDS, *NEEDS_OF_ESTIMATORS]
-    if own and _own_code(config) is None:  # installed: it is required, not copied
-        homes = packages_distributions()
-        needs += [home for package in own for home in homes.get(package, [])[:1]]
-    return path, {"trusted": trusted, "digest": digest}, sorted(needs)
-
-
-def _own_code(config: ModelConfig) -> list[str] | None:
-    """Return the file or package that defines the user's own model, to travel with it."""
-    own = config.own_path
-    if own is None:
-        return None
-    top = own.partition(".")[0]
-    found = sys.modules[top].__file__ if top in sys.modules else None
-    if found is None or "site-packages" in found:
-        return None
-    path = Path(found)
-    return [str(path.parent if path.name == "__init__.py" else path)]
-
-
-def _served(evaluation: Evaluation, final: FinalModel) -> dict[str, Any]:
-    """Return what `pyfunc_model.py` has to know, as plain values."""
-    dataset, preparation = evaluation.dataset, final.preparation
-    names = np.array(dataset.feature_names, dtype=object)
-    categories = {
-        names[feature]: {
-            text: int(column)
-            for category, column in zip(dataset.categories[feature] or (), columns, strict=True)
-            for text in _spellings(category, dataset.categories[feature] or ())
-            if column != NO_COLUMN
-        }
-        for feature, columns in zip(preparation.categorical, preparation.columns, strict=True)
-    }
-    own = evaluation.config.model.own_path
-    return {
-        "label_names": list(dataset.label_names),
-        "temperature": final.rule.temperature.tolist(),
-        "threshold": final.rule.threshold.tolist(),
-        "numeric": {
-            "names": names[preparation.numeric].tolist(),
-            "fill": preparation.fill.tolist(),
-            "center": preparation.center.tolist(),
-            "scale": preparation.scale.tolist(),
-            "indicators": preparation.indicators.tolist(),
-        },
-        "categories": categories,
-        "n_category_columns": preparation.n_category_columns,
-        "modules": [own.rpartition(".")[0]] if own else [],
-    }
-
-
-def _spellings(category: str, known: Sequence[str]) -> set[str]:
-    """Return a category as it stood and, unless another could be meant, its canonical spelling."""
-    spelling = canonical(category)
-    alone = sum(canonical(other) == spelling for other in known) == 1
-    return {category, spelling} if alone else {category}
 
 
 def predict_rows(
@@ -146,93 +87,80 @@ def predict_rows(
 
     Args:
         model_uri: Any URI that MLflow can load.
-        feature_names: Name of each column of `rows`.
+        feature_names: Names of the columns of `rows`.
         rows: Raw features of shape (n_rows, n_features): numbers, texts of categories, None.
 
     Returns:
         Probabilities of shape (n_rows, n_labels).
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # type hints again
+    with _no_type_hint_warnings():
         model = mlflow.pyfunc.load_model(model_uri)
-    answer = model.predict(pd.DataFrame(rows, columns=list(feature_names)))
-    return np.asarray(answer, dtype=np.float64)
+    y_score = model.predict(pd.DataFrame(rows, columns=list(feature_names)))
+    return np.asarray(y_score, dtype=np.float64)
 
 
-CHAMPION = "champion"  # the alias of the version that was promoted last
-
-
-@dataclass(frozen=True)
-class Promoted:
-    """A version of a registered model.
-
-    Attributes:
-        name: Of the registered model.
-        version: Its number.
-        run_id: Of the run that trained it.
-        uri: Under which `mlflow.pyfunc.load_model` finds it, until another is promoted.
-    """
-
-    name: str
-    version: str
-    run_id: str
-    uri: str
-
-
-def promote(store: Store, asked: str, name: str | None) -> Promoted:
-    """Register the final model of a run, or of the best run of a sweep, and call it the champion.
+def promote(store: Store, run_name: str, model_name: str | None) -> PromotedModel:
+    """Register the final model of a run, or of a sweep's best run, with the alias `champion`.
 
     Args:
-        store: Where the run is.
-        asked: Name of the run or of the sweep, its id, or the start of its id.
-        name: Of the registered model; None: that of the data set.
+        store: Store of the run.
+        run_name: Name of the run or sweep, its id, or the start of its id.
+        model_name: Name of the registered model; None for that of the data set.
 
     Raises:
         UserError: If there is no such run, or it has no final model.
     """
-    reader = RunReader(store)
-    mlflow.set_tracking_uri(store.uri)
-    client = mlflow.MlflowClient()
-    run = reader.one(asked)
-    if "is_sweep" in run.data.tags:
-        best = run.data.tags.get(BEST)
-        if best is None:
+    reader, client = RunReader(store), mlflow.MlflowClient()
+    run = reader.one(run_name)
+    if run.is_sweep:
+        if BEST not in run.tags:
             raise UserError(
-                "Expected a sweep with a finished job. Received: "
-                f"{run.info.run_id}, which has none."
+                f"Expected a sweep with a finished job. Received: {run.run_id}, which has none."
             )
-        run = reader.one(best)
-    run_id = run.info.run_id
-    mine = f"source_run_id = '{run_id}'"
-    models = client.search_logged_models([run.info.experiment_id], filter_string=mine)
-    if run.info.status != "FINISHED" or not models:
-        why = run.data.tags.get("failure") or run.data.tags.get("stopped_because")
+        run = reader.one(run.tags[BEST])
+    condition = f"source_run_id = '{run.run_id}'"
+    models = client.search_logged_models([run.experiment_id], filter_string=condition)
+    if run.status != FINISHED or not models:
+        reason = run.tags.get("failure") or run.tags.get("stopped_because")
         raise UserError(
-            f"Expected a finished run with a final model. Received: {run_id}, {run.info.status}, "
-            f"with {len(models)} models{f': {why}' if why else '.'}"
+            f"Expected a finished run with a final model. Received: {run.run_id}, {run.status}, "
+            f"with {len(models)} models{f': {reason}' if reason else '.'}"
         )
-    used = run.inputs.dataset_inputs if run.inputs else []
-    name = name or (used[0].dataset.name if used else run.info.run_name)
-    known = client.search_model_versions(f"run_id = '{run_id}'")
-    version = next((it.version for it in known if it.name == name), None)
+    name = model_name or _dataset_name(run)
+    versions = client.search_model_versions(f"run_id = '{run.run_id}'")
+    version = next((it.version for it in versions if it.name == name), None)
     if version is None:
-        with redirect_stderr(StringIO()):  # it tells of its steps there
-            made = mlflow.register_model(f"models:/{models[0].model_id}", name)
-        version = made.version
+        with redirect_stderr(StringIO()):  # MLflow prints each step there
+            registered = mlflow.register_model(f"models:/{models[0].model_id}", name)
+        version = registered.version
         client.update_model_version(name, version, _description(run))
     client.set_registered_model_alias(name, CHAMPION, version)
-    return Promoted(name, str(version), run_id, f"models:/{name}@{CHAMPION}")
+    return PromotedModel(name, str(version), run.run_id, f"models:/{name}@{CHAMPION}")
 
 
-def _description(run: Run) -> str:
-    """Return what the registry is to say of the model: how good it is, and on what."""
-    tags, metrics = run.data.tags, run.data.metrics
-    headline = tags.get("headline", "")
-    told = [f"{of}: {_get(metrics, f'{headline}_{of}')}" for of in ("mean", "std")]
-    told += [f"95% interval: {_get(metrics, f'{headline}_ci_low')} to "]
-    told[-1] += _get(metrics, f"{headline}_ci_high")
-    return f"{headline} ({', '.join(told)}); run {run.info.run_id}; data {tags['data_digest']}"
+def _dataset_name(run: RunRecord) -> str:
+    inputs = mlflow.MlflowClient().get_run(run.run_id).inputs
+    datasets = inputs.dataset_inputs if inputs else []
+    return str(datasets[0].dataset.name) if datasets else run.name
 
 
-def _get(metrics: Mapping[str, float], name: str) -> str:
-    return f"{metrics[name]:.3f}" if name in metrics else "undefined"
+def _description(run: RunRecord) -> str:
+    """Describe a version: its headline metric, run and data."""
+    metric = run.tags.get("headline", "")
+
+    def number(of: str) -> str:
+        value = run.metrics.get(f"{metric}_{of}")
+        return "undefined" if value is None else f"{value:.3f}"
+
+    interval = f"{number('ci_low')} to {number('ci_high')}"
+    return (
+        f"{metric} (mean: {number('mean')}, std: {number('std')}, 95% interval: {interval}); "
+        f"run {run.run_id}; data {run.tags['data_digest']}"
+    )
+
+
+@contextmanager
+def _no_type_hint_warnings() -> Iterator[None]:
+    """Silence MLflow's advice to add type hints and an example; the schema is explicit."""
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        yield

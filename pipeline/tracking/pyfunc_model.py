@@ -1,4 +1,4 @@
-"""The model as MLflow serves it: raw rows in, one probability per label out.
+"""The served model: raw rows in, one probability per label out.
 
 MLflow copies this file beside the weights and runs it when the model is loaded, so it imports
 nothing of Manyfold. It prepares raw rows as `preprocessing/preprocessor.py` does in training.
@@ -7,8 +7,11 @@ nothing of Manyfold. It prepares raw rows as `preprocessing/preprocessor.py` doe
 import hashlib
 import importlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from tempfile import TemporaryFile
 from typing import Any
 
 import mlflow
@@ -17,34 +20,34 @@ import pandas as pd
 from numpy.typing import NDArray
 
 BLANKS = ("", "?", "na", "n/a", "nan", "null", "none", "<na>")
-MEANT = {"true": 1.0, "false": 0.0, **dict.fromkeys(BLANKS, np.nan)}
+SPECIAL = {"true": 1.0, "false": 0.0, **dict.fromkeys(BLANKS, np.nan)}
 Model = Callable[[NDArray[np.float32]], Any]
-"""Takes prepared rows, returns probabilities of shape (n, n_labels)."""
+"""Takes preprocessed rows, returns probabilities of shape (n, n_labels)."""
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-    """A model behind named columns of numbers and categories, any of which may be missing."""
+    """A model that takes named columns of numbers and categories, with missing values."""
 
     def load_context(self, context: Any) -> None:
-        """Load the model and its preparation; neither file holds code."""
+        """Load the model and the data for its preprocessing; neither file holds code."""
         with open(context.artifacts["preparation"], encoding="utf-8") as file:
-            self._preparation = json.load(file)
-        load = load_estimators if "trusted" in self._preparation else load_network
-        self._model = load(context.artifacts["model"], self._preparation)
+            self._serving = json.load(file)
+        load = load_estimators if "trusted" in self._serving else load_network
+        self._model = load(context.artifacts["model"], self._serving)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Return one column per label, in the order of the rows: probabilities, or decisions.
+        """Return one column per label: probabilities, or 0/1 predictions.
 
         Args:
             context: Not used.
             model_input: Raw features in named columns, in any order.
-            params: `{"decide": True}` for 1 where a label is decided, else 0.
+            params: `{"decide": True}` for 0/1 predictions.
         """
-        y_score = np.asarray(self._model(prepare(self._preparation, model_input)))
-        y_score = apply_temperature(y_score, self._preparation["temperature"])
+        y_score = np.asarray(self._model(prepare(self._serving, model_input)))
+        y_score = apply_temperature(y_score, self._serving["temperature"])
         if params and params.get("decide"):
-            y_score = (y_score > np.array(self._preparation["threshold"])).astype(np.float64)
-        labels = self._preparation["label_names"]
+            y_score = (y_score > np.array(self._serving["threshold"])).astype(np.float64)
+        labels = self._serving["label_names"]
         return pd.DataFrame(y_score, columns=labels, index=model_input.index)
 
 
@@ -59,68 +62,88 @@ def apply_temperature(
     return np.asarray(1 / (1 + (1 / inside - 1) ** (1 / np.array(temperature))), dtype=np.float32)
 
 
-def load_network(path: str, preparation: dict[str, Any]) -> Model:
-    """Return a Keras model; Keras's safe mode refuses code in the file."""
-    import keras
+def load_network(path: str, serving: dict[str, Any]) -> Model:
+    """Load a Keras model; Keras's safe mode refuses code in the file."""
+    with _no_startup_messages():
+        import keras
 
     try:
         model = keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError):
-        if not preparation["modules"]:
+        if not serving["modules"]:
             raise
-        for module in preparation["modules"]:  # where a user's own layers are defined
+        for module in serving["modules"]:  # they define the user's own layers
             importlib.import_module(module)
         model = keras.saving.load_model(path, compile=False)
     return partial(model, training=False)
 
 
-def load_estimators(path: str, preparation: dict[str, Any]) -> Model:
-    """Return scikit-learn's estimators; skops makes nothing but the types that it may trust.
+@contextmanager
+def _no_startup_messages() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ code prints while it is imported, unless the import fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with TemporaryFile() as messages:
+        stderr = os.dup(2)
+        os.dup2(messages.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            messages.seek(0)
+            os.write(stderr, messages.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
-    Trees hold places of their nodes that nobody checks when they answer, so the file has to be the
-    one that was logged.
+
+def load_estimators(path: str, serving: dict[str, Any]) -> Model:
+    """Load scikit-learn estimators; skops creates only the trusted types.
+
+    The digest of the file is checked, as a changed tree could point outside its own arrays.
     """
     import skops.io
 
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != preparation["digest"]:
-        raise ValueError(f"Expected the file that was logged. Received: another, {path}")
-    members = skops.io.load(path, trusted=preparation["trusted"])
-    return lambda X: np.mean([_answer(member, X) for member in members], axis=0, dtype=np.float32)
+    if digest != serving["digest"]:
+        raise ValueError(f"Expected the model file that was logged. {path} was changed since.")
+    ensemble = skops.io.load(path, trusted=serving["trusted"])
+    return lambda X: np.mean(
+        [_predict_proba(classifier, X) for classifier in ensemble], axis=0, dtype=np.float32
+    )
 
 
-def _answer(member: dict[str, Any], X: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the probabilities of one member of an ensemble, of shape (n, n_labels)."""
-    y_score = np.tile(np.array(member["shares"], dtype=np.float32), (len(X), 1))
-    for part in member["parts"]:
-        answer = part["estimator"].predict_proba(X)
-        if isinstance(answer, list):
-            answer = np.column_stack([pair[:, 1] for pair in answer])
-        elif len(part["labels"]) == 1 and answer.shape[1] == 2:
-            answer = answer[:, 1:]
-        y_score[:, part["labels"]] = answer
+def _predict_proba(classifier: dict[str, Any], X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probabilities of one classifier of an ensemble, of shape (n, n_labels)."""
+    y_score = np.tile(np.array(classifier["frequencies"], dtype=np.float32), (len(X), 1))
+    for fitted in classifier["estimators"]:
+        probabilities = fitted["estimator"].predict_proba(X)
+        if isinstance(probabilities, list):
+            probabilities = np.column_stack([pair[:, 1] for pair in probabilities])
+        elif len(fitted["labels"]) == 1 and probabilities.shape[1] == 2:
+            probabilities = probabilities[:, 1:]
+        y_score[:, fitted["labels"]] = probabilities
     return y_score
 
 
-def prepare(preparation: dict[str, Any], rows: pd.DataFrame) -> NDArray[np.float32]:
-    """Return the model's input for raw rows, of shape (n, n_columns)."""
-    numeric = preparation["numeric"]
+def prepare(serving: dict[str, Any], rows: pd.DataFrame) -> NDArray[np.float32]:
+    """Preprocess raw rows into the input of the model, of shape (n, n_columns)."""
+    numeric = serving["numeric"]
     names = numeric["names"]
     numbers = np.empty((len(rows), len(names)))
-    for place, name in enumerate(names):
-        numbers[:, place] = _numbers(name, rows[name])
+    for column_index, name in enumerate(names):
+        numbers[:, column_index] = _numbers(name, rows[name])
     missing = np.isnan(numbers)
     filled = np.where(missing, np.array(numeric["fill"]), numbers)
     scaled = (filled - np.array(numeric["center"])) / np.array(numeric["scale"])
     if np.isnan(filled).any():
-        lacking = [names[place] for place in np.flatnonzero(np.isnan(filled).any(axis=0))]
+        incomplete = [names[i] for i in np.flatnonzero(np.isnan(filled).any(axis=0))]
         raise ValueError(
-            f"Expected no missing value, as the model was trained without filling in. Received: "
-            f"missing values in {', '.join(lacking[:5])}."
+            "Expected no missing value, as the model was trained without imputation. Received: "
+            f"missing values in {', '.join(incomplete[:5])}."
         )
-    categories = np.zeros((len(rows), preparation["n_category_columns"]))
-    for name, columns in preparation["categories"].items():
+    categories = np.zeros((len(rows), serving["n_category_columns"]))
+    for name, columns in serving["categories"].items():
         for row, value in enumerate(rows[name]):
             column = columns.get(str(value), columns.get(canonical(value)))
             if column is not None:
@@ -130,7 +153,7 @@ def prepare(preparation: dict[str, Any], rows: pd.DataFrame) -> NDArray[np.float
 
 
 def canonical(value: object) -> str:
-    """Return one text for the spellings of a number or of true and false: 8, 8.0 and "8.0"."""
+    """Return one text for all spellings of a number or a boolean: 8, 8.0 and "8.0"."""
     text = str(value).strip()
     if text.lower() in {"true", "false"}:
         return text.lower()
@@ -145,7 +168,7 @@ def _numbers(name: str, values: pd.Series) -> NDArray[np.float64]:
     if pd.api.types.is_datetime64_any_dtype(values):
         return np.asarray((values - pd.Timestamp(0, tz=values.dt.tz)).dt.total_seconds())
     if not pd.api.types.is_numeric_dtype(values):
-        values = values.map(lambda value: MEANT.get(str(value).strip().lower(), value))
+        values = values.map(lambda value: SPECIAL.get(str(value).strip().lower(), value))
     try:
         numbers: NDArray[np.float64] = pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
         return numbers

@@ -1,35 +1,43 @@
 """Find a previous run to reuse or continue."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import mlflow
-from mlflow.entities import Run
 
-from pipeline.evaluation import Fingerprint
-from pipeline.tracking.heartbeat import PROCESS, RunActiveError, describe_process, is_active
-from pipeline.tracking.store import SUPERSEDED
+from pipeline.tracking.heartbeat import (
+    PROCESS,
+    SEEN,
+    RunActiveError,
+    describe_process,
+    is_active,
+    this_process,
+)
+from pipeline.tracking.runs import RunRecord, search_runs, to_record
+from pipeline.tracking.store import SUPERSEDED, Store, locked
 from pipeline.tracking.sweep_run import SweepJob, children, previous_job_runs
 
-FAILURE = "failure"  # the tag that says why a run did not finish
-N_LATEST = 100  # runs of the same, to find one that is in no sweep
+FAILURE = "failure"  # tag: why a run did not finish
+N_LATEST = 100  # runs with the same fingerprint, among which one may be outside sweeps
+SECONDS_TO_SETTLE = 2.0  # between writing the owner's tag to a server and reading it back
 
 
 @dataclass(frozen=True)
 class PreviousRun:
-    """What there is of a job from before.
+    """The previous run of a configuration, if there is one.
 
     Attributes:
-        run_id: The run that stands for it or goes on; None: there is none.
-        finished: Whether nothing is left to do.
-        metrics: What it logged.
-        failed: A run of the same that failed; its finished folds are good.
-        replaced: Runs in whose place that of the job is listed.
-        n_fits_skipped: Fits that racing spared it; above 0 it was stopped after the first repeat.
+        run_id: Id of the run to reuse or continue, or None.
+        is_finished: Whether the run is finished, so that nothing is left to train.
+        metrics: Its metrics.
+        failed: Id of a failed run with the same fingerprint, whose finished folds are valid.
+        replaced: Ids of the runs that the run of the job supersedes.
+        n_fits_skipped: Fits that racing skipped; above 0, the run has only the first repeat.
     """
 
     run_id: str | None = None
-    finished: bool = False
+    is_finished: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
     failed: str | None = None
     replaced: tuple[str, ...] = ()
@@ -37,57 +45,83 @@ class PreviousRun:
 
 
 def find_previous_run(
-    experiment_id: str, fingerprint: Fingerprint, job: SweepJob | None
+    experiment_id: str, fingerprint: Mapping[str, str], job: SweepJob | None
 ) -> PreviousRun:
-    """Return what earlier runs of the same configuration, data, folds and code spare.
+    """Find the latest run with the same configuration, data, folds and code.
 
     Args:
-        experiment_id: Where to look.
-        fingerprint: What they must share.
-        job: The job of a sweep, whose earlier runs are under the same parent; None: a single run.
+        experiment_id: Experiment to search.
+        fingerprint: Tags that the run must have.
+        job: Job of a sweep, whose previous runs have the same parent; None for a single run.
 
     Raises:
-        RunActiveError: If another process works on the latest of them.
+        RunActiveError: If another process works on that run.
     """
-    same = " AND ".join(f"tags.{key} = '{value}'" for key, value in fingerprint.as_tags().items())
-    others = list(previous_job_runs(job)) if job else []
+    same = " AND ".join(f"tags.{key} = '{value}'" for key, value in fingerprint.items())
+    others = previous_job_runs(job) if job else []
     if job is None:
-        runs = [run for run in _latest(experiment_id, same) if not _is_of_sweep(run)]
+        latest_runs = search_runs([experiment_id], same, limit=N_LATEST)
+        runs = [run for run in latest_runs if run.parent is None]
     elif job.sweep.plan.in_order:
-        runs = list(children(job.sweep, f"tags.sweep_job = '{job.number}' AND {same}"))
+        runs = children(job.sweep, f"tags.sweep_job = '{job.number}' AND {same}")
     else:
-        runs = list(children(job.sweep, same))
+        runs = children(job.sweep, same)
     if not runs:
         return PreviousRun(replaced=_ids(others))
     latest = runs[0]
-    if is_active(latest):
-        process = describe_process(latest.data.tags[PROCESS])
-        raise RunActiveError(
-            f"resume: expected what no other process works on. Received: run {latest.info.run_id}, "
-            f"on which {process} works. Wait for it, or end it."
-        )
-    if latest.info.status == "FAILED":
-        return PreviousRun(failed=latest.info.run_id, replaced=_ids(others))
-    for tag in {SUPERSEDED, FAILURE} & set(latest.data.tags):  # it counts again
-        mlflow.MlflowClient().delete_tag(latest.info.run_id, tag)
+    _check_not_active(latest)
+    if latest.status == "FAILED":
+        return PreviousRun(failed=latest.run_id, replaced=_ids(others))
     return PreviousRun(
-        run_id=latest.info.run_id,
-        finished=latest.info.status == "FINISHED" and "seconds" in latest.data.metrics,
-        metrics=latest.data.metrics,
-        n_fits_skipped=int(latest.data.metrics.get("fits_saved", 0)),
-        replaced=_ids(run for run in others if run.info.run_id != latest.info.run_id),
+        run_id=latest.run_id,
+        is_finished=latest.status == "FINISHED" and "seconds" in latest.metrics,
+        metrics=latest.metrics,
+        n_fits_skipped=int(latest.metrics.get("fits_saved", 0)),
+        replaced=_ids(run for run in others if run.run_id != latest.run_id),
     )
 
 
-def _latest(experiment_id: str, same: str) -> list[Run]:
-    order = ["attributes.start_time DESC"]
+def list_again(run_id: str) -> None:
+    """Remove the tags that keep a previous run out of its sweep's leaderboard."""
     client = mlflow.MlflowClient()
-    return list(client.search_runs([experiment_id], same, max_results=N_LATEST, order_by=order))
+    for tag in {SUPERSEDED, FAILURE} & set(client.get_run(run_id).data.tags):
+        client.delete_tag(run_id, tag)
 
 
-def _is_of_sweep(run: Run) -> bool:
-    return "mlflow.parentRunId" in run.data.tags
+def claim_run(store: Store, run_id: str) -> None:
+    """Make this process the owner of a run that it continues.
+
+    Of two processes that continue the same run at once, one is refused. An SQLite store is locked
+    meanwhile. A server has no lock: there, both may write the owner's tag, and the one that does
+    not read its own a moment later is refused.
+
+    Raises:
+        RunActiveError: If another process owns the run.
+    """
+    client, owner = mlflow.MlflowClient(), this_process()
+    with locked(store):
+        _check_not_active(to_record(client.get_run(run_id)))
+        client.set_tag(run_id, PROCESS, owner)
+        client.set_tag(run_id, SEEN, f"{time.time():.0f}")
+        client.update_run(run_id, status="RUNNING")
+        if not store.database:
+            time.sleep(SECONDS_TO_SETTLE)
+    record = to_record(client.get_run(run_id))
+    if record.tags[PROCESS] != owner:
+        raise _active_error(record)
 
 
-def _ids(runs: Iterable[Run]) -> tuple[str, ...]:
-    return tuple(str(run.info.run_id) for run in runs)
+def _check_not_active(run: RunRecord) -> None:
+    if is_active(run):
+        raise _active_error(run)
+
+
+def _active_error(run: RunRecord) -> RunActiveError:
+    process = describe_process(run.tags[PROCESS]) if PROCESS in run.tags else "another process"
+    return RunActiveError(
+        f"resume: run {run.run_id} is being written by {process}. Wait until it ends, or end it."
+    )
+
+
+def _ids(runs: Iterable[RunRecord]) -> tuple[str, ...]:
+    return tuple(run.run_id for run in runs)

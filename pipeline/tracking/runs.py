@@ -1,18 +1,18 @@
 """Read runs back from the MLflow store."""
 
-import ast
 import json
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any
 
+import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -20,148 +20,242 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.comparison import RunScores, with_distinct_names
-from pipeline.cv import Split
-from pipeline.cv import digest as split_digest
-from pipeline.dataset import Dataset
 from pipeline.errors import UserError, suggest
-from pipeline.tracking.store import STOPPED, SUPERSEDED, Store, check_store
+from pipeline.tracking.store import PARENT, STOPPED, SUPERSEDED, Store, check_store
 
 FINISHED = "FINISHED"
-FOLD = "fold/"  # before the name of a metric whose steps are folds
-PARENT = "mlflow.parentRunId"
-PAGE = 1000  # runs in one answer of the store
-MIN_PREFIX = 4  # characters of an id
-MAX_LISTED = 5  # runs of one name in a refusal
-T = TypeVar("T")
+FOLD = "fold/"  # prefix of metrics whose steps are folds
+MIN_PREFIX = 4  # characters of a run's id
+MAX_LISTED = 5  # runs of the same name in a message
+MAX_NAMES = 1000  # runs whose names are suggested
+
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @dataclass(frozen=True)
-class Found:
-    """Runs that may be compared.
+class RunRecord:
+    """One run as plain values.
 
     Attributes:
-        runs: The finished ones, each once.
-        skipped: How many runs of the sweeps have not finished, by their status; those that racing
-            stopped are told apart.
+        run_id: Its id.
+        experiment_id: Id of its experiment.
+        name: Its name.
+        status: FINISHED, FAILED, KILLED or RUNNING.
+        started: Start time in milliseconds since 1970.
+        ended: End time in milliseconds since 1970, or None.
+        params: Logged params.
+        tags: Tags.
+        metrics: Last value of each metric.
     """
 
-    runs: list[RunScores]
+    run_id: str
+    experiment_id: str
+    name: str
+    status: str
+    started: int
+    ended: int | None
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    @property
+    def parent(self) -> str | None:
+        """Id of the parent run, or None."""
+        return self.tags.get(PARENT)
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether this is the parent run of a sweep."""
+        return self.tags.get("is_sweep") == "true"
+
+    @property
+    def is_stopped_early(self) -> bool:
+        """Whether racing stopped the run after the first repeat."""
+        return STOPPED in self.tags
+
+
+@dataclass(frozen=True)
+class FoundRuns:
+    """Finished runs, and the others of the sweeps that were named.
+
+    Attributes:
+        runs: The finished runs, each once.
+        skipped: Number of runs of the sweeps that have not finished, by their status.
+    """
+
+    runs: list[RunRecord]
     skipped: dict[str, int]
+
+
+def to_record(run: Run) -> RunRecord:
+    """Convert a run of MLflow to plain values."""
+    info, data = run.info, run.data
+    return RunRecord(
+        run_id=str(info.run_id),
+        experiment_id=str(info.experiment_id),
+        name=str(info.run_name),
+        status=str(info.status),
+        started=info.start_time,
+        ended=info.end_time,
+        params=dict(data.params),
+        tags=dict(data.tags),
+        metrics=dict(data.metrics),
+    )
+
+
+def search_runs(
+    experiment_ids: Sequence[str], condition: str = "", limit: int = 100_000
+) -> list[RunRecord]:
+    """Return the runs of the store in use that fulfil a condition, newest first.
+
+    Args:
+        experiment_ids: Experiments to search.
+        condition: Filter in MLflow's search syntax.
+        limit: Largest number of runs.
+    """
+    runs: Any = mlflow.search_runs(
+        list(experiment_ids),
+        condition,
+        max_results=limit,
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    return [to_record(run) for run in runs]
+
+
+def page_address(server: str, experiment_id: str, run_id: str | None = None) -> str:
+    """Return the address of a page of MLflow's UI: the runs of an experiment, or one run.
+
+    Args:
+        server: Address of the server.
+        experiment_id: Id of the experiment.
+        run_id: Id of the run, or None for all training runs.
+    """
+    run = f"/{run_id}" if run_id else ""
+    return (
+        f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs{run}"
+        "?workflowType=machine_learning"
+    )
 
 
 class RunReader:
     """Reads runs from an MLflow store, and writes nothing."""
 
     def __init__(self, store: Store) -> None:
-        """Connect to the store.
+        """Connect to the store and make it the one in use.
 
         Raises:
-            UserError: If there is none, or MLflow cannot read it.
+            UserError: If the store does not exist or MLflow cannot read it.
         """
         if store.database and not store.database.exists():
             raise UserError(
                 f"Expected an MLflow store with runs. Received: {store.database}, which does not "
-                "exist. Make a run first, or name another store by --tracking-uri."
+                "exist. Make a run first, or name another store with tracking.uri=..."
             )
         if not store.database:
             check_store(store)
         self._store = store
         with self._store_errors():
+            mlflow.set_tracking_uri(store.uri)
             self._client = MlflowClient(store.uri)
-            found = _pages(lambda token: self._client.search_experiments(page_token=token))
-            self._experiments = [str(experiment.experiment_id) for experiment in found]
+            experiments: Any = mlflow.search_experiments()
+            self._experiment_ids = {it.name: str(it.experiment_id) for it in experiments}
 
-    def find(self, asked: Sequence[str]) -> Found:
-        """Return the runs that are asked for, those of a sweep where it is asked for.
-
-        Args:
-            asked: Of each run or sweep its name, its id, or the start of its id.
+    def experiment_id(self, name: str) -> str:
+        """Return the id of an experiment.
 
         Raises:
-            UserError: If one is unknown, is not the only one of its name, or has not finished.
+            UserError: If there is no such experiment.
         """
-        runs: dict[str, Run] = {}
+        if name not in self._experiment_ids:
+            raise UserError(
+                f"tracking.experiment_name: no experiment {name!r} in the store. "
+                f"{suggest(name, self._experiment_ids)}"
+            )
+        return self._experiment_ids[name]
+
+    def find(self, names: Sequence[str]) -> FoundRuns:
+        """Return the named runs, and the finished runs of the named sweeps.
+
+        Args:
+            names: Name or id of each run or sweep, or the start of its id.
+
+        Raises:
+            UserError: If a run is unknown, its name is not unique, or it has not finished.
+        """
+        runs: dict[str, RunRecord] = {}
         skipped: Counter[str] = Counter()
-        with self._store_errors():
-            for name in asked:
-                run = self.one(name)
-                if run.data.tags.get("is_sweep") == "true":
-                    children = [
-                        child
-                        for child in self._search(f"tags.`{PARENT}` = '{run.info.run_id}'")
-                        if SUPERSEDED not in child.data.tags
-                    ]
-                    finished = [child for child in children if _status(child) == FINISHED]
-                    skipped.update(_status(c) for c in children if _status(c) != FINISHED)
-                    runs |= {child.info.run_id: child for child in reversed(finished)}
-                else:
-                    _check_finished(run)
-                    runs[run.info.run_id] = run
-        return Found(
-            with_distinct_names([_run_scores(run) for run in runs.values()]), dict(skipped)
-        )
+        for name in names:
+            run = self.one(name)
+            if run.is_sweep:
+                children = self.children(run.run_id)
+                finished = [child for child in children if _status(child) == FINISHED]
+                skipped.update(_status(c) for c in children if _status(c) != FINISHED)
+                runs |= {child.run_id: child for child in reversed(finished)}
+            else:
+                _check_finished(run)
+                runs[run.run_id] = run
+        return FoundRuns(list(runs.values()), dict(skipped))
 
-    def scores(self, evidence: RunScores, metric: str, n_folds: int) -> NDArray[np.float64]:
-        """Return a score per fold, the mean of the runs if there are several; NaN if undefined."""
-        scores = np.full((len(evidence.run_ids), n_folds), np.nan)
-        with self._store_errors():
-            for row, run_id in zip(scores, evidence.run_ids, strict=True):
-                history = self._client.get_metric_history(run_id, f"{FOLD}{metric}")
-                for value in sorted(history, key=lambda value: value.timestamp):
-                    row[value.step] = value.value  # a fold that was trained again counts once
-        return np.asarray(scores.mean(axis=0))
+    def children(self, parent: str) -> list[RunRecord]:
+        """Return the runs of a sweep's jobs, newest first, without superseded ones."""
+        runs = self._search(f"tags.`{PARENT}` = '{parent}'")
+        return [run for run in runs if SUPERSEDED not in run.tags]
 
-    def fold_sizes(self, evidence: RunScores) -> NDArray[np.int64]:
+    def fold_scores(self, run_id: str, metric: str, n_folds: int) -> NDArray[np.float64]:
+        """Return the score of each fold, of shape (n_folds,); NaN where undefined.
+
+        Of a fold that was trained twice, the last value counts.
+        """
+        scores = np.full(n_folds, math.nan)
+        with self._store_errors():
+            history = self._client.get_metric_history(run_id, f"{FOLD}{metric}")
+        for value in sorted(history, key=lambda value: value.timestamp):
+            scores[value.step] = value.value
+        return scores
+
+    def fold_sizes(self, run_id: str) -> NDArray[np.int64]:
         """Return n_train and n_test of each fold, of shape (n_folds, 2)."""
         with self._store_errors(), TemporaryDirectory() as folder:
-            path = self._client.download_artifacts(evidence.run_ids[0], "folds.json", folder)
+            path = self._client.download_artifacts(run_id, "folds.json", folder)
             table = json.loads(Path(path).read_text())
         columns = [table["columns"].index(name) for name in ("n_train", "n_test")]
         return np.array([[row[column] for column in columns] for row in table["data"]])
 
-    def one(self, name: str) -> Run:
-        """Return the run of that name or id; of several, the one that has finished.
+    def one(self, name: str) -> RunRecord:
+        """Return the run with a name or id; of several, the one that has finished.
 
         Raises:
-            UserError: If there is none, or more.
+            UserError: If there is no such run, or the name is not unique.
         """
-        found: list[Run] = []
-        with self._store_errors():
-            for condition in _conditions(name):
-                found = found or self._search(condition)
-        if not found:
-            known = {run.info.run_name for run in self._search("", limit=PAGE)}
+        runs: list[RunRecord] = []
+        for condition in _conditions(name):
+            runs = runs or self._search(condition)
+        if not runs:
+            names = {run.name for run in self._search("", limit=MAX_NAMES)}
             raise UserError(
                 f"Expected a run or a sweep of the store. Received: {name!r}. "
-                f"{suggest(name, known)}"
+                f"{suggest(name, names)}"
             )
-        finished = [run for run in found if run.info.status == FINISHED]
-        if len(found) > 1 and len(finished) != 1:
-            listed = ", ".join(f"{r.info.run_id} ({r.info.status})" for r in found[:MAX_LISTED])
-            more = f" and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
+        finished = [run for run in runs if run.status == FINISHED]
+        if len(runs) > 1 and len(finished) != 1:
+            listed = ", ".join(f"{run.run_id} ({run.status})" for run in runs[:MAX_LISTED])
+            more = f" and {len(runs) - MAX_LISTED} more" if len(runs) > MAX_LISTED else ""
             raise UserError(
-                f"Expected the name of one run. Received: {name!r}, which {len(found)} runs have. "
+                f"Expected the name of one run. Received: {name!r}, which {len(runs)} runs have. "
                 f"Name them by their ids, the newest first: {listed}{more}."
             )
-        return finished[0] if len(found) > 1 else found[0]
+        return finished[0] if len(runs) > 1 else runs[0]
 
-    def _search(self, condition: str, limit: int | None = None) -> list[Run]:
-        """Return the runs for which the condition holds, newest first."""
-        if not self._experiments:
+    def _search(self, condition: str, limit: int = 100_000) -> list[RunRecord]:
+        if not self._experiment_ids:
             return []
-
-        def page(token: str | None) -> list[Run]:
-            return self._client.search_runs(
-                self._experiments, condition, max_results=PAGE, page_token=token
-            )
-
-        return page(None) if limit else list(_pages(page))
+        with self._store_errors():
+            return search_runs([*self._experiment_ids.values()], condition, limit)
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:
-        """Say what the store is for, where MLflow cannot use it."""
+        """Turn errors of the store into a `UserError` that names it."""
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
@@ -173,7 +267,7 @@ class RunReader:
 
 
 def _conditions(name: str) -> Iterator[str]:
-    """Yield what to search for, the surest first: whole id, name, sweep, start of an id."""
+    """Yield search conditions, most specific first: whole id, name, sweep, start of an id."""
     is_id = re.fullmatch(r"[0-9a-f]{32}", name)
     if is_id:
         yield f"attributes.run_id = '{name}'"
@@ -185,84 +279,15 @@ def _conditions(name: str) -> Iterator[str]:
         yield f"attributes.run_id LIKE '{name}%'"
 
 
-def _status(run: Run) -> str:
-    stopped = STOPPED in run.data.tags
-    return "stopped after a repeat" if stopped else str(run.info.status)
+def _status(run: RunRecord) -> str:
+    return "stopped early by racing" if run.is_stopped_early else run.status
 
 
-def _check_finished(run: Run) -> None:
+def _check_finished(run: RunRecord) -> None:
     if _status(run) != FINISHED:
-        failure = run.data.tags.get("failure")
+        failure = run.tags.get("failure")
         reason = f": {failure.splitlines()[0]}" if failure else ""
         raise UserError(
-            f"Expected finished runs. Received: {run.info.run_name!r} ({run.info.run_id}), which "
-            f"is {_status(run)}{reason}."
+            f"Expected finished runs. Received: {run.name!r} ({run.run_id}), which is "
+            f"{_status(run)}{reason}."
         )
-
-
-def _run_scores(run: Run) -> RunScores:
-    tags, settings = run.data.tags, dict(run.data.params)
-    if not {"split_digest", "data_digest"} <= tags.keys():
-        raise UserError(
-            f"Expected runs of this program. Received: {run.info.run_name!r} ({run.info.run_id}), "
-            "which does not tell its data and splits (the tags data_digest and split_digest)."
-        )
-    values = run.data.metrics
-    scored = [key.removeprefix(FOLD) for key in values if key.startswith(FOLD)]
-    try:
-        metrics = tuple(map(str, ast.literal_eval(settings["scoring.metrics"])))
-    except (KeyError, ValueError, SyntaxError):  # a list too long for MLflow was cut
-        metrics = ()
-    return RunScores(
-        name=str(run.info.run_name),
-        run_ids=(str(run.info.run_id),),
-        data_digest=tags["data_digest"],
-        split_digest=tags["split_digest"],
-        metrics=metrics,
-        means={metric: values.get(f"{metric}_mean", math.nan) for metric in scored},
-        settings=settings,
-        sweep=tags.get(PARENT, ""),
-        fingerprint=(tags.get("config_digest", ""), tags.get("code_version", "")),
-    )
-
-
-def _pages(ask: Callable[[str | None], Sequence[T]]) -> Iterator[T]:
-    """Yield everything that a store gives page by page."""
-    token: str | None = None
-    while True:
-        page = ask(token)
-        yield from page
-        token = getattr(page, "token", None)
-        if not token:
-            return
-
-
-def paired_scores(
-    store: Store, asked: str, metric: str, dataset: Dataset, splits: Sequence[Split]
-) -> list[float] | None:
-    """Return a run's score on each fold, in their order; None if its folds or data are others.
-
-    Args:
-        store: Where the run is.
-        asked: Its name, its id, or the start of its id.
-        metric: By name.
-        dataset: What its folds must be of.
-        splits: What its folds must be.
-
-    Returns:
-        One number per split; NaN where the run has none.
-
-    Raises:
-        UserError: If there is no such run.
-    """
-    try:
-        run = RunReader(store).one(asked)
-    except UserError as error:
-        raise UserError(f"racing.incumbent: {error}") from error
-    mine = {"data_digest": dataset.digest, "split_digest": split_digest(splits)}
-    if any(run.data.tags.get(key) != value for key, value in mine.items()):
-        return None
-    scores = [math.nan] * len(splits)
-    for score in MlflowClient().get_metric_history(run.info.run_id, f"fold/{metric}"):
-        scores[score.step] = score.value
-    return scores

@@ -1,4 +1,4 @@
-"""Tags that several modules of this room read or write."""
+"""The MLflow store: its location, creation and limits, and the tags that Manyfold sets."""
 
 import fcntl
 import logging
@@ -22,15 +22,18 @@ from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
 
-SUPERSEDED = "superseded_by"  # a run in whose place a resumed sweep lists another
-STOPPED = "stopped_after_repeat"  # a run that racing stopped: after how many
-MAX_PARAM = 6000  # characters of a parameter's value
+PARENT = "mlflow.parentRunId"
+SUPERSEDED = "superseded_by"  # tag: id of the run that a resumed sweep lists instead
+STOPPED = "stopped_after_repeat"  # tag: number of repeats after which racing stopped the run
+MAX_PARAM = 6000  # characters of a param's value
 MAX_TAG = 5000  # characters of a tag's value
 MAX_NAME = 250  # characters of a run's name
+MAX_SCHEMA = 1_000_000  # characters of the columns of a data set
 MAX_PARAMS = 100  # in one call
 MAX_METRICS = 1000  # in one call
 SQLITE = "sqlite:///"
 SECONDS_TO_ANSWER = 5
+
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word on each table it creates
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nor bars for small files
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # nor links to each run
@@ -38,12 +41,12 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # nor l
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs go.
+    """An MLflow tracking store.
 
     Attributes:
-        uri: Of tracking.
-        artifacts: Their root; None: the server's own.
-        checkpoints: Folder for the finished folds of runs that are under way.
+        uri: Tracking URI.
+        artifacts: Root URI of artifacts; None for that of the server.
+        checkpoints: Folder for finished folds of unfinished runs.
     """
 
     uri: str
@@ -58,15 +61,15 @@ class Store:
 
 def locate(config: TrackingConfig) -> Store:
     """Return the store that the configuration names."""
-    return store_at(config.uri, config.checkpoints)
+    return store_at(config.uri, config.checkpoint_dir)
 
 
 def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
     """Return the store of a tracking URI; by default SQLite under `mlruns/`.
 
     Args:
-        uri: Of tracking.
-        checkpoints: Folder of finished folds; None: beside the store, or under `mlruns/`.
+        uri: Tracking URI, or None for the default.
+        checkpoints: Folder for finished folds; None for one beside the store, or under `mlruns/`.
     """
     uri = uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
     given = checkpoints and Path(checkpoints).absolute()
@@ -78,7 +81,11 @@ def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
 
 
 def check_store(store: Store) -> None:
-    """Raise UserError if nothing could be written to the store, before anything is trained."""
+    """Check that the store can be written.
+
+    Raises:
+        UserError: If it cannot.
+    """
     if store.database:
         _check_writable(store.database)
     url = urlsplit(store.uri)
@@ -102,7 +109,7 @@ def open_store(store: Store, experiment_name: str) -> str:
     try:
         with locked(store):
             if store.database:
-                _make_ready(store.database, store.artifacts)
+                _create_database(store.database, store.artifacts)
             mlflow.set_tracking_uri(store.uri)
             client = mlflow.MlflowClient()
             experiment = client.get_experiment_by_name(experiment_name)
@@ -143,7 +150,7 @@ def _check_writable(database: Path) -> None:
 
 @contextmanager
 def locked(store: Store) -> Iterator[None]:
-    """Keep other processes of this kind out of an SQLite store; a server minds itself."""
+    """Lock an SQLite store against other processes of this program; a server needs no lock."""
     if not store.database:
         yield
         return
@@ -152,11 +159,11 @@ def locked(store: Store) -> Iterator[None]:
         yield
 
 
-def _make_ready(database: Path, artifacts: str | None) -> None:
-    """Create an SQLite store where there is none, and let its readers not wait for writers.
+def _create_database(database: Path, artifacts: str | None) -> None:
+    """Create an SQLite store if there is none, in WAL mode, so that readers do not wait.
 
-    Its migrations can neither be shared by processes nor be taken up where one was killed, so it is
-    created under another name and renamed: one that exists is whole.
+    MLflow's migrations can neither run in two processes at once nor continue after a kill, so the
+    store is created under a temporary name and renamed when it is complete.
     """
     if not database.exists():
         unfinished = database.with_name(f"{database.name}.new")
@@ -176,5 +183,5 @@ def _make_ready(database: Path, artifacts: str | None) -> None:
 
 
 def _do_not_sync(connection: sqlite3.Connection, record: object) -> None:
-    """Let a hundred migrations not wait for the disk, each several times; the end does once."""
+    """Skip waiting for the disk in each of a hundred migrations; the file is synced at the end."""
     connection.execute("PRAGMA synchronous=OFF")

@@ -1,17 +1,17 @@
-"""What a process reads once, and what it does not keep."""
+"""Loading data and folds once per process."""
 
 import numpy as np
 import pytest
 
 from pipeline.errors import UserError
 from pipeline.evaluation import inputs
-from pipeline.evaluation.inputs import Recent, read
+from pipeline.evaluation.inputs import load_inputs
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch):
+def empty_cache(monkeypatch):
     for name in ("_datasets", "_splits"):
-        monkeypatch.setattr(inputs, name, Recent(getattr(inputs, name)._size))
+        monkeypatch.setattr(inputs, name, {})
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def loads(monkeypatch):
 
 
 def test_jobs_of_a_process_share_data_and_folds(make_config, loads):
-    first = read(make_config("model.hidden_units=[8]"))
-    second = read(make_config("model.hidden_units=[4]", "dataset.predict_rows=[]", "seed=3"))
+    first = load_inputs(make_config("model.hidden_units=[8]"))
+    second = load_inputs(make_config("model.hidden_units=[4]", "dataset.predict_rows=[]", "seed=3"))
     assert second.dataset is first.dataset
     assert second.summary is first.summary
     assert second.splits is first.splits
@@ -38,9 +38,9 @@ def test_jobs_of_a_process_share_data_and_folds(make_config, loads):
 
 
 def test_other_folds_of_the_same_data_are_made_and_other_data_read(make_config, loads):
-    first = read(make_config())
-    second = read(make_config("cv.n_splits=4"))
-    third = read(make_config("dataset.random_state=2"))
+    first = load_inputs(make_config())
+    second = load_inputs(make_config("cv.n_splits=4"))
+    third = load_inputs(make_config("dataset.random_state=2"))
     assert second.dataset is first.dataset
     assert (len(first.splits), len(second.splits)) == (30, 12)
     assert third.dataset.digest != first.dataset.digest
@@ -54,20 +54,20 @@ def test_what_is_refused_is_refused_every_time(make_config, tmp_path, monkeypatc
     table = (f"dataset.path={tmp_path}/x.npz", "dataset=npz", "cv.n_splits=2")
     for _ in range(2):
         with pytest.raises(UserError, match="no missing value"):
-            read(make_config(*table, "preprocessing=none", "preprocessing.imputation=none"))
-    assert read(make_config(*table, "preprocessing=standard")).dataset.n_samples == 4
+            load_inputs(make_config(*table, "preprocessing=none", "preprocessing.imputation=none"))
+    assert load_inputs(make_config(*table, "preprocessing=standard")).dataset.n_samples == 4
 
 
-def test_a_large_table_does_not_stay_while_another_is_read():
-    recent = Recent[int](lambda size: size)
-    kept = []
+def test_a_large_table_is_dropped_before_another_is_loaded():
+    cache, cached_bytes = {}, []
 
-    def make(size):
-        kept.append(sum(recent._cache.values()))
-        return size
+    def make(n_bytes):
+        cached_bytes.append(sum(cache.values()))
+        return n_bytes
 
-    half = inputs.LARGEST // 2
-    for key, size in enumerate([half, half, half, 3 * half, 1]):
-        recent.get(key, lambda size=size: make(size))
-    assert kept == [0, half, 2 * half, 2 * half, 0]
-    assert recent.get(4, lambda: 1 / 0) == 1  # the last is always there
+    half = inputs.MAX_CACHED_BYTES // 2
+    for key, n_bytes in enumerate([half, half, half, 3 * half, 1]):
+        inputs._cached(cache, key, lambda n_bytes=n_bytes: make(n_bytes), lambda it: it)
+    assert cached_bytes == [0, half, half, half, 0]
+    assert inputs._cached(cache, 4, lambda: 1 / 0, lambda it: it) == 1
+    assert len(cache) == 1
