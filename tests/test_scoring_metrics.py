@@ -9,10 +9,10 @@ from sklearn import metrics as sk
 
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
 from pipeline.scoring.scorer import (
-    CURVE_METRICS,
-    TOP_K_METRICS,
     BASIC_METRICS,
+    CURVE_METRICS,
     RATIO_METRICS,
+    TOP_K_METRICS,
     explain_metric,
     find_metric,
     lower_is_better,
@@ -24,7 +24,12 @@ FUNCTIONS = {
     "f1": sk.f1_score,
     "jaccard": sk.jaccard_score,
 }
-ALL = (*BASIC_METRICS, *RATIO_METRICS, *CURVE_METRICS, *(f"{family}_{k}" for family in TOP_K_METRICS for k in (1, 3, 5)))
+ALL = (
+    *BASIC_METRICS,
+    *RATIO_METRICS,
+    *CURVE_METRICS,
+    *(f"{family}_{k}" for family in TOP_K_METRICS for k in (1, 3, 5)),
+)
 
 
 @st.composite
@@ -38,39 +43,39 @@ def tables(draw, min_labels=2):
     return y_true, y_score
 
 
-def found(name, y_true, y_score, zero_division=0.0):
+def metric_value(name, y_true, y_score, zero_division=0.0):
     y_pred = (y_score > 0.5).astype(np.int8)
     return find_metric(name, zero_division)(y_true, y_score, y_pred)
 
 
 @pytest.mark.parametrize("name", RATIO_METRICS)
 @given(table=tables(), zero_division=st.sampled_from([0.0, 1.0]))
-def test_quotients_are_those_of_scikit_learn(name, table, zero_division):
+def test_ratio_metrics_equal_scikit_learn(name, table, zero_division):
     y_true, y_score = table
     family, average = name.split("_")
     expected = FUNCTIONS[family](
         y_true, y_score > 0.5, average=average, zero_division=zero_division
     )
-    assert found(name, y_true, y_score, zero_division) == pytest.approx(expected)
+    assert metric_value(name, y_true, y_score, zero_division) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @given(table=tables(), zero_division=st.sampled_from([0.0, 1.0]))
-def test_of_one_label_all_means_are_the_labels_own(name, table, zero_division):
+def test_all_averages_of_one_label_are_equal(name, table, zero_division):
     y_true, y_score = table[0][:, :1], table[1][:, :1]
     options = {"pos_label": 1, "zero_division": zero_division}
     expected = FUNCTIONS[name](y_true[:, 0], (y_score > 0.5)[:, 0], **options)
     for average in ("micro", "macro", "weighted"):
-        value = found(f"{name}_{average}", y_true, y_score, zero_division)
+        value = metric_value(f"{name}_{average}", y_true, y_score, zero_division)
         assert value == pytest.approx(expected)
 
 
 @given(tables())
-def test_shares_of_what_is_right_are_those_of_scikit_learn(table):
+def test_accuracy_and_hamming_loss_equal_scikit_learn(table):
     y_true, y_score = table
     y_pred = y_score > 0.5
-    assert found("accuracy", *table) == pytest.approx(sk.accuracy_score(y_true, y_pred))
-    assert found("hamming_loss", *table) == pytest.approx(sk.hamming_loss(y_true, y_pred))
+    assert metric_value("accuracy", *table) == pytest.approx(sk.accuracy_score(y_true, y_pred))
+    assert metric_value("hamming_loss", *table) == pytest.approx(sk.hamming_loss(y_true, y_pred))
 
 
 @pytest.mark.parametrize(
@@ -85,12 +90,12 @@ def test_shares_of_what_is_right_are_those_of_scikit_learn(table):
     ],
 )
 @given(table=tables())
-def test_rankings_are_those_of_scikit_learn(name, function, table):
-    assert found(name, *table) == pytest.approx(function(*table), abs=1e-12)
+def test_ranking_metrics_equal_scikit_learn(name, function, table):
+    assert metric_value(name, *table) == pytest.approx(function(*table), abs=1e-12)
 
 
 @given(tables(min_labels=1))
-def test_areas_are_those_of_scikit_learn_where_it_defines_them(table):
+def test_curve_metrics_equal_scikit_learn_where_defined(table):
     y_true, y_score = table
     several, some = y_true.min(axis=0) < y_true.max(axis=0), y_true.any(axis=0)
     aucs = label_roc_auc(y_true, y_score)
@@ -104,29 +109,29 @@ def test_areas_are_those_of_scikit_learn_where_it_defines_them(table):
         expected = sk.average_precision_score(y_true[:, label], y_score[:, label])
         assert precisions[label] == pytest.approx(expected)
     mean = aucs[several].mean() if several.any() else np.nan
-    assert found("roc_auc_macro", *table) == pytest.approx(mean, nan_ok=True)
+    assert metric_value("roc_auc_macro", *table) == pytest.approx(mean, nan_ok=True)
     mean = precisions[some].mean() if some.any() else np.nan
-    assert found("average_precision_macro", *table) == pytest.approx(mean, nan_ok=True)
+    assert metric_value("average_precision_macro", *table) == pytest.approx(mean, nan_ok=True)
 
 
 @given(tables(min_labels=1))
-def test_micro_areas_rank_the_whole_table(table):
+def test_micro_curve_metrics_rank_the_whole_table(table):
     flat = [values.ravel() for values in table]
     auc = sk.roc_auc_score(*flat) if len(np.unique(flat[0])) == 2 else np.nan
-    assert found("roc_auc_micro", *table) == pytest.approx(auc, nan_ok=True)
+    assert metric_value("roc_auc_micro", *table) == pytest.approx(auc, nan_ok=True)
     precision = sk.average_precision_score(*flat) if flat[0].any() else np.nan
-    assert found("average_precision_micro", *table) == pytest.approx(precision, nan_ok=True)
+    assert metric_value("average_precision_micro", *table) == pytest.approx(precision, nan_ok=True)
 
 
 @given(tables(min_labels=1))
-def test_probabilities_are_judged_as_scikit_learn_judges_each_label(table):
+def test_log_loss_and_brier_score_are_the_means_of_scikit_learns_over_labels(table):
     y_true, y_score = table
     columns = list(zip(y_true.T, y_score.T, strict=True))
     losses = [sk.log_loss(*column, labels=[0, 1]) for column in columns]
     # scikit-learn clips at the precision of float32, as we do, and sums in it.
-    assert found("log_loss", *table) == pytest.approx(np.mean(losses), rel=1e-5, abs=1e-6)
+    assert metric_value("log_loss", *table) == pytest.approx(np.mean(losses), rel=1e-5, abs=1e-6)
     briers = [((score.astype(float) - true) ** 2).mean() for true, score in columns]
-    assert found("brier_score", *table) == pytest.approx(np.mean(briers), abs=1e-6)
+    assert metric_value("brier_score", *table) == pytest.approx(np.mean(briers), abs=1e-6)
 
 
 @given(tables(), st.randoms(use_true_random=False))
@@ -137,23 +142,25 @@ def test_no_metric_depends_on_the_order_of_labels_or_rows(table, random):
     random.shuffle(labels)
     shuffled = (y_true[rows][:, labels], y_score[rows][:, labels])
     for name in ALL:
-        value = pytest.approx(found(name, *table), nan_ok=True)
-        assert found(name, *shuffled) == value, name
+        value = pytest.approx(metric_value(name, *table), nan_ok=True)
+        assert metric_value(name, *shuffled) == value, name
 
 
 @given(tables(min_labels=1))
-def test_one_error_is_what_precision_at_1_lacks(table):
-    assert found("one_error", *table) == pytest.approx(1 - found("precision_at_1", *table))
+def test_one_error_is_one_minus_precision_at_1(table):
+    assert metric_value("one_error", *table) == pytest.approx(
+        1 - metric_value("precision_at_1", *table)
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("fill", [0, 1])
 @pytest.mark.parametrize("n_labels", [1, 3])
-def test_constant_tables_have_scores_or_are_undefined_without_a_warning(name, fill, n_labels):
+def test_constant_tables_cause_no_warning(name, fill, n_labels):
     y_true = np.full((4, n_labels), fill, dtype=np.int8)
     for y_score in (np.zeros((4, n_labels), "float32"), np.ones((4, n_labels), "float32")):
         undefined = name.startswith("roc_auc") or (name.startswith("average_") and not fill)
-        value = found(name, y_true, y_score)
+        value = metric_value(name, y_true, y_score)
         assert isinstance(value, float)
         assert np.isnan(value) == undefined
 
@@ -170,7 +177,7 @@ Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.6, 0.7, 0.7], [0.2, 0.1, 0.3], [0.4, 0.9
         ("precision_at_1", (1 + 0.5 + 0 + 1) / 4),
         ("precision_at_2", (2 / 2 + 1 / 2 + 0 + 1 / 2) / 4),
         ("precision_at_3", (2 / 3 + 1 / 3 + 0 + 2 / 3) / 4),
-        ("precision_at_9", (2 / 3 + 1 / 3 + 0 + 2 / 3) / 4),  # there are but 3 to rank
+        ("precision_at_9", (2 / 3 + 1 / 3 + 0 + 2 / 3) / 4),  # there are only 3 labels
         # Rows cover their true labels with 2, 2, 0 and 3 labels.
         ("coverage_error", (2 + 2 + 0 + 3) / 4),
         # Row 2: 1 of 2 pairs, the tie; row 4: 1 of 2.
@@ -184,15 +191,15 @@ Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.6, 0.7, 0.7], [0.2, 0.1, 0.3], [0.4, 0.9
     ],
 )
 def test_a_table_worked_by_hand(name, expected):
-    assert found(name, Y_TRUE, Y_SCORE) == pytest.approx(expected)
+    assert metric_value(name, Y_TRUE, Y_SCORE) == pytest.approx(expected)
 
 
 def test_log_loss_worked_by_hand():
     y_true = np.array([[1, 0]], dtype=np.int8)
-    assert found("log_loss", y_true, np.array([[0.5, 0.75]], "float32")) == pytest.approx(
+    assert metric_value("log_loss", y_true, np.array([[0.5, 0.75]], "float32")) == pytest.approx(
         (np.log(2) + np.log(4)) / 2
     )
-    certain = found("log_loss", y_true, np.array([[0, 1]], "float32"))
+    certain = metric_value("log_loss", y_true, np.array([[0, 1]], "float32"))
     assert certain == pytest.approx(-np.log(np.finfo(np.float32).eps))
 
 
@@ -202,54 +209,56 @@ def test_calibration_worked_by_hand():
     y_true = np.array([[1, 0, 1], [0, 0, 0]], dtype=np.int8)
     y_score = np.array([[0.42, 0.45, 0.82], [0, 0.05, 1]], "float32")
     expected = (abs(0.87 - 1) + abs(0.82 - 1) + 0.05 + 1) / 6
-    assert found("expected_calibration_error", y_true, y_score) == pytest.approx(expected)
+    assert metric_value("expected_calibration_error", y_true, y_score) == pytest.approx(expected)
 
 
 def test_a_calibrated_table_has_no_calibration_error():
     y_true = np.repeat([[1], [0], [0], [0]], 25, axis=0).astype(np.int8)
     y_score = np.full((100, 1), 0.25, "float32")
-    assert found("expected_calibration_error", y_true, y_score) == pytest.approx(0, abs=1e-12)
+    assert metric_value("expected_calibration_error", y_true, y_score) == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_knowing_is_better_than_guessing_the_right_way_round(name):
+def test_perfect_scores_are_better_than_random_ones(name):
     rng = np.random.default_rng(0)
     y_true = (rng.random((200, 6)) < 0.4).astype(np.int8)
-    knows = found(name, y_true, y_true.astype("float32"))
-    guesses = found(name, y_true, rng.random((200, 6), dtype=np.float32))
-    assert knows < guesses if lower_is_better(name) else knows > guesses
+    perfect = metric_value(name, y_true, y_true.astype("float32"))
+    random = metric_value(name, y_true, rng.random((200, 6), dtype=np.float32))
+    assert perfect < random if lower_is_better(name) else perfect > random
 
 
-def test_the_users_own_metrics_follow_scikit_learns_names():
+def test_own_metrics_are_minimized_by_name():
     assert lower_is_better("my_module.my_loss")
     assert not lower_is_better("lossless.closeness")
 
 
-def test_chance_has_the_scores_of_chance():
+def test_random_scores_have_the_expected_curve_metrics():
     rng = np.random.default_rng(0)
     y_true = (rng.random((4000, 3)) < 0.2).astype(np.int8)
     y_score = rng.random((4000, 3), dtype=np.float32)
-    assert found("roc_auc_macro", y_true, y_score) == pytest.approx(0.5, abs=0.03)
-    assert found("average_precision_micro", y_true, y_score) == pytest.approx(0.2, abs=0.02)
+    assert metric_value("roc_auc_macro", y_true, y_score) == pytest.approx(0.5, abs=0.03)
+    assert metric_value("average_precision_micro", y_true, y_score) == pytest.approx(0.2, abs=0.02)
 
 
-def undescribed(y_true, y_score, y_pred):
+def without_docstring(y_true, y_score, y_pred):
     return 0.0
 
 
-def described(y_true, y_score, y_pred):
-    """Return what I like.
+def with_docstring(y_true, y_score, y_pred):
+    """Return a constant.
 
     And more.
     """
     return 0.0
 
 
-def test_every_metric_is_explained_in_a_line():
+def test_every_metric_has_an_explanation_of_one_line():
     lines = [explain_metric(name) for name in ALL]
     assert all(line.endswith(".") and line[0].isupper() for line in lines)
     assert explain_metric("precision_at_3").startswith(
-        "How many of a row's first k labels are true"
+        "The fraction of a row's top k labels that are true"
     )
-    assert explain_metric("tests.test_scoring_metrics.described") == "What I like."
-    assert explain_metric("tests.test_scoring_metrics.undescribed") == ""
+    assert explain_metric("tests.test_scoring_metrics.with_docstring") == "A constant."
+    assert explain_metric("tests.test_scoring_metrics.without_docstring") == ""

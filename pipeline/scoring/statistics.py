@@ -61,10 +61,9 @@ def summarise(
 ) -> MetricSummary:
     """Summarize the scores of a metric over folds.
 
-    The interval is that of the corrected resampled t statistic. It is symmetric, so for few folds
-    or for a mean near 0 or 1 it can exceed the range of the metric. It is clipped to the range,
-    which costs no coverage; benchmarks/intervals.py compares it with an interval on the logit
-    scale, which covers no better and is wider.
+    The interval is that of the corrected resampled t statistic. It is symmetric, so with few folds
+    or a mean near 0 or 1 it can exceed the range of the metric. Clipping it to the range costs no
+    coverage; benchmarks/intervals.py compares it with an interval on the logit scale.
 
     Args:
         values: Score of each fold; NaN where the metric is undefined.

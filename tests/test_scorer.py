@@ -1,9 +1,10 @@
+"""Scores of a fold, metrics by name, and the user's own metrics."""
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
 from sklearn import metrics as sk
 
 from pipeline.config.schema import ScoringConfig
@@ -13,10 +14,10 @@ from pipeline.scoring.scorer import (
     check_finite,
     check_metrics,
     label_scores,
+    metric_range,
     metric_title,
     score,
 )
-from pipeline.scoring.statistics import summarise
 
 Y_TRUE = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=np.int8)
 Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.1, 0.7, 0.6], [0.2, 0.1, 0.3], [0.4, 0.9, 0.1]], "float32")
@@ -66,21 +67,21 @@ def test_the_threshold_one_half_rounds(y_score):
 
 
 def test_zero_division_is_the_configurations():
-    silent = np.zeros_like(Y_TRUE), np.zeros_like(Y_SCORE)
+    nothing_predicted = np.zeros_like(Y_TRUE), np.zeros_like(Y_SCORE)
     for zero_division in (0.0, 1.0):
         config = scoring("f1_micro", "jaccard_samples", zero_division=zero_division)
-        values = scored(config, *silent).values
+        values = scored(config, *nothing_predicted).values
         assert values == {"f1_micro": zero_division, "jaccard_samples": zero_division}
 
 
-def test_labels_without_meaning_in_a_fold_are_left_out_and_counted():
+def test_undefined_labels_are_skipped_and_counted():
     y_true = Y_TRUE.copy()
     y_true[:, 1], y_true[:, 2] = 1, 0  # one always present, one never
     config = scoring("accuracy", "roc_auc_macro", "average_precision_macro")
-    found = scored(config, y_true, Y_SCORE)
-    assert found.n_undefined_labels == {"roc_auc_macro": 2, "average_precision_macro": 1}
-    assert found.values["roc_auc_macro"] == sk.roc_auc_score(y_true[:, 0], Y_SCORE[:, 0])
-    assert found.values["average_precision_macro"] == (1 + 1) / 2
+    scores = scored(config, y_true, Y_SCORE)
+    assert scores.n_undefined_labels == {"roc_auc_macro": 2, "average_precision_macro": 1}
+    assert scores.values["roc_auc_macro"] == sk.roc_auc_score(y_true[:, 0], Y_SCORE[:, 0])
+    assert scores.values["average_precision_macro"] == (1 + 1) / 2
     undefined = scored(config, np.zeros_like(Y_TRUE), Y_SCORE)
     assert np.isnan(undefined.values["roc_auc_macro"])
     assert undefined.n_undefined_labels == {}
@@ -89,43 +90,15 @@ def test_labels_without_meaning_in_a_fold_are_left_out_and_counted():
 
 def test_scores_of_single_labels():
     config, y_pred = scoring("accuracy", zero_division=1.0), (Y_SCORE > 0.5).astype(np.int8)
-    found = label_scores(config, Y_TRUE, Y_SCORE, y_pred)
-    assert found["support"].tolist() == [2, 2, 1]
-    assert found["precision"].tolist() == [1, 1, 1 / 2]
-    assert found["recall"].tolist() == [1 / 2, 1, 1]
-    assert found["f1"] == pytest.approx([2 / 3, 1, 2 / 3])
-    assert found["roc_auc"].tolist() == [1, 1, 1]
-    silent = label_scores(config, Y_TRUE * 0, Y_SCORE * 0, y_pred * 0)
-    assert silent["f1"].tolist() == [1, 1, 1]
-    assert np.isnan(silent["average_precision"]).all()
-
-
-def test_the_interval_is_that_of_nadeau_and_bengio():
-    values = np.array([0.80, 0.84, 0.79, 0.83, 0.81, 0.82, 0.85, 0.78, 0.80, 0.83])
-    summary = summarise(values, test_fraction=1 / 9)
-    assert summary.mean == pytest.approx(0.815)
-    assert summary.std == pytest.approx(values.std(ddof=0))
-    standard_error = np.sqrt((1 / 10 + 1 / 9) * values.var(ddof=1))
-    low, high = stats.t.interval(0.95, df=9, loc=0.815, scale=standard_error)
-    assert summary.ci == pytest.approx((low, high))
-    naive = stats.t.interval(0.95, df=9, loc=0.815, scale=values.std(ddof=1) / np.sqrt(10))
-    assert high - low > naive[1] - naive[0]
-    assert (summary.n_folds, summary.n_undefined) == (10, 0)
-
-
-def test_folds_in_which_a_metric_is_undefined_are_left_out_and_counted():
-    summary = summarise([0.8, np.nan, 0.6, 0.7, np.nan], 0.1, n_undefined_labels=4)
-    without = summarise([0.8, 0.6, 0.7], 0.1)
-    assert (summary.mean, summary.std, summary.ci) == (without.mean, without.std, without.ci)
-    assert (summary.n_folds, summary.n_undefined, summary.n_undefined_labels) == (3, 2, 4)
-    assert summarise([np.nan, 0.8], 0.1).ci is None
-    nothing = summarise([np.nan, np.nan], 0.1)
-    assert np.isnan(nothing.mean)
-    assert (nothing.ci, nothing.n_folds, nothing.n_undefined) == (None, 0, 2)
-
-
-def test_a_single_fold_has_no_interval():
-    assert summarise([0.8], 0.1).ci is None
+    scores = label_scores(config, Y_TRUE, Y_SCORE, y_pred)
+    assert scores["support"].tolist() == [2, 2, 1]
+    assert scores["precision"].tolist() == [1, 1, 1 / 2]
+    assert scores["recall"].tolist() == [1 / 2, 1, 1]
+    assert scores["f1"] == pytest.approx([2 / 3, 1, 2 / 3])
+    assert scores["roc_auc"].tolist() == [1, 1, 1]
+    nothing_predicted = label_scores(config, Y_TRUE * 0, Y_SCORE * 0, y_pred * 0)
+    assert nothing_predicted["f1"].tolist() == [1, 1, 1]
+    assert np.isnan(nothing_predicted["average_precision"]).all()
 
 
 def test_unequal_shapes_are_an_error():
@@ -133,7 +106,7 @@ def test_unequal_shapes_are_an_error():
         score(scoring("accuracy"), Y_TRUE, Y_SCORE[:, :2], Y_TRUE)
 
 
-def test_diverged_folds_are_refused_not_scored():
+def test_probabilities_of_diverged_folds_are_rejected():
     y_score = Y_SCORE.copy()
     y_score[1:3, 0] = np.nan
     with pytest.raises(UserError, match=r"NaN for 2 of 4 held-out rows: the training of a fold"):
@@ -154,15 +127,15 @@ def test_diverged_folds_are_refused_not_scored():
         ("x", "Or the dotted path of your own: my_module.my_metric"),
     ],
 )
-def test_unknown_metrics_are_refused_with_the_known(name, hint):
-    with pytest.raises(UserError) as refusal:
+def test_unknown_metrics_are_rejected_with_suggestions(name, hint):
+    with pytest.raises(UserError) as error:
         check_metrics(scoring("accuracy", name))
-    assert str(refusal.value).startswith(f"scoring.metrics: unknown name {name!r}. ")
-    assert hint in str(refusal.value)
+    assert str(error.value).startswith(f"scoring.metrics: unknown name {name!r}. ")
+    assert hint in str(error.value)
 
 
 @pytest.mark.parametrize("names", [("accuracy", "accuracy"), ("accuracy", "my.own.accuracy")])
-def test_a_name_that_comes_twice_is_refused(names, monkeypatch, tmp_path):
+def test_duplicate_metrics_are_rejected(names, monkeypatch, tmp_path):
     (tmp_path / "my").mkdir()
     (tmp_path / "my/own.py").write_text("def accuracy(y_true, y_score, y_pred): return 1.0")
     monkeypatch.syspath_prepend(tmp_path)
@@ -170,7 +143,7 @@ def test_a_name_that_comes_twice_is_refused(names, monkeypatch, tmp_path):
         check_metrics(scoring(*names))
 
 
-def test_the_configurations_metrics_exist(make_config):
+def test_the_configured_metrics_exist(make_config):
     short, full = make_config().scoring, make_config("scoring=all_metrics").scoring
     for config in (short, full):
         check_metrics(config)
@@ -190,29 +163,29 @@ def largest_set(y_true, y_score, y_pred):
     return y_pred.sum(axis=1).max()
 
 
-def words(y_true, y_score, y_pred):
+def returns_text(y_true, y_score, y_pred):
     return "good"
 
 
-def by_label(y_true, y_score, y_pred):
+def returns_array(y_true, y_score, y_pred):
     return (y_true == y_pred).mean(axis=0)
 
 
-def verdict(y_true, y_score, y_pred):
+def returns_bool(y_true, y_score, y_pred):
     return (y_true == y_pred).all()
 
 
-def broken(y_true, y_score, y_pred):
+def raises(y_true, y_score, y_pred):
     return y_true.no_such
 
 
-def careless(y_true, y_score, y_pred):
+def changes_inputs(y_true, y_score, y_pred):
     y_score *= 2
     return 1.0
 
 
-def test_a_metric_of_the_users_own_takes_part_under_its_name():
-    config = scoring("accuracy", "tests.test_scoring.largest_set")
+def test_own_metrics_are_scored_under_their_short_name():
+    config = scoring("accuracy", "tests.test_scorer.largest_set")
     check_metrics(config)
     assert scored(config, Y_TRUE, Y_SCORE).values == {"accuracy": 0.5, "largest_set": 2.0}
 
@@ -220,36 +193,36 @@ def test_a_metric_of_the_users_own_takes_part_under_its_name():
 @pytest.mark.parametrize(
     ("name", "received"),
     [
-        ("words", "str."),
-        ("by_label", "ndarray of shape (3,)."),
-        ("verdict", "bool"),
-        ("broken", "AttributeError: 'numpy.ndarray' object has no attribute 'no_such' ("),
-        ("careless", "ValueError: output array is read-only ("),
+        ("returns_text", "str."),
+        ("returns_array", "ndarray of shape (3,)."),
+        ("returns_bool", "bool"),
+        ("raises", "AttributeError: 'numpy.ndarray' object has no attribute 'no_such' ("),
+        ("changes_inputs", "ValueError: output array is read-only ("),
     ],
 )
-def test_what_is_no_metric_is_refused_by_name(name, received):
-    with pytest.raises(UserError) as refusal:
-        scored(scoring(f"tests.test_scoring.{name}"), Y_TRUE, Y_SCORE.copy())
-    expected = f"scoring.metrics: expected tests.test_scoring.{name}(y_true, y_score, y_pred) to"
-    assert str(refusal.value).startswith(expected)
-    assert f"Received: {received}" in str(refusal.value)
+def test_own_metrics_must_return_a_number(name, received):
+    with pytest.raises(UserError) as error:
+        scored(scoring(f"tests.test_scorer.{name}"), Y_TRUE, Y_SCORE.copy())
+    expected = f"scoring.metrics: expected tests.test_scorer.{name}(y_true, y_score, y_pred) to"
+    assert str(error.value).startswith(expected)
+    assert f"Received: {received}" in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
         ("no_such_module.metric", "No module named 'no_such_module'"),
-        ("tests.test_scoring.no_such", "has no attribute 'no_such'"),
-        ("tests.test_scoring.Y_TRUE", r"expected a callable\. Received: .* a ndarray"),
+        ("tests.test_scorer.no_such", "has no attribute 'no_such'"),
+        ("tests.test_scorer.Y_TRUE", r"expected a callable\. Received: .* a ndarray"),
     ],
 )
-def test_what_cannot_be_imported_is_refused_before_training(path, expected):
+def test_own_metrics_must_be_importable(path, expected):
     with pytest.raises(UserError, match=rf"^scoring\.metrics: .*{expected}"):
         check_metrics(scoring("accuracy", path))
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "title"),
     [
         ("hamming_loss", "Hamming loss"),
         ("f1_micro", "F1 micro"),
@@ -257,5 +230,11 @@ def test_what_cannot_be_imported_is_refused_before_training(path, expected):
         ("ndcg_at_3", "nDCG at 3"),
     ],
 )
-def test_names_in_words(name, words):
-    assert metric_title(name) == words
+def test_titles(name, title):
+    assert metric_title(name) == title
+
+
+def test_ranges_of_metrics():
+    assert metric_range("accuracy") == metric_range("ndcg_at_3") == (0, 1)
+    assert metric_range("log_loss") == metric_range("coverage_error") == (0, np.inf)
+    assert metric_range("my_module.accuracy") == (-np.inf, np.inf)

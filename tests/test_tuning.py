@@ -1,0 +1,166 @@
+"""Thresholds and temperatures against brute force and scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
+from sklearn import metrics as sk
+
+from pipeline.config.schema import DecisionConfig, InnerCvConfig
+from pipeline.decision.rule import apply_temperature
+from pipeline.decision.tuning import (
+    CANDIDATES,
+    check_threshold_metric,
+    fit_temperatures,
+    fixed_rule,
+    learn_rule,
+    match_cardinality,
+    tune_thresholds,
+)
+from pipeline.errors import UserError
+
+RNG = np.random.default_rng(3)
+Z = RNG.normal(size=(200, 4)) - [0, 1, 2, 0]
+Y = (RNG.random((200, 4)) < expit(1.5 * Z)).astype(np.int8)
+Y_SCORE = expit(Z).astype(np.float32)
+
+
+def decision(threshold, metric="f1_macro", calibration=None):
+    return DecisionConfig(
+        threshold=threshold,
+        threshold_metric=metric,
+        calibration=calibration,
+        inner_cv=InnerCvConfig(n_splits=2, validation_fraction=0.2),
+    )
+
+
+SCIKIT_LEARN = {
+    "f1_macro": lambda y, p: sk.f1_score(y, p, average="macro", zero_division=0),
+    "f1_micro": lambda y, p: sk.f1_score(y, p, average="micro", zero_division=0),
+    "accuracy": sk.accuracy_score,
+    "hamming_loss": lambda y, p: -sk.hamming_loss(y, p),
+    "jaccard_samples": lambda y, p: sk.jaccard_score(y, p, average="samples", zero_division=0),
+}
+
+
+def value(metric, thresholds):
+    return SCIKIT_LEARN[metric](Y, np.asarray(thresholds) < Y_SCORE)
+
+
+@pytest.mark.parametrize("metric", SCIKIT_LEARN)
+def test_a_global_threshold_is_the_best_candidate(metric):
+    thresholds = tune_thresholds(decision("global", metric), Y, Y_SCORE, 0.0)
+    assert len(set(thresholds)) == 1
+    best = max(value(metric, candidate) for candidate in CANDIDATES)
+    assert value(metric, thresholds[0]) == pytest.approx(best)
+    equals = [c for c in CANDIDATES if value(metric, c) == pytest.approx(best)]
+    assert abs(thresholds[0] - 0.5) == pytest.approx(min(abs(c - 0.5) for c in equals))
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "hamming_loss"])
+def test_each_label_has_its_best_threshold_if_the_metric_is_a_mean_over_labels(metric):
+    thresholds = tune_thresholds(decision("per_label", metric), Y, Y_SCORE, 0.0)
+    for label in range(4):
+        others = thresholds.copy()
+
+        def at(candidate, others=others, label=label):
+            others[label] = candidate
+            return value(metric, others)
+
+        assert value(metric, thresholds) == pytest.approx(max(map(at, CANDIDATES)))
+
+
+@pytest.mark.parametrize("metric", ["f1_micro", "accuracy", "jaccard_samples"])
+def test_no_change_of_a_single_threshold_improves_other_metrics(metric):
+    thresholds = tune_thresholds(decision("per_label", metric), Y, Y_SCORE, 0.0)
+    assert value(metric, thresholds) >= value(
+        metric, tune_thresholds(decision("global", metric), Y, Y_SCORE, 0.0)
+    )
+    for label in range(4):
+        moved = thresholds.copy()
+        for candidate in CANDIDATES[::7]:
+            moved[label] = candidate
+            assert value(metric, moved) <= value(metric, thresholds) + 1e-12
+
+
+def test_a_label_without_positives_keeps_the_threshold_one_half():
+    y = Y.copy()
+    y[:, 1] = 0
+    assert tune_thresholds(decision("per_label"), y, Y_SCORE, 0.0)[1] == 0.5
+
+
+@given(
+    arrays(np.int8, (12, 3), elements=st.integers(0, 1)),
+    st.lists(st.integers(1, 999), min_size=36, max_size=36, unique=True),
+)
+def test_cardinality_predicts_as_many_labels_as_are_true(y, scores):
+    y_score = np.array(scores, dtype=np.float32).reshape(12, 3) / 1000
+    threshold = match_cardinality(y, y_score)
+    assert (y_score > threshold).sum() == y.sum()
+    assert 0 <= threshold <= 1
+
+
+def test_temperatures_minimize_the_log_loss():
+    temperatures = fit_temperatures(Y, Y_SCORE)
+    for label in range(4):
+        z, y = logit(Y_SCORE[:, label].astype(np.float64)), Y[:, label]
+
+        def loss(t, z=z, y=y):
+            return sk.log_loss(y, expit(z / t))
+
+        best = minimize_scalar(loss, bounds=(0.05, 20), method="bounded").x
+        assert temperatures[label] == pytest.approx(best, rel=1e-3)
+        assert loss(temperatures[label]) <= loss(1.0)
+
+
+def test_a_simulated_temperature_is_recovered():
+    z = RNG.normal(size=(100_000, 1)) * 2
+    y = (RNG.random(z.shape) < expit(z)).astype(np.int8)
+    assert fit_temperatures(y, expit(3 * z).astype(np.float32))[0] == pytest.approx(3, rel=0.05)
+
+
+def test_constant_labels_keep_the_temperature_1():
+    y = Y.copy()
+    y[:, 0], y[:, 1] = 0, 1
+    assert (fit_temperatures(y, Y_SCORE)[:2] == 1).all()
+    perfect = np.where(Y == 1, np.float32(0.9), np.float32(0.1))
+    assert fit_temperatures(Y, perfect) == pytest.approx(1 / 20)  # the lowest temperature
+
+
+def test_temperatures_preserve_the_order_of_rows():
+    calibrated = apply_temperature(Y_SCORE, np.array([0.3, 1, 2, 7.0]))
+    for label in range(4):
+        auc = [sk.roc_auc_score(Y[:, label], s[:, label]) for s in (Y_SCORE, calibrated)]
+        assert auc[0] == pytest.approx(auc[1])
+
+
+def test_the_served_model_calibrates_alike():
+    from pipeline.tracking.pyfunc_model import apply_temperature as served
+
+    y_score = np.vstack([Y_SCORE, np.zeros((1, 4)), np.ones((1, 4))]).astype(np.float32)
+    for temperature in ([0.05, 0.3, 2, 20.0], [1.0] * 4):
+        expected = apply_temperature(y_score, np.array(temperature))
+        np.testing.assert_allclose(served(y_score, temperature), expected, rtol=1e-6)
+
+
+def test_thresholds_are_tuned_on_calibrated_probabilities():
+    rule = learn_rule(decision("global", calibration="temperature"), Y, Y_SCORE, 0.0)
+    calibrated = rule.calibrate(Y_SCORE)
+    expected = tune_thresholds(decision("global"), Y, calibrated, 0.0)
+    np.testing.assert_array_equal(rule.threshold, expected)
+    np.testing.assert_array_equal(rule.decide(calibrated), calibrated > expected)
+    fixed = fixed_rule(decision(0.3), 4)
+    assert fixed.calibrate(Y_SCORE) is Y_SCORE
+    assert (fixed.threshold == 0.3).all()
+
+
+def test_a_threshold_metric_must_depend_on_thresholds():
+    with pytest.raises(
+        UserError, match=r"a metric of predicted labels.*'roc_auc_macro', a metric of"
+    ):
+        check_threshold_metric(decision("per_label", "roc_auc_macro"), 0.0)
+    check_threshold_metric(decision(0.5, "roc_auc_macro"), 0.0)
+    check_threshold_metric(decision("global", "jaccard_samples"), 0.0)
