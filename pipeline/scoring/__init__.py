@@ -1,6 +1,14 @@
 """Multi-label metrics and their statistics over folds."""
 
 from pipeline.scoring.classification_metrics import EPSILON, Counts, Labels, Metric, Scores
+from pipeline.scoring.number_format import (
+    FormattedSummary,
+    choose_decimals,
+    common_decimals,
+    format_interval,
+    format_number,
+    format_summary,
+)
 from pipeline.scoring.scorer import (
     DECISION_METRICS,
     RATIO_METRICS,
