@@ -1,4 +1,4 @@
-"""The error that is the user's to mend."""
+"""UserError, and texts for error messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,28 +6,31 @@ from collections.abc import Iterable
 MAX_SUGGESTIONS = 40
 
 
-class UserError(Exception):
-    """What was expected, what came and what to do, for the screen; shown without a traceback."""
+class UserError(ValueError):
+    """An error that the user can correct; its message is shown without a traceback.
+
+    The message says what was expected, what was received and what to type.
+    """
 
 
 def suggest(name: str, available: Iterable[str], listed: Iterable[str] | None = None) -> str:
-    """Return the counsel for an unknown name: the nearest one that exists, and all that exist.
+    """Return a hint for an unknown name: the most similar one, and all available ones.
 
     Args:
-        name: What was asked for.
-        available: What exists.
-        listed: What to list instead, where one entry can stand for several names.
+        name: The unknown name.
+        available: Names that exist.
+        listed: Names to list, if one of them can stand for several available ones.
     """
-    known = sorted(available)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    shown = known if listed is None else sorted(listed)
+    names = sorted(available)
+    similar = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {similar[0]!r}? " if similar else ""
+    shown = names if listed is None else sorted(listed)
     more = f" and {len(shown) - MAX_SUGGESTIONS} more" if len(shown) > MAX_SUGGESTIONS else ""
     return f"{hint}Available: {', '.join(shown[:MAX_SUGGESTIONS]) or '(none)'}{more}."
 
 
 def shorten(name: str, length: int) -> str:
-    """Return the name, or where it is longer its beginning and end: what tells many apart."""
+    """Return the name, with an ellipsis in its middle if it is longer than a length."""
     if len(name) <= length:
         return name
     tail = (length - 1) // 2

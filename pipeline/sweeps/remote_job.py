@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,10 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
-from pipeline.runtime import use_cores
+from pipeline.runtime import limit_cores
 
 # A worker imports this module to unpickle its job. NumPy and what builds on it read their number
 # of threads when they are imported, so `run_payload` sets it first and nothing heavy stands here.
-
-CREDENTIALS = "MLFLOW_TRACKING_"  # prefix of the variables that hold a user's name and password
 
 
 @dataclass(frozen=True)
@@ -83,17 +81,22 @@ def compose_job(
     return ComposedJob(context, composed, task)
 
 
-def serialize(job: ComposedJob, n_cores: int, dumps: Callable[[Any], bytes]) -> JobPayload:
+def serialize(
+    job: ComposedJob,
+    n_cores: int,
+    dumps: Callable[[Any], bytes],
+    environment: Mapping[str, str] | None = None,
+) -> JobPayload:
     """Serialize a job for another process.
 
     Args:
         job: The job.
         n_cores: Number of cores that the job may use.
         dumps: A pickler that takes functions of `__main__`, such as `cloudpickle.dumps`.
+        environment: Environment variables to set for the job.
     """
-    environment = {key: it for key, it in os.environ.items() if key.startswith(CREDENTIALS)}
     content = dumps((job, Singleton.get_state()))
-    return JobPayload(content, n_cores, str(Path.cwd()), environment)
+    return JobPayload(content, n_cores, str(Path.cwd()), dict(environment or {}))
 
 
 def run_payload(payload: JobPayload, is_restart: bool = False) -> JobReturn:
@@ -104,7 +107,7 @@ def run_payload(payload: JobPayload, is_restart: bool = False) -> JobReturn:
         is_restart: Whether a previous process of the job has ended; the job then resumes its run.
     """
     os.environ.update(payload.environment)
-    use_cores(payload.n_cores)
+    limit_cores(payload.n_cores)
     # Relative paths of the command hold where a node has the same folder.
     if Path(payload.working_directory).is_dir():
         os.chdir(payload.working_directory)

@@ -13,7 +13,7 @@ from submitit.core.utils import FailedJobError, UncompletedJobError
 from submitit.helpers import DelayedSubmission
 
 from pipeline import console
-from pipeline.runtime import as_variables
+from pipeline.runtime import core_variables
 from pipeline.sweeps.launcher_config import SlurmConfig
 from pipeline.sweeps.remote_job import (
     ComposedJob,
@@ -71,7 +71,7 @@ def _make_executor(config: SlurmConfig) -> AutoExecutor:
     parameters = {key: value for key, value in asdict(config).items() if value is not None}
     del parameters["folder"], parameters["max_num_timeout"]
     n_cores = config.cpus_per_task
-    exports = [f"export {key}=${{{key}:-{it}}}" for key, it in as_variables(n_cores).items()]
+    exports = [f"export {key}=${{{key}:-{it}}}" for key, it in core_variables(n_cores).items()]
     exports.append(f"export SRUN_CPUS_PER_TASK={n_cores}")  # srun no longer takes it from sbatch
     parameters |= {"setup": [*config.setup, *exports], "job_name": "manyfold"}
     executor.update_parameters(

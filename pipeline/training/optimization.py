@@ -95,8 +95,9 @@ def make_optimizer(config: TrainingConfig, n_steps: int | None = None) -> keras.
             raise UserError(
                 f"training.optimizer_params: expected {name} above 0. Received: {params[name]}"
             )
+    learning_rate = _learning_rate(config, n_steps)
     try:
-        return optimizer_class(**{"learning_rate": _learning_rate(config, n_steps), **params})
+        return optimizer_class(learning_rate=learning_rate, **params)
     except (TypeError, ValueError) as error:
         raise UserError(
             "training.optimizer_params: expected parameters of "
@@ -135,6 +136,7 @@ def _learning_rate(config: TrainingConfig, n_steps: int | None) -> float | Learn
             raise UserError("training.lr_schedule_params: give training.lr_schedule too.")
         return config.learning_rate
     available = {_snake_case(c.__name__): c for c in _schedule_classes()}
+    available["cosine_decay"] = _CosineDecay
     schedule_class = available.get(config.lr_schedule)
     if schedule_class is None:
         raise UserError(
@@ -150,10 +152,31 @@ def _learning_rate(config: TrainingConfig, n_steps: int | None) -> float | Learn
     except (TypeError, ValueError) as error:
         names = ", ".join(name for name in parameters if name != "name")
         raise UserError(
-            f"training.lr_schedule_params: expected parameters of {schedule_class.__name__}: "
+            f"training.lr_schedule_params: expected parameters of {config.lr_schedule}: "
             f"{names}. Received: {params} ({error})"
         ) from error
     return schedule
+
+
+class _CosineDecay(schedules.CosineDecay):  # type: ignore[misc]
+    """Keras's schedule without `cond`, which XLA cannot compile once it is mapped over fits."""
+
+    def __call__(self, step: Any) -> Any:
+        if self.warmup_target is None:
+            return super().__call__(step)
+        step, decay_steps, warmup_steps, target, initial = (
+            keras.ops.cast(value, "float32")
+            for value in (
+                *(step, self.decay_steps, self.warmup_steps),
+                *(self.warmup_target, self.initial_learning_rate),
+            )
+        )
+        decay_step = keras.ops.minimum(step - warmup_steps, decay_steps)
+        return keras.ops.where(
+            step < warmup_steps,
+            self._warmup_function(step, warmup_steps, target, initial),
+            self._decay_function(decay_step, decay_steps, target, "float32"),
+        )
 
 
 def _snake_case(name: str) -> str:
