@@ -1,0 +1,109 @@
+"""A small table, fits on it, and the plain `model.fit` loop that `KerasTrainer` must equal."""
+
+from functools import partial
+
+import keras
+import numpy as np
+
+from pipeline.config.schema import EarlyStoppingConfig, TrainingConfig
+from pipeline.model.keras_models import mlp
+from pipeline.preprocessing.preprocessor import fit_preprocessor
+from pipeline.training.base import FitSpec, fit_seed
+from pipeline.training.keras_trainer import KerasTrainer
+from pipeline.training.optimization import make_optimizer
+from pipeline.training.stack import epoch_order
+from tests.test_preprocessor import preparing
+
+N_SAMPLES, N_FEATURES, N_LABELS = 50, 5, 3
+RNG = np.random.default_rng(0)
+X = RNG.normal(1, 2, size=(N_SAMPLES, N_FEATURES)).astype(np.float32)
+Y = (X[:, :N_LABELS] + RNG.normal(size=(N_SAMPLES, N_LABELS)) > 1).astype(np.int8)
+LOGISTIC_REGRESSION = partial(mlp, n_labels=N_LABELS, hidden_units=())
+NETWORK = partial(mlp, n_labels=N_LABELS, hidden_units=(8,))
+NO_EARLY_STOPPING = EarlyStoppingConfig(
+    patience=None, min_delta=0.0, restore_best_weights=True, validation_fraction=0.2
+)
+
+
+def training_config(**changes) -> TrainingConfig:
+    defaults = {
+        "optimizer": "adam",
+        "learning_rate": 0.01,
+        "optimizer_params": None,
+        "lr_schedule": None,
+        "lr_schedule_params": None,
+        "epochs": 3,
+        "batch_size": 16,
+        "loss": "binary_crossentropy",
+        "focal_gamma": 2.0,
+        "class_weight": None,
+        "early_stopping": NO_EARLY_STOPPING,
+        "fits_per_program": 2,
+        "n_threads": None,
+    }
+    return TrainingConfig(**{**defaults, **changes})
+
+
+def make_fits(train_sizes=(40, 40, 40), scaling="none", X=X) -> list[FitSpec]:
+    """Return fits on random rows; the remaining rows are the test rows."""
+    fits = []
+    for fold, size in enumerate(train_sizes):
+        rows = np.random.default_rng(fold).permutation(N_SAMPLES)
+        preprocessor = fit_preprocessor(preparing(scaling=scaling), X, (), rows[:size])
+        fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:size], rows[size:], preprocessor))
+    return fits
+
+
+def train(fits, config, build=NETWORK, X=X):
+    """Train with `KerasTrainer`; equal architectures share their compiled programs."""
+    architecture = repr(build) if isinstance(build, partial) else None
+    return list(KerasTrainer(build, config, X, Y, fits, architecture).train())
+
+
+def model_fit(fit, config, build=NETWORK, X=X, y=Y, loss="binary_crossentropy"):
+    """Train one fit with `model.fit`, from the same initial weights and with the same batches.
+
+    Returns:
+        Weights, loss of each epoch, probabilities and loss of the test rows.
+    """
+    keras.utils.set_random_seed(fit.seed)
+    model = build(fit.preprocessor.n_columns)
+    n_steps = -(-len(fit.train) // config.batch_size) * config.epochs
+    model.compile(make_optimizer(config, n_steps), loss=loss, run_eagerly=True)
+    x = fit.preprocessor.transform(X)
+    losses = []
+    for epoch in range(config.epochs):
+        rows = epoch_order(fit.seed, epoch, fit.train)
+        history = model.fit(
+            x[rows], y[rows], batch_size=config.batch_size, shuffle=False, verbose=0
+        )
+        losses.append(history.history["loss"][0])
+    weights = [v.numpy() for v in (*model.trainable_variables, *model.non_trainable_variables)]
+    test_loss = model.test_on_batch(x[fit.test], y[fit.test]) if len(fit.test) else None
+    return weights, losses, model(x[fit.test]).numpy(), test_loss
+
+
+def assert_equal_to_model_fit(
+    fits, config, build=NETWORK, X=X, *, rtol=0.0, atol=1e-6, make_loss=None
+):
+    """Compare `KerasTrainer` with `model.fit`.
+
+    Args:
+        fits: The fits.
+        config: How to train them.
+        build: Returns the untrained model for a number of input columns.
+        X: Features.
+        rtol: Relative tolerance of the weights.
+        atol: Absolute tolerance of the weights.
+        make_loss: Returns the loss of a fit for Keras; None for binary cross-entropy.
+    """
+    for fit, result in zip(fits, train(fits, config, build, X), strict=True):
+        loss = make_loss(fit) if make_loss else "binary_crossentropy"
+        weights, losses, y_score, test_loss = model_fit(fit, config, build, X, loss=loss)
+        for actual, expected in zip(result.weights, weights, strict=True):
+            if np.issubdtype(expected.dtype, np.floating):
+                np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
+        np.testing.assert_allclose(result.loss, losses, rtol=1e-4)
+        np.testing.assert_allclose(result.y_score, y_score, rtol=1e-3, atol=1e-5)
+        if test_loss is not None:
+            np.testing.assert_allclose(result.test_loss[-1], test_loss, rtol=1e-3)
