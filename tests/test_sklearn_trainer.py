@@ -1,4 +1,4 @@
-"""Estimators on folds, against scikit-learn's own cross-validation over the same splits."""
+"""`SklearnTrainer` against scikit-learn's cross-validation over the same splits."""
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ from sklearn.svm import SVC
 
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
-from pipeline.evaluation.evaluator import Evaluator, make_trainer
-from pipeline.evaluation.inputs import plan_fits
+from pipeline.evaluation.evaluator import Evaluator
+from pipeline.evaluation.inputs import make_trainer, plan_fits
 from pipeline.training import sklearn_trainer
 from pipeline.training.base import Stopped, fit_seed
 
@@ -36,17 +36,17 @@ def run(config):
     return evaluator.evaluation(), evaluator
 
 
-def to_single(X):
+def to_float32(X):
     return X.astype(np.float32)
 
 
 def scaled(estimator):
-    """What a fold's rows go through: scaled in double precision, then the model's input."""
-    return make_pipeline(StandardScaler(), FunctionTransformer(to_single), estimator)
+    """Scale in double precision and round to float32, as the preprocessing does."""
+    return make_pipeline(StandardScaler(), FunctionTransformer(to_float32), estimator)
 
 
-# Seeds of their own, as scikit-learn's loops give every fold the same.
-LOOPS = {
+# With a fixed random_state, because scikit-learn's loops give every fold the same seed.
+ESTIMATORS = {
     "dummy": ((), MultiOutputClassifier(DummyClassifier(strategy="prior"))),
     "logistic": ((), MultiOutputClassifier(LogisticRegression(max_iter=1000))),
     "random_forest": (
@@ -67,35 +67,36 @@ LOOPS = {
 }
 
 
-@pytest.mark.parametrize("name", LOOPS)
-def test_folds_are_those_of_scikit_learns_cross_validation(make_config, name):
-    overrides, estimator = LOOPS[name]
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_folds_equal_those_of_scikit_learns_cross_validation(make_config, name):
+    overrides, estimator = ESTIMATORS[name]
     config = make_config(*SMALL, f"model={name}", *overrides)
     evaluation, evaluator = run(config)
     X, y = evaluation.dataset.X.astype(np.float64), evaluation.dataset.y
     folds = KFold(3, shuffle=True, random_state=1)
-    loop = scaled(estimator)
-    if name == "classifier_chain":  # whose answer cross_val_predict does not take
+    pipe = scaled(estimator)
+    if name == "classifier_chain":  # cross_val_predict rejects its probabilities
         expected = np.empty(y.shape)
         for train, test in folds.split(X):
-            expected[test] = loop.fit(X[train], y[train]).predict_proba(X[test])
+            expected[test] = pipe.fit(X[train], y[train]).predict_proba(X[test])
     else:
-        pairs = cross_val_predict(loop, X, y, cv=folds, method="predict_proba")
+        pairs = cross_val_predict(pipe, X, y, cv=folds, method="predict_proba")
         expected = np.stack([pair[:, 1] for pair in pairs], axis=1)
     for fold in evaluation.folds:
         np.testing.assert_array_equal(fold.y_score, expected[fold.split.test].astype(np.float32))
-    scores = cross_validate(loop, X, y, cv=folds, scoring=("accuracy", "f1_micro", "f1_macro"))
+    scores = cross_validate(pipe, X, y, cv=folds, scoring=("accuracy", "f1_micro", "f1_macro"))
     for metric in ("accuracy", "f1_micro", "f1_macro"):
-        ours = [fold.scores[metric] for fold in evaluation.folds]
-        np.testing.assert_allclose(ours, scores[f"test_{metric}"], rtol=1e-12)
+        actual = [fold.scores[metric] for fold in evaluation.folds]
+        np.testing.assert_allclose(actual, scores[f"test_{metric}"], rtol=1e-12)
     final = evaluation.final.model(evaluation.final.preprocessor.transform(evaluation.dataset.X))
-    whole = loop.fit(X, y).predict_proba(X)
-    whole = np.stack([pair[:, 1] for pair in whole], axis=1) if isinstance(whole, list) else whole
-    np.testing.assert_array_equal(final, whole.astype(np.float32))
+    expected = pipe.fit(X, y).predict_proba(X)
+    if isinstance(expected, list):
+        expected = np.stack([pair[:, 1] for pair in expected], axis=1)
+    np.testing.assert_array_equal(final, expected.astype(np.float32))
     assert evaluator.warnings == []
 
 
-def test_what_an_svm_says_is_learnt_from_inner_folds_of_training_rows(make_config):
+def test_an_svm_is_calibrated_on_inner_folds_of_the_training_rows(make_config):
     evaluation, _ = run(make_config(*SMALL, "model=svm"))
     X, y = evaluation.dataset.X.astype(np.float64), evaluation.dataset.y
     for fold in evaluation.folds:
@@ -103,86 +104,86 @@ def test_what_an_svm_says_is_learnt_from_inner_folds_of_training_rows(make_confi
         seed = fit_seed(1, (fold.split.repeat, fold.split.fold))
         inner = StratifiedKFold(5, shuffle=True, random_state=seed)
         for label in range(3):
-            loop = scaled(CalibratedClassifierCV(SVC(), cv=inner, ensemble=False))
-            expected = loop.fit(X[train], y[train, label]).predict_proba(X[test])[:, 1]
+            pipe = scaled(CalibratedClassifierCV(SVC(), cv=inner, ensemble=False))
+            expected = pipe.fit(X[train], y[train, label]).predict_proba(X[test])[:, 1]
             np.testing.assert_array_equal(fold.y_score[:, label], expected.astype(np.float32))
 
 
-def test_members_of_an_ensemble_differ_by_seed_and_are_averaged(make_config):
+def test_ensembles_average_models_with_different_seeds(make_config):
     evaluation, _ = run(make_config(*SMALL, *FOREST, "model.ensemble_size=3", "preprocessing=none"))
     X, y = evaluation.dataset.X, evaluation.dataset.y
 
-    def answer(place, train, rows):
-        members = []
-        for member in range(3):
-            seed = fit_seed(1, place, member=member)
+    def average(fold_id, train, rows):
+        y_scores = []
+        for ensemble_index in range(3):
+            seed = fit_seed(1, fold_id, ensemble_index=ensemble_index)
             forest = RandomForestClassifier(5, random_state=seed).fit(X[train], y[train])
-            members.append(np.stack([p[:, 1] for p in forest.predict_proba(X[rows])], axis=1))
-        assert np.ptp(members, axis=0).max() > 0
-        return np.mean(members, axis=0)
+            y_scores.append(np.stack([p[:, 1] for p in forest.predict_proba(X[rows])], axis=1))
+        assert np.ptp(y_scores, axis=0).max() > 0
+        return np.mean(y_scores, axis=0)
 
-    for number, fold in enumerate(evaluation.folds):
-        expected = answer((0, number), fold.split.train, fold.split.test)
+    for fold_index, fold in enumerate(evaluation.folds):
+        expected = average((0, fold_index), fold.split.train, fold.split.test)
         np.testing.assert_allclose(fold.y_score, expected, rtol=1e-6)
     rows = np.arange(len(X))
-    np.testing.assert_allclose(evaluation.final.model(X), answer("final", rows, rows), rtol=1e-6)
+    np.testing.assert_allclose(evaluation.final.model(X), average("final", rows, rows), rtol=1e-6)
 
 
-def test_balanced_weights_are_the_estimators_own(make_config):
+def test_balanced_class_weights(make_config):
     evaluation, _ = run(make_config(*SMALL, "model=logistic", "training.class_weight=balanced"))
     X, y = evaluation.dataset.X.astype(np.float64), evaluation.dataset.y
     balanced = LogisticRegression(max_iter=1000, class_weight="balanced")
     for fold in evaluation.folds:
-        loop = scaled(MultiOutputClassifier(balanced)).fit(X[fold.split.train], y[fold.split.train])
-        expected = [pair[:, 1] for pair in loop.predict_proba(X[fold.split.test])]
+        pipe = scaled(MultiOutputClassifier(balanced)).fit(X[fold.split.train], y[fold.split.train])
+        expected = [pair[:, 1] for pair in pipe.predict_proba(X[fold.split.test])]
         np.testing.assert_array_equal(fold.y_score, np.stack(expected, axis=1).astype(np.float32))
 
 
-def test_what_is_for_networks_is_said_to_be_and_changes_nothing(make_config):
+def test_settings_for_networks_have_no_effect_and_cause_a_warning(make_config):
     plain, _ = run(make_config(*SMALL, *FOREST))
     ignored = ("training.early_stopping.patience=3", "training.loss=focal", "training.epochs=2")
     other, evaluator = run(make_config(*SMALL, *FOREST, *ignored))
     for one, two in zip(plain.folds, other.folds, strict=True):
         np.testing.assert_array_equal(one.y_score, two.y_score)
     assert evaluator.warnings == [
-        f"{key} is for networks; RandomForestClassifier is trained without"
+        f"{key} has no effect on RandomForestClassifier"
         for key in ("training.early_stopping", "training.loss=focal")
     ]
 
 
-def test_what_estimators_warn_of_is_counted_and_told_once(make_config):
+def test_warnings_of_estimators_are_counted_and_reported_once(make_config):
     _, evaluator = run(make_config(*SMALL, "model=logistic", "model.params.max_iter=1"))
     (warning,) = evaluator.warnings
-    assert warning.startswith("in 4 of 4 fits LogisticRegression said: ConvergenceWarning: lbfgs")
+    assert warning.startswith("LogisticRegression, 4 of 4 fits: ConvergenceWarning: lbfgs")
     assert "\n" not in warning
 
 
-class Own(ClassifierMixin, BaseEstimator):
-    """A user's own, which another process has to import from the working directory."""
+class OwnEstimator(ClassifierMixin, BaseEstimator):
+    """The user's own estimator; other processes import it from the working directory."""
 
     def fit(self, X, y):
-        self.classes_, self.share_ = np.unique(y), float(np.mean(y))
+        self.classes_, self.frequency_ = np.unique(y), float(np.mean(y))
         return self
 
     def predict_proba(self, X):
-        return np.tile([1 - self.share_, self.share_], (len(X), 1))
+        return np.tile([1 - self.frequency_, self.frequency_], (len(X), 1))
 
 
-OWN = ("model=sklearn", "model.estimator=tests.test_training_estimators.Own")
+OWN_MODEL = ("model=sklearn", "model.estimator=tests.test_sklearn_trainer.OwnEstimator")
 
 
-@pytest.mark.parametrize("model", [FOREST, OWN])
-def test_processes_find_what_one_process_finds(make_config, monkeypatch, model):
-    alone, _ = run(make_config(*SMALL, *model, "training.n_threads=1"))
+@pytest.mark.parametrize("model", [FOREST, OWN_MODEL])
+def test_several_processes_give_the_results_of_one(make_config, monkeypatch, model):
+    single, _ = run(make_config(*SMALL, *model, "training.n_threads=1"))
     monkeypatch.setattr(sklearn_trainer, "START_SECONDS", -1.0)
-    beside, _ = run(make_config(*SMALL, *model, "training.n_threads=2"))
-    for one, two in zip(alone.folds, beside.folds, strict=True):
+    parallel, _ = run(make_config(*SMALL, *model, "training.n_threads=2"))
+    for one, two in zip(single.folds, parallel.folds, strict=True):
         np.testing.assert_array_equal(one.y_score, two.y_score)
-    x = alone.final.preprocessor.transform(alone.dataset.X)
-    np.testing.assert_array_equal(alone.final.model(x), beside.final.model(x))
+    x = single.final.preprocessor.transform(single.dataset.X)
+    np.testing.assert_array_equal(single.final.model(x), parallel.final.model(x))
 
 
-def test_fits_are_counted_and_may_be_stopped(make_config):
+def test_progress_counts_fits_and_training_can_be_stopped(make_config):
     config = make_config(*SMALL, *FOREST)
     dataset = load(config.dataset)
     fits, _, _ = plan_fits(config, dataset, make_splits(config.cv, dataset))
