@@ -18,6 +18,7 @@ from pipeline.sweeps.remote_job import ComposedJob, end_run, report_dead_job, ru
 CONNECT_TIMEOUT = 5.0  # seconds; Ray itself waits for minutes
 CANCEL_TIMEOUT = 10.0  # seconds until a cancelled job is killed
 GIB = 2**30
+CREDENTIALS = "MLFLOW_TRACKING_"  # prefix of the variables that hold a user's name and password
 
 
 def connect(address: str) -> None:
@@ -70,11 +71,14 @@ def run(jobs: Iterable[ComposedJob], config: RayConfig) -> list[JobReturn]:
         "max_retries": 0,  # Ray would start a killed job again, from its beginning
         "max_calls": config.max_calls,
     }
+    # Ray's workers have the environment of their node. Slurm passes on that of `sbatch`, so its
+    # payloads, which are files, hold no password.
+    environment = {key: it for key, it in os.environ.items() if key.startswith(CREDENTIALS)}
     remote_run = ray.remote(**options)(run_payload)
     jobs_by_reference: dict[Any, ComposedJob] = {}
     try:
         for job in jobs:
-            payload = serialize(job, config.num_cpus, ray.cloudpickle.dumps)
+            payload = serialize(job, config.num_cpus, ray.cloudpickle.dumps, environment)
             task_name = f"job {job.number + 1}"
             jobs_by_reference[remote_run.options(name=task_name).remote(payload)] = job
         return [_wait(job, reference) for reference, job in jobs_by_reference.items()]
