@@ -1,4 +1,4 @@
-"""Real servers on 127.0.0.1 for the tests of scaling out, each ended by what started it."""
+"""Servers on 127.0.0.1 for the tests of Ray and Slurm sweeps, as context managers."""
 
 import os
 import shutil
@@ -16,36 +16,36 @@ import pytest
 BIN = Path(sys.executable).parent
 USER = "manyfold"
 PASSWORD = "only-for-these-tests"
-# Ray takes 127.0.0.1 for the address by which other hosts know this one, and listens everywhere.
+# Ray would look up the address that other hosts know; this makes it 127.0.0.1.
 RAY_START = """
 from ray._private import services
 services.node_ip_address_from_perspective = lambda address=None: "127.0.0.1"
 from ray.scripts.scripts import main
 main()
 """
-# A head takes the token of whoever once used Ray here, and its nodes would need telling of it.
+# Ray would use a token of the user's home folder, which the other nodes would need, too.
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
-# As RAY_START does, for a process that joins.
+# The same as RAY_START for a process that connects.
 JOIN_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **NO_TOKEN}
 
 
 def free_port() -> int:
-    """Return a port below those that systems give to clients."""
+    """Return a free port below the range that systems give to clients."""
     for port in range(21000 + os.getpid() % 1000 * 10, 32000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 return port
-    raise RuntimeError("every port is taken")
+    raise RuntimeError("no port is free")
 
 
-def wait_for(what, condition, process=None, log=None, seconds=120):
-    """Wait until a condition holds, or fail with what the process wrote."""
+def wait_for(name, condition, process=None, log=None, seconds=120):
+    """Wait until a condition holds; fail with the log if the process ends or it takes too long."""
     until = time.monotonic() + seconds
     while not condition():
         ended = process is not None and process.poll() is not None
         if ended or time.monotonic() > until:
             written = log.read_text()[-3000:] if log and log.exists() else ""
-            pytest.fail(f"{what}: {'ended' if ended else 'not in time'}\n{written}")
+            pytest.fail(f"{name}: {'ended' if ended else 'not ready in time'}\n{written}")
         time.sleep(0.1)
 
 
@@ -55,7 +55,7 @@ def listens(port: int) -> bool:
 
 
 def end(process: subprocess.Popen, seconds: float = 30) -> None:
-    """End a process that leads a group, with its group."""
+    """Terminate a process and kill the rest of its process group."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
@@ -66,7 +66,7 @@ def end(process: subprocess.Popen, seconds: float = 30) -> None:
 
 @contextmanager
 def started(command, log: Path, **options) -> Iterator[subprocess.Popen]:
-    """Run a command in a group of its own while the block lasts."""
+    """Run a command in a process group of its own while the block lasts."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, start_new_session=True, **options
@@ -78,9 +78,9 @@ def started(command, log: Path, **options) -> Iterator[subprocess.Popen]:
 
 
 def postgres_programs() -> Path | None:
-    """Return the folder of PostgreSQL's programs, which Debian keeps off the PATH."""
-    found = shutil.which("initdb")
-    folders = [Path(found).resolve().parent] if found else []
+    """Return the folder of PostgreSQL's programs, which is not on the PATH on Debian."""
+    initdb = shutil.which("initdb")
+    folders = [Path(initdb).resolve().parent] if initdb else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((folder for folder in folders if (folder / "pg_ctl").exists()), None)
 
@@ -90,34 +90,36 @@ def postgres(folder: Path, databases) -> Iterator[int]:
     """Run PostgreSQL with a password, as an ordinary user, and yield its port.
 
     Args:
-        folder: Empty, and open to that user.
-        databases: Names of those to create.
+        folder: An empty folder that this user may enter.
+        databases: Names of the databases to create.
     """
     programs, port = postgres_programs(), free_port()
-    other = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
-    if other:
+    # PostgreSQL refuses to run as root.
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    user_options = nobody if os.getuid() == 0 else {}
+    if user_options:
         shutil.chown(folder, "nobody", "nogroup")
     environment = os.environ | {"LC_ALL": "C.UTF-8", "PGPASSWORD": PASSWORD}
 
     def run(program: str, *arguments: str, check=True) -> None:
         subprocess.run(
             [programs / program, *arguments],
-            check=check, env=environment, cwd=folder, stdout=subprocess.DEVNULL, **other,
+            check=check, env=environment, cwd=folder, stdout=subprocess.DEVNULL, **user_options,
         )  # fmt: skip
 
-    secret, data = folder / "password", str(folder / "data")
-    secret.write_text(PASSWORD)
-    secret.chmod(0o644)
+    password_file, data = folder / "password", str(folder / "data")
+    password_file.write_text(PASSWORD)
+    password_file.chmod(0o644)
     run(
-        "initdb", "--pgdata", data, "--username", USER, "--pwfile", str(secret),
+        "initdb", "--pgdata", data, "--username", USER, "--pwfile", str(password_file),
         "--auth", "scram-sha-256", "--no-sync",
     )  # fmt: skip
     options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
     run("pg_ctl", "--pgdata", data, "--wait", "--log", str(folder / "log"), "-o", options, "start")
     try:
         for database in databases:
-            where = ("--host", "127.0.0.1", "--port", str(port), "--username", USER)
-            run("createdb", *where, database)
+            connection = ("--host", "127.0.0.1", "--port", str(port), "--username", USER)
+            run("createdb", *connection, database)
         yield port
     finally:
         run("pg_ctl", "--pgdata", data, "--mode", "fast", "--wait", "stop", check=False)
@@ -128,26 +130,26 @@ def ray_cluster(folder: Path, path: str) -> Iterator[str]:
     """Run a Ray cluster of two nodes with one core each and yield its address.
 
     Args:
-        folder: Empty.
-        path: Where the nodes find modules, as if they were installed there.
+        folder: An empty folder.
+        path: Folder from which the nodes import modules.
     """
-    port, of_clients = free_port(), free_port() + 1
+    port, client_port = free_port(), free_port() + 1
     common = [
         "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--disable-usage-stats",
         "--object-store-memory=100000000", "--min-worker-port=0", "--max-worker-port=0",
         "--dashboard-agent-listen-port=0",
     ]  # fmt: skip
     head = [
-        "--head", f"--port={port}", f"--ray-client-server-port={of_clients}",
+        "--head", f"--port={port}", f"--ray-client-server-port={client_port}",
         "--include-dashboard=false", f"--temp-dir={folder}",
     ]  # fmt: skip
     address = f"127.0.0.1:{port}"
-    elsewhere = folder / "elsewhere"  # jobs must not depend on where their node was started
-    elsewhere.mkdir()
-    node = [f"--address={address}", "--include-log-monitor=false"]  # the head's reads all logs
+    start_folder = folder / "start"  # jobs must not depend on the working directory of their node
+    start_folder.mkdir()
+    node = [f"--address={address}", "--include-log-monitor=false"]  # the head has one
     start = [sys.executable, "-c", RAY_START, "start"]
     logs = folder / "head.log", folder / "node.log"
-    options = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": path, **NO_TOKEN}}
+    options = {"cwd": start_folder, "env": os.environ | {"PYTHONPATH": path, **NO_TOKEN}}
     with started([*start, *head, *common], logs[0], **options) as first:
         wait_for("the head of Ray", lambda: listens(port), first, logs[0])
         with started([*start, *node, *common], logs[1], **options) as second:
@@ -158,13 +160,13 @@ def ray_cluster(folder: Path, path: str) -> Iterator[str]:
 
 @contextmanager
 def mlflow_server(folder: Path, command: str, port: int, database_port: int) -> Iterator[dict]:
-    """Run a tracking server as the program says it should be run; yield what its clients need.
+    """Run an MLflow server with users and yield the environment variables of its clients.
 
     Args:
-        folder: For its log and the settings of its users.
-        command: What starts it.
-        port: Where it will listen.
-        database_port: Of the PostgreSQL that it uses.
+        folder: Folder of the log and of the settings of users.
+        command: Shell command of the server.
+        port: Port of the server.
+        database_port: Port of its PostgreSQL database.
     """
     users = f"postgresql+psycopg://{USER}@127.0.0.1:{database_port}/mlflow_auth"
     settings = folder / "basic_auth.ini"
@@ -176,7 +178,7 @@ def mlflow_server(folder: Path, command: str, port: int, database_port: int) -> 
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": PASSWORD,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # it would start more processes
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # needs more processes
         "PGPASSWORD": PASSWORD,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     }

@@ -1,7 +1,7 @@
-"""The commands of Slurm as far as jobs need them, on this machine: what `sbatch` takes, runs here.
+"""Replacements of Slurm's commands that run the submitted script on this machine.
 
-Tasks of an array run one after another. One that a signal ends is queued again, once, as Slurm does
-after the loss of a node; one whose number is in `lost` is never run.
+Tasks of an array run one after another. A task that a signal ends is queued again once, as Slurm
+does after a node failure; tasks in `dead_tasks` never run and end with the state NODE_FAIL.
 """
 
 import os
@@ -9,8 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 SBATCH = """#!/usr/bin/env bash
-# Keeps the script that it is given and runs the tasks of its array.
-set -um  # each task and its processes in a group of their own, for scancel
+# Stores the submitted script and runs the tasks of its array.
+set -um  # each task in a process group of its own, for scancel
 cd {state}
 cp "$1" script.sh
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' script.sh)
@@ -20,7 +20,7 @@ run() {
     cd {folder}
     for task in $(seq 0 "$last"); do
         export SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$((task + 2)) SLURM_RESTART_COUNT=0
-        if [[ " {lost} " == *" $task "* ]]; then
+        if [[ " {dead_tasks} " == *" $task "* ]]; then
             echo NODE_FAIL > {state}/1_$task
             continue
         fi
@@ -38,7 +38,7 @@ echo $! > pid
 echo "Submitted batch job 1"
 """
 SRUN = """#!/usr/bin/env bash
-# Runs a command with its output where it is asked for.
+# Runs a command and appends its output to the given files.
 name() { local it=${1//%A/1}; it=${it//%a/$SLURM_ARRAY_TASK_ID}; echo "${it//%t/0}"; }
 while [[ $1 == --* ]]; do
     case $1 in
@@ -50,7 +50,7 @@ done
 exec "$@" >> "$out" 2>> "$err"
 """
 SACCT = """#!/usr/bin/env bash
-# Tells the state of each task.
+# Prints the state of each task.
 echo "JobID|State|NodeList"
 for task in {state}/1_*; do echo "$(basename "$task")|$(cat "$task")|here"; done
 """
@@ -60,18 +60,18 @@ kill -TERM -- "-$(cat {state}/pid)"
 """
 
 
-def install(folder: Path, lost: Collection[int] = ()) -> dict[str, str]:
-    """Put the commands into a folder and return the environment that finds them.
+def install(folder: Path, dead_tasks: Collection[int] = ()) -> dict[str, str]:
+    """Write the commands into a folder and return the environment variables that find them.
 
     Args:
-        folder: Empty; `state/script.sh` will be the script that was submitted.
-        lost: Numbers of the tasks that are never run.
+        folder: An empty folder; `state/script.sh` will be the submitted script.
+        dead_tasks: Numbers of the tasks that never run.
     """
     programs, state = folder / "bin", folder / "state"
     programs.mkdir()
     state.mkdir()
     commands = {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT, "scancel": SCANCEL}
-    values = {"state": state, "folder": folder, "lost": " ".join(map(str, lost))}
+    values = {"state": state, "folder": folder, "dead_tasks": " ".join(map(str, dead_tasks))}
     for name, text in commands.items():
         for key, value in values.items():
             text = text.replace(f"{{{key}}}", str(value))

@@ -1,4 +1,4 @@
-"""Sweeps on other machines, tried on real servers of this one; `make test-scale` installs them."""
+"""Ray and Slurm sweeps against an MLflow server; `make test-scale` installs what they need."""
 
 import json
 import os
@@ -33,12 +33,12 @@ import signal
 import time
 from pathlib import Path
 
-MENDED = Path(__file__).with_name("mended").exists()
+IS_FIXED = Path(__file__).with_name("fixed").exists()
 calls = 0
 
 
 def raises(y_true, y_score, y_pred):
-    if not MENDED:
+    if not IS_FIXED:
         raise ValueError("this metric is broken")
     return 0.0
 
@@ -46,8 +46,8 @@ def raises(y_true, y_score, y_pred):
 def kills(y_true, y_score, y_pred):
     global calls
     calls += 1
-    if calls == 3 and not MENDED and not os.environ.get("SLURM_RESTART_COUNT") == "1":
-        time.sleep(5)  # for the disk, which is written to by another thread
+    if calls == 3 and not IS_FIXED and not os.environ.get("SLURM_RESTART_COUNT") == "1":
+        time.sleep(5)  # for the other thread, which writes checkpoints
         os.kill(os.getpid(), signal.SIGKILL)
     return 0.0
 
@@ -55,7 +55,7 @@ def kills(y_true, y_score, y_pred):
 def cores(y_true, y_score, y_pred):
     return int(os.environ["MANYFOLD_CORES"]) + int(os.environ["OMP_NUM_THREADS"]) / 10
 """
-SMALL = [  # folds that end two by two: the third call of a metric is in the second pair
+SMALL = [  # folds that end in pairs: the third call of a metric is in the second pair
     "cv.n_splits=4", "cv.n_repeats=1", "training.epochs=2", "training.fits_per_program=2",
     "training.n_threads=1",
 ]  # fmt: skip
@@ -70,8 +70,8 @@ def skip_without(*modules: str) -> None:
 
 
 @contextmanager
-def folder_for_all(prefix: str):
-    """A folder outside pytest's, which only this user may enter; short, for Ray's sockets."""
+def short_folder(prefix: str):
+    """Make a folder with a short path, as Ray's sockets need, that every user may enter."""
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -79,17 +79,17 @@ def folder_for_all(prefix: str):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """URI of an MLflow server on PostgreSQL, started by the command that the refusal prints."""
+    """URI of an MLflow server on PostgreSQL, started by the command that `manyfold` prints."""
     skip_without("psycopg", "flask_wtf")
     artifacts = tmp_path_factory.mktemp("artifacts")
-    with folder_for_all("pg") as folder, postgres(folder, ["mlflow", "mlflow_auth"]) as database:
+    with short_folder("pg") as folder, postgres(folder, ["mlflow", "mlflow_auth"]) as database:
         port = free_port()
         command = server_command("127.0.0.1", port)
-        for there, here in {
+        for documented, local in {
             "0.0.0.0": "127.0.0.1", "5432": str(database), "/srv/mlflow/artifacts": str(artifacts)
         }.items():  # fmt: skip
-            assert there in command
-            command = command.replace(there, here)
+            assert documented in command
+            command = command.replace(documented, local)
         credentials = mlflow_server(
             tmp_path_factory.mktemp("mlflow"), f"{command} --workers 1", port, database
         )
@@ -100,7 +100,7 @@ def server(tmp_path_factory):
 
 
 class Sweeps:
-    """The program, called from a folder of its own against that server."""
+    """Runs sweeps in a folder against an MLflow server."""
 
     def __init__(self, folder: Path, uri: str, experiment: str, variables: dict[str, str]) -> None:
         from mlflow import MlflowClient
@@ -143,58 +143,59 @@ class Sweeps:
         return sorted((metric.step, metric.value) for metric in history)
 
 
-def test_the_server_asks_who_is_there_and_who_is_meant(server):
+def test_the_server_checks_credentials_and_host_names(server):
     url = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
-    for headers, refused in (({}, 401), ({"Host": "elsewhere.example"}, 403)):
+    for headers, status in (({}, 401), ({"Host": "elsewhere.example"}, 403)):
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(urllib.request.Request(url, headers=headers))
-        assert error.value.code == refused
+        assert error.value.code == status
         error.value.close()
 
 
-def test_a_ray_cluster_that_loses_a_worker(server, tmp_path):
+def test_ray_jobs_resume_after_a_failure_and_a_killed_worker(server, tmp_path):
     skip_without("ray")
     kills, raises = "[accuracy,metrics.kills]", "[accuracy,metrics.raises]"
-    sound = "[accuracy,metrics.cores]"
-    with folder_for_all("ray") as folder, ray_cluster(folder, str(ROOT)) as address:
+    healthy = "[accuracy,metrics.cores]"
+    with short_folder("ray") as folder, ray_cluster(folder, str(ROOT)) as address:
         sweeps = Sweeps(tmp_path, server, "ray", JOIN_RAY)
         command = [
             "hydra/launcher=ray_cluster", f"hydra.launcher.address={address}",
-            "hydra.launcher.num_cpus=1", f"scoring.metrics={kills},{raises},{sound}",
+            "hydra.launcher.num_cpus=1", f"scoring.metrics={kills},{raises},{healthy}",
         ]  # fmt: skip
         first = sweeps.run(*command)
         assert first.returncode == 1, first.stdout + first.stderr
         sweep, before = sweeps.board(tmp_path)
-        (tmp_path / "mended").touch()
+        (tmp_path / "fixed").touch()
         second = sweeps.run(*command, "resume=true")
         assert second.returncode == 0, second.stdout + second.stderr
 
-    ends = {metrics: row["status"] for metrics, row in before.items()}
-    assert ends == {kills: "KILLED", raises: "FAILED", sound: "FINISHED"}
+    statuses = {metrics: row["status"] for metrics, row in before.items()}
+    assert statuses == {kills: "KILLED", raises: "FAILED", healthy: "FINISHED"}
     assert "died" in before[kills]["reason"]
     assert "this metric is broken" in before[raises]["reason"]
-    assert before[sound]["cores_mean"] == 1.1
+    assert before[healthy]["cores_mean"] == 1.1
 
     again, after = sweeps.board(tmp_path)
     assert again == sweep
     assert {row["status"] for row in after.values()} == {"FINISHED"}
     assert f"Continuing run {before[kills]['run_id']}: 2 of 4 folds" in second.stdout
-    assert {it for it in ends if after[it]["run_id"] == before[it]["run_id"]} == {kills, sound}
+    kept = {it for it in statuses if after[it]["run_id"] == before[it]["run_id"]}
+    assert kept == {kills, healthy}
     folds = [sweeps.folds(str(row["run_id"])) for row in after.values()]
     assert [step for step, _ in folds[0]] == [0, 1, 2, 3]
-    assert folds[0] == folds[1] == folds[2]  # the same as without interruption
+    assert folds[0] == folds[1] == folds[2]  # the same as in an uninterrupted job
     assert not [run for run in sweeps.runs() if run.info.status == "RUNNING"]
-    assert len(sweeps.runs()) == 1 + 3 + 1  # the sweep, its jobs, and what the failed one left
+    assert len(sweeps.runs()) == 1 + 3 + 1  # the sweep, its jobs, and the superseded failure
 
 
-def test_slurm_runs_what_it_is_given(server, tmp_path):
+def test_slurm_jobs_restart_and_dead_ones_are_recorded(server, tmp_path):
     skip_without("submitit")
-    sound, kills, lost = "[accuracy,metrics.cores]", "[accuracy,metrics.kills]", "[accuracy]"
-    sweeps = Sweeps(tmp_path, server, "slurm", slurm_stand_in.install(tmp_path, lost=[2]))
+    healthy, kills, dead = "[accuracy,metrics.cores]", "[accuracy,metrics.kills]", "[accuracy]"
+    sweeps = Sweeps(tmp_path, server, "slurm", slurm_stand_in.install(tmp_path, dead_tasks=[2]))
     done = sweeps.run(
         "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=3", "hydra.launcher.partition=short",
-        "hydra.launcher.timeout_min=30", "hydra.launcher.setup=[echo it begins]",
-        f"scoring.metrics={sound},{kills},{lost}",
+        "hydra.launcher.timeout_min=30", "hydra.launcher.setup=[echo start]",
+        f"scoring.metrics={healthy},{kills},{dead}",
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
 
@@ -202,15 +203,15 @@ def test_slurm_runs_what_it_is_given(server, tmp_path):
     lines = script.splitlines()
     for option in ("array=0-2%3", "cpus-per-task=3", "partition=short", "time=30", "mem=8GB"):
         assert f"#SBATCH --{option}" in lines
-    assert lines.index("echo it begins") < lines.index("export SRUN_CPUS_PER_TASK=3")
+    assert lines.index("echo start") < lines.index("export SRUN_CPUS_PER_TASK=3")
     assert f"{sys.executable} -u -m submitit.core._submit {tmp_path}/sweep/slurm/%j" in lines[-1]
 
     _, rows = sweeps.board(tmp_path)
-    ends = {metrics: row["status"] for metrics, row in rows.items()}
-    assert ends == {sound: "FINISHED", kills: "FINISHED", lost: "FAILED"}
-    assert "NODE_FAIL" in rows[lost]["reason"]
-    assert rows[sound]["cores_mean"] == 3.3
+    statuses = {metrics: row["status"] for metrics, row in rows.items()}
+    assert statuses == {healthy: "FINISHED", kills: "FINISHED", dead: "FAILED"}
+    assert "NODE_FAIL" in rows[dead]["reason"]
+    assert rows[healthy]["cores_mean"] == 3.3
     log = (tmp_path / "sweep" / "slurm" / "1_1" / "1_1_0_log.out").read_text()
     assert f"Continuing run {rows[kills]['run_id']}: 2 of 4 folds are finished" in log
-    assert sweeps.folds(rows[kills]["run_id"]) == sweeps.folds(rows[sound]["run_id"])
+    assert sweeps.folds(rows[kills]["run_id"]) == sweeps.folds(rows[healthy]["run_id"])
     assert not [run for run in sweeps.runs() if run.info.status == "RUNNING"]
