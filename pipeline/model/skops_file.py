@@ -24,7 +24,7 @@ def own_packages(config: SklearnModelConfig) -> list[str]:
     return sorted(packages - set(TRUSTED_PACKAGES))
 
 
-def save(model: MultilabelEnsemble, path: Path, own: Sequence[str] = ()) -> list[str]:
+def save(model: MultilabelEnsemble, path: Path, user_packages: Sequence[str] = ()) -> list[str]:
     """Save a model; return the types that a reader must trust beyond those that skops trusts.
 
     The file is a list with a dict per classifier of the ensemble: `frequencies`, the frequency of
@@ -33,7 +33,7 @@ def save(model: MultilabelEnsemble, path: Path, own: Sequence[str] = ()) -> list
     Args:
         model: The model.
         path: File to write.
-        own: Packages of the user's estimator, whose types are trusted too.
+        user_packages: Packages of the user's estimator, whose types are trusted too.
 
     Raises:
         UserError: If loading the file would require trust in other packages.
@@ -58,9 +58,9 @@ def save(model: MultilabelEnsemble, path: Path, own: Sequence[str] = ()) -> list
             "model.estimator: expected one that skops can save without pickle. Received: "
             f"{_format_error(error)}"
         ) from error
-    foreign = [name for name in untrusted if not _is_trusted(name, own)]
+    foreign = [name for name in untrusted if not _is_trusted(name, user_packages)]
     if foreign:
-        packages = ", ".join([*TRUSTED_PACKAGES, *own])
+        packages = ", ".join([*TRUSTED_PACKAGES, *user_packages])
         raise UserError(
             f"model.estimator: expected one made of classes of {packages} only, because a saved "
             f"model is loaded with these. Received: also {', '.join(foreign)}."
@@ -76,8 +76,8 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
         X: A few preprocessed rows, of shape (n, n_columns).
         y: Labels of shape (n, n_labels).
     """
-    own = own_packages(config)
-    if not own:
+    user_packages = own_packages(config)
+    if not user_packages:
         return
     import skops.io
 
@@ -99,7 +99,7 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
         )
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.skops")
-        trusted = save(MultilabelEnsemble((model,)), path, own)
+        trusted = save(MultilabelEnsemble((model,)), path, user_packages)
         try:
             skops.io.load(path, trusted=trusted)
         except Exception as error:
@@ -112,11 +112,11 @@ def _format_error(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()[:300]}"
 
 
-def _is_trusted(name: str, own: Sequence[str]) -> bool:
+def _is_trusted(name: str, user_packages: Sequence[str]) -> bool:
     """Return whether a name is a class of a trusted package, or anything of the user's."""
     module, _, attribute = name.rpartition(".")
     package = module.partition(".")[0]
-    if package in own:
+    if package in user_packages:
         return True
     return package in TRUSTED_PACKAGES and isinstance(
         getattr(import_module(module), attribute, None), type

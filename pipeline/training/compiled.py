@@ -190,8 +190,8 @@ class Program:
             trainable, optimizer = self._optimizer.stateless_apply(
                 state.optimizer, gradients, state.trainable
             )
-            # Every slot computes every step, for all share one program. Selecting afterwards is
-            # what leaves a slot unchanged: even a gradient of zero would move Adam's moments.
+            # All slots compute every step, because they share one program. So the old state of
+            # a slot is restored afterwards: even a gradient of zero would change Adam's moments.
             updated = State(trainable, non_trainable, optimizer)
             is_trained = active & (n_rows > 0)
             selected = tf.nest.map_structure(

@@ -243,7 +243,7 @@ class KerasTrainer:
         return lambda: program.run(state, stopping, inputs)
 
     def _train_stack(self, stack: Stack, progress: Progress) -> dict[int, FitResult]:
-        """Train one stack to its end, in a thread of its own."""
+        """Train one stack completely; runs in a thread of the pool."""
         began = time.perf_counter()
         program = self._programs[stack.shape.key]
         state = stack_states([self._initial_states[fit_index] for fit_index in stack.slots])

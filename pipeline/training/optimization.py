@@ -185,11 +185,11 @@ def _snake_case(name: str) -> str:
 
 def _schedule_classes() -> list[type[LearningRateSchedule]]:
     return [
-        member
-        for member in vars(schedules).values()
-        if isinstance(member, type)
-        and issubclass(member, LearningRateSchedule)
-        and member is not LearningRateSchedule
+        candidate
+        for candidate in vars(schedules).values()
+        if isinstance(candidate, type)
+        and issubclass(candidate, LearningRateSchedule)
+        and candidate is not LearningRateSchedule
     ]
 
 
@@ -202,9 +202,9 @@ def _optimizers() -> dict[str, type[keras.Optimizer]]:
         keras.optimizers.ScheduleFreeAdamW,  # scores other weights than it trains
     }
     return {
-        name.lower(): member
-        for name, member in vars(keras.optimizers).items()
-        if isinstance(member, type)
-        and issubclass(member, keras.Optimizer)
-        and member not in excluded
+        name.lower(): candidate
+        for name, candidate in vars(keras.optimizers).items()
+        if isinstance(candidate, type)
+        and issubclass(candidate, keras.Optimizer)
+        and candidate not in excluded
     }

@@ -131,8 +131,8 @@ class SklearnTrainer:
         while fit_indices:
             completed = _fit(*self._arguments(fit_indices.pop(0)))
             yield completed
-            saved = completed.result.seconds * len(fit_indices) * (1 - 1 / self._n_threads)
-            if saved > START_SECONDS:
+            saved_seconds = completed.result.seconds * len(fit_indices) * (1 - 1 / self._n_threads)
+            if saved_seconds > START_SECONDS:
                 break
         if fit_indices:
             yield from self._train_in_processes(fit_indices)
