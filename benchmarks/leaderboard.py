@@ -1,9 +1,9 @@
-"""A sweep of 1,000 finished jobs: its leaderboard, and `manyfold compare` of 20 of them.
+"""Time of the leaderboard of 1,000 finished jobs, and of `manyfold compare` for 20 of them.
 
-The store is synthetic: one run is logged as a job of the default experiment leaves it (its
-parameters and tags, the scores of 30 folds, two curves of 100 epochs), and its rows in the database
-are copied, each fold's accuracy with noise of its own. The comparison is the whole command, from
-start to exit, its figure included; the second of two counts.
+The store is synthetic. One run is logged like a job of the default experiment (parameters, tags,
+the scores of 30 folds, two curves of 100 epochs); its database rows are copied, with noise added to
+the accuracy of each fold. The time of the comparison is that of the whole command with its figure;
+the second of two runs counts.
 """
 
 import sqlite3
@@ -33,7 +33,7 @@ from pipeline.tracking.sweep_run import (
 )
 
 N_JOBS = 1000
-AIM, AIM_COMPARED = 10, 5  # seconds
+LIMIT, COMPARE_LIMIT = 10, 5  # seconds
 N_COMPARED = 20
 TABLES = ("runs", "params", "tags", "metrics", "latest_metrics")
 METRICS = ("accuracy", "hamming_loss", "f1_micro", "f1_macro", "roc_auc_macro")
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 def make_store(folder: Path) -> tuple[Store, Sweep]:
-    """Return a store with one sweep and the first of its jobs."""
+    """Make a store with one sweep and the first of its jobs."""
     store = store_at(f"sqlite:///{folder}/mlflow.db")
     experiment_id = open_store(store, "manyfold")
     plan = SweepPlan("command", "digest", ("cv.n_splits",), N_JOBS, in_order=True)
@@ -49,12 +49,14 @@ def make_store(folder: Path) -> tuple[Store, Sweep]:
     client = mlflow.MlflowClient()
     job = sweep.job(0, ["training.learning_rate=0.001", "seed=0"])
     tags = {**job.tags, "mlflow.parentRunId": sweep.run_id, "headline": "accuracy"}
-    tags |= {f"version.{place}": "1.2.3" for place in range(12)}
+    tags |= {f"version.{i}": "1.2.3" for i in range(12)}
     tags |= {"data_digest": "D", "split_digest": "S"}
     run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    params = [Param(f"group.key_{place}", "a value") for place in range(60)]
-    ends = ("mean", "std", "ci_low", "ci_high")
-    metrics = [Metric(f"{name}_{end}", 0.8, 0, 0) for name in METRICS for end in ends]
+    params = [Param(f"group.key_{i}", "a value") for i in range(60)]
+    statistics = ("mean", "std", "ci_low", "ci_high")
+    metrics = [
+        Metric(f"{name}_{statistic}", 0.8, 0, 0) for name in METRICS for statistic in statistics
+    ]
     metrics += [Metric(f"fold/{name}", 0.8, 0, fold) for name in METRICS for fold in range(30)]
     metrics += [
         Metric(f"epoch/{name}", 0.8, 0, epoch)
@@ -70,7 +72,7 @@ def make_store(folder: Path) -> tuple[Store, Sweep]:
 
 
 def multiply(database: Path, sweep: Sweep) -> None:
-    """Copy the rows of the only job until there are as many as there should be."""
+    """Copy the rows of the only job until there are `N_JOBS` jobs."""
     with closing(sqlite3.connect(database)) as connection:
         (first,) = connection.execute(
             "SELECT run_uuid FROM tags WHERE key = 'sweep_job'"
@@ -81,9 +83,9 @@ def multiply(database: Path, sweep: Sweep) -> None:
             rows[table] = [column[0] for column in cursor.description], cursor.fetchall()
         for number in range(1, N_JOBS):
             run_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{number}").hex
-            for table, (columns, found) in rows.items():
-                place = columns.index("run_uuid")
-                copies = [(*row[:place], run_id, *row[place + 1 :]) for row in found]
+            for table, (columns, table_rows) in rows.items():
+                index = columns.index("run_uuid")
+                copies = [(*row[:index], run_id, *row[index + 1 :]) for row in table_rows]
                 marks = ", ".join("?" * len(columns))
                 connection.executemany(f"INSERT INTO {table} VALUES ({marks})", copies)
             noise = np.random.default_rng(number).normal(0, 0.03, 30)
@@ -101,12 +103,12 @@ def multiply(database: Path, sweep: Sweep) -> None:
         connection.commit()
 
 
-def timed(what: str, work: Callable[[], T]) -> tuple[T, float]:
-    """Do the work and print its time on the processor, to which other programs do not add."""
-    began, waited = time.process_time(), time.perf_counter()
-    result = work()
-    seconds, waited = time.process_time() - began, time.perf_counter() - waited
-    print(f"  {what:30} {seconds:6.2f} s ({waited:.2f} s on the clock)")
+def timed(name: str, action: Callable[[], T]) -> tuple[T, float]:
+    """Run an action and print its processor time, which other programs do not change."""
+    start, wall_start = time.process_time(), time.perf_counter()
+    result = action()
+    seconds, wall_seconds = time.process_time() - start, time.perf_counter() - wall_start
+    print(f"  {name:30} {seconds:6.2f} s ({wall_seconds:.2f} s wall time)")
     return result, seconds
 
 
@@ -121,12 +123,12 @@ def main() -> None:
         assert store.database
         multiply(store.database, sweep)
         print(f"The leaderboard of {N_JOBS} finished jobs:")
-        _, marking = timed("looking for lost jobs", lambda: end_dead_runs(sweep))
+        _, marking = timed("looking for dead jobs", lambda: end_dead_runs(sweep))
         board, reading = timed("reading and ranking", lambda: read_leaderboard(sweep))
         assert board.n_ranked == N_JOBS
         _, logging = timed("table and figure into MLflow", lambda: log_leaderboard(sweep, board))
         _, showing = timed("on screen", lambda: show(board))
-        print(f"  {'in all':30} {marking + reading + logging + showing:6.2f} s (the aim: {AIM} s)")
+        print(f"  {'in all':30} {marking + reading + logging + showing:6.2f} s (limit: {LIMIT} s)")
         compare(store, [entry.run_id for entry in board.entries[:N_COMPARED]])
 
 
@@ -137,7 +139,7 @@ def compare(store: Store, run_ids: list[str]) -> None:
             cost = measure(*command, "--figure", f"{folder}/figure.png")
     print(
         f"The comparison of {len(run_ids)} of them: {cost.processor:.2f} s "
-        f"({cost.seconds:.2f} s on the clock; the aim: {AIM_COMPARED} s)"
+        f"({cost.seconds:.2f} s wall time; limit: {COMPARE_LIMIT} s)"
     )
 
 
