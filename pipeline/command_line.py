@@ -13,16 +13,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline import sweeps
+from pipeline.config import TrackingConfig, compose_tracking, explain_hydra_error, parse_config
 from pipeline.errors import UserError
 from pipeline.outcome import JobResult, Outcome, SweepPosition
 from pipeline.runtime import CONF_DIR, heavy_imports, mlruns
 
 if TYPE_CHECKING:
-    from pipeline.config import TrackingConfig
     from pipeline.tracking import SweepJob
 
 Task = Callable[[DictConfig, SweepPosition | None], Outcome]
-SETTINGS = "tracking."  # prefix of the words that are settings of a command
+SETTINGS = "tracking."  # prefix of the arguments that are settings of a command
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
@@ -57,32 +57,30 @@ def hydra_command(task: Task, config_name: str = "config") -> int:
 
 
 def parse(
-    parser: argparse.ArgumentParser, words: Sequence[str]
-) -> tuple[argparse.Namespace, "TrackingConfig"]:
-    """Parse the words of a command: options, names of runs, and settings such as tracking.uri=...
+    parser: argparse.ArgumentParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, TrackingConfig]:
+    """Parse the arguments of a command: options, runs, and settings such as tracking.uri=...
 
     Raises:
         UserError: If a setting is refused.
     """
-    if any(word.partition("=")[0] == "--tracking-uri" for word in words):
+    if any(argument.partition("=")[0] == "--tracking-uri" for argument in argv):
         parser.error("--tracking-uri was renamed: use tracking.uri=...")
-    settings = [word for word in words if word.startswith(SETTINGS) and "=" in word]
-    arguments = parser.parse_args([word for word in words if word not in settings])
-    from pipeline.config import compose_tracking
-
+    settings = [it for it in argv if it.startswith(SETTINGS) and "=" in it]
+    arguments = parser.parse_args([it for it in argv if it not in settings])
     return arguments, compose_tracking(settings)
 
 
-def run(work: Callable[[], object]) -> int:
-    """Do the work of a command and return the exit code; failures are printed.
+def run(function: Callable[[], object]) -> int:
+    """Call the function of a command and return the exit code; failures are printed.
 
     Args:
-        work: Does the work; it may return an exit code.
+        function: The function; it may return an exit code.
     """
     codes: list[int] = []
 
     def collect() -> None:
-        code = work()
+        code = function()
         codes.append(code if isinstance(code, int) else 0)
 
     try:
@@ -93,17 +91,18 @@ def run(work: Callable[[], object]) -> int:
     return outcome.exit_code or codes[0]
 
 
-def attempt(work: Callable[[], JobResult | None], position: str = "") -> Outcome:
-    """Do some work and return its outcome; failures are printed, not raised.
+def attempt(function: Callable[[], object], position: str = "") -> Outcome:
+    """Call a function and return its outcome; failures are printed, not raised.
 
     Args:
-        work: Returns the result.
+        function: Returns the result.
         position: Position of the job in its sweep, printed before a failure. The traceback is
             left to the run in MLflow then.
     """
     prefix = f"{position} " if position else ""
     try:
-        return Outcome(0, work())
+        result = function()
+        return Outcome(0, result if isinstance(result, JobResult) else None)
     except UserError as error:
         _print_error(f"{prefix}{error}")
         return Outcome(2, failure=str(error))
@@ -117,9 +116,13 @@ def attempt(work: Callable[[], JobResult | None], position: str = "") -> Outcome
 def _train(composed: DictConfig, position: SweepPosition | None) -> Outcome:
     """Run one job. A single run refuses bad data before MLflow and TensorFlow are loaded."""
     if position is None:
-        refused = attempt(lambda: _check_inputs(composed))
-        if refused.exit_code:
-            return refused
+        with heavy_imports():
+            from pipeline import console
+            from pipeline.evaluation.inputs import load_inputs
+        with console.waiting("reading the data"):
+            outcome = attempt(lambda: load_inputs(parse_config(composed)))
+        if outcome.exit_code:
+            return outcome
     with heavy_imports():
         from pipeline.job import find_sweep_job, run_job
     if position is None:
@@ -130,17 +133,6 @@ def _train(composed: DictConfig, position: SweepPosition | None) -> Outcome:
         return failed
     (sweep_job,) = sweep_jobs
     return attempt(lambda: run_job(composed, sweep_job), sweep_job.position if sweep_job else "")
-
-
-def _check_inputs(composed: DictConfig) -> None:
-    with heavy_imports():
-        from pipeline import console
-        from pipeline.config import parse_config
-        from pipeline.evaluation.inputs import load_inputs
-
-    config = parse_config(composed)
-    with console.waiting("reading the data"):
-        load_inputs(config)
 
 
 def _print_error(message: str) -> None:
@@ -164,8 +156,6 @@ def _run_hydra(job: Callable[[], Any]) -> int:
         print(error, file=sys.stderr)
         return 2
     except Exception as error:
-        from pipeline.config import explain_hydra_error
-
         message = explain_hydra_error(error, sys.argv[1:])
         if message is None and not sweeps.is_begun():
             raise

@@ -1,8 +1,7 @@
 """Run one job: evaluate a configuration, log it to MLflow and print the result."""
 
-import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from pipeline.outcome import JobResult, SweepPosition
 from pipeline.report.artifacts import TABLES, write_inputs, write_result
 from pipeline.report.page import RunInfo
 from pipeline.runtime import is_parallel_job
-from pipeline.scoring import MetricSummary, short_name, summary_key
+from pipeline.scoring import MetricSummary, short_name
 from pipeline.tracking import (
     DatasetInfo,
     PreviousRun,
@@ -45,6 +44,7 @@ from pipeline.tracking import (
     list_again,
     locate,
     open_store,
+    page_address,
     record_failures,
     supersede,
     track,
@@ -114,7 +114,7 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
             _log_result(run, evaluation, inputs.summary, sweep_job)
     checkpoint.remove()
     if sweep_job is None:
-        console.show_where(store.uri, store.database, config.tracking.experiment_name, run.run_id)
+        _show_run(config, store, run.run_id)
     return JobResult(run.run_id, evaluation.summary, evaluation.n_fits, evaluation.n_fits_skipped)
 
 
@@ -151,27 +151,23 @@ def _reuse(
     Checkpoint(store.checkpoints / previous.run_id).remove()  # left if it was killed at its end
     prefix = "first_repeat/" if previous.n_fits_skipped else ""
     metrics = map(short_name, config.scoring.metrics)
-    summary = {name: _read_summary(f"{prefix}{name}", previous.metrics) for name in metrics}
+    summary = {
+        name: MetricSummary.from_metrics(f"{prefix}{name}", previous.metrics) for name in metrics
+    }
     if sweep_job:
         how = f"finished before as run {previous.run_id}"
         console.show_job_result(sweep_job.position, summary, how)
     else:
         console.show_reused(previous.run_id)
         console.show_result(summary)
-        console.show_where(
-            store.uri, store.database, config.tracking.experiment_name, previous.run_id
-        )
+        _show_run(config, store, previous.run_id)
     return JobResult(previous.run_id, summary, n_fits=0, n_fits_skipped=previous.n_fits_skipped)
 
 
-def _read_summary(metric: str, metrics: Mapping[str, float]) -> MetricSummary:
-    """Return the logged summary of a metric."""
-    mean, std, low, high = (
-        metrics.get(summary_key(metric, statistic), math.nan)
-        for statistic in ("mean", "std", "ci_low", "ci_high")
-    )
-    ci = None if math.isnan(low) else (low, high)
-    return MetricSummary(mean, std, ci, n_folds=int(math.isfinite(mean)))
+def _show_run(config: Config, store: Store, run_id: str) -> None:
+    experiment = config.tracking.experiment_name
+    address = page_address(store.server, open_store(store, experiment), run_id)
+    console.show_run(run_id, experiment, console.run_command("ui", run_id[:8], store), address)
 
 
 def _run_name(config: Config, dataset: Dataset, sweep_job: SweepJob | None) -> str:
@@ -181,12 +177,8 @@ def _run_name(config: Config, dataset: Dataset, sweep_job: SweepJob | None) -> s
 
 def _tags(config: Config, fingerprint: Fingerprint, sweep_job: SweepJob | None) -> dict[str, str]:
     headline = {"headline": short_name(config.scoring.metrics[0])}
-    return {
-        **versions(),
-        **fingerprint.as_tags(),
-        **headline,
-        **(sweep_job.tags if sweep_job else {}),
-    }
+    own = sweep_job.tags if sweep_job else {}
+    return versions() | fingerprint.as_tags() | headline | own
 
 
 def _load_finished_folds(
@@ -215,29 +207,14 @@ def _log_inputs(run: TrackedRun, config: Config, inputs: EvaluationInputs) -> No
     tracking = replace(config.tracking, parent_run_id=None)
     config = replace(config, tracking=tracking, resume=False)  # what a user would run again
     run.log_settings(flatten(config))
-    run.log_dataset(_dataset_info(config, inputs.dataset, inputs.summary))
+    dataset, path = inputs.dataset, getattr(config.dataset, "path", None)
+    names = dataset.feature_names, dataset.label_names
+    run.log_dataset(
+        DatasetInfo(dataset.name, dataset.digest, *names, inputs.summary.profile(), path)
+    )
     with tempfile.TemporaryDirectory() as name:
         write_inputs(Path(name), config, inputs.summary)
         run.log_files(Path(name))
-
-
-def _dataset_info(config: Config, dataset: Dataset, summary: DataSummary) -> DatasetInfo:
-    counts = dict(zip(summary.label_names, summary.label_counts.tolist(), strict=True))
-    profile = {
-        "n_samples": summary.n_samples,
-        "n_features": summary.n_features,
-        "n_labels": summary.n_labels,
-        "label_counts": counts,
-        "cardinality": summary.cardinality,
-    }
-    return DatasetInfo(
-        dataset.name,
-        dataset.digest,
-        dataset.feature_names,
-        dataset.label_names,
-        profile,
-        getattr(config.dataset, "path", None),
-    )
 
 
 def _make_race(config: Config, inputs: EvaluationInputs, store: Store) -> Race | None:

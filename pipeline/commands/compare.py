@@ -2,112 +2,88 @@
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.command_line import parse, run
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
-if TYPE_CHECKING:
-    from pipeline.comparison import Ranking, RunScores
-    from pipeline.tracking import RunReader
-
 FIGURES = (".pdf", ".png", ".svg")
 
 
-def main(words: Sequence[str]) -> int:
-    """Compare the runs that the words name and return the exit code."""
-    return run(lambda: _compare(*parse(make_parser(), words)))
+def main(argv: Sequence[str]) -> int:
+    """Compare the runs that the arguments name and return the exit code."""
+    return run(lambda: _compare(*parse(make_parser(), argv)))
 
 
 def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
-        from pipeline import console
-        from pipeline.comparison import (
-            averaged,
-            check_paired,
-            choose_metric,
-            conclusion,
-            drop_duplicates,
-            to_run_scores,
-            with_distinct_names,
-        )
+        import numpy as np
+
+        from pipeline import comparison, console
         from pipeline.console.run_tables import as_dict, compare_tables
+        from pipeline.report.paired_differences import ranking_figure
+        from pipeline.scoring import lower_is_better
         from pipeline.tracking import RunReader, locate
 
     with console.waiting("reading the runs"):
         reader = RunReader(locate(tracking))
-        found = reader.find(arguments.runs)
-        if found.skipped:
-            statuses = ", ".join(f"{n} {status}" for status, n in sorted(found.skipped.items()))
+        named_runs = reader.find(arguments.runs)
+        if named_runs.skipped:
+            statuses = ", ".join(f"{n} {it}" for it, n in sorted(named_runs.skipped.items()))
             console.show(f"Skipped unfinished runs: {statuses}.")
-        all_runs = with_distinct_names([to_run_scores(record) for record in found.runs])
-        distinct = drop_duplicates(all_runs)
+        all_runs = [comparison.to_run_scores(record) for record in named_runs.runs]
+        distinct = comparison.drop_duplicates(comparison.with_distinct_names(all_runs))
         if n_duplicates := len(all_runs) - len(distinct):
-            console.show(
-                f"Skipped {n_duplicates} duplicate {'run' if n_duplicates == 1 else 'runs'}."
-            )
-        check_paired(distinct)
-        runs = averaged(distinct, arguments.average) if arguments.average else distinct
-        metric = choose_metric(runs, arguments.metric)
-        named, ranking = _rank(reader, runs, metric, arguments)
-    counts = {len(run.run_ids) for run in runs}
-    if len(counts) > 1:
-        console.show(f"Averages are of {min(counts)} to {max(counts)} runs, not of equally many")
-    console.show(*compare_tables(ranking, named))
-    console.show(f"{conclusion(ranking)}\n")
-    if arguments.json:
-        numbers = json.dumps(as_dict(ranking, named), indent=1, allow_nan=False)
-        write_atomically(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
-        console.show_file("Numbers", arguments.json)
-    with console.waiting("drawing"), heavy_imports():
-        from pipeline.report.paired_differences import ranking_figure
-
-        path = arguments.figure or _figure_path(ranking, named)
-        write_atomically(path, ranking_figure(ranking).savefig)
-    console.show_file("Figure", path)
-
-
-def _rank(
-    reader: "RunReader", runs: Sequence["RunScores"], metric: str, arguments: argparse.Namespace
-) -> tuple[dict[str, "RunScores"], "Ranking"]:
-    """Rank the runs, and return them by the names to show."""
-    import numpy as np
-
-    from pipeline.comparison import best, brief_names, rank
-    from pipeline.scoring import lower_is_better
-
-    sizes = reader.fold_sizes(runs[0].run_ids[0])
-    chosen = best(runs, metric)
-    named = dict(zip(brief_names(chosen), chosen, strict=True))
-    scores = {
-        name: np.mean([reader.fold_scores(it, metric, len(sizes)) for it in run.run_ids], axis=0)
-        for name, run in named.items()
-    }
+            plural = "" if n_duplicates == 1 else "s"
+            console.show(f"Skipped {n_duplicates} duplicate run{plural}.")
+        comparison.check_paired(distinct)
+        average = arguments.average
+        runs = comparison.averaged(distinct, average) if average else distinct
+        metric = comparison.choose_metric(runs, arguments.metric)
+        best = comparison.best(runs, metric)
+        named = dict(zip(comparison.brief_names(best), best, strict=True))
+        sizes = reader.fold_sizes(best[0].run_ids[0])
+        scores = {
+            name: np.mean([reader.fold_scores(it, metric, len(sizes)) for it in one.run_ids], 0)
+            for name, one in named.items()
+        }
     try:
-        ranking = rank(
+        ranking = comparison.rank(
             scores,
             metric=metric,
             test_fraction=float((sizes[:, 1] / sizes[:, 0]).mean()),
             lower_is_better=lower_is_better(metric),
             alpha=arguments.alpha,
             rope=arguments.rope,
-            n_unranked=len(runs) - len(chosen),
+            n_unranked=len(runs) - len(best),
         )
     except ValueError as error:  # too few folds
-        raise UserError(f"--metric: {error} A single split cannot be judged.") from error
-    return named, ranking
+        raise UserError(f"--metric: {error} A single split cannot be compared.") from error
+    counts = {len(one.run_ids) for one in runs}
+    if len(counts) > 1:
+        console.show(f"The averages are of {min(counts)} to {max(counts)} runs each.")
+    console.show(*compare_tables(ranking, named))
+    console.show(f"{comparison.conclusion(ranking)}\n")
+    if arguments.json:
+        numbers = json.dumps(as_dict(ranking, named), indent=1, allow_nan=False)
+        write_atomically(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
+        console.show_file("Numbers", arguments.json)
+    with console.waiting("drawing"):
+        run_ids = sorted(run_id for one in named.values() for run_id in one.run_ids)
+        path = arguments.figure or _figure_path(arguments, metric, run_ids)
+        write_atomically(path, ranking_figure(ranking).savefig)
+    console.show_file("Figure", path)
 
 
-def _figure_path(ranking: "Ranking", named: Mapping[str, "RunScores"]) -> Path:
-    """Return where the figure of these runs goes, unless told."""
-    run_ids = sorted(run_id for run in named.values() for run_id in run.run_ids)
-    digest = sha256(" ".join(run_ids).encode()).hexdigest()[:8]
-    return mlruns() / "compare" / f"{ranking.metric}-{len(named)}-{digest}.png"
+def _figure_path(arguments: argparse.Namespace, metric: str, run_ids: Sequence[str]) -> Path:
+    """Return the default path of a figure, another one for other runs or options."""
+    options = (arguments.alpha, arguments.rope, arguments.average, *run_ids)
+    digest = sha256(" ".join(map(str, options)).encode()).hexdigest()[:8]
+    return mlruns() / "compare" / f"{metric}-{len(run_ids)}-{digest}.png"
 
 
 def make_parser() -> argparse.ArgumentParser:

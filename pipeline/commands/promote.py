@@ -8,9 +8,9 @@ from pipeline.config import TrackingConfig
 from pipeline.runtime import heavy_imports
 
 
-def main(words: Sequence[str]) -> int:
-    """Promote the run that the words name and return the exit code."""
-    return run(lambda: _promote(*parse(make_parser(), words)))
+def main(argv: Sequence[str]) -> int:
+    """Promote the run that the arguments name and return the exit code."""
+    return run(lambda: _promote(*parse(make_parser(), argv)))
 
 
 def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:

@@ -27,10 +27,10 @@ PORT = 5000  # MLflow's own; another one if it is in use
 SECONDS_TO_START = 120
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Open the UI and return the exit code."""
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
-    return run(lambda: _open(*parse(make_parser(), words)))
+    return run(lambda: _open(*parse(make_parser(), argv)))
 
 
 def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
@@ -74,9 +74,7 @@ def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
 
 def _show_page(address: str) -> None:
     """Print the address of a page, and open it where there is a screen."""
-    from pipeline import console
-
-    console.show(address)
+    print(address, flush=True)
     if sys.platform in {"darwin", "win32"} or os.environ.get("DISPLAY"):
         webbrowser.open(address)
 

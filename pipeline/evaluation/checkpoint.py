@@ -1,8 +1,8 @@
 """Keep the finished folds of an unfinished run as files, so that it can be continued.
 
 Each fold is one file, `<repeat>-<fold>.npz`: arrays as they are, everything else as JSON, nothing
-pickled. It is written under a temporary name, synced and renamed, so a file that exists is complete.
-A file that cannot be read is ignored, and its fold trained again.
+pickled. It is written under a temporary name, synced and renamed, so a file that exists is
+complete. A file that cannot be read is ignored, and its fold trained again.
 """
 
 import json

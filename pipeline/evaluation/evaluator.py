@@ -2,20 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config, KerasModelConfig, SklearnModelConfig
+from pipeline.config import Config
 from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
-from pipeline.evaluation.inputs import FoldPlan, plan_fits
+from pipeline.evaluation.inputs import FoldPlan, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.preprocessing import Preprocessor
-from pipeline.runtime import heavy_imports, import_tensorflow
 from pipeline.scoring import (
     MetricSummary,
     check_finite,
@@ -25,8 +23,7 @@ from pipeline.scoring import (
     summarise,
     summary_key,
 )
-from pipeline.training import FitResult, FitSpec, mean_curve
-from pipeline.training.base import Trainer
+from pipeline.training import FitResult, mean_curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,11 +223,7 @@ class Evaluator:
         trained.close()
 
     def evaluation(self) -> Evaluation:
-        """Return the result, once `folds` is exhausted.
-
-        Raises:
-            RuntimeError: If no fold is trained.
-        """
+        """Return the result, once `folds` is exhausted."""
         if not self._folds:
             raise RuntimeError("Iterate over folds() before calling evaluation().")
         folds = tuple(self._folds[fold_id] for fold_id in sorted(self._folds))
@@ -305,27 +298,3 @@ def _summary(metrics: Sequence[str], folds: Sequence[FoldResult]) -> dict[str, M
         )
         for metric in metrics
     }
-
-
-def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> Trainer:
-    """Return the trainer for the configured kind of model.
-
-    Raises:
-        UserError: If the model or its training cannot be as configured.
-    """
-    if isinstance(config.model, SklearnModelConfig):
-        with heavy_imports():
-            from pipeline.training.sklearn_trainer import SklearnTrainer
-
-        return SklearnTrainer(config.model, config.training, dataset.X, dataset.y, fits)
-
-    with heavy_imports():
-        import_tensorflow()
-        from pipeline.model.keras_models import build_model, check_savable
-        from pipeline.training.keras_trainer import KerasTrainer
-
-    build = partial(build_model, config.model, n_labels=dataset.n_labels)
-    if isinstance(config.model, KerasModelConfig):
-        check_savable(config.model, build(fits[-1].preprocessor.n_columns))
-    architecture = repr((config.model, dataset.n_labels))
-    return KerasTrainer(build, config.training, dataset.X, dataset.y, fits, architecture)

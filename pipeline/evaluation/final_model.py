@@ -48,12 +48,12 @@ def write_final_model(evaluation: Evaluation, folder: Path) -> ModelFiles:
         requirements.sort()
     else:
         final.model.save(path)
-    preprocessor = folder / "preparation.json"
-    preprocessor.write_text(json.dumps(serving), encoding="utf-8")
+    serving_path = folder / "preparation.json"
+    serving_path.write_text(json.dumps(serving), encoding="utf-8")
     return ModelFiles(
         dataset.feature_names,
         dataset.label_names,
-        {"model": str(path), "preparation": str(preprocessor)},
+        {"model": str(path), "preparation": str(serving_path)},
         code_paths,
         [f"{package}=={version(package)}" for package in requirements],
     )

@@ -56,12 +56,12 @@ def compute_fingerprint(config: Config, dataset: Dataset, splits: Sequence[Split
 
 
 def code_version(callables: Sequence[str] = ()) -> str:
-    """Return a digest of the code that runs: Manyfold's, its libraries' versions, the user's own.
+    """Return a digest of the code: Manyfold's, its libraries' versions and the user's own.
 
-    It is the same wherever the same code lies, in a checkout with changes or an installation.
+    It does not depend on where the code lies, in a checkout or an installation.
 
     Args:
-        callables: Dotted paths of the user's own; the modules that define them count.
+        callables: Dotted paths of the user's callables; their modules are digested.
     """
     sha = sha256(_manyfold().encode())
     for path in callables:
@@ -72,14 +72,14 @@ def code_version(callables: Sequence[str] = ()) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return what runs, for people: versions of the packages, and the commit of a checkout."""
-    found = {f"version.{package}": version(package) for package in VERSIONS}
+    """Return the versions of the packages and the commit of a checkout, as tags."""
+    packages = {f"version.{package}": version(package) for package in VERSIONS}
     commit = _git_commit()
-    return {**found, "mlflow.source.git.commit": commit} if commit else found
+    return {**packages, "mlflow.source.git.commit": commit} if commit else packages
 
 
 def digest(text: str) -> str:
-    """Return what identifies a text."""
+    """Return a digest of a text."""
     return sha256(text.encode()).hexdigest()[:LENGTH]
 
 

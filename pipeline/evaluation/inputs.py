@@ -1,13 +1,14 @@
-"""Load the data set and its folds, cached per process, and plan the fits."""
+"""Load the data set and its folds, cached per process, plan the fits and choose the trainer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config, SklearnModelConfig
+from pipeline.config import Config, KerasModelConfig, SklearnModelConfig
 from pipeline.cv import (
     Split,
     SplitWarning,
@@ -19,9 +20,10 @@ from pipeline.cv import (
 from pipeline.dataset import Dataset, DataSummary, load, summarise
 from pipeline.decision import check_threshold_metric, needs_inner
 from pipeline.preprocessing import fit_preprocessor
+from pipeline.runtime import heavy_imports, import_tensorflow
 from pipeline.scoring import check_metrics
 from pipeline.training import NO_ROWS, FitSpec
-from pipeline.training.base import fit_seed
+from pipeline.training.base import Trainer, fit_seed
 
 MAX_CACHED_BYTES = 2**28  # a larger table is dropped before another is loaded
 K = TypeVar("K")
@@ -176,3 +178,27 @@ def _ensemble_fits(
     X, categories = dataset.X, dataset.categories
     preprocessor = fit_preprocessor(config.preprocessing, X, categories, train)
     return [FitSpec(seed, train, test, preprocessor, valid) for seed in seeds]
+
+
+def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> Trainer:
+    """Return the trainer for the configured kind of model.
+
+    Raises:
+        UserError: If the model or its training cannot be as configured.
+    """
+    if isinstance(config.model, SklearnModelConfig):
+        with heavy_imports():
+            from pipeline.training.sklearn_trainer import SklearnTrainer
+
+        return SklearnTrainer(config.model, config.training, dataset.X, dataset.y, fits)
+
+    with heavy_imports():
+        import_tensorflow()
+        from pipeline.model.keras_models import build_model, check_savable
+        from pipeline.training.keras_trainer import KerasTrainer
+
+    build = partial(build_model, config.model, n_labels=dataset.n_labels)
+    if isinstance(config.model, KerasModelConfig):
+        check_savable(config.model, build(fits[-1].preprocessor.n_columns))
+    architecture = repr((config.model, dataset.n_labels))
+    return KerasTrainer(build, config.training, dataset.X, dataset.y, fits, architecture)

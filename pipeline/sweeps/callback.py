@@ -136,11 +136,11 @@ def end(code: int) -> int:
         return code
     console.show("", *leaderboard_on_screen(board))
     is_interrupted = code in INTERRUPTED
-    is_logged = _try(lambda: log_leaderboard(active.sweep, board))
+    is_written = _try(lambda: log_leaderboard(active.sweep, board))
     is_ended = _try(lambda: end_sweep(active.sweep, board.is_complete, is_interrupted))
     console.show("")
     console.show_commands(_next_commands(active, board))
-    return code or int(not (board.is_complete and is_logged and is_ended))
+    return code or int(not (board.is_complete and is_written and is_ended))
 
 
 def _try(action: Callable[[], object]) -> bool:
@@ -246,18 +246,14 @@ def quoted(value: str) -> str:
 
 def _next_commands(active: _ActiveSweep, board: "Leaderboard") -> dict[str, str]:
     """Return the commands that are useful after the sweep, by a word for each."""
-    from pipeline import console
-    from pipeline.tracking import store_at
+    from pipeline.console import run_command
 
-    commands, store = {}, active.store
-    elsewhere = [] if store.uri == store_at(None).uri else [f"tracking.uri={store.uri}"]
+    commands, store, run_id = {}, active.store, active.sweep.run_id
     if board.n_ranked > 1:
-        run_id = active.sweep.run_id
-        commands["Compare"] = console.own_command("compare", run_id, *elsewhere)
+        commands["Compare"] = run_command("compare", run_id, store)
     if board.best:
-        run_id = board.best.run_id
-        commands["Promote"] = console.own_command("promote", run_id, *elsewhere)
+        commands["Promote"] = run_command("promote", board.best.run_id, store)
     if not board.is_complete:
         commands["Continue"] = command_line(resume=True)
-    commands["Look"] = console.look_command(store.uri, store.database)
+    commands["Look"] = run_command("ui", run_id, store)
     return commands

@@ -30,7 +30,7 @@ def this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()} {_start_time(os.getpid())}"
 
 
-def is_process_alive(process: str) -> bool | None:
+def is_process_running(process: str) -> bool | None:
     """Return whether a process is still running; None if it belongs to another host.
 
     Args:
@@ -70,9 +70,9 @@ def is_active(run: RunRecord) -> bool:
     if run.status != "RUNNING":
         return False
     process = run.tags.get(PROCESS)
-    is_alive = is_process_alive(process) if process else None
-    if is_alive is not None:
-        return is_alive
+    is_running = is_process_running(process) if process else None
+    if is_running is not None:
+        return is_running
     seen = float(run.tags.get(SEEN, run.started / 1000))
     return time.time() - seen < MAX_SECONDS_OF_SILENCE
 

@@ -109,6 +109,7 @@ def claim_run(store: Store, run_id: str) -> None:
     record = to_record(client.get_run(run_id))
     if record.tags[PROCESS] != owner:
         raise _active_error(record)
+    list_again(run_id)
 
 
 def _check_not_active(run: RunRecord) -> None:

@@ -99,10 +99,10 @@ class TrackedRun:
         self.seconds_before = 0.0
         self._started = time.perf_counter()
         self._client = mlflow.MlflowClient()
-        self._logged_params: frozenset[str] = frozenset()
-        self._logged_steps: frozenset[tuple[str, int]] = frozenset()
+        self._sent_params: frozenset[str] = frozenset()
+        self._sent_steps: frozenset[tuple[str, int]] = frozenset()
         if is_continued:
-            self._read_logged()
+            self._read_sent()
         self._n_undefined = 0
         self._signum: int | None = None
         self._pending: list[Value] = []
@@ -119,7 +119,7 @@ class TrackedRun:
 
     def log_settings(self, settings: Mapping[str, str]) -> None:
         """Log settings by dotted key as params; too long values are cut and listed in a tag."""
-        new = {key: it for key, it in settings.items() if key not in self._logged_params}
+        new = {key: it for key, it in settings.items() if key not in self._sent_params}
         params = [Param(key, value[:MAX_PARAM]) for key, value in new.items()]
         for start in range(0, len(params), MAX_PARAMS):
             self._client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
@@ -159,7 +159,7 @@ class TrackedRun:
         new = [
             Metric(name, value, now, step)
             for name, value, step in finite
-            if (name, step) not in self._logged_steps
+            if (name, step) not in self._sent_steps
         ]
         for start in range(0, len(new), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=new[start : start + MAX_METRICS])
@@ -206,11 +206,11 @@ class TrackedRun:
         if self._signum is not None:
             self.interrupt(self._signum)
 
-    def _read_logged(self) -> None:
+    def _read_sent(self) -> None:
         """Read what a previous attempt logged, and remove its models."""
         run = self._client.get_run(self.run_id)
-        self._logged_params = frozenset(run.data.params)
-        self._logged_steps = frozenset(
+        self._sent_params = frozenset(run.data.params)
+        self._sent_steps = frozenset(
             (key, metric.step)
             for key in run.data.metrics
             for metric in self._client.get_metric_history(self.run_id, key)

@@ -32,6 +32,7 @@ MAX_SCHEMA = 1_000_000  # characters of the columns of a data set
 MAX_PARAMS = 100  # in one call
 MAX_METRICS = 1000  # in one call
 SQLITE = "sqlite:///"
+LOCAL_SERVER = "http://127.0.0.1:5000"
 SECONDS_TO_ANSWER = 5
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word on each table it creates
@@ -52,6 +53,16 @@ class Store:
     uri: str
     artifacts: str | None
     checkpoints: Path
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the store under `mlruns/`."""
+        return self.uri == store_at(None).uri
+
+    @property
+    def server(self) -> str:
+        """Address of its server: its own, or where `manyfold ui` starts one."""
+        return self.uri if self.uri.startswith("http") else LOCAL_SERVER
 
     @property
     def database(self) -> Path | None:

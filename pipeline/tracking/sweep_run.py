@@ -18,7 +18,7 @@ from pipeline.tracking.heartbeat import (
     RunActiveError,
     describe_process,
     is_active,
-    is_process_alive,
+    is_process_running,
     this_process,
 )
 from pipeline.tracking.runs import RunRecord, search_runs
@@ -58,12 +58,7 @@ class Sweep:
     plan: SweepPlan
 
     def job(self, number: int, overrides: Sequence[str]) -> "SweepJob":
-        """Return a job of the sweep.
-
-        Args:
-            number: Its number, from 0.
-            overrides: All overrides that Hydra set for it, `key=value` each.
-        """
+        """Return the job with a number, from 0, and the overrides that Hydra set for it."""
         pairs = [override.lstrip("+~").partition("=") for override in overrides]
         varied = {key: value for key, _, value in pairs if key not in self.plan.fixed}
         return SweepJob(self, number, varied)
@@ -163,8 +158,8 @@ def find_sweep(run_id: str) -> Sweep:
     plan: dict[str, Any] = json.loads(run.data.tags[PLAN])
     command, digest = run.data.tags["command"], run.data.tags[DIGEST]
     fixed = tuple(plan["fixed"])
-    known = SweepPlan(command, digest, fixed, plan["n_jobs"], plan["in_order"])
-    return Sweep(run_id, run.info.experiment_id, known)
+    read = SweepPlan(command, digest, fixed, plan["n_jobs"], plan["in_order"])
+    return Sweep(run_id, run.info.experiment_id, read)
 
 
 def end_sweep(sweep: Sweep, is_complete: bool, is_interrupted: bool) -> None:
@@ -181,12 +176,7 @@ def delete_sweep(sweep: Sweep) -> None:
 
 
 def children(sweep: Sweep, condition: str = "") -> list[RunRecord]:
-    """Return the runs of a sweep's jobs, newest first.
-
-    Args:
-        sweep: The sweep.
-        condition: Another condition in MLflow's search syntax.
-    """
+    """Return the runs of a sweep's jobs that fulfil a condition, newest first."""
     of_sweep = f"tags.`{PARENT}` = '{sweep.run_id}'"
     return search_runs(
         [sweep.experiment_id], f"{of_sweep} AND {condition}" if condition else of_sweep
@@ -294,7 +284,7 @@ def end_dead_runs(sweep: Sweep) -> None:
             elif not is_active(run):
                 client.set_terminated(run.run_id, "KILLED")
             else:
-                is_ending |= bool(process and is_process_alive(process))
+                is_ending |= bool(process and is_process_running(process))
         if not is_ending or time.monotonic() > deadline:
             return
         time.sleep(0.2)
