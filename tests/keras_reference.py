@@ -12,7 +12,7 @@ from pipeline.training.base import FitSpec, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.optimization import make_optimizer
 from pipeline.training.stack import epoch_order
-from tests.test_preprocessor import preparing
+from tests.test_preprocessor import preprocessing
 
 N_SAMPLES, N_FEATURES, N_LABELS = 50, 5, 3
 RNG = np.random.default_rng(0)
@@ -49,7 +49,7 @@ def make_fits(train_sizes=(40, 40, 40), scaling="none", X=X) -> list[FitSpec]:
     fits = []
     for fold, size in enumerate(train_sizes):
         rows = np.random.default_rng(fold).permutation(N_SAMPLES)
-        preprocessor = fit_preprocessor(preparing(scaling=scaling), X, (), rows[:size])
+        preprocessor = fit_preprocessor(preprocessing(scaling=scaling), X, (), rows[:size])
         fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:size], rows[size:], preprocessor))
     return fits
 

@@ -25,7 +25,7 @@ from tests.keras_reference import (
     train,
     training_config,
 )
-from tests.test_preprocessor import CATEGORIES, OPTIONS, mixed_table, preparing
+from tests.test_preprocessor import CATEGORIES, OPTIONS, mixed_table, preprocessing
 
 
 def assert_equal_weights(result, other, atol=0.0):
@@ -93,7 +93,7 @@ def test_categories_and_missing_values_equal_model_fit():
     X[orders[1][30:32], 1] = 3  # a category that only the first fold sees in training
     fits = []
     for fold, rows in enumerate(orders):
-        preprocessor = fit_preprocessor(preparing(add_indicator=True), X, CATEGORIES, rows[:30])
+        preprocessor = fit_preprocessor(preprocessing(add_indicator=True), X, CATEGORIES, rows[:30])
         fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:30], rows[30:], preprocessor))
     assert fits[0].preprocessor.n_columns != fits[1].preprocessor.n_columns
     assert_equal_to_model_fit(fits, training_config(), X=X, atol=2e-6)
@@ -123,7 +123,7 @@ def test_the_seed_of_a_fit_decides_its_dropout_masks():
         return model
 
     rows = np.arange(N_SAMPLES)
-    preprocessor = fit_preprocessor(preparing(scaling="none"), X, (), rows)
+    preprocessor = fit_preprocessor(preprocessing(scaling="none"), X, (), rows)
     fits = [FitSpec(seed, rows, rows[:0], preprocessor) for seed in (1, 2, 1)]
     losses = [
         result.loss[0] for result in train(fits, training_config(batch_size=64, epochs=1), build)
@@ -142,7 +142,7 @@ def fits_with_every_preprocessing(X):
     rows = np.random.default_rng(3).permutation(N_SAMPLES)
     train, test = rows[:35], rows[35:]
     fits = [
-        FitSpec(7, train, test, fit_preprocessor(preparing(**options), X, CATEGORIES, train))
+        FitSpec(7, train, test, fit_preprocessor(preprocessing(**options), X, CATEGORIES, train))
         for options in OPTIONS
     ]
     return fits, test
@@ -173,7 +173,7 @@ def test_deleted_test_rows_do_not_change_training():
     new_number = {row: number for number, row in enumerate(kept)}
     train_rows = np.array([new_number[row] for row in fit.train])
     test_rows = np.array([new_number[row] for row in test[:5]])
-    preprocessor = fit_preprocessor(preparing(**OPTIONS[0]), X[kept], CATEGORIES, train_rows)
+    preprocessor = fit_preprocessor(preprocessing(**OPTIONS[0]), X[kept], CATEGORIES, train_rows)
     smaller = FitSpec(7, train_rows, test_rows, preprocessor)
     config = training_config(optimizer="sgd")
     (complete,) = train([fit], config, LOGISTIC_REGRESSION, X)

@@ -54,7 +54,7 @@ def test_float32_unless_values_are_lost(value, dtype, tmp_path):
 
 
 @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_damaged_file_is_an_error_or_read(tmp_path_factory, position, byte, cut):
     buffer = io.BytesIO()
     np.savez(buffer, X=np.ones((3, 2)), y=np.array([0, 1, 1]))

@@ -50,7 +50,6 @@ def test_features_are_counted_from_0_or_1(text, zero_based, names, tmp_path):
 )
 @settings(
     max_examples=50,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_files_of_scikit_learn_are_read_back(tmp_path, X, data):

@@ -1,4 +1,4 @@
 """Cross-validation splitters for multi-label data."""
 
 from pipeline.cv.diagnostics import SplitWarning, check_splits
-from pipeline.cv.splitters import Split, digest, inner_splits, make_splits, validation_part
+from pipeline.cv.splitters import Split, inner_splits, make_splits, split_digest, validation_part

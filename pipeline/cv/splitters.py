@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from sklearn.model_selection import RepeatedKFold, ShuffleSplit
 
 from pipeline.config import (
     CvConfig,
@@ -28,8 +29,8 @@ class Split:
     """One fold of one repeat.
 
     Attributes:
-        repeat: Which repeat, from 0.
-        fold: Which fold of it, from 0.
+        repeat: Number of the repeat, from 0.
+        fold: Number of the fold in its repeat, from 0.
         train: Row numbers to train on, of shape (n_train,).
         test: Row numbers to score on, of shape (n_test,); disjoint from `train`.
     """
@@ -40,22 +41,22 @@ class Split:
     test: NDArray[np.int64]
 
 
-def splits_of(folds: NDArray[np.int64], repeat: int) -> list[Split]:
+def _make_fold_splits(folds: NDArray[np.int64], repeat: int) -> list[Split]:
     """Return one split per fold, rows in ascending order.
 
     Args:
-        folds: In which fold each row is tested, of shape (n_samples,); -1 trains in all of them.
-        repeat: Which repeat, from 0.
+        folds: Number of the fold that tests each row, of shape (n_samples,); -1 always trains.
+        repeat: Number of the repeat, from 0.
     """
-    names = np.unique(folds[folds >= 0])
+    numbers = np.unique(folds[folds >= 0])
     return [
-        Split(repeat, place, np.flatnonzero(folds != name), np.flatnonzero(folds == name))
-        for place, name in enumerate(names)
+        Split(repeat, fold, np.flatnonzero(folds != number), np.flatnonzero(folds == number))
+        for fold, number in enumerate(numbers)
     ]
 
 
-def digest(splits: Sequence[Split]) -> str:
-    """Return 32 hexadecimal characters that two lists share exactly if their folds pair up."""
+def split_digest(splits: Sequence[Split]) -> str:
+    """Return 32 hexadecimal characters that are equal for equal lists of splits only."""
     sha = hashlib.sha256()
     for split in splits:
         sha.update(np.array([split.repeat, split.fold, len(split.train)]).tobytes())
@@ -64,20 +65,21 @@ def digest(splits: Sequence[Split]) -> str:
     return sha.hexdigest()[:32]
 
 
-Repeated = MultilabelStratifiedConfig | GroupKFoldConfig | StratifiedGroupKFoldConfig
+_RepeatedConfig = MultilabelStratifiedConfig | GroupKFoldConfig | StratifiedGroupKFoldConfig
 
 
 def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
-    """Return the splits by repeat and fold; they depend on labels, groups and seed alone.
+    """Make the splits, ordered by repeat and fold; they depend on labels, groups and seed alone.
 
     Raises:
-        UserError: If the data do not allow them: fewer rows or groups than folds, no groups, no
-            folds of their own.
+        UserError: If the data do not allow them: fewer rows or groups than folds, no groups, or
+            no predefined folds.
     """
     if dataset.fold is not None and not isinstance(config, PredefinedConfig):
         raise UserError(
-            f"cv: expected cv=predefined, as {dataset.name} says which rows test (dataset.fold_column or "
-            f"dataset.test_path). Received: cv={config.kind}, which would not heed it."
+            f"cv: expected cv=predefined, because {dataset.name} has predefined folds "
+            f"(dataset.fold_column or dataset.test_path). Received: cv={config.kind}, which would "
+            "ignore them."
         )
     match config:
         case RepeatedKFoldConfig():
@@ -99,25 +101,23 @@ def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
 
 def _repeated_kfold(config: RepeatedKFoldConfig, n_samples: int) -> list[Split]:
     _check_n_splits(config.n_splits, n_samples, "rows")
-    from sklearn.model_selection import RepeatedKFold
-
     splitter = RepeatedKFold(
         n_splits=config.n_splits, n_repeats=config.n_repeats, random_state=config.random_state
     )
     return [
-        Split(*divmod(place, config.n_splits), train, test)
-        for place, (train, test) in enumerate(splitter.split(np.empty(n_samples)))
+        Split(*divmod(i, config.n_splits), train, test)
+        for i, (train, test) in enumerate(splitter.split(np.empty(n_samples)))
     ]
 
 
 def _repeat(
-    config: Repeated, folds: Callable[[int, RandomState], NDArray[np.int64]]
+    config: _RepeatedConfig, folds: Callable[[int, RandomState], NDArray[np.int64]]
 ) -> list[Split]:
-    # RandomState: its streams are frozen, those of numpy.random.Generator may change.
+    # RandomState, because its streams never change; those of numpy.random.Generator may.
     return [
         split
         for repeat in range(config.n_repeats)
-        for split in splits_of(
+        for split in _make_fold_splits(
             folds(config.n_splits, RandomState([config.random_state, repeat])), repeat
         )
     ]
@@ -127,11 +127,9 @@ def _shuffle_split(config: ShuffleSplitConfig, n_samples: int) -> list[Split]:
     n_test = int(np.ceil(config.test_size * n_samples))
     if n_test >= n_samples:
         raise UserError(
-            f"cv.test_size: expected a share that leaves rows to train on. Received: "
+            f"cv.test_size: expected a fraction that leaves rows to train on. Received: "
             f"{config.test_size} of {n_samples} rows, rounded up to {n_test}."
         )
-    from sklearn.model_selection import ShuffleSplit
-
     splitter = ShuffleSplit(
         n_splits=config.n_splits, test_size=config.test_size, random_state=config.random_state
     )
@@ -144,12 +142,12 @@ def _shuffle_split(config: ShuffleSplitConfig, n_samples: int) -> list[Split]:
 def _predefined(dataset: Dataset) -> list[Split]:
     if dataset.fold is None:
         raise UserError(
-            f"cv=predefined: expected data that say which rows test. Received: {dataset.name}, "
-            "which does not. Name a column with the fold of each row, or with the words train and "
-            "test, in dataset.fold_column, or a file of test rows in dataset.test_path; or choose another "
-            "cv, such as cv=multilabel_stratified."
+            f"cv=predefined: expected data with predefined folds. Received: {dataset.name}, "
+            "which has none. Name a column with the fold of each row, or with the words train and "
+            "test, in dataset.fold_column, or a file of test rows in dataset.test_path; or choose "
+            "another cv, such as cv=multilabel_stratified."
         )
-    splits = splits_of(dataset.fold, repeat=0)
+    splits = _make_fold_splits(dataset.fold, repeat=0)
     if not splits or not all(len(split.train) for split in splits):
         tested = "no row" if not splits else "all rows at once"
         raise UserError(
@@ -165,58 +163,61 @@ def _groups(
     if dataset.groups is None:
         raise UserError(
             f"cv={config.kind}: expected data with the group of each row. Received: "
-            f"{dataset.name}, which has none. Name the column that holds them "
-            "(dataset.group_column=... of a table), or choose cv=repeated_kfold if rows are independent."
+            f"{dataset.name}, which has none. Name their column (dataset.group_column=... of a "
+            "table), or choose cv=repeated_kfold if rows are independent."
         )
     _check_n_splits(config.n_splits, len(np.unique(dataset.groups)), "groups")
     return dataset.groups
 
 
-def _check_n_splits(n_splits: int, available: int, what: str) -> None:
+def _check_n_splits(n_splits: int, available: int, unit: str) -> None:
     if n_splits > available:
         raise UserError(
-            f"cv.n_splits: expected at most the number of {what}, {available}. Received: {n_splits}"
+            f"cv.n_splits: expected at most the number of {unit}, {available}. Received: {n_splits}"
         )
 
 
-Parts = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Row numbers to train on, and those held out."""
+InnerSplit = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Row numbers to train on, and row numbers to validate on."""
 
 
 def inner_splits(
-    dataset: Dataset, train: NDArray[np.int64], n_splits: int, share: float, seed: int
-) -> list[Parts]:
-    """Return the training rows divided into k folds, stratified by labels, groups kept whole.
+    dataset: Dataset, train: NDArray[np.int64], n_splits: int, fraction: float, seed: int
+) -> list[InnerSplit]:
+    """Split training rows into k folds, stratified by labels, without dividing groups.
 
     Args:
         dataset: Labels and groups of all rows.
-        train: Row numbers of the training fold; no other row plays a part.
-        n_splits: How many folds; 1 for a single validation part.
-        share: Of the training rows that the single part has.
-        seed: Breaks ties.
+        train: Row numbers to split; no other row is used.
+        n_splits: Number of folds; 1 for a single validation part.
+        fraction: Fraction of the rows in the single validation part; unused for several folds.
+        seed: Seed of the tie-breaking.
 
     Raises:
         UserError: If there are fewer rows or groups than folds.
     """
     if n_splits == 1:
-        return [validation_part(dataset, train, share, seed)]
+        return [validation_part(dataset, train, fraction, seed)]
     folds = _folds(dataset, train, n_splits, seed)
     return [(train[folds != fold], train[folds == fold]) for fold in range(n_splits)]
 
 
-def validation_part(dataset: Dataset, train: NDArray[np.int64], share: float, seed: int) -> Parts:
-    """Return the training rows without a validation part, and that part.
+def validation_part(
+    dataset: Dataset, train: NDArray[np.int64], fraction: float, seed: int
+) -> InnerSplit:
+    """Split training rows into rows to train on and a validation part.
 
     Args:
         dataset: Labels and groups of all rows.
-        train: Row numbers of the training fold; no other row plays a part.
-        share: Of the training rows, in (0, 0.5]; rounded to the nearest 1 / k.
-        seed: Breaks ties.
+        train: Row numbers to split; no other row is used.
+        fraction: Fraction of the rows in the validation part, in (0, 0.5]; rounded to the nearest
+            1 / k.
+        seed: Seed of the tie-breaking.
 
     Raises:
-        UserError: If the rows or groups are too few for such a part.
+        UserError: If there are too few rows or groups.
     """
-    folds = _folds(dataset, train, round(1 / share), seed)
+    folds = _folds(dataset, train, round(1 / fraction), seed)
     return train[folds != 0], train[folds == 0]
 
 

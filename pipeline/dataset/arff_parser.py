@@ -1,7 +1,7 @@
-"""The text of ARFF, dense and sparse, as numbers: a small parser that knows line and attribute.
+"""Parse dense and sparse ARFF text to numbers, with errors that name line and attribute.
 
-A category is its place among those declared, a missing value NaN. In a sparse row what is left out
-is 0, for a nominal attribute its first category, as in WEKA.
+A category becomes its index among the declared ones, a missing value NaN. An attribute that a
+sparse row omits is 0, or the first category of a nominal attribute, as in WEKA.
 
 References:
     https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/
@@ -29,12 +29,12 @@ _MISSING = {"?", "", None}
 
 @dataclass(frozen=True)
 class Attribute:
-    """A column of the file.
+    """A column of an ARFF file.
 
     Attributes:
-        name: Its name, unquoted.
-        kind: `numeric`, `nominal`, or another word of the file that cannot be used.
-        categories: Those declared for a nominal one, in this order.
+        name: Name without quotes.
+        kind: `numeric`, `nominal`, or another type in the file, which cannot be used.
+        categories: Declared categories of a nominal attribute, in the order of the file.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Attribute:
 
 
 @dataclass(frozen=True, eq=False)
-class Arff:
-    """What an ARFF file says.
+class ArffTable:
+    """The content of an ARFF file.
 
     Attributes:
-        relation: The relation's name, unquoted.
-        attributes: Its columns.
+        relation: Name of the relation, without quotes.
+        attributes: The columns.
         values: Values of shape (n_samples, n_attributes); NaN where missing or of an unusable kind.
     """
 
@@ -57,62 +57,61 @@ class Arff:
     values: NDArray[np.float64]
 
 
-def parse_arff(source: str, text: str) -> Arff:
-    """Return what the text of an ARFF file says.
+def parse_arff(source: str, text: str) -> ArffTable:
+    """Parse the text of an ARFF file.
 
     Args:
-        source: The file, for messages.
-        text: All of it.
+        source: Path of the file, for messages.
+        text: Text of the whole file.
 
     Raises:
-        UserError: If it is not ARFF; the line and the attribute are named.
+        UserError: If it is not ARFF; the message names the line and the attribute.
     """
-    lines = _content(text)
+    lines = _content_lines(text)
     relation, attributes = _parse_header(source, lines)
     if not attributes:
         raise UserError(f"{source}: expected @attribute lines before @data. Received: none.")
     names = [attribute.name for attribute in attributes]
     if len(set(names)) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        duplicate = next(name for i, name in enumerate(names) if name in names[:i])
         raise UserError(
-            f"{source}: expected attributes with different names. Received: {twice!r} twice."
+            f"{source}: expected attributes with different names. Received: {duplicate!r} twice."
         )
     columns: list[list[str | None]] = [[] for _ in attributes]
-    at: list[list[int]] = [[] for _ in attributes]  # row of each given value
-    numbers: list[int] = []  # line of each row
-    for number, line in lines:
-        row = len(numbers)
-        numbers.append(number)
-        for column, value in _parse_row(source, number, line, names):
+    rows: list[list[int]] = [[] for _ in attributes]  # row of each value in `columns`
+    line_numbers: list[int] = []  # of each row
+    for line_number, line in lines:
+        for column, value in _parse_row(source, line_number, line, names):
             columns[column].append(value)
-            at[column].append(row)
-    if not numbers:
+            rows[column].append(len(line_numbers))
+        line_numbers.append(line_number)
+    if not line_numbers:
         raise UserError(f"{source}: expected at least one row behind @data. Received: none.")
-    values = np.zeros((len(numbers), len(attributes)))
+    values = np.zeros((len(line_numbers), len(attributes)))
     for j, attribute in enumerate(attributes):
-        rows = np.array(at[j], dtype=np.int64)
-        values[rows, j] = _to_numbers(source, attribute, columns[j], rows, numbers)
-    return Arff(relation, attributes, values)
+        value_lines = [line_numbers[row] for row in rows[j]]
+        values[rows[j], j] = _to_numbers(source, attribute, columns[j], value_lines)
+    return ArffTable(relation, attributes, values)
 
 
-def unquoted(text: str) -> str:
-    """Return a name or value without its quotes and escapes."""
+def _unquote(text: str) -> str:
+    """Remove the quotes and escapes of a name or value."""
     if len(text) < 2 or text[0] not in "'\"":
         return text
     return _ESCAPE.sub(_unescape, text[1:-1])
 
 
 def _unescape(match: re.Match[str]) -> str:
-    found = match[1]
-    return chr(int(found[1:], 16)) if len(found) > 1 else _ESCAPES.get(found, found)
+    code = match[1]
+    return chr(int(code[1:], 16)) if len(code) > 1 else _ESCAPES.get(code, code)
 
 
-def _content(text: str) -> Iterator[tuple[int, str]]:
-    """Yield line numbers from 1 and lines, without comments and blank ones."""
-    for number, line in enumerate(re.split("\r\n|\n|\r", text), start=1):
+def _content_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield line numbers from 1 and lines, but no comments and blank lines."""
+    for line_number, line in enumerate(re.split("\r\n|\n|\r", text), start=1):
         line = line.strip()
         if line and not line.startswith("%"):
-            yield number, line
+            yield line_number, line
 
 
 def _parse_header(
@@ -120,83 +119,85 @@ def _parse_header(
 ) -> tuple[str, tuple[Attribute, ...]]:
     relation = ""
     attributes: list[Attribute] = []
-    for number, line in lines:
-        word, rest = [*line.split(None, 1), ""][:2]
-        match word.lower():
+    for line_number, line in lines:
+        keyword, rest = [*line.split(None, 1), ""][:2]
+        match keyword.lower():
             case "@relation":
-                relation = unquoted(rest.strip())
+                relation = _unquote(rest.strip())
             case "@attribute":
-                attributes.append(_parse_attribute(source, number, rest))
+                attributes.append(_parse_attribute(source, line_number, rest))
             case "@data":
                 return relation, tuple(attributes)
             case _:
                 raise UserError(
                     f"{source}: expected @relation, @attribute or @data. Received: {line[:60]!r} "
-                    f"in line {number}."
+                    f"in line {line_number}."
                 )
     raise UserError(f"{source}: expected a line @data and rows behind it. Received: no such line.")
 
 
-def _parse_attribute(source: str, number: int, rest: str) -> Attribute:
-    found = _NAME.match(rest)
-    if not found or not found[2]:
+def _parse_attribute(source: str, line_number: int, rest: str) -> Attribute:
+    match = _NAME.match(rest)
+    if not match or not match[2]:
         raise UserError(
             f"{source}: expected @attribute, a name and a type. Received: {rest[:60]!r} in line "
-            f"{number}."
+            f"{line_number}."
         )
-    name, kind = unquoted(found[1]), found[2].strip()
+    name, kind = _unquote(match[1]), match[2].strip()
     if not kind.startswith("{"):
-        word = kind.split()[0].lower()
-        return Attribute(name, "numeric" if word in _NUMERIC else word)
+        kind = kind.split()[0].lower()
+        return Attribute(name, "numeric" if kind in _NUMERIC else kind)
     if not kind.endswith("}"):
         raise UserError(
             f"{source}: expected categories between braces. Received: {kind[:60]!r} of attribute "
-            f"{name!r} in line {number}."
+            f"{name!r} in line {line_number}."
         )
-    categories = tuple(map(str, _values(source, number, kind[1:-1])))
+    categories = tuple(map(str, _split_values(source, line_number, kind[1:-1])))
     if len(set(categories)) < len(categories) or None in categories:
         raise UserError(
             f"{source}: expected different categories. Received: {kind[:60]!r} of attribute "
-            f"{name!r} in line {number}."
+            f"{name!r} in line {line_number}."
         )
     return Attribute(name, "nominal", categories)
 
 
 def _parse_row(
-    source: str, number: int, line: str, names: list[str]
+    source: str, line_number: int, line: str, names: list[str]
 ) -> Iterator[tuple[int, str | None]]:
-    """Return column and text of each value that a row gives."""
+    """Return the column index and the text of each value in a row."""
     if line.startswith("{"):
-        return iter(_pairs(source, number, line, names).items())
-    values = _values(source, number, line)
+        return iter(_parse_sparse_row(source, line_number, line, names).items())
+    values = _split_values(source, line_number, line)
     if len(values) != len(names):
         last = names[min(len(values), len(names)) - 1]
         raise UserError(
             f"{source}: expected {len(names)} values in each row, one per attribute. Received: "
-            f"{len(values)} in line {number}, up to attribute {last!r}."
+            f"{len(values)} in line {line_number}, up to attribute {last!r}."
         )
     return iter(enumerate(values))
 
 
-def _values(source: str, number: int, text: str) -> list[str | None]:
+def _split_values(source: str, line_number: int, text: str) -> list[str | None]:
     if not any(mark in text for mark in "'\"{}"):
         return [None if value in _MISSING else value for value in map(str.strip, text.split(","))]
     values: list[str | None] = []
     end, comma = 0, ","
     while comma:
-        found = _VALUE.match(text, end)
-        if not found:
+        match = _VALUE.match(text, end)
+        if not match:
             raise UserError(
                 f"{source}: expected values between commas, in matching quotes. Received: "
-                f"{text[end : end + 60].strip()!r} in line {number}, value {len(values)} (the "
+                f"{text[end : end + 60].strip()!r} in line {line_number}, value {len(values)} (the "
                 "first is 0)."
             )
-        values.append(None if found[1] in _MISSING else unquoted(found[1]))
-        end, comma = found.end(), found[2]
+        values.append(None if match[1] in _MISSING else _unquote(match[1]))
+        end, comma = match.end(), match[2]
     return values
 
 
-def _pairs(source: str, number: int, line: str, names: list[str]) -> dict[int, str | None]:
+def _parse_sparse_row(
+    source: str, line_number: int, line: str, names: list[str]
+) -> dict[int, str | None]:
     body = line[1:-1].strip() if line.endswith("}") else None
     pairs: list[tuple[str, str]] = []
     end, comma = 0, "," if body else ""
@@ -205,22 +206,22 @@ def _pairs(source: str, number: int, line: str, names: list[str]) -> dict[int, s
         if all(len(pair) == 2 and pair[0].isdecimal() for pair in split):
             pairs, comma = [(key, value) for key, value in split], ""
     while comma and body:
-        found = _PAIR.match(body, end)
-        if not found:
+        match = _PAIR.match(body, end)
+        if not match:
             body = None
             break
-        pairs.append((found[1], found[2]))
-        end, comma = found.end(), found[3]
+        pairs.append((match[1], match[2]))
+        end, comma = match.end(), match[3]
     if body is None:
         raise UserError(
-            f"{source}: expected {{place value, place value}} in a sparse row. Received: "
-            f"{line[end : end + 60]!r} in line {number}."
+            f"{source}: expected {{index value, index value}} in a sparse row. Received: "
+            f"{line[end : end + 60]!r} in line {line_number}."
         )
-    row = {int(key): None if value == "?" else unquoted(value) for key, value in pairs}
+    row = {int(key): None if value == "?" else _unquote(value) for key, value in pairs}
     if len(row) < len(pairs) or (row and max(row) >= len(names)):
         raise UserError(
             f"{source}: expected each attribute once, from 0 to {len(names) - 1}, in a sparse row. "
-            f"Received: {max(row)} as the last of {len(pairs)} in line {number}."
+            f"Received: {max(row)} as the last of {len(pairs)} in line {line_number}."
         )
     return row
 
@@ -229,31 +230,30 @@ def _to_numbers(
     source: str,
     attribute: Attribute,
     texts: list[str | None],
-    rows: NDArray[np.int64],
-    numbers: list[int],
+    line_numbers: list[int],
 ) -> NDArray[np.float64]:
     if attribute.kind == "nominal":
-        places: dict[str | None, float] = {
-            text: float(place) for place, text in enumerate(attribute.categories)
+        codes: dict[str | None, float] = {
+            text: float(code) for code, text in enumerate(attribute.categories)
         }
-        places[None] = np.nan
+        codes[None] = np.nan
         try:
-            return np.array([places[text] for text in texts])
+            return np.array([codes[text] for text in texts])
         except KeyError:
-            i = next(i for i, text in enumerate(texts) if text not in places)
+            i = next(i for i, text in enumerate(texts) if text not in codes)
             hint = f". {suggest(str(texts[i]), attribute.categories)}"
-            _raise_for(source, "a declared category", attribute, texts[i], numbers[rows[i]], hint)
+            _raise_for(source, "a declared category", attribute, texts[i], line_numbers[i], hint)
     if attribute.kind != "numeric":
         return np.full(len(texts), np.nan)
-    found = np.empty(len(texts))
+    numbers = np.empty(len(texts))
     for i, text in enumerate(texts):
         try:
-            found[i] = np.nan if text is None else float(text)
+            numbers[i] = np.nan if text is None else float(text)
         except ValueError:
-            _raise_for(source, "a number", attribute, text, numbers[rows[i]], ".")
+            _raise_for(source, "a number", attribute, text, line_numbers[i], ".")
         if text and "_" in text:
-            _raise_for(source, "a number", attribute, text, numbers[rows[i]], ".")
-    return found
+            _raise_for(source, "a number", attribute, text, line_numbers[i], ".")
+    return numbers
 
 
 def _raise_for(

@@ -1,214 +1,183 @@
-"""Build a `Dataset` from a table, a data frame or arrays."""
+"""Build a `Dataset` from an Arrow table, a data frame or arrays."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dataset.column_roles import ColumnRoles, check_disjoint_roles, check_unique_columns
-from pipeline.dataset.dataset import TEST, TRAIN, Dataset
-from pipeline.dataset.features import Features, LossyError, Texts, narrowed
-from pipeline.dataset.label_columns import (
-    ListedLabels,
-    NamedLabels,
-    as_text,
+from pipeline.dataset.column_roles import (
+    ColumnRoles,
+    check_disjoint_roles,
     check_not_nested,
-    to_binary,
+    check_unique_columns,
 )
+from pipeline.dataset.dataset import TEST, TRAIN, Dataset
+from pipeline.dataset.features import encode_features, encode_texts, to_float32
+from pipeline.dataset.label_columns import encode_labels, to_binary
 from pipeline.errors import UserError
 
-_WORDS = {"train": TRAIN, "test": TEST}
+_FOLD_WORDS = {"train": TRAIN, "test": TEST}
 
 
-def read_folds(
-    values: Sequence[object], where: str, rows: Sequence[int] | None = None
-) -> NDArray[np.int64]:
-    """Return the fold in which each row is tested; -1 trains always.
+@dataclass(frozen=True)
+class SourceTable:
+    """A table that a reader has read, and the roles of its columns.
 
-    Args:
-        values: For each row the number of its fold, or the word train or test.
-        where: The column, for the message.
-        rows: The row of each value, for the message; None: its place.
-
-    Raises:
-        UserError: If a value is neither.
-    """
-    places = range(len(values)) if rows is None else rows
-    folds = [_fold(value, row, where) for row, value in zip(places, values, strict=True)]
-    return np.array(folds, dtype=np.int64)
-
-
-Batches = tuple[pa.Schema, Iterator[pa.RecordBatch]]
-
-
-def assemble(
-    name: str,
-    source: str,
-    columns: ColumnRoles,
-    read: Callable[[], Batches],
-    warnings: tuple[str, ...] = (),
-) -> Dataset:
-    """Return the data set that a table holds, as float32 if nothing is lost by it.
-
-    A table with a value that float32 cannot hold (`is_lossy`) is read again, into float64.
-
-    Args:
+    Attributes:
         name: Name of the data set.
-        source: Where the table came from, for messages.
-        columns: The parts that its columns play.
-        read: Opens the table and returns its schema and its batches.
-        warnings: What is known to be odd about it.
+        source: Origin of the table, for messages.
+        roles: Roles of the columns.
+        table: All columns that have a role.
+        warnings: Warnings of the reader.
+    """
+
+    name: str
+    source: str
+    roles: ColumnRoles
+    table: pa.Table
+    warnings: tuple[str, ...] = ()
+
+
+def build_dataset(source_table: SourceTable) -> Dataset:
+    """Build a data set from a table.
 
     Raises:
-        UserError: If a value cannot be what it should be; it is named by column and row.
+        UserError: If the table has no rows, or a value does not suit its column; the message names
+            the column and the row.
     """
     try:
-        return _assemble(name, source, columns, *read(), np.float32, warnings)
-    except LossyError:
-        return _assemble(name, source, columns, *read(), np.float64, warnings)
+        return _build_dataset(source_table)
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{source_table.source}: expected columns of numbers, texts and dates. Received: "
+            f"{error}"
+        ) from error
 
 
-def _assemble(
-    name: str,
-    source: str,
-    columns: ColumnRoles,
-    schema: pa.Schema,
-    batches: Iterator[pa.RecordBatch],
-    dtype: type,
-    warnings: tuple[str, ...],
-) -> Dataset:
-    check_not_nested(source, columns, schema)
-    features = Features(source, columns, schema, dtype)
-    labels = (
-        ListedLabels(source, columns)
-        if columns.label_list is not None
-        else NamedLabels(source, columns)
-    )
-    groups, folds, ids = Texts(), Texts(), Texts()
-    group_codes: list[NDArray[np.int64]] = []
-    fold_codes: list[NDArray[np.int64]] = []
-    row = 0
-    for batch in batches:
-        labels.add(batch, row)
-        features.add(batch)
-        if columns.group is not None:
-            group_codes.append(_codes(source, "group", columns.group, groups, batch, row))
-        if columns.fold is not None:
-            fold_codes.append(_codes(source, "fold", columns.fold, folds, batch, row))
-        if columns.id is not None:
-            _add_ids(source, columns.id, ids, batch, row)
-        row += batch.num_rows
-    if not row:
+def _build_dataset(source_table: SourceTable) -> Dataset:
+    source, roles, table = source_table.source, source_table.roles, source_table.table
+    check_not_nested(source, roles, table.schema)
+    if not table.num_rows:
         raise UserError(f"{source}: expected at least one row. Received: none.")
-    label_names, y = labels.matrix()
-    X = features.matrix()
-    categories, odd = features.categories(X)
+    label_names, y = encode_labels(source, roles, table)
+    X, categories, warnings = encode_features(source, roles, table)
     return Dataset(
-        name=name,
+        name=source_table.name,
         X=X,
         y=y,
-        feature_names=columns.features,
+        feature_names=roles.features,
         label_names=label_names,
         categories=categories,
-        groups=np.concatenate(group_codes) if group_codes else None,
-        fold=_folds(source, str(columns.fold), folds, fold_codes) if fold_codes else None,
-        ids=np.array(ids.list, dtype=np.str_) if columns.id is not None else None,
+        groups=None
+        if roles.group_column is None
+        else _encode(source, "group_column", roles.group_column, table)[0],
+        fold=None if roles.fold_column is None else _read_folds(source, roles.fold_column, table),
+        ids=None if roles.id_column is None else _read_ids(source, roles.id_column, table),
         source=source,
-        warnings=(*warnings, *odd),
+        warnings=(*source_table.warnings, *warnings),
     )
 
 
-def _codes(
-    source: str, key: str, name: str, texts: Texts, batch: pa.RecordBatch, first_row: int
-) -> NDArray[np.int64]:
-    codes = texts.codes(as_text(batch.column(name)))
-    _check_no_missing(source, f"dataset.{key}", name, codes, first_row)
-    return codes
-
-
-def _folds(
-    source: str, name: str, texts: Texts, codes: list[NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    place = np.concatenate(codes)
-    first_rows = [int((place == code).argmax()) for code in range(len(texts.list))]
-    return read_folds(texts.list, f"{source}, column {name!r}", first_rows)[place]
-
-
-def _check_no_missing(
-    source: str, key: str, name: str, codes: NDArray[np.int64], first_row: int
-) -> None:
+def _encode(
+    source: str, key: str, name: str, table: pa.Table
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the code of each row and the texts of a column that may not have missing values."""
+    codes, texts = encode_texts(table.column(name))
     if (codes < 0).any():
         raise UserError(
-            f"{source}: expected a value in every row of the column of {key}. Received: a missing "
-            f"value in column {name!r}, row {first_row + int((codes < 0).argmax())} (the first "
-            "is 0)."
+            f"{source}: expected a value in every row of the column of dataset.{key}. Received: a "
+            f"missing value in column {name!r}, row {int((codes < 0).argmax())} (the first is 0)."
         )
+    return codes, texts
 
 
-def _add_ids(source: str, name: str, ids: Texts, batch: pa.RecordBatch, first_row: int) -> None:
-    known = len(ids.known)
-    codes = _codes(source, "id", name, ids, batch, first_row)
-    if len(ids.known) - known < len(codes):
-        order = np.arange(known, known + len(codes))
-        row = int((codes != order).argmax())
+def _read_folds(source: str, name: str, table: pa.Table) -> NDArray[np.int64]:
+    codes, texts = _encode(source, "fold_column", name, table)
+    folds = [parse_fold(text) for text in texts]
+    if None in folds:
+        code = folds.index(None)
         raise UserError(
-            f"{source}: expected ids that occur once. Received: {ids.list[codes[row]]!r} again in "
-            f"column {name!r}, row {first_row + row} (the first is 0). If such rows belong "
-            "together, name the column in dataset.group."
+            f"{source}, column {name!r}: expected the number of a fold, from -1 (always trains), "
+            f"or the word train or test. Received: {texts[code]!r} in row "
+            f"{int((codes == code).argmax())} (the first is 0)."
         )
+    return np.array(folds, dtype=np.int64)[codes]
 
 
-def dataset_of_frame(
+def _read_ids(source: str, name: str, table: pa.Table) -> NDArray[np.str_]:
+    codes, texts = _encode(source, "id_column", name, table)
+    _, rows = np.unique(codes, return_index=True)
+    if len(rows) < len(codes):
+        row = int(np.setdiff1d(np.arange(len(codes)), rows)[0])
+        raise UserError(
+            f"{source}: expected ids that occur once. Received: {texts[codes[row]]!r} again in "
+            f"column {name!r}, row {row} (the first is 0). If such rows belong together, name the "
+            "column in dataset.group_column."
+        )
+    return np.array(texts, dtype=np.str_)[codes]
+
+
+def parse_fold(text: str) -> int | None:
+    """Return the fold that tests a row, -1 if the row always trains, None if the text is neither.
+
+    Args:
+        text: The number of a fold, or the word train or test.
+    """
+    text = text.strip().lower()
+    if text in _FOLD_WORDS:
+        return _FOLD_WORDS[text]
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and number >= TRAIN else None
+
+
+def dataset_from_frame(
     name: str, source: str, frame: Any, labels: Iterable[str], warnings: tuple[str, ...] = ()
 ) -> Dataset:
-    """Return the data set of one data frame that holds features and labels.
+    """Build a data set from one data frame that holds features and labels.
 
     Args:
         name: Name of the data set.
-        source: Where the frame came from, for messages.
-        frame: A pandas data frame, or any that Arrow can take over.
-        labels: Names of the columns that are labels; the others are features.
-        warnings: What is known to be odd about it.
+        source: Origin of the frame, for messages.
+        frame: A pandas data frame, an Arrow table, or any frame that Arrow can convert.
+        labels: Names of the label columns; the others are features.
+        warnings: Warnings of the reader.
     """
     table = _to_arrow(source, frame)
     labels = tuple(labels)
     features = tuple(name for name in table.column_names if name not in set(labels))
-    columns = ColumnRoles(features=features, labels=labels, typed=True)
-
-    def read() -> Batches:
-        return table.schema, iter(table.to_batches())
-
-    try:
-        return assemble(name, source, columns, read, warnings)
-    except pa.ArrowException as error:
-        raise UserError(f"{source}: expected numbers and texts. Received: {error}") from error
+    roles = ColumnRoles(features=features, labels=labels, typed=True)
+    return build_dataset(SourceTable(name, source, roles, table, warnings))
 
 
-def dataset_of_parts(name: str, source: str, X: Any, y: Any) -> Dataset:
-    """Return the data set of features and labels; each an array, a sparse matrix or a data frame.
+def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> Dataset:
+    """Build a data set from features and labels; each an array, a sparse matrix or a data frame.
 
     Args:
         name: Name of the data set.
-        source: Where they came from, for messages.
+        source: Origin of the values, for messages.
         X: Features of shape (n_samples, n_features).
         y: Labels of shape (n_samples, n_labels).
     """
     if hasattr(y, "to_frame") and not hasattr(y, "columns"):  # a pandas series
         y = y.to_frame()
     if not _is_frame(X) and not _is_frame(y):
-        return dataset_of_arrays(name, source, X, y)
-    tables = [_to_arrow(source, X, "x"), _to_arrow(source, y, "y")]
-    check_disjoint_roles(source, {"X": tables[0].column_names, "y": tables[1].column_names})
-    _check_lengths(source, *(table.num_rows for table in tables))
-    labels = tables[1].column_names
-    for label in labels:
-        tables[0] = tables[0].append_column(label, tables[1].column(label))
-    return dataset_of_frame(name, source, tables[0], labels)
+        return dataset_from_arrays(name, source, X, y)
+    features, labels = _to_arrow(source, X, "X"), _to_arrow(source, y, "y")
+    check_disjoint_roles(source, {"X": features.column_names, "y": labels.column_names})
+    _check_equal_length(source, features.num_rows, labels.num_rows)
+    table = features
+    for label in labels.column_names:
+        table = table.append_column(label, labels.column(label))
+    return dataset_from_frame(name, source, table, labels.column_names)
 
 
-def dataset_of_arrays(
+def dataset_from_arrays(
     name: str,
     source: str,
     X: Any,
@@ -218,69 +187,64 @@ def dataset_of_arrays(
     label_names: Iterable[str] | None = None,
     groups: NDArray[np.int64] | None = None,
 ) -> Dataset:
-    """Return the data set of two arrays; columns without names are x0, x1, ... and y0, y1, ...
+    """Build a data set from two arrays; default names are x0, x1, ... and y0, y1, ...
 
     Args:
         name: Name of the data set.
-        source: Where the arrays came from, for messages.
+        source: Origin of the arrays, for messages.
         X: Numbers of shape (n_samples, n_features).
         y: Yes and no in any spelling, of shape (n_samples, n_labels).
         feature_names: One for each column of `X`.
         label_names: One for each column of `y`.
         groups: Group of each row.
     """
-    X, y = _matrix(source, "X", X), _matrix(source, "y", y)
+    X, y = _to_matrix(source, "X", X), _to_matrix(source, "y", y)
     if X.dtype.kind not in "biuf":
         raise UserError(f"{source}: expected X of numbers. Received: an array of {X.dtype}.")
-    _check_lengths(source, len(X), len(y))
-    names = {"X": _names("x", X, feature_names), "y": _names("y", y, label_names)}
-    for key, array in (("X", X), ("y", y)):
-        if len(names[key]) != array.shape[1]:
-            raise UserError(
-                f"{source}: expected one name for each of {array.shape[1]} columns of {key}. "
-                f"Received: {len(names[key])}."
-            )
-    labels = [to_binary(source, label, y[:, j]) for j, label in enumerate(names["y"])]
+    _check_equal_length(source, len(X), len(y))
+    features = _column_names(source, "X", X, feature_names)
+    labels = _column_names(source, "y", y, label_names)
+    columns = [to_binary(source, label, y[:, j]) for j, label in enumerate(labels)]
     return Dataset(
         name=name,
-        X=_floats(source, X),
-        y=np.column_stack(labels) if labels else np.empty((len(X), 0), dtype=np.int8),
-        feature_names=names["X"],
-        label_names=names["y"],
+        X=_to_floats(source, X),
+        y=np.column_stack(columns) if columns else np.empty((len(X), 0), dtype=np.int8),
+        feature_names=features,
+        label_names=labels,
         groups=groups,
         source=source,
     )
 
 
-def _floats(source: str, X: NDArray[Any]) -> NDArray[np.floating]:
+def _to_floats(source: str, X: NDArray[Any]) -> NDArray[np.floating]:
     if X.dtype == np.float32 or not X.size:
         return np.ascontiguousarray(X, dtype=np.float32)
     if X.dtype.kind in "iu" and X.dtype.itemsize == 8 and (X.max() > 2**53 or X.min() < -(2**53)):
         raise UserError(
             f"{source}: expected whole numbers up to 2**53 in X. Received: {X.min()} to {X.max()}."
         )
-    return np.ascontiguousarray(narrowed(X.astype(np.float64)))
+    return np.ascontiguousarray(to_float32(X.astype(np.float64)))
 
 
-def _is_frame(part: Any) -> bool:
-    return hasattr(part, "columns") or hasattr(part, "__arrow_c_stream__")
+def _is_frame(values: Any) -> bool:
+    return hasattr(values, "columns") or hasattr(values, "__arrow_c_stream__")
 
 
-def _to_arrow(source: str, part: Any, prefix: str = "") -> pa.Table:
-    """Return a frame, or an array as a frame, with names that are texts."""
+def _to_arrow(source: str, values: Any, key: str = "X") -> pa.Table:
+    """Convert a frame or an array to an Arrow table with texts as column names."""
     try:
-        if isinstance(part, pa.Table):
-            table = part
-        elif hasattr(part, "iloc"):  # pandas
-            frame = part.set_axis([str(name) for name in part.columns], axis=1)
+        if isinstance(values, pa.Table):
+            table = values
+        elif hasattr(values, "iloc"):  # pandas
+            frame = values.set_axis([str(name) for name in values.columns], axis=1)
             check_unique_columns(source, list(frame.columns))
             table = pa.Table.from_pandas(frame, preserve_index=False)
-        elif _is_frame(part):
-            table = pa.table(part)
+        elif _is_frame(values):
+            table = pa.table(values)
         else:
-            array = _matrix(source, "y" if prefix == "y" else "X", part)
+            array = _to_matrix(source, key, values)
             columns = [pa.array(array[:, j].tolist()) for j in range(array.shape[1])]
-            table = pa.table(columns, names=list(_names(prefix, array, None)))
+            table = pa.table(columns, names=list(_column_names(source, key, array, None)))
     except (pa.ArrowException, TypeError) as error:
         raise UserError(
             f"{source}: expected columns of one type each. Received: {error}"
@@ -289,11 +253,11 @@ def _to_arrow(source: str, part: Any, prefix: str = "") -> pa.Table:
     return table
 
 
-def _matrix(source: str, key: str, part: Any) -> NDArray[Any]:
-    if hasattr(part, "toarray"):  # sparse
-        part = part.toarray()
+def _to_matrix(source: str, key: str, values: Any) -> NDArray[Any]:
+    if hasattr(values, "toarray"):  # sparse
+        values = values.toarray()
     try:
-        array = np.asarray(part)
+        array = np.asarray(values)
     except ValueError as error:  # rows of different lengths
         raise UserError(f"{source}: expected {key} as a matrix. Received: {error}") from error
     if key == "y" and array.ndim == 1:
@@ -306,31 +270,22 @@ def _matrix(source: str, key: str, part: Any) -> NDArray[Any]:
     return array
 
 
-def _names(prefix: str, array: NDArray[Any], names: Iterable[str] | None) -> tuple[str, ...]:
+def _column_names(
+    source: str, key: str, array: NDArray[Any], names: Iterable[str] | None
+) -> tuple[str, ...]:
     if names is None:
-        return tuple(f"{prefix}{j}" for j in range(array.shape[1]))
-    return tuple(map(str, names))
-
-
-def _check_lengths(source: str, n_features: int, n_labels: int) -> None:
-    if n_features != n_labels:
+        return tuple(f"{key.lower()}{j}" for j in range(array.shape[1]))
+    names = tuple(map(str, names))
+    if len(names) != array.shape[1]:
         raise UserError(
-            f"{source}: expected X and y of equal length. Received: {n_features} and {n_labels} "
-            "rows."
+            f"{source}: expected one name for each of {array.shape[1]} columns of {key}. Received: "
+            f"{len(names)}."
         )
+    return names
 
 
-def _fold(value: object, row: int, where: str) -> int:
-    text = str(value).strip().lower()
-    if text in _WORDS:
-        return _WORDS[text]
-    try:
-        number = float(text)
-    except ValueError:
-        number = np.nan
-    if not number.is_integer() or number < TRAIN:
+def _check_equal_length(source: str, n_rows_X: int, n_rows_y: int) -> None:
+    if n_rows_X != n_rows_y:
         raise UserError(
-            f"{where}: expected the number of a fold, from -1 (always trains), or the word train "
-            f"or test. Received: {value!r} in row {row}."
+            f"{source}: expected X and y of equal length. Received: {n_rows_X} and {n_rows_y} rows."
         )
-    return int(number)

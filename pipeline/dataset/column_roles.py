@@ -1,78 +1,126 @@
-"""Select feature, label, group, fold and id columns."""
+"""Find the feature, label, group, fold and id columns of a table."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import pyarrow as pa
+
 from pipeline.config import TableConfig
 from pipeline.errors import UserError, suggest
+
+_SINGLE = ("label_list_column", "group_column", "fold_column", "id_column")
+_INDEX_NAMES = {"", "Unnamed: 0", "__index_level_0__"}  # of row numbers that pandas wrote
 
 
 @dataclass(frozen=True)
 class ColumnRoles:
-    """The parts that a table's columns play; no column plays two.
+    """Roles of a table's columns; no column has two.
 
     Attributes:
-        features: Names, in the order of the table.
-        labels: Names, in the order asked for; empty if one column lists the labels.
-        label_list: The column that lists labels, or None.
-        label_separator: What stands between listed labels, or `json`.
-        categorical: Features that are categories whatever they look like.
+        features: Names of the feature columns, in the order of the table.
+        labels: Names of the label columns, in the configured order; empty if one column lists the
+            labels.
+        label_list_column: The column that lists labels, or None.
+        label_separator: Text between two listed labels, or `json`.
+        categorical: Features that are categories even if they look like numbers.
         numeric: Features that must be numbers.
-        group: The column of groups, or None.
-        fold: The column of folds, or None.
-        id: The column that names the rows, or None.
-        typed: Whether the source says what is text and what a number; where it does not, texts
-            that are mostly numbers are refused, for one wrong cell makes them.
+        group_column: The column of groups, or None.
+        fold_column: The column of folds, or None.
+        id_column: The column of row ids, or None.
+        typed: Whether the source has typed columns. If not (CSV), a column in which most texts are
+            numbers is an error, because one wrong cell makes Arrow read all of it as texts.
     """
 
     features: tuple[str, ...]
     labels: tuple[str, ...]
-    label_list: str | None = None
+    label_list_column: str | None = None
     label_separator: str = "|"
     categorical: frozenset[str] = frozenset()
     numeric: frozenset[str] = frozenset()
-    group: str | None = None
-    fold: str | None = None
-    id: str | None = None
+    group_column: str | None = None
+    fold_column: str | None = None
+    id_column: str | None = None
     typed: bool = False
 
     @property
     def used(self) -> tuple[str, ...]:
-        """All columns that play a part."""
-        single = (self.label_list, self.group, self.fold, self.id)
+        """All columns that have a role."""
+        single = [getattr(self, role) for role in _SINGLE]
         return (*self.features, *self.labels, *(name for name in single if name is not None))
 
 
-def select(source: str, key: str, patterns: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names that are asked for, by name or by a shell pattern such as `tag_*`.
+def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
+    """Return the roles of a table's columns; features are the configured ones, or the rest.
 
     Args:
-        source: Where the table came from, for the message.
-        key: The configuration key that asks, for the message.
-        patterns: Names or patterns; a name that exists is taken as it is.
-        names: All that the table has.
+        config: Names or patterns of the columns of each role.
+        names: All columns of the table.
 
     Raises:
-        UserError: If nothing answers to one of them.
+        UserError: If a column does not exist, is named twice or has two roles.
     """
-    known = set(names)
-    found: dict[str, None] = {}
+    source = config.path
+    check_unique_columns(source, names)
+    single = {key: getattr(config, key) for key in _SINGLE}
+    columns: dict[str, tuple[str, ...]] = {
+        key: (name,) for key, name in single.items() if name is not None
+    }
+    for key, (name,) in columns.items():
+        check_column_exists(source, key, name, names)
+    columns["drop"] = select_columns(source, "drop", config.drop, names)
+    columns["labels"] = _labels(config, names, {name for used in columns.values() for name in used})
+    check_disjoint_roles(source, columns)
+    features = _features(config, names, columns)
+    declared = {
+        key: select_columns(source, key, getattr(config, key), names)
+        for key in ("categorical", "numeric")
+    }
+    check_disjoint_roles(source, declared)
+    return ColumnRoles(
+        features=features,
+        labels=columns["labels"],
+        label_list_column=config.label_list_column,
+        label_separator=config.label_separator,
+        categorical=frozenset(declared["categorical"]),
+        numeric=frozenset(declared["numeric"]),
+        group_column=config.group_column,
+        fold_column=config.fold_column,
+        id_column=config.id_column,
+    )
+
+
+def select_columns(
+    source: str, key: str, patterns: Iterable[str], names: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the columns that names or shell patterns such as `tag_*` select.
+
+    Args:
+        source: Origin of the table, for the message.
+        key: Configuration key of the patterns, for the message.
+        patterns: Names or patterns; the name of a column is never read as a pattern.
+        names: All columns of the table.
+
+    Raises:
+        UserError: If a pattern selects no column.
+    """
+    existing = set(names)
+    selected: dict[str, None] = {}
     for pattern in patterns:
         matches = (
             [pattern]
-            if pattern in known
+            if pattern in existing
             else [name for name in names if fnmatchcase(name, pattern)]
         )
         if not matches:
             check_column_exists(source, key, pattern, names)
-        found.update(dict.fromkeys(matches))
-    return tuple(found)
+        selected.update(dict.fromkeys(matches))
+    return tuple(selected)
 
 
 def check_column_exists(source: str, key: str, name: str, names: Sequence[str]) -> None:
-    """Raise UserError if a column that a configuration key asks for does not exist."""
+    """Raise UserError if a configured column does not exist."""
     if name not in names:
         raise UserError(
             f"{source}: expected columns that exist in dataset.{key}. Received: {name!r}. "
@@ -81,81 +129,60 @@ def check_column_exists(source: str, key: str, name: str, names: Sequence[str]) 
 
 
 def check_unique_columns(source: str, names: Sequence[str]) -> None:
-    """Raise UserError if two columns have one name."""
-    doubles = [name for name, n in Counter(names).items() if n > 1]
-    if doubles:
-        places = [i for i, name in enumerate(names) if name == doubles[0]]
+    """Raise UserError if two columns have the same name."""
+    duplicates = [name for name, n in Counter(names).items() if n > 1]
+    if duplicates:
+        indices = [str(j) for j, name in enumerate(names) if name == duplicates[0]]
         raise UserError(
-            f"{source}: expected columns with different names. Received: {doubles[0]!r} as the "
-            f"name of columns {', '.join(map(str, places))} (the first is 0)."
+            f"{source}: expected columns with different names. Received: {duplicates[0]!r} as the "
+            f"name of columns {', '.join(indices)} (the first is 0)."
         )
 
 
-def check_disjoint_roles(source: str, parts: Mapping[str, Iterable[str]]) -> None:
-    """Raise UserError if a column is asked for in two parts.
+def check_disjoint_roles(source: str, columns: Mapping[str, Iterable[str]]) -> None:
+    """Raise UserError if a column has two roles.
 
     Args:
-        source: Where the table came from, for the message.
-        parts: Column names by configuration key.
+        source: Origin of the table, for the message.
+        columns: Column names by configuration key.
     """
-    taken: dict[str, str] = {}
-    for key, names in parts.items():
+    key_of_column: dict[str, str] = {}
+    for key, names in columns.items():
         for name in names:
-            if name in taken:
+            if name in key_of_column:
                 raise UserError(
-                    f"{source}: expected one part for each column. Received: {name!r} in both "
-                    f"dataset.{taken[name]} and dataset.{key}."
+                    f"{source}: expected one role for each column. Received: {name!r} in both "
+                    f"dataset.{key_of_column[name]} and dataset.{key}."
                 )
-            taken[name] = key
+            key_of_column[name] = key
 
 
-def column_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
-    """Return the part of each column; the features are those asked for, or the rest."""
-    source = config.path
-    check_unique_columns(source, names)
-    single = {key: getattr(config, key) for key in ("label_list", "group", "fold", "id")}
-    parts: dict[str, tuple[str, ...]] = {
-        key: (name,) for key, name in single.items() if name is not None
-    }
-    for key, found in parts.items():
-        check_column_exists(source, key, found[0], names)
-    parts["drop"] = select(source, "drop", config.drop, names)
-    parts["labels"] = _labels(config, names, {name for part in parts.values() for name in part})
-    check_disjoint_roles(source, parts)
-    features = _features(config, names, parts)
-    declared = {
-        key: select(source, key, getattr(config, key), names) for key in ("categorical", "numeric")
-    }
-    check_disjoint_roles(source, declared)
-    return ColumnRoles(
-        features=features,
-        labels=parts["labels"],
-        label_list=config.label_list,
-        label_separator=config.label_separator,
-        categorical=frozenset(declared["categorical"]),
-        numeric=frozenset(declared["numeric"]),
-        group=config.group,
-        fold=config.fold,
-        id=config.id,
-    )
+def check_not_nested(source: str, roles: ColumnRoles, schema: pa.Schema) -> None:
+    """Raise UserError if a cell of a label, group, fold or id column can hold several values."""
+    for name in {*roles.used} - {*roles.features, roles.label_list_column}:
+        if pa.types.is_nested(schema.field(name).type):
+            raise UserError(
+                f"{source}: expected one value in each cell. Received: {schema.field(name).type} "
+                f"in column {name!r}, from row 0 on."
+            )
 
 
 def _features(
-    config: TableConfig, names: list[str], parts: dict[str, tuple[str, ...]]
+    config: TableConfig, names: list[str], columns: dict[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
-    taken = {name for part in parts.values() for name in part}
-    asked: tuple[str, ...] = tuple(names)
+    candidates: tuple[str, ...] = tuple(names)
     if config.features is not None:
-        asked = select(config.path, "features", config.features, names)
-        others = {key: part for key, part in parts.items() if key != "drop"}
+        candidates = select_columns(config.path, "features", config.features, names)
+        others = {key: used for key, used in columns.items() if key != "drop"}
         check_disjoint_roles(config.path, {**others, "features": set(config.features) & set(names)})
-    features = tuple(name for name in asked if name not in taken)
-    for index in {"", "Unnamed: 0", "__index_level_0__"} & set(features):
-        if config.features is None or index not in config.features:
+    used = {name for used in columns.values() for name in used}
+    features = tuple(name for name in candidates if name not in used)
+    for name in _INDEX_NAMES & set(features):
+        if config.features is None or name not in config.features:
             raise UserError(
-                f"{config.path}: expected a name for each column. Received: {index!r} for column "
-                f"{names.index(index)} (the first is 0); a row number that pandas wrote? Leave it "
-                f"out: 'dataset.drop=[\"{index}\"]'"
+                f"{config.path}: expected a name for each column. Received: {name!r} for column "
+                f"{names.index(name)} (the first is 0); a row number that pandas wrote? Leave it "
+                f"out: 'dataset.drop=[\"{name}\"]'"
             )
     if not features:
         raise UserError(
@@ -165,27 +192,27 @@ def _features(
     return features
 
 
-def _labels(config: TableConfig, names: list[str], taken: set[str]) -> tuple[str, ...]:
-    ways = {
+def _labels(config: TableConfig, names: list[str], used: set[str]) -> tuple[str, ...]:
+    options = {
         "dataset.labels": config.labels,
         "dataset.last_labels": config.last_labels,
-        "dataset.label_list": config.label_list,
+        "dataset.label_list_column": config.label_list_column,
     }
-    given = [key for key, value in ways.items() if value is not None]
+    given = [key for key, value in options.items() if value is not None]
     if len(given) != 1:
         raise UserError(
-            f"{config.path}: expected one of {', '.join(ways)}. Received: "
+            f"{config.path}: expected one of {', '.join(options)}. Received: "
             f"{' and '.join(given) or 'none of them'}. "
             f"{suggest('', names) if not given else 'Leave the others null.'}"
         )
     if config.labels is not None:
-        return select(config.path, "labels", config.labels, names)
+        return select_columns(config.path, "labels", config.labels, names)
     if config.last_labels is None:
         return ()
-    left = [name for name in names if name not in taken]
-    if config.last_labels >= len(left):
+    rest = [name for name in names if name not in used]
+    if config.last_labels >= len(rest):
         raise UserError(
-            f"{config.path}: expected dataset.last_labels below the number of columns, {len(left)}."
+            f"{config.path}: expected dataset.last_labels below the number of columns, {len(rest)}."
             f" Received: {config.last_labels}."
         )
-    return tuple(left[-config.last_labels :])
+    return tuple(rest[-config.last_labels :])

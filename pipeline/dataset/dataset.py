@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 
 TRAIN, TEST = -1, 0
 MAX_SHOWN = 5
-LARGEST = 1e30  # size of a feature
+LARGEST = 1e30  # absolute value of a feature
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,19 +21,20 @@ class Dataset:
 
     Attributes:
         name: Short name, for titles and run names.
-        X: Features of shape (n_samples, n_features), float32 or float64; a category is its place in
-            `categories`, a missing value NaN; never infinite.
+        X: Features of shape (n_samples, n_features), float32 or float64; a category is its index
+            in `categories`, a missing value NaN; never infinite.
         y: Indicator matrix of shape (n_samples, n_labels), int8, values {0, 1}.
         feature_names: Unique names, in the order of the columns of `X`.
         label_names: Unique names, in the order of the columns of `y`.
-        categories: For each feature its categories as text, or None where it is numeric; empty if
-            all are numeric.
+        categories: Categories of each feature as text, None if it is numeric; empty if all are
+            numeric.
         groups: Group of each row, of shape (n_samples,), or None.
-        fold: Fold in which each row is tested, of shape (n_samples,), or None; -1 trains always.
-        ids: Unique text that names each row, of shape (n_samples,), or None.
-        source: Where it came from, a path as a rule; names it in messages.
-        warnings: What may surprise but can be worked with, such as a constant label.
-        digest: SHA-256 over all values and names; 32 hexadecimal characters of it.
+        fold: Number of the fold that tests each row, -1 if it always trains, of shape (n_samples,),
+            or None.
+        ids: Unique id of each row, of shape (n_samples,), or None.
+        source: Origin of the data, such as a path, for messages.
+        warnings: Properties of the data that may be mistakes, such as a constant label.
+        digest: First 32 hexadecimal characters of the SHA-256 of all values and names.
     """
 
     name: str
@@ -50,14 +51,16 @@ class Dataset:
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained on, warn of constant labels, and take the digest."""
+        """Check the values and names, add warnings of constant labels, and compute the digest."""
         self._check_not_empty()
         self._check_unique_names()
         if np.isinf([np.fmax.reduce(self.X, axis=None), np.fmin.reduce(self.X, axis=None)]).any():
-            self._raise_for(np.isinf(self.X), "finite features", "Mend them or leave the rows out.")
+            self._raise_invalid(
+                np.isinf(self.X), "finite features", "Correct them or drop the rows."
+            )
         self._check_not_all_missing()
-        known = [text for text in self._constant_labels() if text not in self.warnings]
-        object.__setattr__(self, "warnings", (*self.warnings, *known))
+        new_warnings = [text for text in self._constant_labels() if text not in self.warnings]
+        object.__setattr__(self, "warnings", (*self.warnings, *new_warnings))
         object.__setattr__(self, "digest", self._digest())
 
     @property
@@ -76,7 +79,7 @@ class Dataset:
         return int(self.y.shape[1])
 
     def value(self, row: int, feature: int) -> str:
-        """Return one value in words: a number, a category, or ? where it is missing."""
+        """Format one value: a number, a category, or ? where it is missing."""
         value = self.X[row, feature]
         categories = self.categories[feature] if self.categories else None
         if np.isnan(value):
@@ -88,39 +91,39 @@ class Dataset:
         return self.source or self.name
 
     def check_complete(self) -> None:
-        """Raise UserError if a number is missing; for where nothing fills it in."""
-        numeric = [not known for known in self.categories] or [True] * self.n_features
+        """Raise UserError if a number is missing, because nothing imputes it."""
+        numeric = [not names for names in self.categories] or [True] * self.n_features
         missing = np.isnan(self.X) & numeric if np.isnan(self.X.max()) else np.zeros((1, 1), bool)
         if missing.any():
-            hint = "Fill it in, leave the row out, or choose preparation.impute=median."
-            self._raise_for(missing, "no missing value", hint)
+            hint = "Fill it in, drop the row, or choose preprocessing.imputation=median."
+            self._raise_invalid(missing, "no missing value", hint)
 
-    def check_model(self, rows: Sequence[Sequence[float | str | None]]) -> None:
-        """Raise UserError if new rows do not fit the features, before anything is trained.
+    def check_predict_rows(self, rows: Sequence[Sequence[float | str | None]]) -> None:
+        """Raise UserError if rows to predict do not have the columns of the features.
 
         Args:
-            rows: For each row its numbers, its categories (known or not), None where missing.
+            rows: Numbers and categories (known or unknown) of each row, None where missing.
         """
         categories = self.categories or (None,) * self.n_features
         for row in rows:
             if len(row) != self.n_features:
                 raise UserError(
-                    f"dataset.new_rows: expected rows of {self.n_features} features. "
-                    f"Received: a row of {len(row)}. dataset.new_rows=[] predicts none."
+                    f"dataset.predict_rows: expected rows of {self.n_features} features. "
+                    f"Received: a row of {len(row)}. dataset.predict_rows=[] predicts none."
                 )
-            for name, known, value in zip(self.feature_names, categories, row, strict=True):
-                if isinstance(value, str) and known is None:
+            for name, names, value in zip(self.feature_names, categories, row, strict=True):
+                if isinstance(value, str) and names is None:
                     raise UserError(
-                        f"dataset.new_rows: expected a number or null for feature {name!r}. "
+                        f"dataset.predict_rows: expected a number or null for feature {name!r}. "
                         f"Received: {value!r}."
                     )
 
-    def _raise_for(self, bad: NDArray[np.bool_], expected: str, hint: str) -> None:
-        row, column = np.argwhere(bad)[0]
+    def _raise_invalid(self, invalid: NDArray[np.bool_], expected: str, hint: str) -> None:
+        row, column = np.argwhere(invalid)[0]
         raise UserError(
             f"{self._where}: expected {expected}. Received: {self.X[row, column]} in row {row}, "
-            f"feature {self.feature_names[column]!r} ({bad.sum()} such values in "
-            f"{bad.any(axis=1).sum()} rows; the first row is 0). {hint}"
+            f"feature {self.feature_names[column]!r} ({invalid.sum()} such values in "
+            f"{invalid.any(axis=1).sum()} rows; the first row is 0). {hint}"
         )
 
     def _check_not_empty(self) -> None:
@@ -133,11 +136,11 @@ class Dataset:
 
     def _check_unique_names(self) -> None:
         counts = Counter((*self.feature_names, *self.label_names))
-        doubles = [repr(name) for name, n in counts.items() if n > 1]
-        if doubles:
+        duplicates = [repr(name) for name, n in counts.items() if n > 1]
+        if duplicates:
             raise UserError(
                 f"{self._where}: expected names that occur once among the features and labels. "
-                f"Received: {', '.join(doubles[:MAX_SHOWN])} more than once."
+                f"Received: {', '.join(duplicates[:MAX_SHOWN])} more than once."
             )
 
     def _check_not_all_missing(self) -> None:
@@ -145,12 +148,12 @@ class Dataset:
             if np.isnan(self.X[:, column]).all():
                 raise UserError(
                     f"{self._where}: expected a value in each feature. Received: none in any of "
-                    f"{len(self.X)} rows of feature {self.feature_names[column]!r}. Leave the "
-                    "column out."
+                    f"{len(self.X)} rows of feature {self.feature_names[column]!r}. Drop "
+                    "the column."
                 )
 
     def check_range(self) -> None:
-        """Raise UserError for numbers beyond float32, in which networks are trained."""
+        """Raise UserError if a number is out of the range of float32, which training uses."""
         if self.X.dtype == np.float32:
             return
         largest = np.fmax(np.fmax.reduce(self.X, axis=0), -np.fmin.reduce(self.X, axis=0))

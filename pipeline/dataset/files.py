@@ -1,4 +1,4 @@
-"""Files that a source may read; all else is refused by name."""
+"""Read files, with errors that name the path."""
 
 import difflib
 import gzip
@@ -9,8 +9,8 @@ from pathlib import Path
 from pipeline.errors import UserError
 
 
-def readable(path: str) -> Path:
-    """Return the path of a file that has something in it.
+def find_file(path: str) -> Path:
+    """Return the path of a readable file that is not empty.
 
     Raises:
         UserError: If it is a URL, a directory, missing, not readable or empty.
@@ -22,7 +22,7 @@ def readable(path: str) -> Path:
         )
     file = Path(path).expanduser()
     try:
-        reason = _unreadable(file)
+        reason = _find_problem(file)
     except (OSError, ValueError) as error:  # a name too long, a null character
         reason = str(error)
     if reason:
@@ -36,7 +36,7 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes, unpacked where its name ends in .gz."""
+    """Return a file's bytes, decompressed if its name ends in .gz."""
     try:
         if path.suffix == ".gz":
             with gzip.open(path) as file:
@@ -47,7 +47,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode(path: Path, content: bytes) -> str:
-    """Return UTF-8 text; the place of the first byte that is not is named by its line."""
+    """Decode UTF-8 text; the error names the line of the first invalid byte."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -58,7 +58,7 @@ def decode(path: Path, content: bytes) -> str:
         ) from error
 
 
-def _unreadable(file: Path) -> str | None:
+def _find_problem(file: Path) -> str | None:
     if file.is_dir():
         return "a directory"
     if not file.exists():

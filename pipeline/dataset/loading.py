@@ -1,4 +1,4 @@
-"""Load the data set that the configuration names."""
+"""Load the data set of a configuration."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,33 +21,35 @@ from pipeline.errors import UserError
 
 
 def load(config: DatasetConfig) -> Dataset:
-    """Return the data set that the configuration describes.
+    """Load the data set of a configuration.
 
     Raises:
         UserError: If it cannot be read or is not a multi-label table.
     """
     if isinstance(config, TableConfig | ArffConfig) and config.test_path:
-        return _pair(config, config.test_path)
+        return _read_pair(config, config.test_path)
     return _read(config)
 
 
-def _pair(config: TableConfig | ArffConfig, test_path: str) -> Dataset:
-    if isinstance(config, TableConfig) and (config.fold or config.group):
+def _read_pair(config: TableConfig | ArffConfig, test_path: str) -> Dataset:
+    if isinstance(config, TableConfig) and (config.fold_column or config.group_column):
         raise UserError(
-            "dataset.test_path: expected neither dataset.fold nor dataset.group beside it, as the "
-            f"files say which rows test. Received: {config.fold or config.group!r}."
+            "dataset.test_path: expected neither dataset.fold_column nor dataset.group_column "
+            "beside it, because the two files are the split. Received: "
+            f"{config.fold_column or config.group_column!r}."
         )
     train = _read(replace(config, test_path=None))
     test = _read(replace(config, path=test_path, test_path=None))
-    return join(train, test, all_labels=isinstance(config, TableConfig) and bool(config.label_list))
+    lists_labels = isinstance(config, TableConfig) and bool(config.label_list_column)
+    return join(train, test, may_lack_labels=lists_labels)
 
 
 def _read(config: DatasetConfig) -> Dataset:
-    match config:  # each source brings its own heavy imports
+    match config:  # imports only the libraries of the chosen source
         case SyntheticConfig():
-            from pipeline.dataset.synthetic import synthetic
+            from pipeline.dataset.synthetic import make_synthetic
 
-            return synthetic(config)
+            return make_synthetic(config)
         case TableConfig():
             from pipeline.dataset.table import read_table
 
@@ -57,9 +59,9 @@ def _read(config: DatasetConfig) -> Dataset:
 
             return read_arff(config)
         case OpenmlConfig():
-            from pipeline.dataset.openml import fetch
+            from pipeline.dataset.openml import read_openml
 
-            return fetch(config)
+            return read_openml(config)
         case SvmlightConfig():
             from pipeline.dataset.svmlight import read_svmlight
 
@@ -69,18 +71,18 @@ def _read(config: DatasetConfig) -> Dataset:
 
             return read_npz(config)
         case PythonDatasetConfig():
-            from pipeline.dataset.python import call
+            from pipeline.dataset.python import read_python
 
-            return call(config)
+            return read_python(config)
 
 
-def join(train: Dataset, test: Dataset, *, all_labels: bool = False) -> Dataset:
-    """Return the rows of both, the first to train on, the second to test on; columns by name.
+def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dataset:
+    """Join training and test rows to one data set with a predefined split.
 
     Args:
         train: Rows to train on.
-        test: Rows to test on.
-        all_labels: Whether a label that one of them lacks is one that none of its rows has.
+        test: Rows to test on, with the same columns in any order.
+        may_lack_labels: Accept labels that only one of them has, as no row of the other has them.
 
     Raises:
         UserError: If features or labels differ, a feature is numeric in one of them only, or a row
@@ -88,11 +90,11 @@ def join(train: Dataset, test: Dataset, *, all_labels: bool = False) -> Dataset:
     """
     where = f"{train.source or train.name} and {test.source or test.name}"
     _check_same_columns(where, "features", train.feature_names, test.feature_names)
-    if not all_labels:
+    if not may_lack_labels:
         _check_same_columns(where, "labels", train.label_names, test.label_names)
-    test = _ordered(test, train.feature_names)
-    kinds = [_categorical(part) for part in (train, test)]
-    _check_same_columns(where, "categorical features", *kinds)
+    test = _reorder_features(test, train.feature_names)
+    parts = (train, test)
+    _check_same_columns(where, "categorical features", *map(_categorical_features, parts))
     categories = tuple(
         None if one is None or other is None else tuple(sorted({*one, *other}))
         for one, other in zip(train.categories, test.categories, strict=True)
@@ -100,64 +102,69 @@ def join(train: Dataset, test: Dataset, *, all_labels: bool = False) -> Dataset:
     label_names = tuple(dict.fromkeys([*train.label_names, *test.label_names]))
     return replace(
         train,
-        X=np.concatenate([_recoded(part, categories) for part in (train, test)]),
-        y=np.concatenate([_labels(part, label_names) for part in (train, test)]),
+        X=np.concatenate([_recode_categories(part, categories) for part in parts]),
+        y=np.concatenate([_reorder_labels(part, label_names) for part in parts]),
         label_names=label_names,
         categories=categories,
-        ids=_ids(where, train, test),
+        ids=_join_ids(where, train, test),
         warnings=(),
         fold=np.repeat([TRAIN, TEST], [train.n_samples, test.n_samples]),
     )
 
 
-def _check_same_columns(where: str, what: str, one: Sequence[str], other: Sequence[str]) -> None:
-    if set(one) != set(other):
-        differing = sorted(set(one) ^ set(other))[:5]
+def _check_same_columns(where: str, kind: str, one: Sequence[str], other: Sequence[str]) -> None:
+    differing = sorted(set(one) ^ set(other))
+    if differing:
         raise UserError(
-            f"{where}: expected the same {what} in train and test. Received: in one of them only: "
-            f"{', '.join(differing)}."
+            f"{where}: expected the same {kind} in train and test. Received: in one of them only: "
+            f"{', '.join(differing[:5])}."
         )
 
 
-def _categorical(part: Dataset) -> list[str]:
-    known = part.categories or (None,) * part.n_features
-    return [name for name, its in zip(part.feature_names, known, strict=True) if its is not None]
+def _categorical_features(part: Dataset) -> list[str]:
+    categories = part.categories or (None,) * part.n_features
+    return [
+        name
+        for name, known in zip(part.feature_names, categories, strict=True)
+        if known is not None
+    ]
 
 
-def _ordered(part: Dataset, feature_names: tuple[str, ...]) -> Dataset:
-    """Return the data with its features in the order of the names."""
+def _reorder_features(part: Dataset, feature_names: tuple[str, ...]) -> Dataset:
     if part.feature_names == feature_names:
         return part
-    places = [part.feature_names.index(name) for name in feature_names]
-    categories = tuple(part.categories[place] for place in places) if part.categories else ()
-    X = np.ascontiguousarray(part.X[:, places])
+    columns = [part.feature_names.index(name) for name in feature_names]
+    categories = tuple(part.categories[column] for column in columns) if part.categories else ()
+    X = np.ascontiguousarray(part.X[:, columns])
     return replace(part, X=X, feature_names=feature_names, categories=categories)
 
 
-def _labels(part: Dataset, label_names: tuple[str, ...]) -> NDArray[np.int8]:
+def _reorder_labels(part: Dataset, label_names: tuple[str, ...]) -> NDArray[np.int8]:
     y = np.zeros((part.n_samples, len(label_names)), dtype=np.int8)
     y[:, [label_names.index(name) for name in part.label_names]] = part.y
     return y
 
 
-def _ids(where: str, train: Dataset, test: Dataset) -> NDArray[np.str_] | None:
+def _join_ids(where: str, train: Dataset, test: Dataset) -> NDArray[np.str_] | None:
     if train.ids is None or test.ids is None:
         return None
-    both = np.intersect1d(train.ids, test.ids)
-    if len(both):
+    in_both = np.intersect1d(train.ids, test.ids)
+    if len(in_both):
         raise UserError(
-            f"{where}: expected each row in one of them. Received: {len(both)} in both, such as "
-            f"'{both[0]}'."
+            f"{where}: expected each row in one of them. Received: {len(in_both)} in both, such as "
+            f"'{in_both[0]}'."
         )
     return np.concatenate([train.ids, test.ids])
 
 
-def _recoded(part: Dataset, categories: tuple[tuple[str, ...] | None, ...]) -> NDArray[np.floating]:
-    """Return the features with each category at its place in `categories`."""
+def _recode_categories(
+    part: Dataset, categories: tuple[tuple[str, ...] | None, ...]
+) -> NDArray[np.floating]:
+    """Return the features with category codes that index into `categories`."""
     X = part.X.copy()
-    for feature, known in enumerate(categories):
-        if known is not None:
-            places = np.array([known.index(text) for text in part.categories[feature] or ()])
+    for feature, joined in enumerate(categories):
+        if joined is not None:
+            new_codes = np.array([joined.index(text) for text in part.categories[feature] or ()])
             present = ~np.isnan(X[:, feature])
-            X[present, feature] = places[X[present, feature].astype(np.int64)]
+            X[present, feature] = new_codes[X[present, feature].astype(np.int64)]
     return X

@@ -1,4 +1,4 @@
-"""Arrays that `numpy.savez` wrote; nothing in them is ever run."""
+"""Read arrays that `numpy.savez` wrote; pickled objects are never loaded."""
 
 import struct
 import zipfile
@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import NpzConfig
-from pipeline.dataset.builder import dataset_of_arrays
+from pipeline.dataset.builder import dataset_from_arrays
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import readable
+from pipeline.dataset.files import find_file
 from pipeline.errors import UserError, suggest
 
-_DAMAGED = (
+_READ_ERRORS = (
     OSError,
     EOFError,
     ValueError,
     MemoryError,
-    RuntimeError,  # an encrypted one, or a version of zip from the future
+    RuntimeError,  # an encrypted archive, or a newer version of zip
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
@@ -28,12 +28,12 @@ _DAMAGED = (
 
 
 def read_npz(config: NpzConfig) -> Dataset:
-    """Return the data set of the arrays `X` and `y`, and the names and groups beside them.
+    """Read the arrays `X`, `y` and, where they exist, names and groups.
 
     Raises:
         UserError: If the file is damaged, holds Python objects, or lacks X or y.
     """
-    path = readable(config.path)
+    path = find_file(config.path)
     arrays = _load(path)
     for key in ("X", "y"):
         if key not in arrays:
@@ -48,7 +48,7 @@ def read_npz(config: NpzConfig) -> Dataset:
                 f"shape {groups.shape}."
             )
         groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
-    return dataset_of_arrays(
+    return dataset_from_arrays(
         config.name or path.stem,
         str(path),
         arrays["X"],
@@ -65,10 +65,10 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             if not hasattr(file, "files"):
                 raise ValueError("a single array")
             return {key: file[key] for key in file.files}
-    except _DAMAGED as error:
+    except _READ_ERRORS as error:
         reason = str(error).partition("\n")[0]
-        if "pickle" in reason:  # NumPy's words would counsel to run what is in the file
-            reason = "Python objects" if zipfile.is_zipfile(path) else "no such file"
+        if "pickle" in reason:  # NumPy's message suggests to load the objects, which can run code
+            reason = "Python objects" if zipfile.is_zipfile(path) else "a file of another format"
         raise UserError(
             f"{path}: expected arrays that numpy.savez wrote, without Python objects. Received: "
             f"{reason}"

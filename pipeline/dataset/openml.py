@@ -1,23 +1,26 @@
-"""Data sets of OpenML, fetched once and kept in scikit-learn's cache."""
+"""Fetch data sets from OpenML, cached by scikit-learn."""
 
 import warnings
 from typing import Any
 from urllib.error import URLError
 
+import pandas as pd
+from sklearn.datasets import fetch_openml
+
 from pipeline.config import OpenmlConfig
-from pipeline.dataset.builder import dataset_of_frame
-from pipeline.dataset.column_roles import check_disjoint_roles, select
+from pipeline.dataset.builder import dataset_from_frame
+from pipeline.dataset.column_roles import check_disjoint_roles, select_columns
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
 
 
-def fetch(config: OpenmlConfig) -> Dataset:
-    """Return a data set of OpenML; its labels are the targets that OpenML names, or those given.
+def read_openml(config: OpenmlConfig) -> Dataset:
+    """Read a data set of OpenML; labels are the configured ones, or OpenML's default targets.
 
     Raises:
-        UserError: If it does not exist, cannot be reached, has several versions and none was asked
-            for, or its targets are not labels.
+        UserError: If it does not exist, cannot be reached, has several active versions and none is
+            configured, or its targets are not binary.
 
     References:
         `sklearn.datasets.fetch_openml`.
@@ -29,14 +32,16 @@ def fetch(config: OpenmlConfig) -> Dataset:
             f"{' and '.join(given) or 'neither'}."
         )
     source = f"OpenML {config.data_id or config.data_name}"
-    bunch, odd = _fetch(config, source)
+    bunch, fetch_warnings = _fetch(config, source)
     frame = _frame(bunch)
     targets = config.labels or _targets(source, bunch.details)
-    labels = select(source, "labels", targets, bunch.feature_names)
-    drop = select(source, "drop", config.drop, bunch.feature_names)
+    labels = select_columns(source, "labels", targets, bunch.feature_names)
+    drop = select_columns(source, "drop", config.drop, bunch.feature_names)
     check_disjoint_roles(source, {"labels": labels, "drop": drop})
     name = config.name or str(bunch.details["name"])
-    return dataset_of_frame(name, source, frame.drop(columns=list(drop)), labels, warnings=odd)
+    return dataset_from_frame(
+        name, source, frame.drop(columns=list(drop)), labels, warnings=fetch_warnings
+    )
 
 
 def _targets(source: str, details: dict[str, Any]) -> list[str]:
@@ -44,20 +49,18 @@ def _targets(source: str, details: dict[str, Any]) -> list[str]:
     targets = details.get("default_target_attribute")
     if not targets:
         raise UserError(
-            f"{source}: expected targets. Received: none that OpenML names. Name the labels: "
+            f"{source}: expected default targets at OpenML. Received: none. Name the labels: "
             '"dataset.labels=[tag_*]"'
         )
     return [target.strip() for target in str(targets).split(",")]
 
 
 def _fetch(config: OpenmlConfig, source: str) -> tuple[Any, tuple[str, ...]]:
-    """Return what scikit-learn fetches, and its warnings.
+    """Return the bunch that scikit-learn fetches, and its warnings.
 
-    Its default parser fails on targets of TRUE and FALSE under pandas 3, so the other one is named.
-    That one fails on targets that a sparse row leaves out, so they are fetched among the features.
+    Its default parser fails on targets of TRUE and FALSE under pandas 3, so this uses liac-arff,
+    which fails on targets that a sparse row omits, so they are fetched among the features.
     """
-    from sklearn.datasets import fetch_openml
-
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -71,24 +74,22 @@ def _fetch(config: OpenmlConfig, source: str) -> tuple[Any, tuple[str, ...]]:
             )
     except URLError as error:
         raise UserError(
-            f"{source}: expected OpenML or a copy in its cache within reach. Received: "
+            f"{source}: expected OpenML to be reachable, or a copy in its cache. Received: "
             f"{getattr(error, 'reason', error)}."
         ) from error
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"{source}: expected a data set of OpenML. Received: {error}") from error
-    odd = tuple(str(warning.message).partition("\n")[0].rstrip(".:") for warning in caught)
-    several = [text for text in odd if text.startswith("Multiple active versions")]
+    texts = tuple(str(warning.message).partition("\n")[0].rstrip(".:") for warning in caught)
+    several = [text for text in texts if text.startswith("Multiple active versions")]
     if several:
         raise UserError(
             f"{source}: expected one active version. Received: {several[0]}. Give dataset.version."
         )
-    return bunch, odd
+    return bunch, texts
 
 
 def _frame(bunch: Any) -> Any:
     """Return all columns as one data frame, also of a sparse data set."""
-    import pandas as pd
-
     if bunch.frame is not None:
         return bunch.frame
     frame = pd.DataFrame(bunch.data.toarray(), columns=bunch.feature_names)

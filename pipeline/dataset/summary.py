@@ -1,4 +1,4 @@
-"""What a table is like, in numbers: computed once, shown, drawn and logged elsewhere."""
+"""Summary statistics of a data set."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -16,30 +16,30 @@ CHUNK = 100_000  # rows
 
 @dataclass(frozen=True, eq=False)
 class DataSummary:
-    """A table in numbers.
+    """Summary statistics of a data set.
 
     Attributes:
-        name: Its name.
-        digest: Its digest.
-        n_samples: Rows.
-        n_features: Columns of features.
-        n_labels: Columns of labels.
+        name: Name of the data set.
+        digest: Digest of the data set.
+        n_samples: Number of rows.
+        n_features: Number of features.
+        n_labels: Number of labels.
         categories: Number of categories of each categorical feature.
-        missing: Number of missing values of each feature that has some.
-        n_missing_rows: Rows with a missing value.
-        constant: Features with one value, or none.
+        missing: Number of missing values of each feature that has any.
+        n_missing_rows: Number of rows with a missing value.
+        constant: Features with fewer than two distinct values.
         label_names: Names of the labels.
-        label_counts: Rows with each label, of shape (n_labels,).
-        co_occurrence: Rows with both labels, of shape (n_labels, n_labels).
+        label_counts: Number of rows with each label, of shape (n_labels,).
+        co_occurrence: Number of rows with both labels, of shape (n_labels, n_labels).
         cardinality: Mean number of labels per row.
-        density: Cardinality as a share of the labels.
-        n_unlabelled: Rows without a label.
-        n_label_sets: Distinct combinations of labels.
-        label_sets: The most frequent of them, with their rows.
-        n_duplicates: Rows whose features equal those of an earlier row; folds leak through them.
-        n_conflicting: Those of them whose labels differ from the first such row.
-        n_groups: Groups of rows, or None.
-        largest_group: Rows of the largest group, or None.
+        density: Cardinality divided by the number of labels.
+        n_unlabelled: Number of rows without a label.
+        n_label_sets: Number of distinct combinations of labels.
+        label_sets: The most frequent combinations and their numbers of rows.
+        n_duplicates: Number of rows with the features of a previous row; they leak between folds.
+        n_conflicting: Number of duplicates whose labels differ from the first such row.
+        n_groups: Number of groups, or None.
+        largest_group: Number of rows of the largest group, or None.
     """
 
     name: str
@@ -65,24 +65,34 @@ class DataSummary:
     largest_group: int | None
 
     def pairs(self, n: int) -> list[tuple[str, str, int]]:
-        """Return the n pairs of labels that most rows share, and how many rows."""
+        """Return the n most frequent pairs of labels and their numbers of rows."""
         first, second = np.triu_indices(self.n_labels, k=1)
-        together = self.co_occurrence[first, second]
-        order = [place for place in np.argsort(-together, kind="stable")[:n] if together[place]]
+        counts = self.co_occurrence[first, second]
         return [
-            (self.label_names[first[i]], self.label_names[second[i]], int(together[i]))
-            for i in order
+            (self.label_names[first[pair]], self.label_names[second[pair]], int(counts[pair]))
+            for pair in np.argsort(-counts, kind="stable")[:n]
+            if counts[pair]
         ]
 
     def describe_duplicates(self) -> str:
-        """Return how many rows repeat others, and why that matters."""
+        """Return a sentence about duplicate rows and their consequence."""
         return (
-            f"{self.n_duplicates} rows have the features of an earlier row, {self.n_conflicting} "
+            f"{self.n_duplicates} rows have the features of a previous row, {self.n_conflicting} "
             "of them with other labels; such rows leak between folds."
         )
 
+    def profile(self) -> dict[str, Any]:
+        """Return the numbers that MLflow lists with the data set."""
+        return {
+            "n_samples": self.n_samples,
+            "n_features": self.n_features,
+            "n_labels": self.n_labels,
+            "label_counts": dict(zip(self.label_names, self.label_counts.tolist(), strict=True)),
+            "cardinality": self.cardinality,
+        }
+
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold; of the co-occurrence the most frequent pairs."""
+        """Return the statistics as JSON types; co-occurrence as the most frequent pairs."""
         return {
             "name": self.name,
             "digest": self.digest,
@@ -119,15 +129,14 @@ class DataSummary:
 
 
 def summarise(dataset: Dataset) -> DataSummary:
-    """Return the table in numbers."""
-    counts = dataset.y.sum(axis=0, dtype=np.int64)
+    """Compute summary statistics of a data set."""
     cardinality = float(dataset.y.sum(axis=1, dtype=np.int64).mean())
     sets, n_sets = _label_sets(dataset)
     n_duplicates, n_conflicting = _duplicates(dataset)
     missing = np.isnan(dataset.X)
-    per_feature = missing.sum(axis=0)
-    grouped = () if dataset.groups is None else dataset.groups
-    group_sizes = np.unique_counts(np.asarray(grouped)).counts
+    n_missing = missing.sum(axis=0)
+    groups = () if dataset.groups is None else dataset.groups
+    group_sizes = np.unique_counts(np.asarray(groups)).counts
     return DataSummary(
         name=dataset.name,
         digest=dataset.digest,
@@ -140,13 +149,13 @@ def summarise(dataset: Dataset) -> DataSummary:
             if categories is not None
         },
         missing={
-            dataset.feature_names[feature]: int(per_feature[feature])
-            for feature in np.flatnonzero(per_feature)
+            dataset.feature_names[feature]: int(n_missing[feature])
+            for feature in np.flatnonzero(n_missing)
         },
         n_missing_rows=int(missing.any(axis=1).sum()),
         constant=_constant(dataset),
         label_names=dataset.label_names,
-        label_counts=counts,
+        label_counts=dataset.y.sum(axis=0, dtype=np.int64),
         co_occurrence=_co_occurrence(dataset.y),
         cardinality=cardinality,
         density=cardinality / dataset.n_labels,
@@ -161,30 +170,29 @@ def summarise(dataset: Dataset) -> DataSummary:
 
 
 def _co_occurrence(y: NDArray[np.int8]) -> NDArray[np.int64]:
-    together = np.zeros((y.shape[1], y.shape[1]), dtype=np.int64)
+    counts = np.zeros((y.shape[1], y.shape[1]), dtype=np.int64)
     for start in range(0, len(y), CHUNK):
-        rows = y[start : start + CHUNK].astype(np.float32)  # exact below 2**24, and BLAS is quick
-        together += (rows.T @ rows).astype(np.int64)
-    return together
+        rows = y[start : start + CHUNK].astype(np.float32)  # exact below 2**24, and BLAS is fast
+        counts += (rows.T @ rows).astype(np.int64)
+    return counts
 
 
 def _label_sets(dataset: Dataset) -> tuple[tuple[tuple[tuple[str, ...], int], ...], int]:
     packed = np.packbits(dataset.y, axis=1)
     _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
-    frequent = np.argsort(-counts, kind="stable")[:N_LABEL_SETS]
-    named = tuple(
+    label_sets = tuple(
         (
-            tuple(dataset.label_names[label] for label in np.flatnonzero(dataset.y[first[place]])),
-            int(counts[place]),
+            tuple(dataset.label_names[label] for label in np.flatnonzero(dataset.y[first[i]])),
+            int(counts[i]),
         )
-        for place in frequent
+        for i in np.argsort(-counts, kind="stable")[:N_LABEL_SETS]
     )
-    return named, len(counts)
+    return label_sets, len(counts)
 
 
 def _duplicates(dataset: Dataset) -> tuple[int, int]:
     X = dataset.X + 0.0  # -0.0 becomes 0.0
-    X[np.isnan(X)] = np.nan  # of all its bit patterns one
+    X[np.isnan(X)] = np.nan  # NaN has several bit patterns
     first: dict[bytes, int] = {}
     pairs = [
         (first.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), i), i)

@@ -1,3 +1,3 @@
-"""Imputation, scaling and one-hot encoding, learnt per fold."""
+"""Preprocessing of features, learnt per fold."""
 
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor, fit_preprocessor

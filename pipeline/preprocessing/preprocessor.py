@@ -155,24 +155,24 @@ def _center_and_scale(
 
 def _category_columns(
     config: PreprocessingConfig,
-    places: NDArray[np.floating],
+    codes: NDArray[np.floating],
     categories: Sequence[Sequence[str] | None],
     categorical: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], ...]:
     columns, n_used = [], 0
-    for feature, values in zip(categorical, places.T, strict=True):
-        known = categories[feature] or ()
+    for feature, values in zip(categorical, codes.T, strict=True):
+        names = categories[feature] or ()
         present = values[~np.isnan(values)].astype(np.int64)
-        counts = np.bincount(present, minlength=len(known))
-        column = np.full(len(known), NO_COLUMN)
-        flag = set(known) == FLAG_CATEGORIES
-        shown = np.array([category == "1" for category in known]) if flag else counts > 0
-        own = shown & (flag | (counts >= config.min_frequency))
-        column[own] = n_used + np.arange(own.sum())
-        n_used += int(own.sum())
-        out_of_fold = shown & ~own
-        if out_of_fold.any():
-            column[out_of_fold] = n_used
+        counts = np.bincount(present, minlength=len(names))
+        column = np.full(len(names), NO_COLUMN)
+        is_flag = set(names) == FLAG_CATEGORIES
+        encoded = np.array([name == "1" for name in names]) if is_flag else counts > 0
+        frequent = encoded & (is_flag | (counts >= config.min_frequency))
+        column[frequent] = n_used + np.arange(frequent.sum())
+        n_used += int(frequent.sum())
+        rare = encoded & ~frequent
+        if rare.any():
+            column[rare] = n_used
             n_used += 1
         columns.append(column)
     return tuple(columns)

@@ -4,7 +4,7 @@ from pipeline.dataset.column_roles import (
     check_column_exists,
     check_disjoint_roles,
     check_unique_columns,
-    select,
+    select_columns,
 )
 from pipeline.errors import UserError
 
@@ -12,7 +12,7 @@ NAMES = ["a", "tag_x", "tag_y", "x[1]", "Tag_z"]
 
 
 @pytest.mark.parametrize(
-    ("patterns", "found"),
+    ("patterns", "selected"),
     [
         (["a"], ("a",)),
         (["tag_*"], ("tag_x", "tag_y")),
@@ -23,16 +23,16 @@ NAMES = ["a", "tag_x", "tag_y", "x[1]", "Tag_z"]
         ([], ()),
     ],
 )
-def test_names_and_patterns(patterns, found):
-    assert select("t.csv", "labels", patterns, NAMES) == found
+def test_names_and_patterns_select_columns(patterns, selected):
+    assert select_columns("t.csv", "labels", patterns, NAMES) == selected
 
 
 @pytest.mark.parametrize(
     ("pattern", "hint"), [("tag_z", "Did you mean 'tag_"), ("b*", "Available: Tag_z, a, tag_x")]
 )
-def test_what_nothing_answers_to_is_refused(pattern, hint):
+def test_a_pattern_without_columns_is_an_error(pattern, hint):
     with pytest.raises(UserError) as caught:
-        select("t.csv", "labels", ["a", pattern], NAMES)
+        select_columns("t.csv", "labels", ["a", pattern], NAMES)
     assert f"exist in dataset.labels. Received: {pattern!r}. {hint}" in str(caught.value)
 
 
@@ -41,7 +41,7 @@ def test_a_long_list_of_names_is_cut():
         check_column_exists("t.csv", "group", "g", [f"n{i:02}" for i in range(100)])
 
 
-def test_doubles_and_overlaps_are_refused():
+def test_duplicates_and_overlaps_are_errors():
     check_unique_columns("t.csv", NAMES)
     with pytest.raises(UserError, match=r"'a' as the name of columns 0, 2"):
         check_unique_columns("t.csv", ["a", "b", "a"])

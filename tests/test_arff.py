@@ -1,8 +1,7 @@
-"""ARFF of every kind, against published statistics and against liac-arff."""
+"""ARFF files against published statistics and against liac-arff."""
 
 import gzip
 import string
-from pathlib import Path
 
 import arff as liac
 import numpy as np
@@ -27,12 +26,6 @@ PUBLISHED = {
     "meka_music": (592, 71, 6, 1.870, 0.312, 27),
 }
 HEADER = "@relation r\n@attribute a numeric\n@attribute c {x,'y z'}\n@attribute l {0,1}\n@data\n"
-
-
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr("pipeline.dataset.cache.mlruns", lambda: tmp_path / "mlruns")
-    return tmp_path / "mlruns" / "cache" / "datasets"
 
 
 @pytest.fixture
@@ -64,49 +57,42 @@ def load_shared(shared_data, make_config):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_real_data_have_their_published_statistics(name, load_shared):
-    found = load_shared(name)
+    dataset = load_shared(name)
     n_samples, n_features, n_labels, cardinality, density, n_sets = PUBLISHED[name]
-    assert found.X.shape == (n_samples, n_features)
-    assert found.y.shape == (n_samples, n_labels)
-    assert found.y.sum(axis=1).mean() == pytest.approx(cardinality, abs=5e-4)
-    assert found.y.mean() == pytest.approx(density, abs=5e-4)
-    assert len({row.tobytes() for row in found.y}) == n_sets
-    assert found.X.dtype == np.float32
-    assert not found.warnings
-    assert load_shared(name).digest == found.digest  # from the cache
+    assert dataset.X.shape == (n_samples, n_features)
+    assert dataset.y.shape == (n_samples, n_labels)
+    assert dataset.y.sum(axis=1).mean() == pytest.approx(cardinality, abs=5e-4)
+    assert dataset.y.mean() == pytest.approx(density, abs=5e-4)
+    assert len({row.tobytes() for row in dataset.y}) == n_sets
+    assert dataset.X.dtype == np.float32
+    assert not dataset.warnings
 
 
 def test_real_nominal_features_are_categories(load_shared):
     flags = load_shared("flags")
-    assert sum(known is not None for known in flags.categories) == 9
+    assert sum(names is not None for names in flags.categories) == 9
     assert flags.categories[flags.feature_names.index("zone")] == ("1", "2", "3", "4")
     food = load_shared("foodtruck")
-    assert sum(known is not None for known in food.categories) == 4
+    assert sum(names is not None for names in food.categories) == 4
     assert food.X[0, food.feature_names.index("time")] == 3  # dinner
     birds = load_shared("birds")
-    assert sum(known is not None for known in birds.categories) == 2
+    assert sum(names is not None for names in birds.categories) == 2
     assert "Swainson's Thrush" in birds.label_names
     assert (birds.y.sum(axis=1) == 0).sum() == 294
     assert load_shared("medical").y.sum(axis=0).min() == 1
 
 
-def test_real_targets_of_five_values_are_refused(load_shared):
+def test_real_targets_of_five_values_are_errors(load_shared):
     with pytest.raises(UserError, match=r"0 or 1 .*Received: '2' in label 'c-class', row 45"):
         load_shared("meka_solar_flare")
 
 
-def test_the_order_of_the_xml_is_kept(load_shared, shared_data):
+def test_labels_keep_the_order_of_the_xml_file(load_shared, shared_data):
     yeast = load_shared("yeast")
     text = (shared_data / "yeast.xml").read_text()
-    places = [text.index(f'"{label}"') for label in yeast.label_names]
-    assert places == sorted(places)
+    positions = [text.index(f'"{label}"') for label in yeast.label_names]
+    assert positions == sorted(positions)
     assert yeast.label_names != tuple(sorted(yeast.label_names))
-
-
-def test_a_file_is_parsed_only_once(load_shared, monkeypatch):
-    first = load_shared("flags")
-    monkeypatch.delattr("pipeline.dataset.arff.parse_arff")
-    assert load_shared("flags").digest == first.digest
 
 
 def test_labels_by_xml_relation_or_name(load):
@@ -126,77 +112,77 @@ def test_labels_by_xml_relation_or_name(load):
 
 def test_meka_labels_may_come_first(load):
     text = "@relation 'Music: -C 2 -S 1'\n@attribute l {0,1}\n@attribute m {1,0}\n"
-    found = load(text + "@attribute a real\n@data\n0,1,5\n1,0,6\n")
-    assert found.label_names == ("l", "m")
-    assert found.y.tolist() == [[0, 1], [1, 0]]
-    assert found.X.ravel().tolist() == [5, 6]
+    dataset = load(text + "@attribute a real\n@data\n0,1,5\n1,0,6\n")
+    assert dataset.label_names == ("l", "m")
+    assert dataset.y.tolist() == [[0, 1], [1, 0]]
+    assert dataset.X.ravel().tolist() == [5, 6]
 
 
-def test_what_a_sparse_row_leaves_out_is_first_or_zero(load):
+def test_omitted_values_of_a_sparse_row_are_zero_or_the_first_category(load):
     text = HEADER.replace("{0,1}", "{1,0}") + "{}\n{0 2.5, 1 'y z', 2 0}\n{0 ?,2 1}\n"
-    found = load(text, "dataset.labels=[l]")
-    np.testing.assert_array_equal(found.X, [[0, 0], [2.5, 1], [np.nan, 0]])
-    assert found.y.ravel().tolist() == [1, 0, 1]
+    dataset = load(text, "dataset.labels=[l]")
+    np.testing.assert_array_equal(dataset.X, [[0, 0], [2.5, 1], [np.nan, 0]])
+    assert dataset.y.ravel().tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize("kind", ["{FALSE,TRUE}", "{no,yes}", "numeric", "{0,1,2}"])
 def test_any_spelling_of_labels(kind, load):
     no, yes = ("0", "1") if "0" in kind or kind == "numeric" else kind[1:-1].split(",")
-    found = load(HEADER.replace("{0,1}", kind) + f"1,x,{no}\n2,x,{yes}\n", "dataset.labels=[l]")
-    assert found.y.ravel().tolist() == [0, 1]
+    dataset = load(HEADER.replace("{0,1}", kind) + f"1,x,{no}\n2,x,{yes}\n", "dataset.labels=[l]")
+    assert dataset.y.ravel().tolist() == [0, 1]
 
 
 def test_attributes_may_be_dropped(load):
     text = HEADER.replace("numeric", "string") + "'free text',x,0\nb,x,1\n"
-    found = load(text, "dataset.labels=[l]", "dataset.drop=[a]")
-    assert found.feature_names == ("c",)
+    dataset = load(text, "dataset.labels=[l]", "dataset.drop=[a]")
+    assert dataset.feature_names == ("c",)
 
 
 def test_comments_blanks_and_line_ends(load):
     text = f"% hello\r\n\r\n{HEADER}% more\r\n 1 , x ,\t0 \r\n\r\n2,'y z',1".replace(
         "@data", "@DATA"
     )
-    found = load(text, "dataset.labels=[l]")
-    np.testing.assert_array_equal(found.X, [[1, 0], [2, 1]])
+    dataset = load(text, "dataset.labels=[l]")
+    np.testing.assert_array_equal(dataset.X, [[1, 0], [2, 1]])
 
 
 # liac-arff writes braces, and quotes in names, as they are: no ARFF, so none here
 NAMES = st.text(string.ascii_letters + string.digits + " ,%é", min_size=1, max_size=6)
-WORDS = st.text(string.ascii_letters + string.digits + " ,'\"%\\é", min_size=1, max_size=6)
+CATEGORIES = st.text(string.ascii_letters + string.digits + " ,'\"%\\é", min_size=1, max_size=6)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-999, 999) | st.none()
 
 
 @given(data=st.data(), names=st.lists(NAMES, min_size=1, max_size=4, unique=True))
-@settings(max_examples=150, deadline=None)
-def test_liac_arff_reads_what_is_read_here(data, names):
-    kinds = [
-        data.draw(st.just("REAL") | st.lists(WORDS, min_size=1, max_size=3, unique=True))
+@settings(max_examples=150)
+def test_the_parser_agrees_with_liac_arff(data, names):
+    types = [
+        data.draw(st.just("REAL") | st.lists(CATEGORIES, min_size=1, max_size=3, unique=True))
         for _ in names
     ]
     rows = [
         [
-            data.draw(NUMBERS if kind == "REAL" else st.none() | st.sampled_from(kind))
-            for kind in kinds
+            data.draw(NUMBERS if type_ == "REAL" else st.none() | st.sampled_from(type_))
+            for type_ in types
         ]
         for _ in range(data.draw(st.integers(1, 5)))
     ]
     text = liac.dumps(
-        {"relation": "r", "attributes": list(zip(names, kinds, strict=True)), "data": rows}
+        {"relation": "r", "attributes": list(zip(names, types, strict=True)), "data": rows}
     )
-    found = parse_arff("t.arff", text)
-    assert [attribute.name for attribute in found.attributes] == names
-    for j, attribute in enumerate(found.attributes):
+    dataset = parse_arff("t.arff", text)
+    assert [attribute.name for attribute in dataset.attributes] == names
+    for j, attribute in enumerate(dataset.attributes):
         expected = [row[j] for row in rows]
         if attribute.kind == "nominal":
-            assert list(attribute.categories) == kinds[j]
-            places = {None: np.nan, **{text: i for i, text in enumerate(kinds[j])}}
-            expected = [places[value] for value in expected]
-        np.testing.assert_array_equal(found.values[:, j], np.array(expected, dtype=float))
+            assert list(attribute.categories) == types[j]
+            codes = {None: np.nan, **{text: i for i, text in enumerate(types[j])}}
+            expected = [codes[value] for value in expected]
+        np.testing.assert_array_equal(dataset.values[:, j], np.array(expected, dtype=float))
 
 
 @given(text=st.text("@datribue {}01,x'\"%?\n\\", max_size=60))
-@settings(max_examples=300, deadline=None)
-def test_garbage_is_refused_or_read(text):
+@settings(max_examples=300)
+def test_garbage_is_an_error_or_read(text):
     for content in (text, HEADER + text):
         try:
             parse_arff("t.arff", content)

@@ -1,4 +1,4 @@
-"""OpenML, as a cache folder that scikit-learn would have left: no test reaches for the network."""
+"""OpenML data sets, read from a fake of scikit-learn's cache folder without the network."""
 
 import gzip
 import hashlib
@@ -37,7 +37,7 @@ SPARSE = """@relation small
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """Answer like OpenML that does not know, and never wait."""
+    """Answer every request as OpenML does for an unknown data set, without waiting."""
 
     def urlopen(request, *args, **kwargs):
         raise HTTPError(request.full_url, 412, "Precondition failed", Message(), None)
@@ -51,7 +51,7 @@ def home(tmp_path) -> Path:
     return tmp_path / "home"
 
 
-def stand_in(home: Path, text: str, *, sparse: bool = False, targets=("l", "m"), data_id=7) -> None:
+def write_cache(home: Path, text: str, *, sparse: bool = False, targets=("l", "m"), data_id=7) -> None:
     def put(path: str, content: bytes) -> None:
         file = home / "openml" / "openml.org" / f"{path}.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def stand_in(home: Path, text: str, *, sparse: bool = False, targets=("l", "m"),
             "version": "1",
             "format": "Sparse_ARFF" if sparse else "ARFF",
             "status": "active",
-            "description": "stands in",
+            "description": "fake",
             **({"default_target_attribute": ",".join(targets)} if targets else {}),
             "url": f"https://www.openml.org/data/v1/download/{data_id}/small.arff",
             "file_id": str(data_id),
@@ -94,10 +94,10 @@ def stand_in(home: Path, text: str, *, sparse: bool = False, targets=("l", "m"),
         f"qualities/{data_id}",
         data_qualities={"quality": [{"name": "NumberOfInstances", "value": "3.0"}]},
     )
-    found = {"did": data_id, "name": "small", "version": 1, "status": "active"}
-    put_json("list/data_name/small/limit/2/status/active/", data={"dataset": [found]})
-    put_json("list/data_name/small/limit/2/data_version/1", data={"dataset": [found]})
-    put_json("list/data_name/two/limit/2/status/active/", data={"dataset": [found, found]})
+    entry = {"did": data_id, "name": "small", "version": 1, "status": "active"}
+    put_json("list/data_name/small/limit/2/status/active/", data={"dataset": [entry]})
+    put_json("list/data_name/small/limit/2/data_version/1", data={"dataset": [entry]})
+    put_json("list/data_name/two/limit/2/status/active/", data={"dataset": [entry, entry]})
     put(f"data/v1/download/{data_id}/small.arff", text.encode())
 
 
@@ -111,39 +111,39 @@ def load(home, make_config):
 
 
 def test_targets_are_labels(home, load):
-    stand_in(home, DENSE)
-    found = load("dataset.data_id=7")
-    assert found.name == "small"
-    assert found.feature_names == ("a", "c")
-    assert found.label_names == ("l", "m")
-    assert found.categories == (None, ("x", "y"))
-    np.testing.assert_array_equal(found.X, [[1.5, 0], [np.nan, 1], [3, np.nan]])
-    assert found.y.tolist() == [[1, 0], [0, 1], [1, 1]]
+    write_cache(home, DENSE)
+    dataset = load("dataset.data_id=7")
+    assert dataset.name == "small"
+    assert dataset.feature_names == ("a", "c")
+    assert dataset.label_names == ("l", "m")
+    assert dataset.categories == (None, ("x", "y"))
+    np.testing.assert_array_equal(dataset.X, [[1.5, 0], [np.nan, 1], [3, np.nan]])
+    assert dataset.y.tolist() == [[1, 0], [0, 1], [1, 1]]
     by_name = load("dataset.data_name=small")
     by_version = load("dataset.data_name=small", "dataset.version=1", "dataset.name=mine")
-    assert by_name.digest == by_version.digest == found.digest
+    assert by_name.digest == by_version.digest == dataset.digest
     assert by_version.name == "mine"
 
 
-def test_a_sparse_one(home, load):
-    stand_in(home, SPARSE, sparse=True)
-    found = load("dataset.data_id=7")
-    assert found.feature_names == ("a", "b")
-    np.testing.assert_array_equal(found.X, [[1.5, 0], [0, 2], [0, 0]])
-    assert found.y.tolist() == [[1, 0], [0, 1], [1, 1]]
+def test_sparse_data(home, load):
+    write_cache(home, SPARSE, sparse=True)
+    dataset = load("dataset.data_id=7")
+    assert dataset.feature_names == ("a", "b")
+    np.testing.assert_array_equal(dataset.X, [[1.5, 0], [0, 2], [0, 0]])
+    assert dataset.y.tolist() == [[1, 0], [0, 1], [1, 1]]
 
 
 @pytest.mark.parametrize(("text", "sparse"), [(DENSE, False), (SPARSE, True)])
 def test_labels_may_be_named(text, sparse, home, load):
-    stand_in(home, text, sparse=sparse, targets=("m",))
-    found = load("dataset.data_id=7", "dataset.labels=['[lm]']", "dataset.drop=[a]")
-    assert found.label_names == ("l", "m")
-    assert found.n_features == 1
-    assert found.y.tolist() == [[1, 0], [0, 1], [1, 1]]
+    write_cache(home, text, sparse=sparse, targets=("m",))
+    dataset = load("dataset.data_id=7", "dataset.labels=['[lm]']", "dataset.drop=[a]")
+    assert dataset.label_names == ("l", "m")
+    assert dataset.n_features == 1
+    assert dataset.y.tolist() == [[1, 0], [0, 1], [1, 1]]
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"),
+    ("overrides", "parts"),
     [
         ([], ["either data_id or data_name", "neither"]),
         (["dataset.data_id=7", "dataset.data_name=small"], ["data_id and data_name"]),
@@ -155,38 +155,38 @@ def test_labels_may_be_named(text, sparse, home, load):
         (["dataset.data_id=7", "dataset.drop=[q]"], ["dataset.drop", "'q'"]),
     ],
 )
-def test_what_is_not_there_is_refused(overrides, words, home, load):
-    stand_in(home, DENSE)
+def test_an_unknown_data_set_or_column_is_an_error(overrides, parts, home, load):
+    write_cache(home, DENSE)
     with pytest.raises(UserError) as caught:
         load(*overrides)
-    for word in words:
-        assert word in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
 
 
-def test_no_targets_are_refused(home, load):
-    stand_in(home, DENSE, targets=())
-    with pytest.raises(UserError, match=r"expected targets\. .*dataset\.labels="):
+def test_missing_targets_are_an_error(home, load):
+    write_cache(home, DENSE, targets=())
+    with pytest.raises(UserError, match=r"expected default targets at OpenML\. .*dataset\.labels="):
         load("dataset.data_id=7")
 
 
-def test_without_a_network_one_is_told(load, monkeypatch):
+def test_an_unreachable_openml_is_an_error(load, monkeypatch):
     def urlopen(*args, **kwargs):
         raise URLError("Temporary failure in name resolution")
 
     monkeypatch.setattr("sklearn.datasets._openml.urlopen", urlopen)
-    with pytest.raises(UserError, match=r"within reach\. Received: Temporary failure"):
+    with pytest.raises(UserError, match=r"in its cache\. Received: Temporary failure"):
         load("dataset.data_id=7")
 
 
-def test_a_damaged_cache_is_refused(home, load):
-    stand_in(home, DENSE)
+def test_a_damaged_cache_is_an_error(home, load):
+    write_cache(home, DENSE)
     file = home / "openml/openml.org/data/v1/download/7/small.arff.gz"
     file.write_bytes(gzip.compress(DENSE.replace("1.5", "9").encode()))
     with pytest.raises(UserError, match="OpenML 7: expected"):
         load("dataset.data_id=7")
 
 
-def test_the_usual_cache_is_in_the_folder_of_results(make_config, monkeypatch, tmp_path):
+def test_the_default_cache_is_in_the_folder_of_results(make_config, monkeypatch, tmp_path):
     monkeypatch.setattr("pipeline.dataset.openml.mlruns", lambda: tmp_path)
-    stand_in(tmp_path / "cache", DENSE)
+    write_cache(tmp_path / "cache", DENSE)
     assert loading.load(make_config("dataset=openml", "dataset.data_id=7").dataset).n_samples == 3

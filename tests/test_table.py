@@ -1,4 +1,4 @@
-"""Tables are written by the tests and come back with the same values."""
+"""CSV, TSV and Parquet files are read back with the values that were written."""
 
 import gzip
 import io
@@ -45,25 +45,25 @@ def load(tmp_path, make_config):
     return load
 
 
-def texts(found: Dataset, column: int) -> list[str | None]:
-    categories = found.categories[column]
-    return [None if np.isnan(v) else categories[int(v)] for v in found.X[:, column]]
+def texts(dataset: Dataset, column: int) -> list[str | None]:
+    categories = dataset.categories[column]
+    return [None if np.isnan(v) else categories[int(v)] for v in dataset.X[:, column]]
 
 
 SIMPLE = "a,b,tag_x,tag_y\n1,2.5,0,1\n3,,1,0\n"
 
 
-def test_a_csv_comes_back(load):
-    found = load(SIMPLE, "dataset.labels=['tag_*']")
-    assert found.name == "t"
-    assert found.feature_names == ("a", "b")
-    assert found.label_names == ("tag_x", "tag_y")
-    np.testing.assert_array_equal(found.X, np.array([[1, 2.5], [3, np.nan]], np.float32))
-    np.testing.assert_array_equal(found.y, [[0, 1], [1, 0]])
-    assert found.X.dtype == np.float32
-    assert found.y.dtype == np.int8
-    assert found.categories == ()
-    assert found.warnings == ()
+def test_a_csv_file_is_read(load):
+    dataset = load(SIMPLE, "dataset.labels=['tag_*']")
+    assert dataset.name == "t"
+    assert dataset.feature_names == ("a", "b")
+    assert dataset.label_names == ("tag_x", "tag_y")
+    np.testing.assert_array_equal(dataset.X, np.array([[1, 2.5], [3, np.nan]], np.float32))
+    np.testing.assert_array_equal(dataset.y, [[0, 1], [1, 0]])
+    assert dataset.X.dtype == np.float32
+    assert dataset.y.dtype == np.int8
+    assert dataset.categories == ()
+    assert dataset.warnings == ()
 
 
 @pytest.mark.parametrize("file", ["t.csv", "t.csv.gz", "t.tsv", "t.tsv.gz", "t.parquet"])
@@ -71,13 +71,13 @@ def test_every_format_gives_the_same(load, file):
     frame = pd.DataFrame(
         {"a": [1.5, math.nan, -2], "b": ["x", "y", None], "l": [True, False, True], "m": [0, 1, 1]}
     )
-    found = load(frame, "dataset.last_labels=2", file=file)
-    assert found.name == "t"
-    assert found.label_names == ("l", "m")
-    np.testing.assert_array_equal(found.X[:, 0], [1.5, np.nan, -2])
-    assert texts(found, 1) == ["x", "y", None]
-    np.testing.assert_array_equal(found.y, [[1, 0], [0, 1], [1, 1]])
-    assert found.digest == load(frame, "dataset.last_labels=2").digest
+    dataset = load(frame, "dataset.last_labels=2", file=file)
+    assert dataset.name == "t"
+    assert dataset.label_names == ("l", "m")
+    np.testing.assert_array_equal(dataset.X[:, 0], [1.5, np.nan, -2])
+    assert texts(dataset, 1) == ["x", "y", None]
+    np.testing.assert_array_equal(dataset.y, [[1, 0], [0, 1], [1, 1]])
+    assert dataset.digest == load(frame, "dataset.last_labels=2").digest
 
 
 @given(
@@ -85,19 +85,18 @@ def test_every_format_gives_the_same(load, file):
 )
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example writes its file
 )
 @pytest.mark.parametrize("file", ["t.csv", "t.parquet", "t.tsv.gz"])
-def test_what_is_written_is_loaded(load, file, rows):
+def test_written_values_are_read_back(load, file, rows):
     frame = pd.DataFrame(rows, columns=["a", "b", "c", "l"])
-    found = load(frame, "dataset.labels=[l]", file=file)
-    np.testing.assert_array_equal(found.X[:, 0], frame["a"].to_numpy(np.float32))
-    np.testing.assert_array_equal(found.X[:, 1], frame["b"])
-    assert texts(found, 2) == frame["c"].tolist()
-    assert found.categories[2] == tuple(sorted(set(frame["c"])))
-    np.testing.assert_array_equal(found.y[:, 0], frame["l"])
-    assert found.X.dtype == np.float32
+    dataset = load(frame, "dataset.labels=[l]", file=file)
+    np.testing.assert_array_equal(dataset.X[:, 0], frame["a"].to_numpy(np.float32))
+    np.testing.assert_array_equal(dataset.X[:, 1], frame["b"])
+    assert texts(dataset, 2) == frame["c"].tolist()
+    assert dataset.categories[2] == tuple(sorted(set(frame["c"])))
+    np.testing.assert_array_equal(dataset.y[:, 0], frame["l"])
+    assert dataset.X.dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -113,10 +112,10 @@ def test_what_is_written_is_loaded(load, file, rows):
         (["dataset.labels=['tag_*']", "dataset.drop=['a*']"], "b", ("tag_x", "tag_y")),
     ],
 )
-def test_columns_play_the_parts_they_are_given(load, overrides, features, labels):
-    found = load(SIMPLE, *overrides)
-    assert found.feature_names == tuple(features)
-    assert found.label_names == labels
+def test_columns_have_the_configured_roles(load, overrides, features, labels):
+    dataset = load(SIMPLE, *overrides)
+    assert dataset.feature_names == tuple(features)
+    assert dataset.label_names == labels
 
 
 @pytest.mark.parametrize(
@@ -126,66 +125,68 @@ def test_columns_play_the_parts_they_are_given(load, overrides, features, labels
 )  # fmt: skip
 def test_one_column_lists_labels(load, separator, cells):
     content = "tags,a\n" + "".join(f"{cell},1\n" for cell in cells)
-    found = load(
+    dataset = load(
         content, "dataset.label_list_column=tags", f"dataset.label_separator='{separator}'"
     )
-    assert found.label_names == ("x", "y")
-    np.testing.assert_array_equal(found.y, [[1, 1], [0, 0], [0, 1], [1, 0]])
+    assert dataset.label_names == ("x", "y")
+    np.testing.assert_array_equal(dataset.y, [[1, 1], [0, 0], [0, 1], [1, 0]])
 
 
 def test_a_parquet_column_of_lists_lists_labels(load):
     frame = pd.DataFrame({"a": [1, 2, 3], "tags": [["x"], [], ["x", "y"]]})
-    found = load(frame, "dataset.label_list_column=tags", file="t.parquet")
-    assert found.label_names == ("x", "y")
-    np.testing.assert_array_equal(found.y, [[1, 0], [0, 0], [1, 1]])
+    dataset = load(frame, "dataset.label_list_column=tags", file="t.parquet")
+    assert dataset.label_names == ("x", "y")
+    np.testing.assert_array_equal(dataset.y, [[1, 0], [0, 0], [1, 1]])
 
 
-def test_numbers_may_be_declared_categories(load):
+def test_numbers_can_be_declared_categories(load):
     content = "zone,a,l\n01,1,0\n2,2,1\n01,3,0\n"
     assert load(content, "dataset.labels=[l]").categories == ()
-    found = load(content, "dataset.labels=[l]", "dataset.categorical=[zone]")
-    assert found.categories == (("01", "2"), None)
-    assert texts(found, 0) == ["01", "2", "01"]
+    dataset = load(content, "dataset.labels=[l]", "dataset.categorical=[zone]")
+    assert dataset.categories == (("01", "2"), None)
+    assert texts(dataset, 0) == ["01", "2", "01"]
 
 
-def test_groups_and_ids_are_no_features(load):
+def test_group_and_id_columns_are_no_features(load):
     content = "p,i,a,l\nann,7,1,0\nbob,8,2,1\nann,9,3,1\n"
-    found = load(content, "dataset.labels=[l]", "dataset.group_column=p", "dataset.id_column=i")
-    assert found.feature_names == ("a",)
-    assert found.groups.tolist() == [0, 1, 0]
-    assert found.groups.dtype == np.int64
-    assert found.ids.tolist() == ["7", "8", "9"]
+    dataset = load(content, "dataset.labels=[l]", "dataset.group_column=p", "dataset.id_column=i")
+    assert dataset.feature_names == ("a",)
+    assert dataset.groups.tolist() == [0, 1, 0]
+    assert dataset.groups.dtype == np.int64
+    assert dataset.ids.tolist() == ["7", "8", "9"]
 
 
 def test_a_file_without_a_header(load):
-    found = load("1,2,0\n3,4,1\n", "dataset.header=false", "dataset.last_labels=1")
-    assert found.feature_names == ("f0", "f1")
-    np.testing.assert_array_equal(found.X, [[1, 2], [3, 4]])
+    dataset = load("1,2,0\n3,4,1\n", "dataset.header=false", "dataset.last_labels=1")
+    assert dataset.feature_names == ("f0", "f1")
+    np.testing.assert_array_equal(dataset.X, [[1, 2], [3, 4]])
 
 
 def test_another_separator_and_encoding(load):
     content = "größe;l\nklein;0\ngroß;1\n".encode("latin-1")
-    found = load(content, "dataset.labels=[l]", "dataset.separator=';'", "dataset.encoding=latin-1")
-    assert found.feature_names == ("größe",)
-    assert texts(found, 0) == ["klein", "groß"]
+    dataset = load(
+        content, "dataset.labels=[l]", "dataset.separator=';'", "dataset.encoding=latin-1"
+    )
+    assert dataset.feature_names == ("größe",)
+    assert texts(dataset, 0) == ["klein", "groß"]
 
 
 def test_a_decimal_comma(load):
-    found = load(
+    dataset = load(
         "a;l\n1,5;0\n-2,25;1\n",
         "dataset.labels=[l]",
         "dataset.separator=';'",
         "dataset.decimal=','",
     )
-    assert found.X.ravel().tolist() == [1.5, -2.25]
+    assert dataset.X.ravel().tolist() == [1.5, -2.25]
 
 
-def test_what_stands_for_missing_can_be_said(load):
+def test_missing_values_have_the_configured_texts(load):
     content = "a,b,l\n-999,NA,0\n1,x,1\n"
     assert load(content, "dataset.labels=[l]").X[0, 0] == -999
-    found = load(content, "dataset.labels=[l]", "dataset.na_values=['-999']")
-    assert np.isnan(found.X[0, 0])
-    assert texts(found, 1) == ["NA", "x"]
+    dataset = load(content, "dataset.labels=[l]", "dataset.na_values=['-999']")
+    assert np.isnan(dataset.X[0, 0])
+    assert texts(dataset, 1) == ["NA", "x"]
 
 
 @pytest.mark.parametrize(
@@ -193,18 +194,18 @@ def test_what_stands_for_missing_can_be_said(load):
     [("16777216", "float32"), ("16777217", "float64"), ("1700000001", "float64"),
      ("3.5e39", "float64"), ("1e-60", "float64"), ("0.1", "float32"), ("1e30", "float64")],
 )  # fmt: skip
-def test_float32_where_nothing_is_lost(load, value, dtype):
-    found = load(f"a,b,l\n{value},0.5,0\n1,2,1\n", "dataset.labels=[l]")
-    assert found.X.dtype == dtype
-    assert found.X[0, 0] == np.dtype(dtype).type(value)
+def test_float32_unless_values_are_lost(load, value, dtype):
+    dataset = load(f"a,b,l\n{value},0.5,0\n1,2,1\n", "dataset.labels=[l]")
+    assert dataset.X.dtype == dtype
+    assert dataset.X[0, 0] == np.dtype(dtype).type(value)
 
 
 def test_dates_are_numbers_only_if_declared(load):
     content = "d,l\n1970-01-02,0\n1970-01-03 00:00:01,1\n"
-    found = load(content, "dataset.labels=[l]", "dataset.numeric=[d]")
-    np.testing.assert_array_equal(found.X[:, 0], [86400, 172801])
-    found = load(content, "dataset.labels=[l]", "dataset.categorical=[d]")
-    assert texts(found, 0) == ["1970-01-02", "1970-01-03 00:00:01"]
+    dataset = load(content, "dataset.labels=[l]", "dataset.numeric=[d]")
+    np.testing.assert_array_equal(dataset.X[:, 0], [86400, 172801])
+    dataset = load(content, "dataset.labels=[l]", "dataset.categorical=[d]")
+    assert texts(dataset, 0) == ["1970-01-02", "1970-01-03 00:00:01"]
 
 
 @pytest.mark.parametrize(
@@ -218,30 +219,30 @@ def test_dates_are_numbers_only_if_declared(load):
 def test_times_are_seconds_if_declared_numbers(load, values, seconds):
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pa.table({"t": pa.array(values), "l": [0, 1]}), buffer)
-    found = load(buffer.getvalue(), "dataset.labels=[l]", "dataset.numeric=[t]", file="t.parquet")
-    np.testing.assert_array_equal(found.X[:, 0], seconds)
+    dataset = load(buffer.getvalue(), "dataset.labels=[l]", "dataset.numeric=[t]", file="t.parquet")
+    np.testing.assert_array_equal(dataset.X[:, 0], seconds)
 
 
 @pytest.mark.parametrize(
     ("first", "late"),
     [("1", "2.5"), ("1", "x"), ("", "3"), ("true", "maybe"), ("2020-01-01", "never")],
 )
-def test_a_late_row_may_change_the_type_of_a_column(load, first, late, monkeypatch):
-    monkeypatch.setattr(csv_file, "_BLOCK", 2**10)
+def test_a_late_row_can_change_the_type_of_a_column(load, first, late, monkeypatch):
+    monkeypatch.setattr(csv_file, "_BLOCK_SIZE", 2**10)
     rows = [f"{first},{i % 2}\n" for i in range(2000)]
     declared = ["dataset.categorical=[a]"] if late in {"x", "never"} else []
-    found = load("a,l\n" + "".join(rows) + f"{late},1\n", "dataset.labels=[l]", *declared)
-    assert found.n_samples == 2001
-    if found.categories:
-        assert texts(found, 0) == [*[first] * 2000, late]
+    dataset = load("a,l\n" + "".join(rows) + f"{late},1\n", "dataset.labels=[l]", *declared)
+    assert dataset.n_samples == 2001
+    if dataset.categories:
+        assert texts(dataset, 0) == [*[first] * 2000, late]
     else:
         last = [float(first or "nan"), float(late)]
-        np.testing.assert_array_equal(found.X[-2:, 0], np.array(last, np.float32))
+        np.testing.assert_array_equal(dataset.X[-2:, 0], np.array(last, np.float32))
 
 
 def test_line_breaks_between_quotes_are_text(load):
-    found = load('a,l\n"x\ny",0\n"z, ""q""",1\n', "dataset.labels=[l]")
-    assert texts(found, 0) == ["x\ny", 'z, "q"']
+    dataset = load('a,l\n"x\ny",0\n"z, ""q""",1\n', "dataset.labels=[l]")
+    assert texts(dataset, 0) == ["x\ny", 'z, "q"']
 
 
 def test_parquet_types_that_are_not_floats(load):
@@ -254,37 +255,36 @@ def test_parquet_types_that_are_not_floats(load):
             "l": ["yes", "No", "YES"],
         }
     )
-    found = load(frame, "dataset.labels=[l]", file="t.parquet")
-    np.testing.assert_array_equal(found.X[:, 0], [1, np.nan, 3])
-    np.testing.assert_array_equal(found.X[:, 1], [1, np.nan, 0])
-    assert texts(found, 2) == ["b", None, "a"]
-    np.testing.assert_array_equal(found.X[:, 3], [1.5, 2.5, 3.5])
-    assert found.y.ravel().tolist() == [1, 0, 1]
+    dataset = load(frame, "dataset.labels=[l]", file="t.parquet")
+    np.testing.assert_array_equal(dataset.X[:, 0], [1, np.nan, 3])
+    np.testing.assert_array_equal(dataset.X[:, 1], [1, np.nan, 0])
+    assert texts(dataset, 2) == ["b", None, "a"]
+    np.testing.assert_array_equal(dataset.X[:, 3], [1.5, 2.5, 3.5])
+    assert dataset.y.ravel().tolist() == [1, 0, 1]
 
 
 def test_a_constant_label_is_a_warning(load):
-    found = load("a,l,m\n1,0,1\n2,1,1\n", "dataset.last_labels=2")
-    assert found.warnings == (
+    dataset = load("a,l,m\n1,0,1\n2,1,1\n", "dataset.last_labels=2")
+    assert dataset.warnings == (
         "label 'm' is 1 in every row: metrics that compare its rows with and without it are "
         "undefined",
     )
 
 
-def test_texts_that_all_differ_are_a_warning(load):
+def test_many_categories_are_a_warning(load):
     rows = "".join(f"word{i},{i % 2}\n" for i in range(300))
-    found = load(f"a,l\n{rows}", "dataset.labels=[l]")
-    assert len(found.warnings) == 1
-    assert "feature 'a' has 300 categories in 300 rows" in found.warnings[0]
+    dataset = load(f"a,l\n{rows}", "dataset.labels=[l]")
+    assert len(dataset.warnings) == 1
+    assert "feature 'a' has 300 categories in 300 rows" in dataset.warnings[0]
 
 
 @given(content=st.binary(max_size=60) | st.text('a,b"l\n01.x \r', max_size=60).map(str.encode))
 @settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @pytest.mark.parametrize("file", ["t.csv", "t.tsv", "t.csv.gz", "t.parquet"])
-def test_garbage_is_refused_or_read(load, file, content):
+def test_garbage_is_an_error_or_read(load, file, content):
     table = b"a,l\n1,0\n" + content
     for written in (table, gzip.compress(table), content):
         try:

@@ -1,4 +1,4 @@
-"""Every bad input is refused with one message that says where, and never with a traceback."""
+"""Invalid files lead to one message that names file, row and column, never to a traceback."""
 
 import gzip
 import io
@@ -19,6 +19,9 @@ ARFF = b"@relation r\n@attribute a numeric\n@attribute c {x,y}\n@attribute l {0,
 ROWS = ARFF + b"1,x,0\n2,y,1\n"
 XML = b'<labels><label name="l"></label></labels>'
 L = "dataset.labels=[l]"
+LIST = "dataset.label_list_column=l"
+GROUP = "dataset.group_column=g"
+ID = "dataset.id_column=i"
 
 
 def parquet(**columns: object) -> bytes:
@@ -34,12 +37,12 @@ def npz(**arrays: object) -> bytes:
 
 
 def long(row: bytes, *, n: int = 400_000) -> bytes:
-    """A file of several blocks with one odd row near its end."""
+    """Return a file of several blocks with one invalid row near its end."""
     return b"a,b,l\n" + b"1,2,0\n3,4,1\n" * (n // 2) + row
 
 
 CASES = {
-    # name: (file, its content, overrides, essential words)
+    # name: (file, content, overrides, parts of the message)
     "empty": ("t.csv", b"", [L], ["t.csv", "an empty file"]),
     "header only": ("t.csv", b"a,b,l\n", [L], ["t.csv", "at least one row", "none"]),
     "blank lines": ("t.csv", b"\n\n\n", [L], ["t.csv"]),
@@ -60,14 +63,14 @@ CASES = {
     "no such pattern": ("t.csv", GOOD, ["dataset.labels=['q*']"], ["'q*'", "Available: a, b, l"]),
     "no such feature": ("t.csv", GOOD, [L, "dataset.features=[z]"], ["dataset.features", "'z'"]),
     "no such drop": ("t.csv", GOOD, [L, "dataset.drop=[z]"], ["dataset.drop", "'z'"]),
-    "no such group": ("t.csv", GOOD, [L, "dataset.group_column=z"], ["dataset.group_column", "'z'"]),
+    "no such group": ("t.csv", GOOD, [L, "dataset.group_column=z"], ["group_column", "'z'"]),
     "no such id": ("t.csv", GOOD, [L, "dataset.id_column=z"], ["dataset.id_column", "'z'"]),
-    "no such list": ("t.csv", GOOD, ["dataset.label_list_column=z"], ["dataset.label_list_column", "'z'"]),
+    "no such list": ("t.csv", GOOD, ["dataset.label_list_column=z"], ["label_list", "'z'"]),
     "no such category": ("t.csv", GOOD, [L, "dataset.categorical=[z]"], ["categorical", "'z'"]),
-    "no way": ("t.csv", GOOD, [], ["one of dataset.labels", "none of them"]),
-    "two ways": ("t.csv", GOOD, [L, "dataset.last_labels=1"], ["dataset.labels and", "others"]),
+    "no labels": ("t.csv", GOOD, [], ["one of dataset.labels", "none of them"]),
+    "labels twice": ("t.csv", GOOD, [L, "dataset.last_labels=1"], ["dataset.labels and", "others"]),
     "all labels": ("t.csv", GOOD, ["dataset.last_labels=3"], ["last_labels below", "3"]),
-    "two parts": ("t.csv", GOOD, [L, "dataset.group_column=l"], ["'l' in both", "dataset.group_column"]),
+    "two roles": ("t.csv", GOOD, [L, "dataset.group_column=l"], ["'l' in both", "group_column"]),
     "label as feature": ("t.csv", GOOD, [L, "dataset.features=[a,l]"], ["'l' in both"]),
     "only labels": ("t.csv", GOOD, ["dataset.labels=['*']"], ["at least one feature"]),
     "label of 2": ("t.csv", GOOD + b"7,8,2\n", [L], ["'2' in label 'l', row 3"]),
@@ -103,16 +106,16 @@ CASES = {
     "all nan": ("t.csv", b"a,b,l\n1,nan,0\n2,nan,1\n", [L], ["a value in each", "'b'"]),
     "long id": ("t.csv", b"a,l\n9007199254740993,0\n", [L], ["up to 2**53", "column 'a', row 0"]),
     "date": ("t.csv", b"a,l\n2020-01-01,0\n", [L], ["numbers or texts", "'a'", "since 1970"]),
-    "id twice": ("t.csv", b"a,i,l\n1,7,0\n2,7,1\n", [L, "dataset.id_column=i"], ["'7' again", "row 1"]),
-    "id missing": ("t.csv", b"a,i,l\n1,7,0\n2,,1\n", [L, "dataset.id_column=i"], ["'i', row 1"]),
-    "group missing": ("t.csv", b"a,g,l\n1,7,0\n2,,1\n", [L, "dataset.group_column=g"], ["'g', row 1"]),
+    "id twice": ("t.csv", b"a,i,l\n1,7,0\n2,7,1\n", [L, ID], ["'7' again", "row 1"]),
+    "id missing": ("t.csv", b"a,i,l\n1,7,0\n2,,1\n", [L, ID], ["'i', row 1"]),
+    "group missing": ("t.csv", b"a,g,l\n1,7,0\n2,,1\n", [L, GROUP], ["'g', row 1"]),
     "no json": (
         "t.csv",
         b'a,l\n1,"[""x""]"\n2,x|y\n',
-        ["dataset.label_list_column=l", "dataset.label_separator=json"],
+        [LIST, "dataset.label_separator=json"],
         ["a JSON list", "'x|y' in column 'l', row 1"],
     ),
-    "no labels listed": ("t.csv", b"a,l\n1,\n2,\n", ["dataset.label_list_column=l"], ["0 labels"]),
+    "no labels listed": ("t.csv", b"a,l\n1,\n2,\n", [LIST], ["0 labels"]),
     "no ending": ("t", GOOD, [L], ["no ending", "dataset.format=csv"]),
     "other ending": ("t.xlsx", GOOD, [L], ["'.xlsx'", "dataset.format=csv"]),
     "no gzip": ("t.csv.gz", GOOD, [L], ["gzip"]),
@@ -122,15 +125,15 @@ CASES = {
     "parquet group": (
         "t.parquet",
         parquet(a=[1], g=[{"x": 1}], l=[0]),
-        [L, "dataset.group_column=g"],
+        [L, GROUP],
         ["one value", "struct", "'g'"],
     ),
     "parquet lists": (
-        "t.parquet", parquet(a=[1], l=[["x", None]]), ["dataset.label_list_column=l"], ["'l', row 0"]
+        "t.parquet", parquet(a=[1], l=[["x", None]]), [LIST], ["'l', row 0"]
     ),
-    "listed feature": ("t.csv", b"a,l\n1,a\n", ["dataset.label_list_column=l"], ["'a' more than once"]),
-    "no parquet": ("t.parquet", GOOD, [L], ["a whole Parquet file"]),
-    "cut parquet": ("t.parquet", parquet(a=[1], l=[0])[:-9], [L], ["a whole Parquet file"]),
+    "listed feature": ("t.csv", b"a,l\n1,a\n", [LIST], ["'a' more than once"]),
+    "no parquet": ("t.parquet", GOOD, [L], ["a complete Parquet file"]),
+    "cut parquet": ("t.parquet", parquet(a=[1], l=[0])[:-9], [L], ["a complete Parquet file"]),
     "parquet text": ("t.parquet", parquet(a=["x"], l=["z"]), [L], ["'z' in label 'l', row 0"]),
     "parquet struct": ("t.parquet", parquet(a=[{"x": 1}], l=[0]), [L], ["struct", "'a'"]),
     "parquet no rows": ("t.parquet", parquet(a=pa.array([], "i4"), l=pa.array([], "i4")), [L], [
@@ -155,7 +158,7 @@ CASES = {
     "arff inf": ("t.arff", ROWS + b"inf,x,0\n", [L], ["inf in row 2, feature 'a'"]),
     "arff latin-1": ("t.arff", ROWS + b"% \xe9\n", [L], ["0xe9 in line 8"]),
     "arff all missing": ("t.arff", ARFF + b"?,x,0\n?,y,1\n", [L], ["a value in each", "'a'"]),
-    "arff no labels": ("t.arff", ROWS, [], ["an XML beside", "neither", "dataset.labels="]),
+    "arff no labels": ("t.arff", ROWS, [], ["an XML file beside", "neither", "dataset.labels="]),
     "arff -C twice": ("t.arff", ROWS.replace(b"n r\n", b"n 'r: -C 1 -C 2'\n"), [], ["2 such"]),
     "arff -C many": ("t.arff", ROWS.replace(b"n r\n", b"n 'r: -C 3'\n"), [], ["fewer", "-C 3"]),
     "arff label name": ("t.arff", ROWS, ["dataset.labels=[m]"], ["dataset.labels", "'m'"]),
@@ -181,55 +184,51 @@ CASES = {
     "svm narrow": ("t.svmlight", b"1 9:1\n", ["dataset.n_features=2"], ["t.svmlight"]),
     "svm huge": ("t.svmlight", b"1 999999999:1\n" * 999, [], ["fits into memory"]),
 }  # fmt: skip
-KINDS = {".arff": "arff", ".npz": "npz", ".svmlight": "svmlight"}
+OPTIONS = {".arff": "arff", ".npz": "npz", ".svmlight": "svmlight"}
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.dataset.cache.mlruns", lambda: tmp_path / "mlruns")
-
-
-def refusal(make_config, path: Path, *overrides: str) -> str:
-    kind = KINDS.get(Path(path.name.removesuffix(".gz")).suffix, "table")
-    config = make_config(f"dataset={kind}", f"dataset.path='{path}'", *overrides)
+def error_of(make_config, path: Path, *overrides: str) -> str:
+    option = OPTIONS.get(Path(path.name.removesuffix(".gz")).suffix, "table")
+    config = make_config(f"dataset={option}", f"dataset.path='{path}'", *overrides)
     with pytest.raises(UserError) as caught:
         loading.load(config.dataset)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_files_are_refused_by_place(case, tmp_path, make_config):
-    file, content, overrides, words = CASES[case]
+def test_errors_name_file_and_position(case, tmp_path, make_config):
+    file, content, overrides, parts = CASES[case]
     path = tmp_path / file
     path.write_bytes(content)
-    message = refusal(make_config, path, *overrides)
+    message = error_of(make_config, path, *overrides)
     assert str(path) in message
-    for word in (*words, "expected", "Received: "):
-        assert word in message
+    for part in (*parts, "expected", "Received: "):
+        assert part in message
     assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "arff", "npz", "svmlight"])
 @pytest.mark.parametrize(
-    ("what", "words"), [("folder", "a directory"), ("missing", "no such file"), ("url", "a URL")]
+    ("path_kind", "part"),
+    [("folder", "a directory"), ("missing", "no such file"), ("url", "a URL")],
 )
-def test_what_is_no_file_is_refused(ending, what, words, tmp_path, make_config):
+def test_other_paths_are_errors(ending, path_kind, part, tmp_path, make_config):
     (tmp_path / f"folder.{ending}").mkdir()
-    path = f"https://host/t.{ending}" if what == "url" else tmp_path / f"{what}.{ending}"
-    kind = KINDS.get(f".{ending}", "table")
-    config = make_config(f"dataset={kind}", f"dataset.path='{path}'")
-    with pytest.raises(UserError, match=words):
+    path = f"https://host/t.{ending}" if path_kind == "url" else tmp_path / f"{path_kind}.{ending}"
+    option = OPTIONS.get(f".{ending}", "table")
+    config = make_config(f"dataset={option}", f"dataset.path='{path}'")
+    with pytest.raises(UserError, match=part):
         loading.load(config.dataset)
 
 
-def test_a_near_file_is_named(tmp_path, make_config):
+def test_an_error_suggests_a_similar_file(tmp_path, make_config):
     (tmp_path / "emotions.csv").write_bytes(GOOD)
-    message = refusal(make_config, tmp_path / "emotion.csv", L)
+    message = error_of(make_config, tmp_path / "emotion.csv", L)
     assert "no such file; did you mean 'emotions.csv'?" in message
 
 
 @pytest.mark.parametrize(
-    ("xml", "words"),
+    ("xml", "parts"),
     [
         (XML.replace(b'"l"', b'"m"'), ["t.xml", "labels that t.arff has", "'m'"]),
         (XML[:-5], ["t.xml", "an XML file that names labels"]),
@@ -238,29 +237,29 @@ def test_a_near_file_is_named(tmp_path, make_config):
         (b"", ["t.xml", "an XML file"]),
     ],
 )
-def test_bad_xml_is_refused(xml, words, tmp_path, make_config):
+def test_invalid_xml_is_an_error(xml, parts, tmp_path, make_config):
     (tmp_path / "t.arff").write_bytes(ROWS)
     (tmp_path / "t.xml").write_bytes(xml)
-    message = refusal(make_config, tmp_path / "t.arff")
-    for word in words:
-        assert word in message
+    message = error_of(make_config, tmp_path / "t.arff")
+    for part in parts:
+        assert part in message
 
 
 @pytest.mark.parametrize("case", ["ragged short", "label maybe", "arff category"])
 def test_the_command_line_ends_with_2_and_no_traceback(case, tmp_path):
-    file, content, overrides, words = CASES[case]
+    file, content, overrides, parts = CASES[case]
     path = tmp_path / file
     path.write_bytes(content)
-    kind = KINDS.get(path.suffix, "table")
-    arguments = [f"dataset={kind}", f"dataset.path='{path}'", *overrides]
-    found = subprocess.run(
+    option = OPTIONS.get(path.suffix, "table")
+    arguments = [f"dataset={option}", f"dataset.path='{path}'", *overrides]
+    process = subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments, f"hydra.run.dir='{tmp_path}/run'"],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert found.returncode == 2
-    assert "Traceback" not in found.stderr
-    for word in words:
-        assert word in found.stderr.replace("\n", " ")
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    for part in parts:
+        assert part in process.stderr.replace("\n", " ")

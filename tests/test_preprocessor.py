@@ -1,4 +1,4 @@
-"""Preparation against scikit-learn's own pipeline, and against test rows that must not matter."""
+"""The preprocessor equals scikit-learn's pipeline and does not depend on test rows."""
 
 from itertools import product
 from types import SimpleNamespace
@@ -34,9 +34,9 @@ OPTIONS = [
 ]
 
 
-def preparing(**changes) -> PreprocessingConfig:
+def preprocessing(**changes) -> PreprocessingConfig:
     defaults = {
-        "numeric": "standard",
+        "scaling": "standard",
         "imputation": "median",
         "fill_value": 0.0,
         "add_indicator": False,
@@ -46,7 +46,7 @@ def preparing(**changes) -> PreprocessingConfig:
 
 
 def mixed_table(n=40, seed=0):
-    """Numbers and categories, a sixth of them missing."""
+    """Return numbers and category codes, a sixth of them missing."""
     rng = np.random.default_rng(seed)
     X = rng.normal(3, 2, size=(n, 5))
     X[:, 1] = rng.choice(4, size=n, p=[0.5, 0.3, 0.15, 0.05])
@@ -55,13 +55,13 @@ def mixed_table(n=40, seed=0):
     return X
 
 
-def theirs(options, X, train):
-    """What scikit-learn's pipeline makes of all rows, learnt from the training rows."""
+def sklearn_transform(options, X, train):
+    """Transform all rows with scikit-learn's pipeline, fitted on the training rows."""
     if options["imputation"] == "constant":
         imputer = SimpleImputer(strategy="constant", fill_value=0.0)
     else:
         imputer = SimpleImputer(strategy=options["imputation"], keep_empty_features=True)
-    scaler = SCALERS.get(options["numeric"])
+    scaler = SCALERS.get(options["scaling"])
     numbers = make_pipeline(imputer, scaler()) if scaler else imputer
     numeric, categorical = [0, 2, 3], [1, 4]
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
@@ -75,20 +75,20 @@ def theirs(options, X, train):
 @pytest.mark.parametrize("options", [o for o in OPTIONS if o["min_frequency"] == 1], ids=str)
 def test_equals_scikit_learns_pipeline(options):
     X, train = mixed_table(), np.arange(30)
-    preprocessor = fit_preprocessor(preparing(**options), X, CATEGORIES, train)
+    preprocessor = fit_preprocessor(preprocessing(**options), X, CATEGORIES, train)
     ours = preprocessor.transform(X)
     n_indicators = len(preprocessor.indicators)
     if options["add_indicator"]:
         where = np.isnan(X[:, [0, 2, 3]])
         np.testing.assert_array_equal(ours[:, 3 : 3 + n_indicators], where)
     without = np.delete(ours, np.arange(3, 3 + n_indicators), axis=1)
-    np.testing.assert_allclose(without, theirs(options, X, train), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(without, sklearn_transform(options, X, train), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_test_rows_do_not_matter(options):
+def test_test_rows_have_no_influence(options):
     X, train = mixed_table(), np.arange(30)
-    config = preparing(**options)
+    config = preprocessing(**options)
     expected = fit_preprocessor(config, X, CATEGORIES, train).transform(X[train])
     rng = np.random.default_rng(1)
     perturbed, missing, poisoned = X.copy(), X.copy(), X.copy()
@@ -103,25 +103,25 @@ def test_test_rows_do_not_matter(options):
 
 def test_a_category_of_test_rows_alone_is_unknown():
     X = np.array([[0.0], [1.0], [0.0], [2.0]])
-    preprocessor = fit_preprocessor(preparing(), X, (("a", "b", "c"),), np.array([0, 1, 2]))
+    preprocessor = fit_preprocessor(preprocessing(), X, (("a", "b", "c"),), np.array([0, 1, 2]))
     assert preprocessor.transform(X).tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
 
 
 def test_rare_categories_share_a_column():
     X = np.array([[0.0]] * 5 + [[1.0]] * 2 + [[2.0]] + [[np.nan]])
     categories = (("often", "seldom", "once", "never"),)
-    config = preparing(min_frequency=3)
+    config = preprocessing(min_frequency=3)
     preprocessor = fit_preprocessor(config, X, categories, np.arange(9))
     assert preprocessor.columns[0].tolist() == [0, 1, 1, NO_COLUMN]
     assert preprocessor.transform(X).tolist() == [[1, 0]] * 5 + [[0, 1]] * 3 + [[0, 0]]
 
 
-def test_many_categories_are_rounded_up_to_share_programs():
+def test_the_number_of_category_columns_is_rounded_up():
     widths = set()
     for n in (5, 16, 90, 93, 95):
         X = np.arange(n, dtype=float)[:, None]
         names = tuple(f"c{i:03}" for i in range(n))
-        preprocessor = fit_preprocessor(preparing(), X, (names,), np.arange(n))
+        preprocessor = fit_preprocessor(preprocessing(), X, (names,), np.arange(n))
         assert n <= preprocessor.n_columns <= n * 9 / 8
         prepared = preprocessor.transform(X)
         np.testing.assert_array_equal(prepared[:, :n], np.eye(n))
@@ -131,16 +131,16 @@ def test_many_categories_are_rounded_up_to_share_programs():
 
 
 def served(dataset, preprocessor):
-    """Return what the served model has to know of data and preparation."""
-    from pipeline.tracking.logged_model import _served
+    """Return the metadata of a served model."""
+    from pipeline.evaluation.final_model import _serving_data
 
     rule = DecisionRule(np.ones(1), np.full(1, 0.5))
-    network = SimpleNamespace(own_path=None)
+    network = SimpleNamespace(code_path=None)
     evaluation = SimpleNamespace(dataset=dataset, config=SimpleNamespace(model=network))
-    return _served(evaluation, FinalModel(None, preprocessor, rule))
+    return _serving_data(evaluation, FinalModel(None, preprocessor, rule))
 
 
-def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
+def test_served_rows_are_encoded_like_a_file(tmp_path, make_config):
     from pipeline.dataset.loading import load
     from pipeline.tracking.pyfunc_model import prepare
 
@@ -151,18 +151,22 @@ def test_served_rows_are_understood_as_a_file_was(tmp_path, make_config):
     )
     settings = ("dataset=table", f"dataset.path={path}", "dataset.labels=[l]")
     dataset = load(make_config(*settings, "dataset.categorical=[room,open]").dataset)
-    preprocessor = fit_preprocessor(preparing(), dataset.X, dataset.categories, np.arange(4))
+    preprocessor = fit_preprocessor(preprocessing(), dataset.X, dataset.categories, np.arange(4))
     expected = preprocessor.transform(dataset.X)
     for reading in ({}, {"dtype": str}, {"dtype": str, "keep_default_na": False}):
         rows = pd.read_csv(path, **reading)
-        np.testing.assert_allclose(prepare(served(dataset, preprocessor), rows), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            prepare(served(dataset, preprocessor), rows), expected, rtol=1e-6
+        )
 
 
-def test_a_model_without_filling_in_refuses_missing_values():
+def test_a_served_model_without_imputation_rejects_missing_values():
     from pipeline.tracking.pyfunc_model import prepare
 
     X = np.ones((3, 1))
-    preprocessor = fit_preprocessor(preparing(scaling="none", imputation="none"), X, (), np.arange(3))
+    preprocessor = fit_preprocessor(
+        preprocessing(scaling="none", imputation="none"), X, (), np.arange(3)
+    )
     dataset = SimpleNamespace(feature_names=("a",), label_names=("l",), categories=())
     with pytest.raises(ValueError, match="missing values in a"):
         prepare(served(dataset, preprocessor), pd.DataFrame({"a": [1.0, None]}))
@@ -171,13 +175,13 @@ def test_a_model_without_filling_in_refuses_missing_values():
 def test_flags_have_one_column():
     X = np.array([[0.0], [1.0], [np.nan]])
     for train in (np.arange(3), np.array([0, 2])):
-        preprocessor = fit_preprocessor(preparing(min_frequency=2), X, (("0", "1"),), train)
+        preprocessor = fit_preprocessor(preprocessing(min_frequency=2), X, (("0", "1"),), train)
         assert preprocessor.transform(X).tolist() == [[0], [1], [0]]
 
 
 def test_a_number_missing_in_all_training_rows_becomes_zero():
     X = np.array([[np.nan, 1.0], [np.nan, 3.0], [5.0, 2.0]])
-    preprocessor = fit_preprocessor(preparing(), X, (), np.array([0, 1]))
+    preprocessor = fit_preprocessor(preprocessing(), X, (), np.array([0, 1]))
     np.testing.assert_array_equal(preprocessor.transform(X)[:, 0], [0, 0, 5])
 
 
@@ -185,16 +189,16 @@ VALUES = st.one_of(st.just(np.nan), st.floats(-1e3, 1e3, width=32))
 
 
 @given(arrays(np.float64, (12, 3), elements=VALUES), st.permutations(range(12)))
-def test_standard_is_scikit_learns_for_any_numbers(X, order):
-    train = np.array(order[:8])
-    ours = fit_preprocessor(preparing(), X, (), train)
+def test_standard_is_scikit_learns_for_any_numbers(X, permutation):
+    train = np.array(permutation[:8])
+    ours = fit_preprocessor(preprocessing(), X, (), train)
     imputer = SimpleImputer(strategy="median", keep_empty_features=True)
     scaler = StandardScaler().fit(imputer.fit_transform(X[train]))
     needed = np.isnan(X).any(axis=0)
     np.testing.assert_allclose(ours.fill[needed], imputer.statistics_[needed])
-    whole = fit_preprocessor(preparing(), X, (), np.arange(12))  # the final fit is ready for any row
+    final = fit_preprocessor(preprocessing(), X, (), np.arange(12))  # imputes every feature
     imputer_of_all = SimpleImputer(strategy="median", keep_empty_features=True).fit(X)
-    np.testing.assert_allclose(whole.fill, imputer_of_all.statistics_)
+    np.testing.assert_allclose(final.fill, imputer_of_all.statistics_)
     np.testing.assert_allclose(ours.center, scaler.mean_, rtol=1e-9, atol=1e-9)
     filled = imputer.transform(X[train])
     spread = filled.std(axis=0) > 1e-6 * (1 + np.abs(filled).max(axis=0))
@@ -210,7 +214,7 @@ def test_the_compiled_program_prepares_the_same(options):
 
     X = mixed_table(60)
     trains = [np.arange(60), np.arange(5, 60), np.arange(55)]
-    preprocessors = [fit_preprocessor(preparing(**options), X, CATEGORIES, t) for t in trains]
+    preprocessors = [fit_preprocessor(preprocessing(**options), X, CATEGORIES, t) for t in trains]
     (layout,) = {layout_of(preprocessor) for preprocessor in preprocessors}
     assert layout.n_columns == preprocessors[0].n_columns
     x = tf.constant(X, tf.float32)
@@ -224,14 +228,16 @@ def test_the_served_model_prepares_the_same(options):
     from pipeline.tracking.pyfunc_model import prepare
 
     X = mixed_table()
-    preprocessor = fit_preprocessor(preparing(**options), X, CATEGORIES, np.arange(30))
+    preprocessor = fit_preprocessor(preprocessing(**options), X, CATEGORIES, np.arange(30))
     names = ("p", "q", "r", "s", "t")
     dataset = SimpleNamespace(feature_names=names, label_names=("l",), categories=CATEGORIES)
     rows = pd.DataFrame(X, columns=names).astype({"q": object, "t": object})
-    for feature, known in ((1, CATEGORIES[1]), (4, CATEGORIES[4])):
-        place = X[:, feature]
-        rows[names[feature]] = [None if np.isnan(p) else known[int(p)] for p in place]
+    for feature in (1, 4):
+        categories = CATEGORIES[feature]
+        rows[names[feature]] = [
+            None if np.isnan(code) else categories[int(code)] for code in X[:, feature]
+        ]
     rows.loc[0, "q"] = "never seen"
     X[0, 1] = np.nan
-    answer = prepare(served(dataset, preprocessor), rows[list("tsrqp")])
-    np.testing.assert_allclose(answer, preprocessor.transform(X), rtol=1e-5, atol=1e-6)
+    model_input = prepare(served(dataset, preprocessor), rows[list("tsrqp")])
+    np.testing.assert_allclose(model_input, preprocessor.transform(X), rtol=1e-5, atol=1e-6)

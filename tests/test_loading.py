@@ -1,4 +1,4 @@
-"""Folds that the data bring along."""
+"""Predefined folds, of a column or of a pair of files."""
 
 from dataclasses import replace
 
@@ -6,30 +6,19 @@ import numpy as np
 import pytest
 
 from pipeline.cv.splitters import make_splits
-from pipeline.dataset.builder import read_folds
+from pipeline.dataset.builder import parse_fold
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.loading import join, load
 from pipeline.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (["train", "Test", " train "], [-1, 0, -1]),
-        ([3, "1", 2.0, np.int8(-1)], [3, 1, 2, -1]),
-        ([], []),
-    ],
+    ("text", "fold"),
+    [("train", -1), ("Test", 0), (" train ", -1), ("3", 3), ("2.0", 2), ("-1", -1)]
+    + [(text, None) for text in ("dev", "1.5", "-2", "nan", "inf", "")],
 )
-def test_numbers_and_words_become_folds(values: list[object], expected: list[int]) -> None:
-    folds = read_folds(values, "column fold")
-    assert folds.tolist() == expected
-    assert folds.dtype == np.int64
-
-
-@pytest.mark.parametrize("value", ["dev", 1.5, -2, None, float("nan"), "inf", ""])
-def test_other_values_are_refused(value: object) -> None:
-    with pytest.raises(UserError, match=r"column fold: expected the number of a fold.* in row 1"):
-        read_folds([0, value], "column fold")
+def test_numbers_and_the_words_train_and_test_are_folds(text: str, fold: int | None) -> None:
+    assert parse_fold(text) == fold
 
 
 def table(n: int) -> Dataset:
@@ -42,7 +31,7 @@ def table(n: int) -> Dataset:
     )
 
 
-def test_train_and_test_become_one_table() -> None:
+def test_train_and_test_are_joined() -> None:
     both = join(table(2), table(1))
     assert both.X[:, 0].tolist() == [2, 2, 1]
     assert both.y.shape == (3, 2)
@@ -51,7 +40,7 @@ def test_train_and_test_become_one_table() -> None:
     assert both.digest not in (table(2).digest, table(1).digest)
 
 
-def test_halves_that_do_not_fit_are_refused() -> None:
+def test_different_columns_and_common_rows_are_errors() -> None:
     with pytest.raises(UserError, match=r"same labels in train and test.*in one .* only: q, r"):
         join(table(2), replace(table(1), label_names=("p", "r")))
     ids = np.array(["i", "j"])
@@ -62,13 +51,12 @@ def test_halves_that_do_not_fit_are_refused() -> None:
 
 
 def test_columns_are_joined_by_name() -> None:
-    one = table(2)
-    swapped = replace(table(1), feature_names=one.feature_names[::-1], X=one.X[:1, ::-1] + [[0, 5]])
-    both = join(one, swapped)
-    assert both.X[2].tolist() == (one.X[0] + [5, 0]).tolist()
+    train = table(2)
+    test = replace(table(1), feature_names=("b", "a"), X=train.X[:1, ::-1] + [[0, 5]])
+    assert join(train, test).X[2].tolist() == (train.X[0] + [5, 0]).tolist()
 
 
-def test_a_label_that_one_list_lacks_is_one_that_its_rows_lack(tmp_path, make_config):
+def test_a_label_that_one_list_lacks_is_zero_in_its_rows(tmp_path, make_config):
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     train.write_text("a,tags\n1,p|q\n2,q\n")
     test.write_text("a,tags\n3,p|r\n")
@@ -78,7 +66,7 @@ def test_a_label_that_one_list_lacks_is_one_that_its_rows_lack(tmp_path, make_co
     assert dataset.y.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
 
 
-def test_what_says_which_rows_test_is_heeded_or_refused(tmp_path, make_config):
+def test_predefined_folds_are_used_or_an_error(tmp_path, make_config):
     path = tmp_path / "table.csv"
     path.write_text("a,part,l\n1,train,0\n2,test,1\n3,train,1\n4,test,0\n")
     table = (
@@ -89,7 +77,9 @@ def test_what_says_which_rows_test_is_heeded_or_refused(tmp_path, make_config):
     )
     config = make_config(*table, "cv.n_splits=2")
     dataset = load(config.dataset)
-    with pytest.raises(UserError, match="expected cv=predefined, as table says which rows test"):
+    with pytest.raises(
+        UserError, match="expected cv=predefined, because table has predefined"
+    ):
         make_splits(config.cv, dataset)
     (split,) = make_splits(make_config(*table, "cv=predefined").cv, dataset)
     assert (split.train.tolist(), split.test.tolist()) == ([0, 2], [1, 3])
@@ -100,7 +90,7 @@ def test_what_says_which_rows_test_is_heeded_or_refused(tmp_path, make_config):
         load(make_config(*table, f"dataset.test_path={path}").dataset)
 
 
-def test_a_column_of_a_table_names_the_folds(tmp_path, make_config):
+def test_a_fold_column_is_read(tmp_path, make_config):
     path = tmp_path / "table.csv"
     path.write_text("a,part,l\n1,train,0\n2,test,1\n3,train,1\n4,test,0\n")
     table = (
@@ -114,7 +104,7 @@ def test_a_column_of_a_table_names_the_folds(tmp_path, make_config):
     assert dataset.fold.tolist() == [-1, 0, -1, 0]
 
 
-def test_a_wrong_fold_is_refused_by_column_and_row(tmp_path, make_config):
+def test_an_invalid_fold_is_an_error_that_names_column_and_row(tmp_path, make_config):
     path = tmp_path / "table.csv"
     path.write_text("a,part,l\n1,train,0\n2,maybe,1\n")
     table = (
@@ -123,11 +113,11 @@ def test_a_wrong_fold_is_refused_by_column_and_row(tmp_path, make_config):
         "dataset.labels=[l]",
         "dataset.fold_column=part",
     )
-    with pytest.raises(UserError, match=r"column 'part': .*Received: 'maybe' in row 1\."):
+    with pytest.raises(UserError, match=r"column 'part': .*Received: 'maybe' in row 1 "):
         load(make_config(*table).dataset)
 
 
-def test_a_pair_of_files_joins_their_categories(tmp_path, make_config):
+def test_categories_of_a_pair_of_files_are_joined(tmp_path, make_config):
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     train.write_text("a,c,l\n1,red,0\n2,blue,1\n3,red,1\n")
     test.write_text("a,c,l\n4,green,0\n5,blue,1\n6,,1\n")
@@ -140,7 +130,7 @@ def test_a_pair_of_files_joins_their_categories(tmp_path, make_config):
     assert dataset.fold.tolist() == [-1, -1, -1, 0, 0, 0]
 
 
-def test_mulans_pair_of_files_shares_one_xml(tmp_path, make_config):
+def test_a_pair_of_arff_files_shares_one_xml_file(tmp_path, make_config):
     header = "@relation r\n@attribute a numeric\n@attribute l {0,1}\n@data\n"
     (tmp_path / "small-train.arff").write_text(f"{header}1,0\n2,1\n")
     (tmp_path / "small-test.arff").write_text(f"{header}3,1\n4,0\n")

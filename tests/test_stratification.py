@@ -1,0 +1,120 @@
+"""Label proportions of stratified folds, on random and real labels."""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import arff
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold
+
+from pipeline.config.schema_data import (
+    GroupKFoldConfig,
+    MultilabelStratifiedConfig,
+    RepeatedKFoldConfig,
+    StratifiedGroupKFoldConfig,
+)
+from pipeline.cv.splitters import Split, make_splits
+from pipeline.dataset.dataset import Dataset
+from tests.test_splitters import cases, kfold, random_table, table
+
+
+def proportion_error(splits: list[Split], y: NDArray[np.int8]) -> float:
+    """Mean absolute deviation of the label proportions of test folds from those of all rows."""
+    return float(np.mean([np.abs(y[split.test].mean(axis=0) - y.mean(axis=0)) for split in splits]))
+
+
+def n_without_positive(splits: list[Split], y: NDArray[np.int8]) -> int:
+    return int(sum((y[split.test].sum(axis=0) == 0).sum() for split in splits))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_folds_of_groups_are_as_even_as_scikit_learns(seed: int) -> None:
+    dataset = random_table(seed, n_samples=600, n_groups=60)
+
+    def difference(folds: list[NDArray[np.int64]]) -> int:
+        sizes = [len(test) for test in folds]
+        return max(sizes) - min(sizes)
+
+    ours = make_splits(kfold(GroupKFoldConfig), dataset)
+    shuffled = GroupKFold(5, shuffle=True, random_state=seed).split(dataset.y, None, dataset.groups)
+    assert difference([split.test for split in ours]) <= difference([test for _, test in shuffled])
+    assert difference([split.test for split in ours]) <= 0.05 * 600  # scikit-learn's own tolerance
+
+
+def test_stratification_is_exact_where_that_is_possible() -> None:
+    y = np.repeat(np.eye(4, dtype=np.int8), 10, axis=0)  # ten rows of each of four labels
+    for split in make_splits(kfold(MultilabelStratifiedConfig, n_repeats=3), table(y)):
+        np.testing.assert_array_equal(y[split.test].sum(axis=0), [2, 2, 2, 2])
+
+
+@given(case=cases())
+@settings(max_examples=60)
+def test_the_rarest_label_is_in_as_many_folds_as_possible(
+    case: tuple[Dataset, int, int, int],
+) -> None:
+    dataset, *arguments = case
+    counts = dataset.y.sum(axis=0)
+    present = np.flatnonzero(counts)
+    if not len(present) or (counts == counts[present].min()).sum() > 1:
+        return
+    rarest = present[counts[present].argmin()]
+    splits = make_splits(kfold(MultilabelStratifiedConfig, *arguments), dataset)
+    n_splits = arguments[0]
+    for repeat in range(arguments[1]):
+        n_positives = [dataset.y[s.test, rarest].sum() for s in splits if s.repeat == repeat]
+        assert np.count_nonzero(n_positives) >= min(n_splits, counts[rarest])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("plain", "stratified"),
+    [
+        (RepeatedKFoldConfig, MultilabelStratifiedConfig),
+        (GroupKFoldConfig, StratifiedGroupKFoldConfig),
+    ],
+)
+def test_stratified_folds_keep_the_proportions(plain: type, stratified: type, seed: int) -> None:
+    dataset = random_table(seed, n_samples=400, n_groups=80)
+    before = make_splits(kfold(plain, n_repeats=3), dataset)
+    after = make_splits(kfold(stratified, n_repeats=3), dataset)
+    assert proportion_error(after, dataset.y) < 0.6 * proportion_error(before, dataset.y)
+    assert n_without_positive(after, dataset.y) <= n_without_positive(before, dataset.y)
+
+
+@pytest.mark.parametrize("name", ["birds", "medical"])
+def test_stratified_folds_of_real_labels(name: str, shared_data: Path) -> None:
+    y = real_labels(shared_data / f"{name}.arff")
+    plain = make_splits(kfold(RepeatedKFoldConfig, 10, 3), table(y))
+    stratified = make_splits(kfold(MultilabelStratifiedConfig, 10, 3), table(y))
+    assert proportion_error(stratified, y) < 0.5 * proportion_error(plain, y)
+    unavoidable = 3 * int(np.maximum(0, 10 - y.sum(axis=0)).sum())
+    assert n_without_positive(stratified, y) == unavoidable
+    assert n_without_positive(plain, y) > unavoidable + 50
+
+    groups = np.random.default_rng(0).integers(0, len(y) // 6, len(y))
+    plain = make_splits(kfold(GroupKFoldConfig, 10, 3), table(y, groups))
+    stratified = make_splits(kfold(StratifiedGroupKFoldConfig, 10, 3), table(y, groups))
+    assert proportion_error(stratified, y) < 0.65 * proportion_error(plain, y)
+    assert n_without_positive(stratified, y) < n_without_positive(plain, y) - 30
+
+
+def real_labels(path: Path) -> NDArray[np.int8]:
+    root = ElementTree.parse(path.with_suffix(".xml")).getroot()
+    names = {element.get("name", "").replace("\\'", "'") for element in root}
+    text = path.read_text()
+    sparse = "{" in text[text.lower().index("@data") :]
+    data = arff.loads(text, return_type=arff.LOD if sparse else arff.DENSE)
+    columns = [
+        column
+        for column, (attribute, _) in enumerate(data["attributes"])
+        if attribute.replace("\\'", "'") in names
+    ]
+    assert len(columns) == len(names)
+    if sparse:
+        rows = [[row.get(column, "0") for column in columns] for row in data["data"]]
+    else:
+        rows = [[row[column] for column in columns] for row in data["data"]]
+    return np.array(rows).astype(np.int8)
