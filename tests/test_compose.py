@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import MISSING, fields, is_dataclass
 
 import pytest
 from omegaconf import OmegaConf
 
+from pipeline.config import schema, schema_data
 from pipeline.config.compose import flatten, parse_config, to_yaml
+from pipeline.config.schema import Config
 from pipeline.errors import UserError
+from pipeline.runtime import CONF_DIR
 
 MESSAGES = {
     "model.hiden_units=[3]": "model.hiden_units: no such key. Did you mean 'hidden_units'?",
@@ -93,6 +97,27 @@ def test_a_data_set_may_override_the_preprocessing_and_the_user_both(make_config
     assert make_config("preprocessing=standard").preprocessing.scaling == "standard"
     assert make_config(*arff).preprocessing.scaling == "standard"
     assert make_config(*arff, "preprocessing=none").preprocessing.scaling == "none"
+
+
+def test_groups_have_folders_of_their_names_and_defaults_are_there_alone():
+    settings = {field.name for field in fields(Config)} - {"seed", "resume"}
+    folders = {path.name for path in CONF_DIR.iterdir() if path.is_dir()}
+    assert folders == settings | {"experiment", "search_space", "hydra"}
+    schemas = [it for module in (schema, schema_data) for it in vars(module).values()]
+    optional = {
+        (it.__name__, field.name)
+        for it in schemas
+        if is_dataclass(it) and it.__module__.startswith("pipeline.")
+        for field in fields(it)
+        if field.default is not MISSING or field.default_factory is not MISSING
+    }
+    assert optional == {("Config", "racing")}  # a group without an option by default
+
+
+def test_every_yaml_file_begins_with_a_comment():
+    for path in CONF_DIR.rglob("*.yaml"):
+        lines = path.read_text().removeprefix("# @package _global_\n")
+        assert lines.startswith("# "), path
 
 
 @pytest.mark.parametrize("arguments", [("--cfg", "job"), ("--help",), ("-sc", "query=bash")])
