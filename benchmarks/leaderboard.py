@@ -23,7 +23,7 @@ from rich.console import Console
 from benchmarks.command import measure
 from pipeline.comparison.leaderboard import Leaderboard, read_leaderboard
 from pipeline.console.run_tables import leaderboard_on_screen
-from pipeline.sweeps.callback import log_leaderboard
+from pipeline.sweeps.parent_run import log_leaderboard
 from pipeline.tracking.store import Store, open_store, store_at
 from pipeline.tracking.sweep_run import (
     Sweep,

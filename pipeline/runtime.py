@@ -4,6 +4,7 @@ import gc
 import logging
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -211,3 +212,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise UserError(
             f"Expected a file that can be written. Received: {path} ({error})"
         ) from error
+
+
+def own_command(*arguments: str) -> str:
+    """Return a command of this program for this Python, quoted for a shell."""
+    return shlex.join([relative_path(Path(sys.executable)), "-m", "pipeline", *arguments])
+
+
+def relative_path(path: Path) -> str:
+    """Return the path from the working directory if it is below it, else the absolute path."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

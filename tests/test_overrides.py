@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 from pipeline.config.compose import explain_hydra_error
 from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
-from pipeline.sweeps.callback import quoted
 from pipeline.sweeps.overrides import (
     check_constant_settings,
     check_shared_settings,
     command_line,
     count_parallel_jobs,
     parse,
-    plan_sweep,
     set_joblib_batch_size,
     sweep_name,
 )
+from pipeline.sweeps.parent_run import plan_sweep, quoted
 
 
 def plan_command(*overrides, **sweeper):

@@ -1,9 +1,8 @@
 """Everything that is printed on the screen."""
 
 from pipeline.console.output import (
-    look_command,
-    own_command,
     progress_bar,
+    run_command,
     show,
     show_commands,
     show_continued,
@@ -18,11 +17,11 @@ from pipeline.console.output import (
     show_prediction,
     show_result,
     show_reused,
+    show_run,
     show_shape,
     show_split_warnings,
     show_sweep,
     show_training_warnings,
     show_warnings,
-    show_where,
     waiting,
 )

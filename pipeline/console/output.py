@@ -1,9 +1,6 @@
 """What a job prints: the data, progress, each fold, the result and where to look."""
 
 import math
-import os
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -16,12 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pipeline.errors import shorten
-from pipeline.runtime import is_parallel_job
+from pipeline.runtime import is_parallel_job, own_command, relative_path
 from pipeline.scoring import MetricSummary, metric_title
 
 if TYPE_CHECKING:
     from pipeline.cv import SplitWarning
     from pipeline.dataset import Dataset, DataSummary
+    from pipeline.tracking import Store
 
 MAX_LABELS = 20  # shown; the others are counted
 MAX_FEATURES = 10
@@ -219,11 +217,6 @@ def show_commands(commands: Mapping[str, str]) -> None:
         _out.print(f"{what:{width}}  {command}")
 
 
-def own_command(*arguments: str) -> str:
-    """Return a command of this program, run by this Python, as a shell takes it."""
-    return shlex.join([_short(Path(sys.executable)), "-m", "pipeline", *arguments])
-
-
 def _number(score: float) -> str:
     return f"{score:.3f}" if math.isfinite(score) else "undefined"
 
@@ -237,32 +230,24 @@ def show_prediction(y_score: NDArray[np.float64]) -> None:
     _out.print(f"Predicted: [{' '.join(f'{value:.5f}' for value in y_score)}]")
 
 
-def show_where(uri: str, database: Path | None, experiment: str, run_id: str) -> None:
-    """Print where the run is and the exact command that shows it."""
-    _out.print(f"Run {run_id} in experiment {experiment!r}; look at it with")
-    _out.print(f"  {look_command(uri, database)}")
+def show_run(run_id: str, experiment: str, command: str, address: str) -> None:
+    """Print the id of a run, the command that opens its page, and the address of the page."""
+    _out.print(f"Run {run_id} in experiment {experiment!r}. Open its page with")
+    _out.print(f"  {command}")
+    _out.print(f"at {address}")
 
 
-def look_command(uri: str, database: Path | None) -> str:
-    """Return the command that shows what MLflow holds, or the address of a server."""
-    if uri.startswith("http"):
-        return uri
-    mlflow = _short(Path(sys.executable).with_name("mlflow"))
-    store = f"sqlite:///{_short(database)}" if database else uri
-    return f"{mlflow} ui --backend-store-uri {shlex.quote(store)}"
+def run_command(name: str, run_id: str, store: "Store") -> str:
+    """Return the command of this program for a run of a store, as a shell takes it."""
+    settings = [] if store.is_default else [f"tracking.uri={store.uri}"]
+    return own_command(name, run_id, *settings)
 
 
 def show_file(what: str, path: Path) -> None:
     """Print where a file was written."""
-    _out.print(f"{what}: {_short(path)}")
+    _out.print(f"{what}: {relative_path(path)}")
 
 
 def show_error(message: str) -> None:
     """Print what went wrong, to the error stream."""
     _err.print(message, markup=False, style="red", soft_wrap=True)
-
-
-def _short(path: Path) -> str:
-    """Return the path from the working directory if it lies below, else the absolute one."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

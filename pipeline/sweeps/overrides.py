@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,12 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from pipeline.config import IGNORED_IN_FINGERPRINT, parse_config
+from pipeline.config import parse_config
 from pipeline.errors import UserError
+from pipeline.runtime import own_command
 
 if TYPE_CHECKING:
-    from pipeline.tracking import SweepPlan
+    pass
 
 
 CONSTANT_SETTINGS = (
@@ -32,13 +32,14 @@ RESUMABLE = ("n_trials", "n_jobs", "max_batch_size")  # sweeper settings that ma
 
 def parse(config: DictConfig) -> list[Override]:
     """Parse the overrides of the command line and the basic sweeper's `params`."""
-    params = (config.hydra.sweeper.params or {}) if _is_basic(config) else {}
+    params = (config.hydra.sweeper.params or {}) if is_basic(config) else {}
     lines = [f"{key}={value}" for key, value in params.items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     return parser.parse_overrides([*lines, *config.hydra.overrides.task])
 
 
-def _is_basic(config: DictConfig) -> bool:
+def is_basic(config: DictConfig) -> bool:
+    """Return whether Hydra's own sweeper runs the sweep."""
     return bool(config.hydra.sweeper._target_.endswith(".BasicSweeper"))
 
 
@@ -61,7 +62,7 @@ def check_shared_settings(config: DictConfig, overrides: Sequence[Override]) -> 
     Raises:
         UserError: If both combinations are invalid for the same reason.
     """
-    if not _is_basic(config):
+    if not is_basic(config):
         return
     varied = [
         (it.get_key_element(), list(it.sweep_string_iterator()))
@@ -129,39 +130,6 @@ def _is_joblib(config: DictConfig) -> bool:
     return bool(config.hydra.launcher._target_.endswith(".JoblibLauncher"))
 
 
-def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> "SweepPlan":
-    """Plan a sweep.
-
-    Args:
-        config: The sweep's configuration, Hydra's own part included.
-        overrides: Parsed overrides of the command line.
-    """
-    from pipeline.evaluation import digest
-    from pipeline.tracking import SweepPlan
-
-    sizes = {
-        it.get_key_element(): len(list(it.sweep_string_iterator())) if it.is_discrete_sweep() else 1
-        for it in overrides
-    }
-    fixed = [it for it in overrides if not it.is_sweep_override()]
-    fixed_lines = sorted(
-        it.input_line or ""
-        for it in fixed
-        if not it.key_or_group.startswith(IGNORED_IN_FINGERPRINT)
-    )
-    # Not sorted: another order of the varied settings gives the jobs other numbers.
-    varied_lines = [it.input_line or "" for it in overrides if it.is_sweep_override()]
-    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in RESUMABLE}
-    keys = [it.get_key_element().lstrip("+~") for it in fixed]
-    return SweepPlan(
-        command=command_line(),
-        digest=digest("\n".join([repr(sweeper), *fixed_lines, *varied_lines])),
-        fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
-        n_jobs=prod(sizes.values()) if _is_basic(config) else config.hydra.sweeper.get("n_trials"),
-        in_order=_is_basic(config),
-    )
-
-
 def sweep_name(overrides: Sequence[Override]) -> str:
     """Return the name of the parent run: the varied settings."""
     varied = [it.key_or_group for it in overrides if it.is_sweep_override()]
@@ -188,7 +156,5 @@ def command_line(resume: bool = False) -> str:
         arguments = [*(it for it in arguments if not it.startswith("resume=")), "resume=true"]
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
-        from pipeline.console import own_command
-
         return own_command(*arguments)
     return shlex.join([program.name, *arguments])

@@ -1,0 +1,204 @@
+"""The parent run of a sweep: begun before the jobs, ended after them with the leaderboard."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, read_write
+
+from pipeline import console
+from pipeline.comparison import Criterion, Leaderboard, read_leaderboard
+from pipeline.config import IGNORED_IN_FINGERPRINT, parse_tracking
+from pipeline.console import run_command
+from pipeline.console.run_tables import leaderboard_on_screen
+from pipeline.evaluation.fingerprint import code_version, digest, versions
+from pipeline.report.artifacts import LEADERBOARD, write_leaderboard
+from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
+from pipeline.tracking import (
+    BEST,
+    Store,
+    Sweep,
+    SweepPlan,
+    TrackedRun,
+    begin_sweep,
+    check_store,
+    delete_sweep,
+    end_dead_runs,
+    end_sweep,
+    locate,
+    open_store,
+    send_heartbeats,
+)
+
+INTERRUPTED = (130, 143)
+TO_STORE = ("tracking.uri", "+tracking.uri", "++tracking.uri")
+
+
+class ParentRun:
+    """The parent run of a sweep that this process began and has to end.
+
+    Attributes:
+        n_jobs: Number of jobs, or None if only the sweeper knows.
+    """
+
+    def __init__(self, config: DictConfig, overrides: Sequence[Override]) -> None:
+        """Make the parent run, or reopen one, and pass it to the jobs.
+
+        Args:
+            config: The sweep's configuration, Hydra's own part included.
+            overrides: Parsed overrides of the command line.
+
+        Raises:
+            UserError: If the store cannot be used, or another process is running the sweep.
+        """
+        tracking = parse_tracking(config)
+        self._store = locate(tracking)
+        check_store(self._store)
+        with console.waiting("opening the MLflow store"):
+            experiment_id = open_store(self._store, tracking.experiment_name)
+        plan = plan_sweep(config, overrides)
+        name = tracking.run_name or sweep_name(overrides)
+        code = code_version()
+        self._sweep, is_resumed = begin_sweep(
+            self._store, experiment_id, plan, name, code, versions(), config.resume
+        )
+        if is_resumed:
+            end_dead_runs(self._sweep)
+        self._heartbeats = ExitStack()
+        self._heartbeats.enter_context(send_heartbeats(self._sweep.run_id))
+        self._pid = os.getpid()
+        self._criterion: Criterion | None = None
+        self.n_jobs = plan.n_jobs
+        _pass_to_jobs(config, self._sweep, self._store)
+        console.show_sweep(self._sweep.run_id, plan.n_jobs, is_resumed, config.resume)
+
+    def set_expected_jobs(self, n_jobs: int, criterion: Criterion) -> None:
+        """Set the facts of the sweep that only a sweeper knows.
+
+        Args:
+            n_jobs: Number of jobs, as far as it is known.
+            criterion: Criterion of the leaderboard.
+        """
+        plan = replace(self._sweep.plan, n_jobs=n_jobs)
+        self._sweep, self._criterion = replace(self._sweep, plan=plan), criterion
+
+    def end(self, code: int) -> int:
+        """End dead runs, print and log the leaderboard, and return the exit code of the sweep.
+
+        Args:
+            code: Exit code so far: 0, or why no further jobs were launched.
+        """
+        self._heartbeats.close()
+        boards: list[Leaderboard] = []
+        _try(lambda: end_dead_runs(self._sweep))
+        if not _try(lambda: boards.append(read_leaderboard(self._sweep, self._criterion))):
+            return code or 1
+        (board,) = boards
+        if code == 2 and not board.entries:
+            _try(lambda: delete_sweep(self._sweep))  # the command line was refused
+            return code
+        console.show("", *leaderboard_on_screen(board))
+        is_interrupted = code in INTERRUPTED
+        is_written = _try(lambda: log_leaderboard(self._sweep, board))
+        is_ended = _try(lambda: end_sweep(self._sweep, board.is_complete, is_interrupted))
+        console.show("")
+        console.show_commands(_next_commands(self._store, self._sweep, board))
+        return code or int(not (board.is_complete and is_written and is_ended))
+
+    def end_at_exit(self) -> None:
+        """End the run where nothing else did, without a leaderboard; not in forked processes."""
+        if self._pid == os.getpid():
+            end_dead_runs(self._sweep)
+            end_sweep(self._sweep, read_leaderboard(self._sweep).is_complete, is_interrupted=False)
+
+
+def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
+    """Plan a sweep.
+
+    Args:
+        config: The sweep's configuration, Hydra's own part included.
+        overrides: Parsed overrides of the command line.
+    """
+    sizes = {
+        it.get_key_element(): len(list(it.sweep_string_iterator())) if it.is_discrete_sweep() else 1
+        for it in overrides
+    }
+    fixed = [it for it in overrides if not it.is_sweep_override()]
+    fixed_lines = sorted(
+        it.input_line or ""
+        for it in fixed
+        if not it.key_or_group.startswith(IGNORED_IN_FINGERPRINT)
+    )
+    # Not sorted: another order of the varied settings gives the jobs other numbers.
+    varied_lines = [it.input_line or "" for it in overrides if it.is_sweep_override()]
+    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in RESUMABLE}
+    keys = [it.get_key_element().lstrip("+~") for it in fixed]
+    return SweepPlan(
+        command=command_line(),
+        digest=digest("\n".join([repr(sweeper), *fixed_lines, *varied_lines])),
+        fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
+        n_jobs=prod(sizes.values()) if is_basic(config) else config.hydra.sweeper.get("n_trials"),
+        in_order=is_basic(config),
+    )
+
+
+def log_leaderboard(sweep: Sweep, board: Leaderboard) -> None:
+    """Log the leaderboard to the parent run: a table, a figure, and the scores of the best job."""
+    run = TrackedRun(sweep.run_id)
+    with TemporaryDirectory() as folder:
+        write_leaderboard(Path(folder), board)
+        run.log_files(Path(folder), tables=[LEADERBOARD])
+    counts = {"n_finished": board.count("FINISHED"), "n_failed": board.count("FAILED")}
+    run.log_metrics([*((name, n, 0) for name, n in counts.items()), *board.best_metrics()])
+    if board.best:
+        run.set_tags({BEST: board.best.run_id, "best": board.best.name})
+
+
+def _try(action: Callable[[], object]) -> bool:
+    """Return whether an action of the store succeeds; a failure is printed."""
+    try:
+        action()
+    except Exception as error:
+        print(f"The sweep could not be ended: {type(error).__name__}: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def _pass_to_jobs(config: DictConfig, sweep: Sweep, store: Store) -> None:
+    """Pass the parent run and absolute paths to every job, as overrides.
+
+    Hydra composes each job again with the overrides of `hydra.overrides.hydra`.
+    """
+    values = {"++tracking.parent_run_id": sweep.run_id, "++tracking.uri": store.uri}
+    if "${mlruns:" in str(config.hydra.sweep._get_node("dir")._value()):
+        values["hydra.sweep.dir"] = config.hydra.sweep.dir
+    overrides = config.hydra.overrides
+    with read_write(config.hydra):  # the user's own override would come later and win
+        overrides.task = [it for it in overrides.task if it.partition("=")[0] not in TO_STORE]
+        overrides.hydra += [f"{key}={quoted(it)}" for key, it in values.items()]
+
+
+def quoted(value: str) -> str:
+    """Quote a text for an override of Hydra."""
+    escaped = re.sub(r"(\\*)('|$)", lambda it: it[1] * 2 + ("\\'" if it[2] else ""), value)
+    return f"'{escaped}'"
+
+
+def _next_commands(store: Store, sweep: Sweep, board: Leaderboard) -> dict[str, str]:
+    """Return the commands that are useful after the sweep, by a word for each."""
+    commands, run_id = {}, sweep.run_id
+    if board.n_ranked > 1:
+        commands["Compare"] = run_command("compare", run_id, store)
+    if board.best:
+        commands["Promote"] = run_command("promote", board.best.run_id, store)
+    if not board.is_complete:
+        commands["Continue"] = command_line(resume=True)
+    commands["Look"] = run_command("ui", run_id, store)
+    return commands
