@@ -77,9 +77,7 @@ def test_predefined_folds_are_used_or_an_error(tmp_path, make_config):
     )
     config = make_config(*table, "cv.n_splits=2")
     dataset = load(config.dataset)
-    with pytest.raises(
-        UserError, match="expected cv=predefined, because table has predefined"
-    ):
+    with pytest.raises(UserError, match="expected cv=predefined, because table has predefined"):
         make_splits(config.cv, dataset)
     (split,) = make_splits(make_config(*table, "cv=predefined").cv, dataset)
     assert (split.train.tolist(), split.test.tolist()) == ([0, 2], [1, 3])

@@ -51,7 +51,9 @@ def home(tmp_path) -> Path:
     return tmp_path / "home"
 
 
-def write_cache(home: Path, text: str, *, sparse: bool = False, targets=("l", "m"), data_id=7) -> None:
+def write_cache(
+    home: Path, text: str, *, sparse: bool = False, targets=("l", "m"), data_id=7
+) -> None:
     def put(path: str, content: bytes) -> None:
         file = home / "openml" / "openml.org" / f"{path}.gz"
         file.parent.mkdir(parents=True, exist_ok=True)

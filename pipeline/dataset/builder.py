@@ -19,7 +19,7 @@ from pipeline.dataset.features import encode_features, encode_texts, to_float32
 from pipeline.dataset.label_columns import encode_labels, to_binary
 from pipeline.errors import UserError
 
-_FOLD_WORDS = {"train": TRAIN, "test": TEST}
+_FOLD_NUMBERS = {"train": TRAIN, "test": TEST}
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ def parse_fold(text: str) -> int | None:
         text: The number of a fold, or the word train or test.
     """
     text = text.strip().lower()
-    if text in _FOLD_WORDS:
-        return _FOLD_WORDS[text]
+    if text in _FOLD_NUMBERS:
+        return _FOLD_NUMBERS[text]
     try:
         number = float(text)
     except ValueError:

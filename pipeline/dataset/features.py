@@ -69,14 +69,14 @@ def encode_features(
             X[:, j] = values
         lossy = lossy or is_lossy(values, X[:, j])
     if lossy:
-        X = X.astype(np.float64)
+        X = np.empty(X.shape, dtype=np.float64)
         for j, name in enumerate(roles.features):
             X[:, j] = _encode_column(source, roles, name, table.column(name))[0]
     warnings = [
-        f"feature {name!r} has {len(known)} categories in {len(X)} rows: an id or free text? Then "
+        f"feature {name!r} has {len(texts)} categories in {len(X)} rows: an id or free text? Then "
         "leave it out"
-        for name, known in zip(roles.features, categories, strict=True)
-        if known and len(known) > max(_MANY_CATEGORIES, len(X) // 2)
+        for name, texts in zip(roles.features, categories, strict=True)
+        if texts and len(texts) > max(_MANY_CATEGORIES, len(X) // 2)
     ]
     return X, (tuple(categories) if any(categories) else ()), tuple(warnings)
 
@@ -93,9 +93,9 @@ def encode_texts(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]
         text_column = column if _is_string(column.type) else column.cast(pa.string())
         encoded = text_column.dictionary_encode()
     encoded = encoded.unify_dictionaries()
-    codes = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
+    codes = [chunk.indices.cast(pa.int64()).fill_null(-1).to_numpy() for chunk in encoded.chunks]
     texts = encoded.chunk(0).dictionary.cast(pa.string()).to_pylist()
-    return np.concatenate(codes).astype(np.int64), texts
+    return np.concatenate(codes), texts
 
 
 def first_rows(codes: NDArray[np.int64], n_codes: int) -> list[int]:

@@ -126,7 +126,7 @@ def _encode_label(source: str, name: str, column: pa.ChunkedArray) -> NDArray[np
         return to_binary(source, name, column.to_numpy())
     encoded = column if types.is_dictionary(kind) else column.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy()
     return codes_to_binary(source, name, codes, encoded.dictionary.to_pylist())
 
 

@@ -125,8 +125,8 @@ def _categorical_features(part: Dataset) -> list[str]:
     categories = part.categories or (None,) * part.n_features
     return [
         name
-        for name, known in zip(part.feature_names, categories, strict=True)
-        if known is not None
+        for name, texts in zip(part.feature_names, categories, strict=True)
+        if texts is not None
     ]
 
 
