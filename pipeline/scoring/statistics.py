@@ -1,6 +1,6 @@
 """Statistics of scores over folds: mean, deviation, confidence interval and paired tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,16 @@ class MetricSummary:
     n_folds: int
     n_undefined: int = 0
     n_undefined_labels: int = 0
+
+    @classmethod
+    def from_metrics(cls, name: str, metrics: Mapping[str, float]) -> "MetricSummary":
+        """Restore the summary of a metric from the logged metrics of a run."""
+        mean, std, low, high = (
+            metrics.get(summary_key(name, statistic), np.nan)
+            for statistic in ("mean", "std", "ci_low", "ci_high")
+        )
+        ci = None if np.isnan(low) else (low, high)
+        return cls(mean, std, ci, n_folds=int(np.isfinite(mean)))
 
     def as_dict(self) -> dict[str, float]:
         """Return the defined statistics by name: mean, std, ci_low, ci_high."""
