@@ -75,9 +75,6 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
     Args:
         composed: Configuration as Hydra composed it.
         sweep_job: The job of a sweep, or None.
-
-    Raises:
-        UserError: If the configuration or the data are refused.
     """
     with record_failures(sweep_job):
         config = parse_config(composed)

@@ -1,6 +1,8 @@
 """The rules of the package's structure, read from its imports and names."""
 
 import ast
+import graphlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +31,54 @@ HEAVY = {
     "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
     "optuna", "pyarrow", "ray", "submitit",
 }  # fmt: skip
+SEAMS = {
+    "command_line.py:_print_error",
+    "command_line.py:_train",
+    "commands/compare.py:_compare",
+    "commands/describe.py:_describe",
+    "commands/promote.py:_promote",
+    "commands/ui.py:_open",
+    "dataset/loading.py:_read",
+    "evaluation/final_model.py:write_final_model",
+    "evaluation/inputs.py:make_trainer",
+    "model/skops_file.py:_skops",
+    "report/artifacts.py:_figures",
+    "runtime.py:import_tensorflow",
+    "sweeps/callback.py:_begin",
+    "sweeps/overrides.py:count_parallel_jobs",
+    "sweeps/plugins.py:launch",
+    "sweeps/plugins.py:prepare_launcher",
+    "sweeps/plugins.py:run",
+    "sweeps/plugins.py:sweep",
+    "sweeps/remote_job.py:end_run",
+    "tracking/pyfunc_model.py:load_context",
+}
+"""Functions that may import: each defers what is heavy until it is needed."""
+RIDDLES = {
+    "alive", "archive", "asked", "choices", "counsel", "drawn", "evidence", "found", "in_words",
+    "kinds", "known", "lost", "material", "odd", "parcel", "picture", "pictures", "place", "places",
+    "pooled", "refuse", "refusal", "said", "share", "shares", "tempered", "told", "trouble",
+    "troubles", "uncollected", "unstarted", "whole", "words",
+}  # fmt: skip
+FORMER_NAMES = {
+    "earlier", "identify", "identity", "in_words", "indicator", "lay_out", "left_out", "logged",
+    "members", "mixes_rows", "n_saved", "order_", "origin", "pack", "short", "take_up", "work",
+    "Averaged", "Columns", "Earlier", "Evidence", "Fit", "Fitted", "LabelModel", "Origin", "Part",
+    "Place", "Plan", "Runner", "Summary", "Trouble", "UnderWay", "Watch", "Work", "NO_MATTER",
+    "explain", "make_plan", "driver", "expect", "deal_singly", "kept_program", "come_together",
+}  # fmt: skip
+OF_LIBRARIES: set[str] = set()  # names that a library gives
+PROSE_RIDDLES = (
+    "material", "parcel", "come together", "signs of life", "take up", "taken up", "heed", "heeds",
+    "counsel", "told apart",
+)  # fmt: skip
 MODULES = sorted(PIPELINE.rglob("*.py"))
+CONFIG, CONF = PIPELINE / "config", PIPELINE.parent / "conf"
+DOCS = [
+    *sorted((PIPELINE.parent / "docs").glob("*.md")),
+    PIPELINE.parent / "README.md",
+    *sorted(CONF.rglob("*.yaml")),
+]
 
 
 def part(path: Path) -> str:
@@ -89,6 +138,70 @@ def test_no_junk_drawers():
     assert not names & {"utils", "helpers", "common", "manager", "misc"}
 
 
+def test_the_package_stays_small():
+    lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
+    assert len(MODULES) <= 115
+    assert max(lengths.values()) <= 300
+    assert sum(lengths.values()) < 17_250
+
+
+def test_groups_dataclasses_and_modules_share_a_word():
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"experiment", "hydra"}
+    modules = {path.stem for path in MODULES} | {path.parent.name for path in MODULES}
+    assert groups <= modules
+    dataclasses = set(re.findall(r"class (\w+)Config\b", (CONFIG / "schema.py").read_text()))
+    words = {"".join(part.title() for part in group.split("_")) for group in groups}
+    in_unions = {"Dataset", "Cv", "Model", "SearchSpace"}  # of several kinds, or of Hydra's own
+    assert words - in_unions <= dataclasses
+
+
+def test_functions_import_only_at_the_seams():
+    inside = {
+        f"{path.relative_to(PIPELINE)}:{function.name}"
+        for path in MODULES
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert inside == SEAMS
+    assert len(SEAMS) <= 20
+
+
+def test_imports_form_no_cycle():
+    graph = {
+        module: {other for name in imports(path, everywhere=False) for other in _resolve(name)}
+        - {module}
+        for path in MODULES
+        if (module := _module(path)) and path.name != "__init__.py"
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_identifiers_are_terms_of_the_field():
+    """Names of the project's former private language stay out of the code."""
+    for path in MODULES:
+        for name in set(_identifiers(ast.parse(path.read_text()))):
+            tokens = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
+            riddles = tokens & RIDDLES if name not in OF_LIBRARIES else set()
+            assert not riddles, f"{path.name}: {name}"
+            assert name not in FORMER_NAMES, f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *DOCS], ids=lambda path: path.name)
+def test_prose_is_free_of_riddles(path: Path):
+    text = " ".join(path.read_text().lower().split())
+    for riddle in PROSE_RIDDLES:
+        assert not re.search(rf"\b{riddle}\b", text), riddle
+
+
+def test_module_docstrings_name_things():
+    for path in MODULES:
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
+        assert docstring, path
+        assert not re.match(r"(What|Which|Whether|How|Who|Where)\b", docstring), path
+
+
 def test_the_command_line_imports_nothing_heavy():
     for module, importer in reached_from("__main__.py"):
         assert module.split(".")[0] not in HEAVY, f"{importer} imports {module}"
@@ -109,3 +222,35 @@ def reached_from(start: str) -> Iterator[tuple[str, str]]:
 
 def _libraries(path: Path) -> set[str]:
     return {module.split(".")[0] for module in imports(path)}
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(PIPELINE.parent).with_suffix("").parts)
+
+
+def _resolve(name: str) -> set[str]:
+    """Return the modules of Manyfold that an import loads: itself, or what a package exports."""
+    path = PIPELINE.parent / Path(*name.split("."))
+    if path.with_suffix(".py").exists():
+        return {name}
+    package = path / "__init__.py"
+    if not name.startswith("pipeline.") or not package.exists():
+        return set()
+    return {module for module in imports(package) if module.startswith("pipeline.")}
+
+
+def _identifiers(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of functions, classes, parameters, variables, attributes and keywords."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).rpartition(".")[2]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
@@ -38,8 +39,6 @@ def save(model: MultilabelEnsemble, path: Path, user_packages: Sequence[str] = (
     Raises:
         UserError: If loading the file would require trust in other packages.
     """
-    import skops.io  # imports all of scikit-learn, so it waits until a model is saved
-
     classifiers = [
         {
             "frequencies": classifier.frequencies.tolist(),
@@ -51,8 +50,8 @@ def save(model: MultilabelEnsemble, path: Path, user_packages: Sequence[str] = (
         for classifier in model.classifiers
     ]
     try:
-        skops.io.dump(classifiers, path, compression=ZIP_DEFLATED, compresslevel=1)
-        untrusted: list[str] = skops.io.get_untrusted_types(file=path)
+        _skops().dump(classifiers, path, compression=ZIP_DEFLATED, compresslevel=1)
+        untrusted: list[str] = _skops().get_untrusted_types(file=path)
     except Exception as error:
         raise UserError(
             "model.estimator: expected one that skops can save without pickle. Received: "
@@ -79,8 +78,6 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
     user_packages = own_packages(config)
     if not user_packages:
         return
-    import skops.io
-
     try:
         model = fit_labels(config, X, y, seed=0)
     except Exception:
@@ -101,11 +98,18 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
         path = Path(folder, "model.skops")
         trusted = save(MultilabelEnsemble((model,)), path, user_packages)
         try:
-            skops.io.load(path, trusted=trusted)
+            _skops().load(path, trusted=trusted)
         except Exception as error:
             raise UserError(
                 f"{expected} be one that skops can load. Received: {_format_error(error)}"
             ) from error
+
+
+def _skops() -> Any:
+    """Import skops, and with it all of scikit-learn, when a model is saved."""
+    import skops.io
+
+    return skops.io
 
 
 def _format_error(error: Exception) -> str:

@@ -140,9 +140,7 @@ def report_dead_job(job: ComposedJob, reason: str) -> JobReturn:
     Returns:
         The result of the job: None, as for a job that failed.
     """
-    from pipeline import console
-
-    console.show_error(f"The process of job {job.number + 1} died: {reason}")
+    print(f"The process of job {job.number + 1} died: {reason}", file=sys.stderr)
     with suppress(Exception):  # no store to write to: the end of the sweep tries again
         end_run(job, reason)
     overrides = list(job.config.hydra.overrides.task)

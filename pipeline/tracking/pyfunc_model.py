@@ -32,8 +32,16 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         """Load the model and the data for its preprocessing; neither file holds code."""
         with open(context.artifacts["preparation"], encoding="utf-8") as file:
             self._serving = json.load(file)
-        load = load_estimators if "trusted" in self._serving else load_network
-        self._model = load(context.artifacts["model"], self._serving)
+        path = context.artifacts["model"]
+        if "trusted" in self._serving:
+            import skops.io
+
+            self._model = load_estimators(skops.io, path, self._serving)
+        else:
+            with _no_startup_messages():
+                import keras
+
+            self._model = load_network(keras, path, self._serving)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Return one column per label: probabilities, or 0/1 predictions.
@@ -62,11 +70,8 @@ def apply_temperature(
     return np.asarray(1 / (1 + (1 / inside - 1) ** (1 / np.array(temperature))), dtype=np.float32)
 
 
-def load_network(path: str, serving: dict[str, Any]) -> Model:
+def load_network(keras: Any, path: str, serving: dict[str, Any]) -> Model:
     """Load a Keras model; Keras's safe mode refuses code in the file."""
-    with _no_startup_messages():
-        import keras
-
     try:
         model = keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError):
@@ -96,18 +101,16 @@ def _no_startup_messages() -> Iterator[None]:
             os.close(stderr)
 
 
-def load_estimators(path: str, serving: dict[str, Any]) -> Model:
+def load_estimators(skops_io: Any, path: str, serving: dict[str, Any]) -> Model:
     """Load scikit-learn estimators; skops creates only the trusted types.
 
     The digest of the file is checked, as a changed tree could point outside its own arrays.
     """
-    import skops.io
-
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != serving["digest"]:
         raise ValueError(f"Expected the model file that was logged. {path} was changed since.")
-    ensemble = skops.io.load(path, trusted=serving["trusted"])
+    ensemble = skops_io.load(path, trusted=serving["trusted"])
     return lambda X: np.mean(
         [_predict_proba(classifier, X) for classifier in ensemble], axis=0, dtype=np.float32
     )
