@@ -1,128 +1,24 @@
-"""A search from Hydra's sweep to its report; only the last test trains anything."""
+"""A search from Hydra's sweep to its report; only the last test trains models."""
 
-import itertools
 import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
-from typing import ClassVar
 
-import optuna
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
 from mlflow.tracking import MlflowClient
-from optuna.storages.journal import JournalFileBackend, JournalStorage
+from search_runner import RUN_IDS, SPACE, SearchRunner, outcome, quadratic
 
 from pipeline import sweeps
 from pipeline.config.compose import parse_config
 from pipeline.errors import UserError
-from pipeline.outcome import JobResult, Outcome
-from pipeline.runtime import CONF_DIR
-from pipeline.scoring.statistics import summarise
-
-LAUNCHER = "hydra_plugins.tests.FunctionLauncher"
-
-
-class FunctionLauncher(Launcher):
-    """Runs jobs as calls of a function, without composing them."""
-
-    search: ClassVar["SearchRunner"]
-
-    def setup(self, *, hydra_context, task_function, config):
-        self.config, self.task = config, task_function
-
-    def launch(self, job_overrides, initial_job_idx):
-        assert initial_job_idx >= self.search.n_before + len(self.search.jobs)
-        self.search.batches.append([])
-        return [
-            self._run(dict(it.split("=", 1) for it in overrides)) for overrides in job_overrides
-        ]
-
-    def _run(self, values: dict[str, str]) -> JobReturn:
-        self.search.batches[-1].append(values)
-        returned = JobReturn(status=JobStatus.COMPLETED)
-        try:
-            returned.return_value = self.task(values)
-        except Exception as error:
-            returned.return_value, returned.status = error, JobStatus.FAILED
-        return returned
-
-
-class SearchRunner:
-    """Runs search whose jobs are calls of a function, without a parent run in MLflow."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
-        self.batches: list[list[dict[str, str]]] = []
-        self.n_searches = self.n_before = 0
-        self.resume = False  # whether the next search continues the last one
-        self._monkeypatch = monkeypatch
-        FunctionLauncher.search = self
-        sweeps.register()
-        Plugins.instance().class_name_to_class[LAUNCHER] = FunctionLauncher
-
-    @property
-    def jobs(self) -> list[dict[str, str]]:
-        return list(itertools.chain.from_iterable(self.batches))
-
-    def run(self, job: Callable[[dict[str, str]], object], *overrides: str) -> None:
-        """Search with a launcher that composes nothing; `job` takes overrides by key."""
-        self.batches = []
-        self.n_before = sum(trial.values is not None for trial in self.trials()) * self.resume
-        self.run_hydra(job, f"hydra.launcher._target_={LAUNCHER}", *overrides)
-
-    def run_hydra(self, task: Callable[..., object], *overrides: str) -> None:
-        """Search as the command line does; `task` takes what Hydra composed."""
-        self.n_searches += not self.resume
-        locations = [f"tracking.uri={self.uri}", f"hydra.sweep.dir={self.folder}/sweep"]
-        parent = f"++tracking.parent_run_id=sweep{self.n_searches:03}"
-        # Setting logging up anew closes the handlers that are there, TensorFlow's on pytest's
-        # standard error among them.
-        quiet = ["hydra.hydra_logging.root=null", "hydra.job_logging.root=null"]
-        alone = ["hydra/sweeper=optuna", "~hydra.callbacks.sweep", parent, *quiet]
-        arguments = [*alone, *locations, *overrides]
-        self._monkeypatch.setattr(sys, "argv", ["pipeline/__main__.py", "--multirun", *arguments])
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="manyfold"):
-            hydra = GlobalHydra.instance().hydra
-            hydra.multirun("config", task, arguments, with_log_configuration=False)
-
-    def trials(self) -> list[optuna.trial.FrozenTrial]:
-        paths = list((self.folder / "studies").glob(f"sweep{self.n_searches:03}_*"))
-        if not paths:
-            return []
-        storage = JournalStorage(JournalFileBackend(str(*paths)))  # Optuna's own reader
-        return optuna.load_study(study_name=None, storage=storage).trials
+from pipeline.outcome import Outcome
 
 
 @pytest.fixture
 def search(tmp_path, monkeypatch) -> SearchRunner:
     return SearchRunner(tmp_path, monkeypatch)
-
-
-def outcome(n_fits: int = 31, n_fits_skipped: int = 0, **means: float) -> Outcome:
-    summary = {name: summarise([mean - 0.01, mean + 0.01], 1.0) for name, mean in means.items()}
-    run_id = f"run{next(RUN_IDS)}"
-    return Outcome(0, JobResult(run_id, summary, n_fits, n_fits_skipped))
-
-
-RUN_IDS = itertools.count()
-SPACE = ("model.dropout=interval(0,0.5)", "training.learning_rate=tag(log,interval(1e-4,1e-1))")
-
-
-def quadratic(values: dict[str, str]) -> Outcome:
-    dropout, rate = float(values["model.dropout"]), float(values["training.learning_rate"])
-    assert 0 <= dropout <= 0.5
-    assert 1e-4 <= rate <= 0.1
-    return outcome(accuracy=0.9 - (dropout - 0.2) ** 2 - 0.1 * (math.log10(rate) + 2) ** 2)
 
 
 def sampled(search: SearchRunner) -> list[tuple[str, str]]:
@@ -255,28 +151,6 @@ def test_hydra_composes_the_jobs(search):
     assert {config.dataset.path for config in configs} == {"a file.arff"}
 
 
-INVALID_SEARCHES = {
-    "seed=1": "nothing to search",
-    "model.dropuot=interval(0,1)": "Could not override 'model.dropuot'",
-    "model=mlp,mpl": "model/mpl",
-    "hydra.sweeper.n_trials=0": "n_trials: expected a value greater than 0. Received: 0",
-    "hydra.sweeper.n_trials=null": "n_trials: expected a valid integer. Received: None",
-    "hydra.sweeper.sampler=gird": "hydra.sweeper.sampler: expected 'tpe' or 'random'.",
-    "hydra.sweeper.metrics=[f1_macros]": "Did you mean 'f1_macro'?",
-    "model.l2=interval(-1,0.1)": "model.l2: expected a value greater than or equal to 0",
-    "hydra.sweeper.sampler=grid": "leave out hydra/sweeper=optuna: --multirun alone does that",
-}
-
-
-@pytest.mark.parametrize("argument", INVALID_SEARCHES)
-def test_an_invalid_search_is_rejected_before_any_job(search, argument):
-    space = () if argument == "seed=1" else SPACE[:1]
-    with pytest.raises((UserError, HydraException)) as error:
-        search.run(quadratic, argument, *space)
-    assert INVALID_SEARCHES[argument] in str(error.value)
-    assert not search.jobs
-
-
 def test_a_missing_optuna_is_named_with_its_installation(search, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"pip install 'manyfold\[optuna\]'"):
@@ -302,20 +176,6 @@ def test_jobs_race_against_the_best_trial_so_far(search, capsys):
     printed = capsys.readouterr().out
     assert printed.splitlines().count("Best so far: accuracy_mean 0.8000, trial 4") == 1
     assert "Racing stopped 1 of 5 trials after their first repeat: 21 of 155 fits" in printed
-
-
-def test_racing_needs_one_objective_and_repeats(search, capsys):
-    several = "hydra.sweeper.metrics=[accuracy,hamming_loss]"
-    with pytest.raises(UserError, match="racing: works with one objective only"):
-        search.run(quadratic, *SPACE, "racing=first_repeat", several)
-    search.run(
-        quadratic, *SPACE, "racing=first_repeat", "cv.n_repeats=1", "hydra.sweeper.n_trials=2"
-    )
-    assert "Racing is off" in capsys.readouterr().out
-    assert "racing.incumbent" not in search.jobs[1]
-    named = "racing.incumbent=abc"
-    search.run(quadratic, *SPACE, "racing=first_repeat", named, "hydra.sweeper.n_trials=2")
-    assert [job["racing.incumbent"] for job in search.jobs] == ["abc", "abc"]
 
 
 def test_a_search_end_to_end(tmp_path):
