@@ -33,9 +33,7 @@ ui: .venv/installed
 	touch $@
 
 .venv/scale: .venv/installed
-	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || if [ "$$(id -u)" = 0 ]; \
-	then apt-get update -q && apt-get install -q --yes --no-install-recommends postgresql; \
-	else echo "PostgreSQL is missing: apt-get install postgresql"; exit 1; fi
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { echo "PostgreSQL is missing: apt-get install postgresql"; exit 1; }
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,ray,slurm,server]'
 	touch $@
 
