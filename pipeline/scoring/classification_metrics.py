@@ -44,7 +44,7 @@ class Counts:
         return _divide(self.true_positive, self.true, zero_division)
 
     def f1(self, zero_division: float) -> NDArray[np.float64]:
-        """Return the harmonic mean of precision and recall."""
+        """Return the harmonic mean of precision and recall; macro is the mean of the labels' F1."""
         return _divide(2 * self.true_positive, self.true + self.predicted, zero_division)
 
     def jaccard(self, zero_division: float) -> NDArray[np.float64]:
@@ -69,36 +69,18 @@ def hamming_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
     return float((y_true != y_pred).mean())
 
 
-def precision(
-    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
+def mean_ratio(
+    ratio: Callable[[Counts, float], NDArray[np.float64]],
+    y_true: Labels,
+    y_score: Scores,
+    y_pred: Labels,
+    *,
+    average: Average,
+    zero_division: float,
 ) -> float:
-    """Return the fraction of the predicted labels that are true."""
+    """Return the mean of a ratio of counts, such as `Counts.f1`."""
     counts = Counts.of(y_true, y_pred, average)
-    return counts.mean(counts.precision(zero_division), average)
-
-
-def recall(
-    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
-) -> float:
-    """Return the fraction of the true labels that are predicted."""
-    counts = Counts.of(y_true, y_pred, average)
-    return counts.mean(counts.recall(zero_division), average)
-
-
-def f1(
-    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
-) -> float:
-    """Return the harmonic mean of precision and recall; macro is the mean of the labels' F1."""
-    counts = Counts.of(y_true, y_pred, average)
-    return counts.mean(counts.f1(zero_division), average)
-
-
-def jaccard(
-    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Average, zero_division: float
-) -> float:
-    """Return intersection over union of true and predicted labels."""
-    counts = Counts.of(y_true, y_pred, average)
-    return counts.mean(counts.jaccard(zero_division), average)
+    return counts.mean(ratio(counts, zero_division), average)
 
 
 def _divide(
@@ -140,8 +122,6 @@ def expected_calibration_error(y_true: Labels, y_score: Scores, y_pred: Labels) 
         Binning, AAAI 2015; Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
     scores = y_score.ravel().astype(np.float64)
-    bins = np.maximum(
-        np.ceil(scores * N_BINS).astype(np.int64) - 1, 0
-    )  # 0 belongs to the first bin
+    bins = np.maximum(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0)  # the first bin has 0
     differences = np.bincount(bins, weights=scores - y_true.ravel(), minlength=N_BINS)
     return float(np.abs(differences).sum() / len(scores))

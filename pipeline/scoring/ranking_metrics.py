@@ -169,8 +169,7 @@ def label_roc_auc(y_true: Labels, y_score: Scores) -> Values:
         - ranked.n_relevant_above
     )
     wrong = (ranked.relevant * n_above).sum(axis=1) / 2
-    n_pairs = ranked.n_relevant * n_others
-    return 1.0 - _divide(wrong, n_pairs)
+    return 1.0 - _divide(wrong, ranked.n_relevant * n_others)
 
 
 def label_average_precision(y_true: Labels, y_score: Scores) -> Values:
@@ -197,12 +196,7 @@ def _divide(numerator: Values, denominator: Integers) -> Values:
 
 
 def _gain(ranked: Ranked, weights: Values) -> Values:
-    """Return the sum of the weights of each row's true entries.
-
-    Args:
-        ranked: The ranking.
-        weights: Weight of each rank; entries of equal score get the mean weight of their ranks.
-    """
+    """Sum the weights of the ranks of each row's true entries; ties get their mean weight."""
     sums = np.concatenate([[0.0], weights.cumsum()])
     mean_weights = (sums[ranked.n_at_or_above] - sums[ranked.n_above]) / (
         ranked.n_at_or_above - ranked.n_above

@@ -1,7 +1,7 @@
 """Look up metrics by name and score a fold."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -15,19 +15,16 @@ from pipeline.config import ScoringConfig
 from pipeline.errors import UserError, suggest
 from pipeline.runtime import import_callable
 from pipeline.scoring import classification_metrics, ranking_metrics
-from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores
+from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores, mean_ratio
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
 
 CONFIG_KEY = "scoring.metrics"
 ABBREVIATIONS = {"roc": "ROC", "auc": "AUC", "ndcg": "nDCG"}
 
 
-def _names(functions: Iterable[Metric]) -> dict[str, Metric]:
-    return {function.__name__: function for function in functions}
-
-
-BASIC_METRICS: Mapping[str, Metric] = _names(
-    (
+BASIC_METRICS: Mapping[str, Metric] = {
+    function.__name__: function
+    for function in (
         classification_metrics.accuracy,
         classification_metrics.hamming_loss,
         ranking_metrics.one_error,
@@ -38,16 +35,11 @@ BASIC_METRICS: Mapping[str, Metric] = _names(
         classification_metrics.brier_score,
         classification_metrics.expected_calibration_error,
     )
-)
+}
 """Metrics without a parameter."""
 RATIO_METRICS: Mapping[str, Callable[..., float]] = {
-    f"{function.__name__}_{average}": partial(function, average=average)
-    for function in (
-        classification_metrics.precision,
-        classification_metrics.recall,
-        classification_metrics.f1,
-        classification_metrics.jaccard,
-    )
+    f"{ratio.__name__}_{average}": partial(mean_ratio, ratio, average=average)
+    for ratio in (Counts.precision, Counts.recall, Counts.f1, Counts.jaccard)
     for average in get_args(classification_metrics.Average)
 }
 """Metrics that can be 0 / 0; they take `zero_division`."""
@@ -79,7 +71,7 @@ def find_metric(name: str, zero_division: float, key: str = CONFIG_KEY) -> Metri
         UserError: If the metric is unknown or cannot be imported.
     """
     if "." in name:
-        return partial(_call_own, name, import_callable(key, name))
+        return partial(_call_own, import_callable(key, name), name)
     if name in RATIO_METRICS:
         return partial(RATIO_METRICS[name], zero_division=zero_division)
     if first := re.fullmatch(r"(\w+)_([1-9]\d*)", name):
@@ -127,7 +119,8 @@ def explain_metric(name: str) -> str:
     """Return the first line of the docstring of a metric, or an empty text."""
     function: object = find_metric(name, zero_division=0.0)
     while isinstance(function, partial):
-        function = function.args[1] if function.func is _call_own else function.func
+        is_wrapped = function.func in (_call_own, mean_ratio)
+        function = function.args[0] if is_wrapped else function.func
     line = (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
     line = line.removeprefix("Return ").strip()
     return line[:1].upper() + line[1:]
@@ -143,7 +136,7 @@ def check_metrics(config: ScoringConfig) -> None:
 
 
 def _call_own(
-    name: str, function: Callable[..., object], y_true: Labels, y_score: Scores, y_pred: Labels
+    function: Callable[..., object], name: str, y_true: Labels, y_score: Scores, y_pred: Labels
 ) -> float:
     """Call the user's own metric with read-only arrays and check that it returns a number."""
     arrays = [array.view() for array in (y_true, y_score, y_pred)]
@@ -218,10 +211,12 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
         for name in config.metrics
     }
     defined = {name for name, value in values.items() if np.isfinite(value)}
-    n_undefined_labels = {
-        name: n for name, n in _n_undefined(y_true).items() if n and name in defined
+    never, always = ~y_true.any(axis=0), y_true.all(axis=0)
+    n_undefined = {
+        "roc_auc_macro": int((never | always).sum()),
+        "average_precision_macro": int(never.sum()),
     }
-    return FoldScores(values, n_undefined_labels)
+    return FoldScores(values, {name: n for name, n in n_undefined.items() if n and name in defined})
 
 
 def label_scores(
@@ -253,11 +248,3 @@ def check_finite(y_score: Scores) -> None:
             "features (preprocessing=standard), or clip the gradients "
             "('training.optimizer_params={clipnorm: 1.0}')."
         )
-
-
-def _n_undefined(y_true: Labels) -> dict[str, int]:
-    never, always = ~y_true.any(axis=0), y_true.all(axis=0)
-    return {
-        "roc_auc_macro": int((never | always).sum()),
-        "average_precision_macro": int(never.sum()),
-    }

@@ -86,11 +86,10 @@ def summarise(
     n, n_undefined = len(scores), len(values) - len(scores)
     if n == 0:
         return MetricSummary(np.nan, np.nan, None, 0, n_undefined, n_undefined_labels)
-    mean, std = float(scores.mean()), float(scores.std())
-    if n == 1:
-        return MetricSummary(mean, std, None, n, n_undefined, n_undefined_labels)
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * corrected_error(scores, test_fraction))
-    ci = max(mean - half, bounds[0]), min(mean + half, bounds[1])
+    mean, std, ci = float(scores.mean()), float(scores.std()), None
+    if n > 1:
+        half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * corrected_error(scores, test_fraction))
+        ci = max(mean - half, bounds[0]), min(mean + half, bounds[1])
     return MetricSummary(mean, std, ci, n, n_undefined, n_undefined_labels)
 
 
@@ -160,12 +159,7 @@ def paired_test(
 
 
 def are_constant(differences: NDArray[np.float64], largest: float) -> bool:
-    """Return whether all differences are equal up to rounding, so that there is no variance.
-
-    Args:
-        differences: Difference of scores in each fold.
-        largest: The largest absolute score.
-    """
+    """Return whether differences are equal up to the rounding of the largest absolute score."""
     return bool(np.ptp(differences) <= ROUNDING * largest)
 
 
