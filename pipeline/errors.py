@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from traceback import extract_tb
 
 MAX_SUGGESTIONS = 40
 
@@ -11,6 +12,12 @@ class UserError(ValueError):
 
     The message says what was expected, what was received and what to type.
     """
+
+
+def describe_exception(error: Exception) -> str:
+    """Return the type, the message and the line of code of an exception."""
+    frame = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
 
 
 def suggest(name: str, available: Iterable[str], listed: Iterable[str] | None = None) -> str:

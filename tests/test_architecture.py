@@ -38,7 +38,6 @@ SEAMS = {
     "commands/describe.py:_describe",
     "commands/promote.py:_promote",
     "commands/ui.py:_open",
-    "dataset/loading.py:_read",
     "evaluation/final_model.py:write_final_model",
     "evaluation/inputs.py:make_trainer",
     "model/skops_file.py:_skops",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipeline.config.schema_data import NpzConfig
 from pipeline.dataset import loading
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.npz import _load
+from pipeline.dataset.npz import _read_arrays
 from pipeline.errors import UserError
 
 
@@ -64,6 +64,6 @@ def test_a_damaged_file_is_an_error_or_read(tmp_path_factory, position, byte, cu
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
     path.write_bytes(content[:at] if cut else content)
     try:
-        _load(path)
+        _read_arrays(path)
     except UserError as error:
         assert "expected arrays that numpy.savez wrote" in str(error)  # noqa: PT017

@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import make_multilabel_classification
 
 from pipeline.config.schema_data import SyntheticConfig
-from pipeline.dataset.synthetic import make_synthetic
+from pipeline.dataset.synthetic import load
 from pipeline.errors import UserError
 
 DEFAULTS = {
@@ -32,15 +32,13 @@ CASES = [
 def test_bit_identical_to_scikit_learn(changes):
     arguments = {**DEFAULTS, **changes}
     X, y = make_multilabel_classification(**arguments)
-    dataset = make_synthetic(
-        SyntheticConfig(kind="synthetic", predict_rows=(), name=None, **arguments)
-    )
+    dataset = load(SyntheticConfig(kind="synthetic", predict_rows=(), name=None, **arguments))
     np.testing.assert_array_equal(dataset.X, X)
     np.testing.assert_array_equal(dataset.y, y)
 
 
 def test_the_tutorials_first_row_and_counts(make_config):
-    dataset = make_synthetic(make_config().dataset)
+    dataset = load(make_config().dataset)
     assert dataset.X.shape == (1000, 10)
     assert dataset.X[0].tolist() == [3, 3, 6, 7, 8, 2, 11, 11, 1, 3]
     assert dataset.y[0].tolist() == [1, 1, 0]
@@ -49,4 +47,4 @@ def test_the_tutorials_first_row_and_counts(make_config):
 def test_settings_without_a_possible_row_are_an_error():
     arguments = {**DEFAULTS, "n_labels": 0, "allow_unlabeled": False}
     with pytest.raises(UserError, match="every row is unlabeled"):
-        make_synthetic(SyntheticConfig(kind="synthetic", predict_rows=(), name=None, **arguments))
+        load(SyntheticConfig(kind="synthetic", predict_rows=(), name=None, **arguments))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig
 from pipeline.dataset.arff_parser import ArffTable, parse_arff
-from pipeline.dataset.column_roles import check_disjoint_roles, select_columns
+from pipeline.dataset.column_roles import check_disjoint_roles, check_unique_names, select_columns
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.features import to_float32
 from pipeline.dataset.files import find_file, read_bytes, read_text
@@ -21,7 +21,7 @@ from pipeline.dataset.label_columns import codes_to_binary, to_binary
 from pipeline.errors import UserError, suggest
 
 
-def read_arff(config: ArffConfig) -> Dataset:
+def load(config: ArffConfig) -> Dataset:
     """Read an ARFF file; labels are in the order of the XML file or the ARFF file.
 
     The labels are `config.labels`; else those of the XML file; else those of `-C n` in the name of
@@ -101,11 +101,7 @@ def _labels_of_xml(xml: Path) -> tuple[str, ...]:
     names = [node.get("name", "") for node in root.iter() if node.tag.rpartition("}")[2] == "label"]
     if not names:
         raise UserError(f"{xml}: expected <label name=...> elements. Received: none.")
-    if len(set(names)) < len(names):
-        duplicate = next(name for i, name in enumerate(names) if name in names[:i])
-        raise UserError(
-            f"{xml}: expected labels with different names. Received: {duplicate!r} twice."
-        )
+    check_unique_names(str(xml), "labels", names)
     return tuple(names)
 
 

@@ -15,6 +15,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dataset.column_roles import check_unique_names
+from pipeline.dataset.features import parse_number
 from pipeline.errors import UserError, suggest
 
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -58,11 +60,7 @@ class ArffTable:
 
 
 def parse_arff(source: str, text: str) -> ArffTable:
-    """Parse the text of an ARFF file.
-
-    Args:
-        source: Path of the file, for messages.
-        text: Text of the whole file.
+    """Parse the text of an ARFF file; `source` is its path, for messages.
 
     Raises:
         UserError: If it is not ARFF; the message names the line and the attribute.
@@ -72,11 +70,7 @@ def parse_arff(source: str, text: str) -> ArffTable:
     if not attributes:
         raise UserError(f"{source}: expected @attribute lines before @data. Received: none.")
     names = [attribute.name for attribute in attributes]
-    if len(set(names)) < len(names):
-        duplicate = next(name for i, name in enumerate(names) if name in names[:i])
-        raise UserError(
-            f"{source}: expected attributes with different names. Received: {duplicate!r} twice."
-        )
+    check_unique_names(source, "attributes", names)
     columns: list[list[str | None]] = [[] for _ in attributes]
     rows: list[list[int]] = [[] for _ in attributes]  # row of each value in `columns`
     line_numbers: list[int] = []  # of each row
@@ -227,18 +221,13 @@ def _parse_sparse_row(
 
 
 def _to_numbers(
-    source: str,
-    attribute: Attribute,
-    texts: list[str | None],
-    line_numbers: list[int],
+    source: str, attribute: Attribute, texts: list[str | None], line_numbers: list[int]
 ) -> NDArray[np.float64]:
     if attribute.kind == "nominal":
-        codes: dict[str | None, float] = {
-            text: float(code) for code, text in enumerate(attribute.categories)
-        }
+        codes: dict[str | None, float] = {text: i for i, text in enumerate(attribute.categories)}
         codes[None] = np.nan
         try:
-            return np.array([codes[text] for text in texts])
+            return np.array([codes[text] for text in texts], dtype=np.float64)
         except KeyError:
             i = next(i for i, text in enumerate(texts) if text not in codes)
             hint = f". {suggest(str(texts[i]), attribute.categories)}"
@@ -247,12 +236,10 @@ def _to_numbers(
         return np.full(len(texts), np.nan)
     numbers = np.empty(len(texts))
     for i, text in enumerate(texts):
-        try:
-            numbers[i] = np.nan if text is None else float(text)
-        except ValueError:
+        number = np.nan if text is None else parse_number(text)
+        if number is None:
             _raise_for(source, "a number", attribute, text, line_numbers[i], ".")
-        if text and "_" in text:
-            _raise_for(source, "a number", attribute, text, line_numbers[i], ".")
+        numbers[i] = number
     return numbers
 
 

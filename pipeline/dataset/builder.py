@@ -1,7 +1,6 @@
 """Build a `Dataset` from an Arrow table, a data frame or arrays."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,63 +21,46 @@ from pipeline.errors import UserError
 _FOLD_NUMBERS = {"train": TRAIN, "test": TEST}
 
 
-@dataclass(frozen=True)
-class SourceTable:
-    """A table that a reader has read, and the roles of its columns.
+def build_dataset(
+    name: str, source: str, roles: ColumnRoles, table: pa.Table, warnings: tuple[str, ...] = ()
+) -> Dataset:
+    """Build a data set from a table.
 
-    Attributes:
+    Args:
         name: Name of the data set.
         source: Origin of the table, for messages.
         roles: Roles of the columns.
         table: All columns that have a role.
         warnings: Warnings of the reader.
-    """
-
-    name: str
-    source: str
-    roles: ColumnRoles
-    table: pa.Table
-    warnings: tuple[str, ...] = ()
-
-
-def build_dataset(source_table: SourceTable) -> Dataset:
-    """Build a data set from a table.
 
     Raises:
         UserError: If the table has no rows, or a value does not suit its column; the message names
             the column and the row.
     """
-    try:
-        return _build_dataset(source_table)
-    except pa.ArrowException as error:
-        raise UserError(
-            f"{source_table.source}: expected columns of numbers, texts and dates. Received: "
-            f"{error}"
-        ) from error
-
-
-def _build_dataset(source_table: SourceTable) -> Dataset:
-    source, roles, table = source_table.source, source_table.roles, source_table.table
     check_not_nested(source, roles, table.schema)
     if not table.num_rows:
         raise UserError(f"{source}: expected at least one row. Received: none.")
-    label_names, y = encode_labels(source, roles, table)
-    X, categories, warnings = encode_features(source, roles, table)
-    return Dataset(
-        name=source_table.name,
-        X=X,
-        y=y,
-        feature_names=roles.features,
-        label_names=label_names,
-        categories=categories,
-        groups=None
-        if roles.group_column is None
-        else _encode(source, "group_column", roles.group_column, table)[0],
-        fold=None if roles.fold_column is None else _read_folds(source, roles.fold_column, table),
-        ids=None if roles.id_column is None else _read_ids(source, roles.id_column, table),
-        source=source,
-        warnings=(*source_table.warnings, *warnings),
-    )
+    group, fold, row_id = roles.group_column, roles.fold_column, roles.id_column
+    try:
+        label_names, y = encode_labels(source, roles, table)
+        X, categories, feature_warnings = encode_features(source, roles, table)
+        return Dataset(
+            name=name,
+            X=X,
+            y=y,
+            feature_names=roles.features,
+            label_names=label_names,
+            categories=categories,
+            groups=None if group is None else _encode(source, "group_column", group, table)[0],
+            fold=None if fold is None else _read_folds(source, fold, table),
+            ids=None if row_id is None else _read_ids(source, row_id, table),
+            source=source,
+            warnings=(*warnings, *feature_warnings),
+        )
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{source}: expected columns of numbers, texts and dates. Received: {error}"
+        ) from error
 
 
 def _encode(
@@ -121,11 +103,7 @@ def _read_ids(source: str, name: str, table: pa.Table) -> NDArray[np.str_]:
 
 
 def parse_fold(text: str) -> int | None:
-    """Return the fold that tests a row, -1 if the row always trains, None if the text is neither.
-
-    Args:
-        text: The number of a fold, or the word train or test.
-    """
+    """Return the fold that `train`, `test` or a number means, -1 to always train, else None."""
     text = text.strip().lower()
     if text in _FOLD_NUMBERS:
         return _FOLD_NUMBERS[text]
@@ -152,7 +130,7 @@ def dataset_from_frame(
     labels = tuple(labels)
     features = tuple(name for name in table.column_names if name not in set(labels))
     roles = ColumnRoles(features=features, labels=labels, typed=True)
-    return build_dataset(SourceTable(name, source, roles, table, warnings))
+    return build_dataset(name, source, roles, table, warnings)
 
 
 def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> Dataset:
@@ -171,10 +149,9 @@ def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> 
     features, labels = _to_arrow(source, X, "X"), _to_arrow(source, y, "y")
     check_disjoint_roles(source, {"X": features.column_names, "y": labels.column_names})
     _check_equal_length(source, features.num_rows, labels.num_rows)
-    table = features
     for label in labels.column_names:
-        table = table.append_column(label, labels.column(label))
-    return dataset_from_frame(name, source, table, labels.column_names)
+        features = features.append_column(label, labels.column(label))
+    return dataset_from_frame(name, source, features, labels.column_names)
 
 
 def dataset_from_arrays(

@@ -81,13 +81,10 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
     return ColumnRoles(
         features=features,
         labels=columns["labels"],
-        label_list_column=config.label_list_column,
         label_separator=config.label_separator,
         categorical=frozenset(declared["categorical"]),
         numeric=frozenset(declared["numeric"]),
-        group_column=config.group_column,
-        fold_column=config.fold_column,
-        id_column=config.id_column,
+        **single,
     )
 
 
@@ -96,11 +93,7 @@ def select_columns(
 ) -> tuple[str, ...]:
     """Return the columns that names or shell patterns such as `tag_*` select.
 
-    Args:
-        source: Origin of the table, for the message.
-        key: Configuration key of the patterns, for the message.
-        patterns: Names or patterns; the name of a column is never read as a pattern.
-        names: All columns of the table.
+    The name of a column is never read as a pattern. `source` and `key` are for the message.
 
     Raises:
         UserError: If a pattern selects no column.
@@ -128,6 +121,15 @@ def check_column_exists(source: str, key: str, name: str, names: Sequence[str]) 
         )
 
 
+def check_unique_names(source: str, kind: str, names: Sequence[str]) -> None:
+    """Raise UserError if two labels or attributes, as `kind` says, have the same name."""
+    duplicate = next((name for name, n in Counter(names).items() if n > 1), None)
+    if duplicate is not None:
+        raise UserError(
+            f"{source}: expected {kind} with different names. Received: {duplicate!r} twice."
+        )
+
+
 def check_unique_columns(source: str, names: Sequence[str]) -> None:
     """Raise UserError if two columns have the same name."""
     duplicates = [name for name, n in Counter(names).items() if n > 1]
@@ -140,12 +142,7 @@ def check_unique_columns(source: str, names: Sequence[str]) -> None:
 
 
 def check_disjoint_roles(source: str, columns: Mapping[str, Iterable[str]]) -> None:
-    """Raise UserError if a column has two roles.
-
-    Args:
-        source: Origin of the table, for the message.
-        columns: Column names by configuration key.
-    """
+    """Raise UserError if a column has two roles; `columns` has names by configuration key."""
     key_of_column: dict[str, str] = {}
     for key, names in columns.items():
         for name in names:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
+from pipeline.config import TableConfig
 from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.dataset.files import read_bytes
 from pipeline.errors import UserError
@@ -23,31 +24,13 @@ class CsvFile:
         names: Names of the columns.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        separator: str,
-        decimal: str,
-        encoding: str,
-        header: bool,
-        na_values: tuple[str, ...],
-    ) -> None:
-        """Read the names of the columns.
-
-        Args:
-            path: Path of the file; gzipped if it ends in .gz.
-            separator: Character between two values.
-            decimal: Decimal mark.
-            encoding: Encoding of the text.
-            header: Whether the first line names the columns.
-            na_values: Texts that mean a missing value.
+    def __init__(self, path: Path, config: TableConfig, separator: str) -> None:
+        """Read the names of the columns; a file that ends in .gz is gzipped.
 
         Raises:
             UserError: If the file is no such text.
         """
-        self._path, self._separator, self._encoding = path, separator, encoding
-        self._decimal, self._header, self._na_values = decimal, header, na_values
+        self._path, self._config, self._separator = path, config, separator
         self.names: list[str] = []
         self._check_text()
         try:
@@ -99,16 +82,16 @@ class CsvFile:
         yield pa.csv.ReadOptions(
             use_threads=use_threads,
             block_size=_BLOCK_SIZE,
-            encoding=self._encoding,
-            autogenerate_column_names=not self._header,
+            encoding=self._config.encoding,
+            autogenerate_column_names=not self._config.header,
         )
         yield pa.csv.ParseOptions(delimiter=self._separator, newlines_in_values=True)
         yield pa.csv.ConvertOptions(
             include_columns=list(roles.used) if roles else None,
             column_types=schema or dict.fromkeys(texts - {None}, pa.string()),
-            null_values=list(self._na_values),
+            null_values=list(self._config.na_values),
             strings_can_be_null=True,
-            decimal_point=self._decimal,
+            decimal_point=self._config.decimal,
         )
 
     def _check_text(self) -> None:
@@ -121,11 +104,11 @@ class CsvFile:
                     "file of another format."
                 )
             return
-        is_wide = re.match("utf.?(16|32)", self._encoding.lower())
+        is_wide = re.match("utf.?(16|32)", self._config.encoding.lower())
         if start.startswith(_UTF16_MARKS) and not is_wide:
             raise UserError(
-                f"{self._path}: expected text in {self._encoding}. Received: UTF-16, by its first "
-                "bytes. Give dataset.encoding=utf-16"
+                f"{self._path}: expected text in {self._config.encoding}. Received: UTF-16, by its "
+                "first bytes. Give dataset.encoding=utf-16"
             )
         if b"\0" in start and not is_wide:
             raise UserError(
@@ -147,7 +130,7 @@ class CsvFile:
         if isinstance(error, LookupError):
             return UserError(
                 f"{self._path}: expected a dataset.encoding that Python has. Received: "
-                f"{self._encoding!r}."
+                f"{self._config.encoding!r}."
             )
         if isinstance(error, UnicodeError) or "UTF8" in reason:
             return self._format_encoding_error(reason)
@@ -182,21 +165,21 @@ class CsvFile:
 
     def _first_line(self) -> str:
         line = read_bytes(self._path).partition(b"\n")[0].rstrip(b"\r")
-        return line.decode(self._encoding, "replace") if self._header else ""
+        return line.decode(self._config.encoding, "replace") if self._config.header else ""
 
     def _format_encoding_error(self, reason: str) -> UserError:
         content = read_bytes(self._path)
         try:
-            content.decode(self._encoding)
+            content.decode(self._config.encoding)
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             start = content.rfind(b"\n", 0, error.start) + 1
-            before = content[start : error.start].decode(self._encoding, "replace")
+            before = content[start : error.start].decode(self._config.encoding, "replace")
             column = self._last_column(before)
             reason = f"byte 0x{content[error.start]:02x} in line {line}, column {column}"
         except LookupError:
             pass
         return UserError(
-            f"{self._path}: expected text in {self._encoding}. Received: {reason}. Give "
+            f"{self._path}: expected text in {self._config.encoding}. Received: {reason}. Give "
             "dataset.encoding, such as latin-1, or save the file as UTF-8."
         )

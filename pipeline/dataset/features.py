@@ -1,7 +1,5 @@
 """Encode the feature columns of an Arrow table as a matrix of numbers and category codes."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -187,24 +185,26 @@ def _parse_numbers(
     declared = name in roles.numeric
     if not declared and (roles.typed or name in roles.categorical):
         return None
-    numbers = [_parse_number(text) for text in texts]
+    numbers = [parse_number(text) for text in texts]
     invalid = [code for code, number in enumerate(numbers) if number is None]
-    n_like_numbers = sum(_parse_number(text.replace(",", ".")) is not None for text in texts)
+    n_like_numbers = sum(parse_number(text.replace(",", ".")) is not None for text in texts)
     if not declared and (not invalid or 2 * n_like_numbers < len(texts)):
         return None
     if invalid:
         row = int(np.isin(codes, invalid).argmax())
+        examples = ", ".join(repr(texts[code][:20]) for code in invalid[:MAX_SHOWN])
         raise UserError(
             f"{source}: expected numbers in column {name!r}. Received: {texts[codes[row]][:60]!r} "
             f"in row {row} (the first is 0), one of {len(invalid)} such texts among {len(texts)} "
-            f"different values: {_quote(texts[code] for code in invalid[:MAX_SHOWN])}. Correct it, "
+            f"different values: {examples}. Correct it, "
             "name it in dataset.na_values, give \"dataset.decimal=','\" if it has a decimal comma, "
             "or declare the column in dataset.categorical."
         )
     return np.array(numbers, dtype=np.float64)
 
 
-def _parse_number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
+    """Return the number that a text spells, or None if it spells none."""
     try:
         return None if "_" in text else float(text)
     except ValueError:
@@ -222,7 +222,3 @@ def _is_number(kind: pa.DataType) -> bool:
         types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null
     )  # fmt: skip
     return any(check(kind) for check in checks)
-
-
-def _quote(texts: Iterable[str]) -> str:
-    return ", ".join(repr(text[:20]) for text in texts)

@@ -89,19 +89,8 @@ def codes_to_binary(
     return y
 
 
-def parse_label_list(source: str, name: str, text: str, separator: str, row: int) -> list[str]:
-    """Return the labels that one cell lists; none if it is blank.
-
-    Args:
-        source: Origin of the cell, for the message.
-        name: Name of the column.
-        text: The cell: labels between separators, or a JSON list.
-        separator: Text between two labels, or `json`.
-        row: Row number, for the message.
-
-    Raises:
-        UserError: If the cell should be a JSON list of labels and is not.
-    """
+def _parse_label_list(source: str, name: str, text: str, separator: str, row: int) -> list[str]:
+    """Return the labels that one cell lists between separators, or as JSON; none if it is blank."""
     if separator != "json":
         return [label.strip() for label in text.split(separator) if label.strip()]
     try:
@@ -141,7 +130,7 @@ def _encode_label_lists(
         column = pa.chunked_array([pa.array(cells, pa.string())])
     codes, texts = encode_texts(column)
     lists = [
-        parse_label_list(source, name, text, separator, row)
+        _parse_label_list(source, name, text, separator, row)
         for text, row in zip(texts, first_rows(codes, len(texts)), strict=True)
     ]
     _check_separator(source, name, separator, texts)

@@ -2,20 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import (
-    ArffConfig,
-    DatasetConfig,
-    NpzConfig,
-    OpenmlConfig,
-    PythonDatasetConfig,
-    SvmlightConfig,
-    SyntheticConfig,
-    TableConfig,
-)
+from pipeline.config import ArffConfig, DatasetConfig, TableConfig
 from pipeline.dataset.dataset import TEST, TRAIN, Dataset
 from pipeline.errors import UserError
 
@@ -45,35 +37,9 @@ def _read_pair(config: TableConfig | ArffConfig, test_path: str) -> Dataset:
 
 
 def _read(config: DatasetConfig) -> Dataset:
-    match config:  # imports only the libraries of the chosen source
-        case SyntheticConfig():
-            from pipeline.dataset.synthetic import make_synthetic
-
-            return make_synthetic(config)
-        case TableConfig():
-            from pipeline.dataset.table import read_table
-
-            return read_table(config)
-        case ArffConfig():
-            from pipeline.dataset.arff import read_arff
-
-            return read_arff(config)
-        case OpenmlConfig():
-            from pipeline.dataset.openml import read_openml
-
-            return read_openml(config)
-        case SvmlightConfig():
-            from pipeline.dataset.svmlight import read_svmlight
-
-            return read_svmlight(config)
-        case NpzConfig():
-            from pipeline.dataset.npz import read_npz
-
-            return read_npz(config)
-        case PythonDatasetConfig():
-            from pipeline.dataset.python import read_python
-
-            return read_python(config)
+    """Load with the module that is named like the kind; the others' libraries are not imported."""
+    dataset: Dataset = import_module(f"pipeline.dataset.{config.kind}").load(config)
+    return dataset
 
 
 def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dataset:

@@ -27,14 +27,14 @@ _READ_ERRORS = (
 )
 
 
-def read_npz(config: NpzConfig) -> Dataset:
+def load(config: NpzConfig) -> Dataset:
     """Read the arrays `X`, `y` and, where they exist, names and groups.
 
     Raises:
         UserError: If the file is damaged, holds Python objects, or lacks X or y.
     """
     path = find_file(config.path)
-    arrays = _load(path)
+    arrays = _read_arrays(path)
     for key in ("X", "y"):
         if key not in arrays:
             raise UserError(
@@ -59,7 +59,7 @@ def read_npz(config: NpzConfig) -> Dataset:
     )
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not hasattr(file, "files"):

@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.runtime import mlruns
 
 
-def read_openml(config: OpenmlConfig) -> Dataset:
+def load(config: OpenmlConfig) -> Dataset:
     """Read a data set of OpenML; labels are the configured ones, or OpenML's default targets.
 
     Raises:

@@ -93,26 +93,20 @@ class DataSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the statistics as JSON types; co-occurrence as the most frequent pairs."""
+
+        def values(*names: str) -> dict[str, Any]:
+            return {name: getattr(self, name) for name in names}
+
         return {
-            "name": self.name,
-            "digest": self.digest,
-            "n_samples": self.n_samples,
-            "n_features": self.n_features,
-            "n_labels": self.n_labels,
+            **values("name", "digest", "n_samples", "n_features", "n_labels"),
             "features": {
                 "n_numeric": self.n_features - len(self.categories),
                 "n_categorical": len(self.categories),
-                "categories": self.categories,
-                "missing": self.missing,
-                "n_missing_rows": self.n_missing_rows,
-                "constant": list(self.constant),
+                **values("categories", "missing", "n_missing_rows", "constant"),
             },
             "labels": {
-                "counts": dict(zip(self.label_names, self.label_counts.tolist(), strict=True)),
-                "cardinality": self.cardinality,
-                "density": self.density,
-                "n_unlabelled": self.n_unlabelled,
-                "n_label_sets": self.n_label_sets,
+                "counts": self.profile()["label_counts"],
+                **values("cardinality", "density", "n_unlabelled", "n_label_sets"),
                 "label_sets": [
                     {"labels": list(labels), "rows": rows} for labels, rows in self.label_sets
                 ],
@@ -121,10 +115,7 @@ class DataSummary:
                     for first, second, rows in self.pairs(N_PAIRS)
                 ],
             },
-            "n_duplicates": self.n_duplicates,
-            "n_conflicting": self.n_conflicting,
-            "n_groups": self.n_groups,
-            "largest_group": self.largest_group,
+            **values("n_duplicates", "n_conflicting", "n_groups", "largest_group"),
         }
 
 

@@ -13,7 +13,7 @@ from pipeline.dataset.files import decode, find_file, read_bytes
 from pipeline.errors import UserError
 
 
-def read_svmlight(config: SvmlightConfig) -> Dataset:
+def load(config: SvmlightConfig) -> Dataset:
     """Read an svmlight file; feature 3 is named x3, label 3 is named y3.
 
     A feature that a row omits is 0; blank lines are no rows. Labels are the distinct whole numbers
@@ -51,7 +51,8 @@ def read_svmlight(config: SvmlightConfig) -> Dataset:
                 f"{path}: expected labels that are whole numbers. Received: {label} in row {row} "
                 "(the first is 0)."
             )
-    first = 0 if zero_based is True or (zero_based == "auto" and _has_zero(content)) else 1
+    has_zero = zero_based == "auto" and (b" 0:" in content or b"\t0:" in content)
+    first = 0 if zero_based is True or has_zero else 1
     X = sparse.toarray()
     return Dataset(
         name=config.name or path.name.removesuffix(".gz").partition(".")[0] or path.name,
@@ -61,10 +62,6 @@ def read_svmlight(config: SvmlightConfig) -> Dataset:
         label_names=tuple(f"y{int(label)}" for label in labels),
         source=str(path),
     )
-
-
-def _has_zero(content: bytes) -> bool:
-    return b" 0:" in content or b"\t0:" in content
 
 
 def _find_bad_line(content: bytes, reason: str) -> str:

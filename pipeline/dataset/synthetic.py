@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 _N_DRAWS = 4096
 
 
-def make_synthetic(config: SyntheticConfig) -> Dataset:
+def load(config: SyntheticConfig) -> Dataset:
     """Generate a data set; features are named x0, x1, ..., labels y0, y1, ...
 
     References:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from pipeline.config import TableConfig
-from pipeline.dataset.builder import SourceTable, build_dataset
+from pipeline.dataset.builder import build_dataset
 from pipeline.dataset.column_roles import ColumnRoles, assign_roles
 from pipeline.dataset.csv_file import CsvFile
 from pipeline.dataset.dataset import Dataset
@@ -17,7 +17,7 @@ _FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
-def read_table(config: TableConfig) -> Dataset:
+def load(config: TableConfig) -> Dataset:
     """Read a CSV, TSV or Parquet file.
 
     Raises:
@@ -26,23 +26,14 @@ def read_table(config: TableConfig) -> Dataset:
     """
     path = find_file(config.path)
     name = config.name or path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-    file = _open(config, path)
-    roles = assign_roles(config, file.names)
-    return build_dataset(SourceTable(name, str(path), roles, file.read(roles)))
-
-
-def _open(config: TableConfig, path: Path) -> "CsvFile | ParquetFile":
     file_format = config.format or _guess_format(path)
+    file: CsvFile | ParquetFile
     if file_format == "parquet":
-        return ParquetFile(path)
-    return CsvFile(
-        path,
-        separator=config.separator or _SEPARATORS[file_format],
-        decimal=config.decimal,
-        encoding=config.encoding,
-        header=config.header,
-        na_values=config.na_values,
-    )
+        file = ParquetFile(path)
+    else:
+        file = CsvFile(path, config, config.separator or _SEPARATORS[file_format])
+    roles = assign_roles(config, file.names)
+    return build_dataset(name, str(path), roles, file.read(roles))
 
 
 def _guess_format(path: Path) -> str:

@@ -1,8 +1,8 @@
 """Build Keras models: multi-layer perceptrons and the user's own."""
 
 import random
-import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from tempfile import TemporaryDirectory
 
@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 
 from pipeline.config import KerasModelConfig, MlpConfig, ModelConfig
-from pipeline.errors import UserError, suggest
+from pipeline.errors import UserError, describe_exception, suggest
 from pipeline.runtime import import_callable
 
 
@@ -23,16 +23,9 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
             imported or raises, or if it returns something else than such a model.
     """
     if isinstance(config, MlpConfig):
-        return mlp(
-            n_features,
-            n_labels,
-            hidden_units=config.hidden_units,
-            activation=config.activation,
-            kernel_initializer=config.kernel_initializer,
-            dropout=config.dropout,
-            batch_normalization=config.batch_normalization,
-            l2=config.l2,
-        )
+        params = asdict(config)
+        del params["kind"], params["ensemble_size"]
+        return mlp(n_features, n_labels, **params)
     if not isinstance(config, KerasModelConfig):
         raise TypeError(f"Expected the configuration of a Keras model. Received: {config.kind}")
     keywords = {"n_features": n_features, "n_labels": n_labels, **(config.params or {})}
@@ -41,11 +34,9 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
     except UserError:
         raise
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"model.builder: expected {config.builder} to return a model. Received: "
-            f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}), when called "
-            f"with {keywords}."
+            f"{describe_exception(error)}, when called with {keywords}."
         ) from error
     _check_outputs(config.builder, model, n_features, n_labels)
     return model

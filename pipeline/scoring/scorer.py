@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from traceback import extract_tb
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ScoringConfig
-from pipeline.errors import UserError, suggest
+from pipeline.errors import UserError, describe_exception, suggest
 from pipeline.runtime import import_callable
 from pipeline.scoring import classification_metrics, ranking_metrics
 from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores, mean_ratio
@@ -146,11 +145,7 @@ def _call_own(
     try:
         value = function(*arrays)
     except Exception as error:
-        frame = extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"{expected}. Received: {type(error).__name__}: {error} "
-            f"({frame.filename}, line {frame.lineno})."
-        ) from error
+        raise UserError(f"{expected}. Received: {describe_exception(error)}.") from error
     if not isinstance(value, Real) or isinstance(value, bool):
         shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
         raise UserError(f"{expected}. Received: {type(value).__name__}{shape}.")
