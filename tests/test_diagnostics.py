@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.config.schema_data import (
-    GroupKFoldConfig,
-    MultilabelStratifiedConfig,
-    PredefinedConfig,
-    RepeatedKFoldConfig,
-)
+from pipeline.config.schema_data import PredefinedConfig
 from pipeline.cv.diagnostics import check_splits
 from pipeline.cv.splitters import make_splits
 from tests.test_splitters import kfold, table
@@ -34,29 +29,29 @@ def test_warnings_name_labels_folds_and_a_hint() -> None:
 def test_a_stratified_splitter_is_not_suggested_to_itself() -> None:
     y = np.zeros((20, 1), dtype=np.int8)
     y[:4] = 1
-    config = kfold(MultilabelStratifiedConfig, 5)
+    config = kfold("multilabel_stratified", 5)
     (warning,) = check_splits(config, table(y), make_splits(config, table(y)))
     assert warning.labels == (("y0", 1),)
     assert warning.hint == (
         "a label of fewer than 5 rows cannot be in all folds; cv.n_splits=4 would help."
     )
-    config = kfold(MultilabelStratifiedConfig, 4)
+    config = kfold("multilabel_stratified", 4)
     assert check_splits(config, table(y), make_splits(config, table(y))) == []
 
 
 def test_divided_groups_are_a_warning() -> None:
     dataset = table(np.ones((20, 1), dtype=np.int8), np.arange(20) // 2)
-    config = kfold(RepeatedKFoldConfig)
+    config = kfold("repeated_kfold")
     (warning,) = check_splits(config, dataset, make_splits(config, dataset))
     assert warning.problem == "Rows of one group both train and test"
-    config = kfold(GroupKFoldConfig)
+    config = kfold("group_kfold")
     assert check_splits(config, dataset, make_splits(config, dataset)) == []
 
 
 @pytest.mark.parametrize(("n_repeats", "n_folds"), [(1, None), (3, 6)])
 def test_equal_repeats_are_a_warning(n_repeats: int, n_folds: int | None) -> None:
     dataset = table(np.ones((6, 1), dtype=np.int8), np.repeat([0, 1, 2], 2))
-    config = kfold(GroupKFoldConfig, 3, n_repeats)
+    config = kfold("group_kfold", 3, n_repeats)
     split_warnings = check_splits(config, dataset, make_splits(config, dataset))
     assert [warning.n_folds for warning in split_warnings] == ([n_folds] if n_folds else [])
     if split_warnings:

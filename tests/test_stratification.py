@@ -10,12 +10,6 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
-from pipeline.config.schema_data import (
-    GroupKFoldConfig,
-    MultilabelStratifiedConfig,
-    RepeatedKFoldConfig,
-    StratifiedGroupKFoldConfig,
-)
 from pipeline.cv.splitters import Split, make_splits
 from pipeline.dataset.dataset import Dataset
 from tests.test_splitters import cases, kfold, random_table, table
@@ -38,7 +32,7 @@ def test_folds_of_groups_are_as_even_as_scikit_learns(seed: int) -> None:
         sizes = [len(test) for test in folds]
         return max(sizes) - min(sizes)
 
-    ours = make_splits(kfold(GroupKFoldConfig), dataset)
+    ours = make_splits(kfold("group_kfold"), dataset)
     shuffled = GroupKFold(5, shuffle=True, random_state=seed).split(dataset.y, None, dataset.groups)
     assert difference([split.test for split in ours]) <= difference([test for _, test in shuffled])
     assert difference([split.test for split in ours]) <= 0.05 * 600  # scikit-learn's own tolerance
@@ -46,7 +40,7 @@ def test_folds_of_groups_are_as_even_as_scikit_learns(seed: int) -> None:
 
 def test_stratification_is_exact_where_that_is_possible() -> None:
     y = np.repeat(np.eye(4, dtype=np.int8), 10, axis=0)  # ten rows of each of four labels
-    for split in make_splits(kfold(MultilabelStratifiedConfig, n_repeats=3), table(y)):
+    for split in make_splits(kfold("multilabel_stratified", n_repeats=3), table(y)):
         np.testing.assert_array_equal(y[split.test].sum(axis=0), [2, 2, 2, 2])
 
 
@@ -61,7 +55,7 @@ def test_the_rarest_label_is_in_as_many_folds_as_possible(
     if not len(present) or (counts == counts[present].min()).sum() > 1:
         return
     rarest = present[counts[present].argmin()]
-    splits = make_splits(kfold(MultilabelStratifiedConfig, *arguments), dataset)
+    splits = make_splits(kfold("multilabel_stratified", *arguments), dataset)
     n_splits = arguments[0]
     for repeat in range(arguments[1]):
         n_positives = [dataset.y[s.test, rarest].sum() for s in splits if s.repeat == repeat]
@@ -72,11 +66,11 @@ def test_the_rarest_label_is_in_as_many_folds_as_possible(
 @pytest.mark.parametrize(
     ("plain", "stratified"),
     [
-        (RepeatedKFoldConfig, MultilabelStratifiedConfig),
-        (GroupKFoldConfig, StratifiedGroupKFoldConfig),
+        ("repeated_kfold", "multilabel_stratified"),
+        ("group_kfold", "stratified_group_kfold"),
     ],
 )
-def test_stratified_folds_keep_the_proportions(plain: type, stratified: type, seed: int) -> None:
+def test_stratified_folds_keep_the_proportions(plain: str, stratified: str, seed: int) -> None:
     dataset = random_table(seed, n_samples=400, n_groups=80)
     before = make_splits(kfold(plain, n_repeats=3), dataset)
     after = make_splits(kfold(stratified, n_repeats=3), dataset)
@@ -87,16 +81,16 @@ def test_stratified_folds_keep_the_proportions(plain: type, stratified: type, se
 @pytest.mark.parametrize("name", ["birds", "medical"])
 def test_stratified_folds_of_real_labels(name: str, shared_data: Path) -> None:
     y = real_labels(shared_data / f"{name}.arff")
-    plain = make_splits(kfold(RepeatedKFoldConfig, 10, 3), table(y))
-    stratified = make_splits(kfold(MultilabelStratifiedConfig, 10, 3), table(y))
+    plain = make_splits(kfold("repeated_kfold", 10, 3), table(y))
+    stratified = make_splits(kfold("multilabel_stratified", 10, 3), table(y))
     assert proportion_error(stratified, y) < 0.5 * proportion_error(plain, y)
     unavoidable = 3 * int(np.maximum(0, 10 - y.sum(axis=0)).sum())
     assert n_without_positive(stratified, y) == unavoidable
     assert n_without_positive(plain, y) > unavoidable + 50
 
     groups = np.random.default_rng(0).integers(0, len(y) // 6, len(y))
-    plain = make_splits(kfold(GroupKFoldConfig, 10, 3), table(y, groups))
-    stratified = make_splits(kfold(StratifiedGroupKFoldConfig, 10, 3), table(y, groups))
+    plain = make_splits(kfold("group_kfold", 10, 3), table(y, groups))
+    stratified = make_splits(kfold("stratified_group_kfold", 10, 3), table(y, groups))
     assert proportion_error(stratified, y) < 0.65 * proportion_error(plain, y)
     assert n_without_positive(stratified, y) < n_without_positive(plain, y) - 30
 

@@ -31,10 +31,7 @@ _SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.n_threads"}
 
 
 def parse_config(composed: DictConfig) -> Config:
-    """Convert a composed configuration to a `Config`.
-
-    Args:
-        composed: Result of Hydra's composition.
+    """Convert the result of Hydra's composition to a `Config`.
 
     Raises:
         UserError: If keys are unknown or missing or values are invalid; the message names all.
@@ -67,13 +64,9 @@ def compose_tracking(overrides: Sequence[str]) -> TrackingConfig:
 def parse_settings(
     schema: type[T], key: str, settings: Mapping[str, Any], depth: int | None = None
 ) -> T:
-    """Convert settings of one of Hydra's own groups to a dataclass.
+    """Convert settings of one of Hydra's own groups, such as hydra.launcher, to a dataclass.
 
-    Args:
-        schema: The dataclass.
-        key: Key of the group, such as hydra.launcher.
-        settings: Values by name.
-        depth: Number of names below `key` that an error message shows; None for all.
+    An error message shows at most `depth` names below the key of the group.
 
     Raises:
         UserError: If names are unknown or missing or values are invalid; the message names all.
@@ -167,8 +160,8 @@ def _locate(location: Iterable[int | str], schema: type) -> tuple[list[str], typ
     """Follow an error's location from a dataclass.
 
     Returns:
-        The names of the key, without pydantic's tags; the innermost dataclass; and, where the
-        location is a group of several kinds, their dataclasses.
+        The names of the key, without pydantic's tags; the innermost dataclass; and the dataclass
+        of each kind that the group at the location may have.
     """
     names: list[str] = []
     owner, kinds = schema, {"": schema}
@@ -180,7 +173,8 @@ def _locate(location: Iterable[int | str], schema: type) -> tuple[list[str], typ
         if len(kinds) == 1:
             (owner,) = kinds.values()
         field = owner.__dataclass_fields__.get(part) if kinds else None  # type: ignore[attr-defined]
-        kinds = {_kind(option): option for option in _dataclasses(field.type)} if field else {}
+        options = _dataclasses(field.type) if field else []
+        kinds = {kind: option for option in options for kind in _kind_names(option)}
     return names, owner, kinds
 
 
@@ -191,18 +185,13 @@ def _dataclasses(annotation: Any) -> list[type]:
     return [option for part in get_args(annotation) for option in _dataclasses(part)]
 
 
-def _kind(schema: type) -> str:
+def _kind_names(schema: type) -> tuple[str, ...]:
     kind = schema.__dataclass_fields__.get("kind")  # type: ignore[attr-defined]
-    return str(get_args(kind.type)[0]) if kind else ""
+    return get_args(kind.type) if kind else ("",)
 
 
 def explain_hydra_error(error: Exception, arguments: Sequence[str]) -> str | None:
-    """Return the message for an invalid command line, or None for any other error.
-
-    Args:
-        error: An error that Hydra raised.
-        arguments: The command line.
-    """
+    """Return the message for an invalid command line, or None for any other error."""
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     renamed = [line for argument in arguments for line in explain_renamed_argument(argument)]

@@ -64,12 +64,7 @@ def translate_settings(params: Mapping[str, str]) -> dict[str, str]:
 
 
 def explain_renamed(key: str, value: object = None) -> Iterator[str]:
-    """Yield a message for each former key or value.
-
-    Args:
-        key: A dotted key or a group.
-        value: Its value or option; former keys and values are also found within a mapping.
-    """
+    """Yield a message for a former key or group and its value, and for those within a mapping."""
     if value and isinstance(value, Mapping):
         for name, item in value.items():
             yield from explain_renamed(f"{key}.{name}", item)

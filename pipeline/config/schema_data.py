@@ -13,7 +13,14 @@ _Columns = tuple[str, ...]  # names, or shell patterns such as tag_*
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SyntheticConfig:
+class _Dataset:
+    kind: str
+    name: Name | None
+    predict_rows: _Rows
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SyntheticConfig(_Dataset):
     """Arguments of `sklearn.datasets.make_multilabel_classification`."""
 
     kind: Literal["synthetic"]
@@ -24,12 +31,10 @@ class SyntheticConfig:
     length: PositiveInt
     allow_unlabeled: bool
     random_state: NonNegativeInt
-    predict_rows: _Rows
-    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TableConfig:
+class TableConfig(_Dataset):
     """A CSV, TSV or Parquet file and the roles of its columns.
 
     Exactly one of `labels`, `last_labels` and `label_list_column` is given.
@@ -55,12 +60,10 @@ class TableConfig:
     fold_column: str | None
     id_column: str | None
     test_path: Name | None
-    predict_rows: _Rows
-    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ArffConfig:
+class ArffConfig(_Dataset):
     """An ARFF file; its labels are named by MULAN's XML, by MEKA's relation name, or here."""
 
     kind: Literal["arff"]
@@ -69,12 +72,10 @@ class ArffConfig:
     test_path: Name | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
-    predict_rows: _Rows
-    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class OpenmlConfig:
+class OpenmlConfig(_Dataset):
     """A data set of OpenML, by number or by name and version."""
 
     kind: Literal["openml"]
@@ -84,41 +85,33 @@ class OpenmlConfig:
     data_home: Name | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
-    predict_rows: _Rows
-    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SvmlightConfig:
+class SvmlightConfig(_Dataset):
     """A file of `<label>,<label> <feature>:<value> ...` lines."""
 
     kind: Literal["svmlight"]
     path: Name
     n_features: PositiveInt | None
     zero_based: bool | None
-    predict_rows: _Rows
-    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class NpzConfig:
+class NpzConfig(_Dataset):
     """Arrays `X`, `y` and, where they exist, `feature_names`, `label_names` and `groups`."""
 
     kind: Literal["npz"]
     path: Name
-    predict_rows: _Rows
-    name: Name | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PythonDatasetConfig:
+class PythonDatasetConfig(_Dataset):
     """The dotted path of a function that returns X and y, and its keyword arguments."""
 
     kind: Literal["python"]
     loader: Name
     params: dict[str, Any]
-    predict_rows: _Rows
-    name: Name | None
 
 
 DatasetConfig = Annotated[
@@ -131,46 +124,17 @@ DatasetConfig = Annotated[
     | PythonDatasetConfig,
     Field(discriminator="kind"),
 ]
-_Folds = Annotated[int, Field(ge=2)]
 _RandomState = Annotated[int, Field(ge=0, lt=2**32)]  # range of NumPy's RandomState
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class RepeatedKFoldConfig:
-    """Arguments of `sklearn.model_selection.RepeatedKFold`."""
+class KFoldConfig:
+    """Arguments of repeated k-fold; `kind` names the groups or label frequencies it respects."""
 
-    kind: Literal["repeated_kfold"]
-    n_splits: _Folds
-    n_repeats: PositiveInt
-    random_state: _RandomState
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class MultilabelStratifiedConfig:
-    """Arguments of repeated k-fold with about equal label frequencies in all folds."""
-
-    kind: Literal["multilabel_stratified"]
-    n_splits: _Folds
-    n_repeats: PositiveInt
-    random_state: _RandomState
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class GroupKFoldConfig:
-    """Arguments of repeated k-fold that keeps groups together."""
-
-    kind: Literal["group_kfold"]
-    n_splits: _Folds
-    n_repeats: PositiveInt
-    random_state: _RandomState
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class StratifiedGroupKFoldConfig:
-    """Arguments of repeated k-fold that keeps groups together and label frequencies equal."""
-
-    kind: Literal["stratified_group_kfold"]
-    n_splits: _Folds
+    kind: Literal[
+        "repeated_kfold", "multilabel_stratified", "group_kfold", "stratified_group_kfold"
+    ]
+    n_splits: Annotated[int, Field(ge=2)]
     n_repeats: PositiveInt
     random_state: _RandomState
 
@@ -193,11 +157,5 @@ class PredefinedConfig:
 
 
 CvConfig = Annotated[
-    RepeatedKFoldConfig
-    | MultilabelStratifiedConfig
-    | GroupKFoldConfig
-    | StratifiedGroupKFoldConfig
-    | ShuffleSplitConfig
-    | PredefinedConfig,
-    Field(discriminator="kind"),
+    KFoldConfig | ShuffleSplitConfig | PredefinedConfig, Field(discriminator="kind")
 ]

@@ -10,15 +10,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.model_selection import RepeatedKFold, ShuffleSplit
 
-from pipeline.config import (
-    CvConfig,
-    GroupKFoldConfig,
-    MultilabelStratifiedConfig,
-    PredefinedConfig,
-    RepeatedKFoldConfig,
-    ShuffleSplitConfig,
-    StratifiedGroupKFoldConfig,
-)
+from pipeline.config import CvConfig, KFoldConfig, PredefinedConfig, ShuffleSplitConfig
 from pipeline.cv.stratification import grouped_folds, iterative_folds
 from pipeline.dataset import Dataset
 from pipeline.errors import UserError
@@ -42,12 +34,7 @@ class Split:
 
 
 def _make_fold_splits(folds: NDArray[np.int64], repeat: int) -> list[Split]:
-    """Return one split per fold, rows in ascending order.
-
-    Args:
-        folds: Number of the fold that tests each row, of shape (n_samples,); -1 always trains.
-        repeat: Number of the repeat, from 0.
-    """
+    """Return one split per fold, given the fold that tests each row; -1 always trains."""
     numbers = np.unique(folds[folds >= 0])
     return [
         Split(repeat, fold, np.flatnonzero(folds != number), np.flatnonzero(folds == number))
@@ -65,9 +52,6 @@ def split_digest(splits: Sequence[Split]) -> str:
     return sha.hexdigest()[:32]
 
 
-_RepeatedConfig = MultilabelStratifiedConfig | GroupKFoldConfig | StratifiedGroupKFoldConfig
-
-
 def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
     """Make the splits, ordered by repeat and fold; they depend on labels, groups and seed alone.
 
@@ -82,36 +66,39 @@ def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
             "ignore them."
         )
     match config:
-        case RepeatedKFoldConfig():
-            return _repeated_kfold(config, dataset.n_samples)
-        case MultilabelStratifiedConfig():
-            _check_n_splits(config.n_splits, dataset.n_samples, "rows")
-            return _repeat(config, partial(iterative_folds, dataset.y))
-        case GroupKFoldConfig():
-            groups = _groups(config, dataset)
-            return _repeat(config, partial(grouped_folds, groups, dataset.y[:, :0]))
-        case StratifiedGroupKFoldConfig():
-            groups = _groups(config, dataset)
-            return _repeat(config, partial(grouped_folds, groups, dataset.y))
         case ShuffleSplitConfig():
-            return _shuffle_split(config, dataset.n_samples)
+            _check_test_size(config.test_size, dataset.n_samples)
+            return _split_rows(ShuffleSplit, config, dataset, test_size=config.test_size)
         case PredefinedConfig():
             return _predefined(dataset)
+        case KFoldConfig(kind="repeated_kfold"):
+            _check_n_splits(config.n_splits, dataset.n_samples, "rows")
+            return _split_rows(RepeatedKFold, config, dataset, n_repeats=config.n_repeats)
+        case KFoldConfig(kind="multilabel_stratified"):
+            _check_n_splits(config.n_splits, dataset.n_samples, "rows")
+            return _repeat(config, partial(iterative_folds, dataset.y))
+        case KFoldConfig():
+            y = dataset.y[:, :0] if config.kind == "group_kfold" else dataset.y
+            return _repeat(config, partial(grouped_folds, _groups(config, dataset), y))
 
 
-def _repeated_kfold(config: RepeatedKFoldConfig, n_samples: int) -> list[Split]:
-    _check_n_splits(config.n_splits, n_samples, "rows")
-    splitter = RepeatedKFold(
-        n_splits=config.n_splits, n_repeats=config.n_repeats, random_state=config.random_state
-    )
+def _split_rows(
+    splitter_class: type,
+    config: KFoldConfig | ShuffleSplitConfig,
+    dataset: Dataset,
+    **params: float,
+) -> list[Split]:
+    """Split with scikit-learn, which numbers the folds of all repeats consecutively."""
+    n_splits, random_state = config.n_splits, config.random_state
+    splitter = splitter_class(n_splits=n_splits, random_state=random_state, **params)
     return [
-        Split(*divmod(i, config.n_splits), train, test)
-        for i, (train, test) in enumerate(splitter.split(np.empty(n_samples)))
+        Split(*divmod(i, n_splits), train, test)
+        for i, (train, test) in enumerate(splitter.split(dataset.y))
     ]
 
 
 def _repeat(
-    config: _RepeatedConfig, folds: Callable[[int, RandomState], NDArray[np.int64]]
+    config: KFoldConfig, folds: Callable[[int, RandomState], NDArray[np.int64]]
 ) -> list[Split]:
     # RandomState, because its streams never change; those of numpy.random.Generator may.
     return [
@@ -123,20 +110,13 @@ def _repeat(
     ]
 
 
-def _shuffle_split(config: ShuffleSplitConfig, n_samples: int) -> list[Split]:
-    n_test = int(np.ceil(config.test_size * n_samples))
+def _check_test_size(test_size: float, n_samples: int) -> None:
+    n_test = int(np.ceil(test_size * n_samples))
     if n_test >= n_samples:
         raise UserError(
             f"cv.test_size: expected a fraction that leaves rows to train on. Received: "
-            f"{config.test_size} of {n_samples} rows, rounded up to {n_test}."
+            f"{test_size} of {n_samples} rows, rounded up to {n_test}."
         )
-    splitter = ShuffleSplit(
-        n_splits=config.n_splits, test_size=config.test_size, random_state=config.random_state
-    )
-    return [
-        Split(0, fold, train, test)
-        for fold, (train, test) in enumerate(splitter.split(np.empty(n_samples)))
-    ]
 
 
 def _predefined(dataset: Dataset) -> list[Split]:
@@ -157,9 +137,7 @@ def _predefined(dataset: Dataset) -> list[Split]:
     return splits
 
 
-def _groups(
-    config: GroupKFoldConfig | StratifiedGroupKFoldConfig, dataset: Dataset
-) -> NDArray[np.int64]:
+def _groups(config: KFoldConfig, dataset: Dataset) -> NDArray[np.int64]:
     if dataset.groups is None:
         raise UserError(
             f"cv={config.kind}: expected data with the group of each row. Received: "
@@ -186,12 +164,7 @@ def inner_splits(
 ) -> list[InnerSplit]:
     """Split training rows into k folds, stratified by labels, without dividing groups.
 
-    Args:
-        dataset: Labels and groups of all rows.
-        train: Row numbers to split; no other row is used.
-        n_splits: Number of folds; 1 for a single validation part.
-        fraction: Fraction of the rows in the single validation part; unused for several folds.
-        seed: Seed of the tie-breaking.
+    With `n_splits=1`, there is a single `validation_part` instead; `fraction` is for that alone.
 
     Raises:
         UserError: If there are fewer rows or groups than folds.
