@@ -22,7 +22,7 @@ from rich.console import Console
 
 from benchmarks.command import measure
 from pipeline.comparison.leaderboard import Leaderboard, read_leaderboard
-from pipeline.console.run_tables import leaderboard_on_screen
+from pipeline.console.run_tables import leaderboard_tables
 from pipeline.sweeps.parent_run import log_leaderboard
 from pipeline.tracking.store import Store, open_store, store_at
 from pipeline.tracking.sweep_run import (
@@ -114,7 +114,7 @@ def timed(name: str, action: Callable[[], T]) -> tuple[T, float]:
 
 def show(board: Leaderboard) -> None:
     with tempfile.TemporaryFile("w") as file:
-        Console(file=file, width=100).print(*leaderboard_on_screen(board))
+        Console(file=file, width=100).print(*leaderboard_tables(board))
 
 
 def main() -> None:

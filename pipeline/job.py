@@ -255,7 +255,7 @@ def _train(
                     console.show_fold(next(iter(fold.scores.values())))
                 run.log_scores(step, fold.scores)
                 if error := checkpoint.save(fold, run.seconds):
-                    console.show_not_kept(error)
+                    console.show_checkpoint_error(error)
         except Stopped:
             run.raise_interrupt()
             raise

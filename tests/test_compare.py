@@ -13,7 +13,7 @@ from mlflow.entities import Metric, Param
 from scipy import stats
 
 from pipeline.commands import compare
-from pipeline.comparison.run_scores import to_run_scores, with_distinct_names
+from pipeline.comparison.run_scores import make_names_unique, to_run_scores
 from pipeline.tracking.runs import RunReader
 from pipeline.tracking.store import store_at
 
@@ -114,7 +114,7 @@ def test_two_runs_are_compared_as_scipy_would(shelf, command):
     path = shelf.folder / "numbers.json"
     code, out, err = command("worse", "better", "--json", str(path), "--rope", "0.02")
     assert (code, err) == (0, "")
-    assert '"better" is better than "worse": its accuracy is higher by ' in out
+    assert '"better" is significantly better than "worse": its accuracy is higher by ' in out
     numbers = json.loads(path.read_text())
     first, second = numbers["configurations"]
     assert (first["name"], second["name"]) == ("better", "worse")
@@ -142,7 +142,7 @@ def test_a_loss_is_judged_the_right_way_round(shelf, command):
     code, out, _ = command("worse", "better", "--metric", "log_loss")
     assert code == 0
     assert "Log loss of 20 folds, lower is better" in out
-    assert '"better" is better than "worse": its log loss is lower by ' in out
+    assert '"better" is significantly better than "worse": its log loss is lower by ' in out
 
 
 def test_a_sweep_is_its_finished_children(shelf, command):
@@ -160,7 +160,7 @@ def test_a_sweep_is_its_finished_children(shelf, command):
         assert "Skipped unfinished runs: 1 FAILED, 1 RUNNING, 1 stopped early by racing" in out
         lines = [line.split() for line in out.splitlines() if " units=" in line]
         assert sorted(words[1] for words in lines) == ["units=20", "units=40", "units=64"]
-        assert "Nothing may be concluded about which is best: " in out
+        assert "No conclusion about which is best: " in out
     assert "<svg" in path.read_text()
 
 
@@ -184,7 +184,7 @@ def test_seeds_are_averaged_fold_by_fold(shelf, command):
     path = shelf.folder / "numbers.json"
     code, out, _ = command("seeds", "--average", "seed", "--json", str(path))
     assert code == 0
-    assert '"units=40" is better than "units=20"' in out
+    assert '"units=40" is significantly better than "units=20"' in out
     first, _ = json.loads(path.read_text())["configurations"]
     assert len(first["run_ids"]) == 3
     expected = np.mean([fold_scores(40 + seed, 0.04) for seed in (1, 2, 3)], axis=0)
@@ -192,7 +192,7 @@ def test_seeds_are_averaged_fold_by_fold(shelf, command):
     assert "Averages are of" not in out
     shelf.add("model.units=80, seed=1", 80, parent=parent, settings={"model.units": "80"})
     _, out, _ = command("seeds", "--average", "seed")
-    assert "Averages are of 1 to 3 runs, not of equally many" in out
+    assert "The averages are of 1 to 3 runs each." in out
 
 
 def test_undefined_folds_are_left_out_and_said(shelf, command):
@@ -201,7 +201,7 @@ def test_undefined_folds_are_left_out_and_said(shelf, command):
     code, out, _ = command("a", "b")
     assert code == 0
     assert "Accuracy of 18 folds" in out
-    assert "2 more folds are left out" in out
+    assert "Skipped 2 folds in which it is undefined" in out
 
 
 def test_a_fold_that_was_trained_again_counts_once(shelf):
@@ -228,7 +228,7 @@ def test_of_runs_of_one_name_the_finished_one_is_meant(shelf):
 def test_runs_of_one_name_are_told_apart_by_their_ids(shelf):
     ids = [shelf.add('it\'s "the" same') for _ in range(2)]
     found = RunReader(store_at(shelf.uri)).find(ids)
-    runs = with_distinct_names([to_run_scores(record) for record in found.runs])
+    runs = make_names_unique([to_run_scores(record) for record in found.runs])
     assert [run.name for run in runs] == [f'it\'s "the" same ({id[:8]})' for id in ids]
 
 
@@ -242,7 +242,7 @@ def refusals(shelf: Shelf) -> dict[tuple[str, ...], str]:
     foreign = shelf.client.create_run(shelf.experiment, run_name="foreign").info.run_id
     shelf.client.set_terminated(foreign)
     return {
-        ("fine",): "Expected two finished runs at least, to compare. Received: only 'fine'.",
+        ("fine",): "Expected at least two finished runs. Received: only 'fine'.",
         ("fine", finished): "Received: only 'fine'.",
         ("empty",): "Received: none.",
         ("fine", parent): "Received: only 'fine'.",

@@ -151,7 +151,7 @@ def test_first_rows_show_categories_and_missing_values(small: Dataset) -> None:
     assert "blue" in text
     assert "2 categories" in text
     assert "28.6%" in text
-    assert "Groups: 3 of rows, the largest of 3" in text
+    assert "Groups: 3, the largest with 3 rows" in text
 
 
 @pytest.mark.parametrize("n_labels", [1, 3, 159, 161])

@@ -1,6 +1,7 @@
-"""Ranks, groups and words of a leaderboard, against the plainest way to find them."""
+"""Ranks and groups of a leaderboard against a plain count, its tables and its figure."""
 
 import math
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -8,25 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.comparison.leaderboard import Criterion, Entry, Leaderboard, by_column
-from pipeline.console.run_tables import leaderboard_on_screen
-from pipeline.report.leaderboard_figure import leaderboard_figure
+from pipeline.comparison.leaderboard import Criterion, Entry, Leaderboard, to_json_table
+from pipeline.console.run_tables import leaderboard_tables
+from pipeline.report.figures import draw_leaderboard
 
 
-def finished(number, mean, metric="accuracy", **more):
-    ends = {"mean": mean, "std": 0.02, "ci_low": mean - 0.03, "ci_high": mean + 0.03}
-    metrics = {f"{metric}_{of}": value for of, value in ends.items() if math.isfinite(mean)}
-    varied = more.pop("varied", {"seed": str(number)})
-    return Entry(f"{number:032x}", number, varied, "FINISHED", metric, metrics, 1.5, **more)
+def finished(job_number, mean, metric="accuracy", std=0.02, settings=None, **fields):
+    statistics = {"mean": mean, "std": std, "ci_low": mean - 0.03, "ci_high": mean + 0.03}
+    metrics = {f"{metric}_{name}": it for name, it in statistics.items() if math.isfinite(mean)}
+    settings = settings or {"seed": str(job_number)}
+    run_id = f"{job_number:032x}"
+    return Entry(run_id, job_number, settings, "FINISHED", metric, metrics, 1.5, **fields)
 
 
-def failed(number, reason, status="FAILED"):
-    return Entry(f"{number:032x}", number, {"seed": str(number)}, status, reason=reason)
+def failed(job_number, reason, status="FAILED"):
+    settings = {"seed": str(job_number)}
+    return Entry(f"{job_number:032x}", job_number, settings, status, reason=reason)
 
 
 def on_screen(board, width=100):
     console = Console(width=width, file=StringIO(), markup=False, highlight=False)
-    for part in leaderboard_on_screen(board):
+    for part in leaderboard_tables(board):
         console.print(part)
     return console.file.getvalue()
 
@@ -35,40 +38,40 @@ MEANS = st.lists(st.sampled_from([0.1, 0.5, 0.5000001, 0.9, math.nan]), min_size
 
 
 @given(MEANS, st.sampled_from(["accuracy", "hamming_loss"]))
-def test_ranks_are_what_counting_better_jobs_gives(means, metric):
+def test_ranks_count_the_better_jobs(means, metric):
     entries = [finished(number, mean, metric) for number, mean in enumerate(means)]
     board = Leaderboard(entries[::-1], len(means))
-    assert {entry.number for entry in board.entries} == set(range(len(means)))
+    assert {entry.job_number for entry in board.entries} == set(range(len(means)))
     for rank, entry in zip(board.ranks, board.entries, strict=True):
-        mean = means[entry.number]
+        mean = means[entry.job_number]
         if math.isnan(mean):
             assert rank is None
         else:
-            less = sum(other < mean for other in means)
-            more = sum(other > mean for other in means)
-            assert rank == 1 + (less if metric == "hamming_loss" else more)
+            n_lower = sum(other < mean for other in means)
+            n_higher = sum(other > mean for other in means)
+            assert rank == 1 + (n_lower if metric == "hamming_loss" else n_higher)
     assert list(board.ranks[: board.n_ranked]) == sorted(board.ranks[: board.n_ranked])
 
 
-@pytest.mark.parametrize(("of", "first"), [("mean", 1), ("ci_low", 0)])
-def test_a_search_says_what_decides(of, first):
-    sure = {"f1_micro_mean": 0.6, "f1_micro_ci_low": 0.55}
-    unsure = {"f1_micro_mean": 0.7, "f1_micro_ci_low": 0.3}
+@pytest.mark.parametrize(("statistic", "first"), [("mean", 1), ("ci_low", 0)])
+def test_a_search_names_its_criterion(statistic, first):
+    narrow = {"f1_micro_mean": 0.6, "f1_micro_ci_low": 0.55}
+    wide = {"f1_micro_mean": 0.7, "f1_micro_ci_low": 0.3}
     entries = [
         Entry(f"{n:032x}", n, {"seed": str(n)}, "FINISHED", "accuracy", metrics)
-        for n, metrics in enumerate((sure, unsure))
+        for n, metrics in enumerate((narrow, wide))
     ]
-    board = Leaderboard(entries, 2, Criterion("f1_micro", of, minimize=False))
-    assert (board.best.number, board.metric) == (first, "f1_micro")
-    assert ("the worse end of the interval" in on_screen(board)) == (of == "ci_low")
+    board = Leaderboard(entries, 2, Criterion("f1_micro", statistic, minimize=False))
+    assert (board.best.job_number, board.metric) == (first, "f1_micro")
+    assert ("the worse end of the interval" in on_screen(board)) == (statistic == "ci_low")
     assert Leaderboard(entries, 2).best is None
 
 
-def test_what_did_not_finish_is_grouped_by_its_reason():
+def test_failures_are_grouped_by_reason():
     reasons = ["no memory", "bad data", "no memory", "no memory"]
     entries = [failed(number, reason) for number, reason in enumerate(reasons)]
     board = Leaderboard([*entries, finished(4, 0.5)], 7)
-    assert [(why, len(of)) for why, of in board.failures().items()] == [
+    assert [(reason, len(jobs)) for reason, jobs in board.failures().items()] == [
         ("no memory", 3),
         ("bad data", 1),
     ]
@@ -78,22 +81,22 @@ def test_what_did_not_finish_is_grouped_by_its_reason():
     assert "3 failed: seed=0; seed=2; seed=3\n  no memory" in text
 
 
-def test_refusals_of_different_values_are_one():
+def test_messages_that_differ_in_the_received_value_are_one_reason():
     reasons = ["dropout: expected less than 1. Received: 1.5", "units: expected 1. Received: 0"]
     reasons += ["dropout: expected less than 1. Received: 1.75"]
     board = Leaderboard([failed(number, reason) for number, reason in enumerate(reasons)], 3)
-    assert [(why, len(of)) for why, of in board.failures().items()] == [
+    assert [(reason, len(jobs)) for reason, jobs in board.failures().items()] == [
         (reasons[0], 2),
         (reasons[1], 1),
     ]
 
 
-def test_a_table_has_what_varied_every_number_and_the_reason():
+def test_the_json_table_has_settings_statistics_and_reasons():
     entries = [
-        finished(0, 0.7, varied={"model": "mlp", "seed": "1"}),
+        finished(0, 0.7, settings={"model": "mlp", "seed": "1"}),
         failed(1, "bad data"),
     ]
-    table = by_column(Leaderboard(entries).rows())
+    table = to_json_table(Leaderboard(entries).rows())
     assert table["columns"] == [
         *("rank", "model", "seed", "accuracy_mean", "accuracy_std", "accuracy_ci_low"),
         *("accuracy_ci_high", "seconds", "status", "reason", "run_id"),
@@ -108,50 +111,86 @@ def test_the_screen_shows_the_best_and_counts_the_others():
     board = Leaderboard([finished(number, number / 100) for number in range(50)], 50)
     lines = on_screen(board).splitlines()
     assert lines[0].strip() == "50 jobs: 50 finished"
-    assert lines[1].split() == [
-        "rank",
-        "Accuracy",
-        "std",
-        "95%",
-        "interval",
-        "seed",
-        "seconds",
-        "run",
-    ]
-    first = "1 0.490 0.020 0.460 to 0.520 49 1.5 00000000"
-    assert " ".join(lines[2].split()) == first
+    assert " ".join(lines[1].split()) == "rank Accuracy std 95% interval seed seconds run"
+    assert " ".join(lines[2].split()) == "1 0.490 0.020 0.460 to 0.520 49 1.5 00000000"
     assert lines[-1].strip() == "... and 30 more, in leaderboard.json"
 
 
-def test_what_cannot_be_compared_is_said():
+def test_jobs_stopped_by_racing_are_listed():
+    stopped = [replace(finished(number, math.nan), reason="p = 0.001") for number in (1, 2)]
+    last = on_screen(Leaderboard([finished(0, 0.5), *stopped], 3)).splitlines()[-1]
+    assert last == "2 jobs stopped early by racing (significantly worse): seed=1; seed=2"
+
+
+def test_jobs_that_are_not_comparable_have_a_note():
     board = Leaderboard(
-        [finished(0, 0.5, tried_on=("a", "b")), finished(1, 0.6, tried_on=("c", "b"))]
+        [finished(0, 0.5, digests=("a", "b")), finished(1, 0.6, digests=("c", "b"))]
     )
     assert "2 different data sets or sets of folds" in " ".join(on_screen(board).split())
     board = Leaderboard([finished(0, 0.5), finished(1, 0.6), finished(2, 0.1, metric="log_loss")])
     assert board.metric == "accuracy"
-    assert "Accuracy is unknown or undefined for seed=2" in on_screen(board)
+    assert "Accuracy is missing or undefined for seed=2" in on_screen(board)
+
+
+SETTINGS = {
+    "training.learning_rate": "0.00123456789",
+    "training.batch_size": "128",
+    "model.hidden_units": "[64,32]",
+    "model.dropout": "0.25",
+    "model.activation": "leaky_relu",
+}
+
+
+@pytest.mark.parametrize("n_settings", range(1, 6))
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_no_heading_or_value_is_broken_inside_a_word(width, n_settings):
+    settings = dict(list(SETTINGS.items())[:n_settings])
+    text = on_screen(Leaderboard([finished(0, 0.5, settings=settings)]), width)
+    numbers = ["0.500", "0.020", "0.470 to 0.530", "1.5", f"{0:032x}"[:8]]
+    shown = {**settings, "training.learning_rate": "0.001235"}
+    for part in (*numbers, "Accuracy", "seconds", *(key.split(".")[1] for key in settings)):
+        assert part in text
+    assert all(value in text for value in shown.values())
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_a_narrow_screen_loses_no_number(width):
+def test_a_long_value_hides_no_number(width):
     key = "training.learning_rate"
-    board = Leaderboard([finished(0, 0.5, varied={key: "0.00123456789", "model": "a" * 90})])
+    board = Leaderboard([finished(0, 0.5, settings={key: "0.00123456789", "model": "a" * 90})])
     text = on_screen(board, width)
     assert all(part in text for part in ("0.500", "0.020", "0.470 to 0.530", "0.001235"))
 
 
-def test_nothing_at_all_is_shown_as_such():
+def test_small_deviations_do_not_vanish():
+    entries = [finished(number, 0.0012 + number / 1e4, std=0.00012) for number in range(2)]
+    lines = on_screen(Leaderboard(entries)).splitlines()
+    numbers = [line.split()[1:3] for line in lines[2:]]
+    assert numbers == [["0.00130", "0.00012"], ["0.00120", "0.00012"]]
+
+
+def test_a_single_fold_has_no_deviation():
+    entry = Entry(
+        "a" * 32, 0, {}, "FINISHED", "accuracy", {"accuracy_mean": 0.5, "accuracy_std": 0}
+    )
+    board = Leaderboard([entry])
+    assert on_screen(board).splitlines()[-1].split() == ["1", "0.500", "aaaaaaaa"]
+    (axes,) = draw_leaderboard(board).axes
+    assert axes.get_xlabel() == "Accuracy: score of the only fold (higher is better)"
+
+
+def test_a_sweep_without_runs():
     assert "4 jobs: 4 not run" in on_screen(Leaderboard([], 4))
-    assert by_column(Leaderboard([]).rows()) == {"columns": [], "data": []}
+    assert to_json_table(Leaderboard([]).rows()) == {"columns": [], "data": []}
 
 
 @pytest.mark.parametrize("n", [1, 3, 100])
 def test_the_figure_shows_mean_and_interval_of_the_best(n):
     board = Leaderboard([finished(number, 0.5 + number / 1000) for number in range(n)])
-    (axes,) = leaderboard_figure(board).axes
+    (axes,) = draw_leaderboard(board).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == [f"seed={n - 1 - place}" for place in range(min(n, 30))]
+    assert names == [f"seed={n - 1 - row}" for row in range(min(n, 30))]
     low, high = axes.lines[0].get_xdata()
     assert (low, high) == pytest.approx((board.best.metrics["accuracy_mean"] - 0.03, high))
     assert high - low == pytest.approx(0.06)

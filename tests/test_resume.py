@@ -211,7 +211,7 @@ def test_a_job_that_fails_before_it_has_a_run_leaves_one(experiment_id, begin):
         with pytest.raises(UserError), record_failures(job):
             raise UserError("seed: expected a value of at least 0.")
     (entry,) = read_leaderboard(sweep).entries  # not listed twice
-    assert (entry.status, entry.number, dict(entry.varied)) == ("FAILED", 2, {"seed": "-1"})
+    assert (entry.status, entry.job_number, dict(entry.settings)) == ("FAILED", 2, {"seed": "-1"})
     assert entry.reason == "seed: expected a value of at least 0."
 
 

@@ -274,11 +274,11 @@ def test_a_sweep_that_is_killed_twice_ends_as_if_it_had_not_been(tmp_path, launc
 
 
 def _wait_until_workers_are_gone(store: Store) -> None:
-    from pipeline.tracking.heartbeat import is_process_alive
+    from pipeline.tracking.heartbeat import is_process_running
 
     jobs, _ = store.runs()
     for _ in range(400):
-        if not any(is_process_alive(run.data.tags["process"]) for run in jobs):
+        if not any(is_process_running(run.data.tags["process"]) for run in jobs):
             return
         time.sleep(0.05)
     raise AssertionError("workers outlive the process that launched them")
@@ -297,7 +297,7 @@ def test_a_single_run_that_is_killed_goes_on_and_then_is_reused(tmp_path, expect
     for name, mean in expected["[8]", "0"].items():
         assert finished.data.metrics[f"{name}_mean"] == mean
     out, _ = store.run(*run, "resume=true")
-    assert f"Finished before, on the same data by the same code, as run {run_id}" in out
+    assert f"Reusing finished run {run_id} (same settings, data and code):" in out
     assert re.search(r"^Accuracy: 0\.\d{3} \(0\.\d{3}\)$", out, re.MULTILINE)
     assert len(store.runs()[0]) == 1
 

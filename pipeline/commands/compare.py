@@ -25,7 +25,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
 
         from pipeline import comparison, console
         from pipeline.console.run_tables import as_dict, compare_tables
-        from pipeline.report.paired_differences import ranking_figure
+        from pipeline.report.paired_differences import write_ranking
         from pipeline.scoring import lower_is_better
         from pipeline.tracking import RunReader, locate
 
@@ -36,23 +36,23 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             statuses = ", ".join(f"{n} {it}" for it, n in sorted(named_runs.skipped.items()))
             console.show(f"Skipped unfinished runs: {statuses}.")
         all_runs = [comparison.to_run_scores(record) for record in named_runs.runs]
-        distinct = comparison.drop_duplicates(comparison.with_distinct_names(all_runs))
+        distinct = comparison.drop_duplicates(comparison.make_names_unique(all_runs))
         if n_duplicates := len(all_runs) - len(distinct):
             plural = "" if n_duplicates == 1 else "s"
             console.show(f"Skipped {n_duplicates} duplicate run{plural}.")
         comparison.check_paired(distinct)
         average = arguments.average
-        runs = comparison.averaged(distinct, average) if average else distinct
+        runs = comparison.average_runs(distinct, average) if average else distinct
         metric = comparison.choose_metric(runs, arguments.metric)
-        best = comparison.best(runs, metric)
-        named = dict(zip(comparison.brief_names(best), best, strict=True))
+        best = comparison.select_best(runs, metric)
+        named = dict(zip(comparison.shorten_names(best), best, strict=True))
         sizes = reader.fold_sizes(best[0].run_ids[0])
         scores = {
             name: np.mean([reader.fold_scores(it, metric, len(sizes)) for it in one.run_ids], 0)
             for name, one in named.items()
         }
     try:
-        ranking = comparison.rank(
+        ranking = comparison.rank_runs(
             scores,
             metric=metric,
             test_fraction=float((sizes[:, 1] / sizes[:, 0]).mean()),
@@ -67,7 +67,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     if len(counts) > 1:
         console.show(f"The averages are of {min(counts)} to {max(counts)} runs each.")
     console.show(*compare_tables(ranking, named))
-    console.show(f"{comparison.conclusion(ranking)}\n")
+    console.show(f"{comparison.describe_conclusion(ranking)}\n")
     if arguments.json:
         numbers = json.dumps(as_dict(ranking, named), indent=1, allow_nan=False)
         write_atomically(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
@@ -75,7 +75,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with console.waiting("drawing"):
         run_ids = sorted(run_id for one in named.values() for run_id in one.run_ids)
         path = arguments.figure or _figure_path(arguments, metric, run_ids)
-        write_atomically(path, ranking_figure(ranking).savefig)
+        write_atomically(path, lambda temporary: write_ranking(ranking, temporary))
     console.show_file("Figure", path)
 
 

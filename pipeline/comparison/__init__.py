@@ -1,24 +1,25 @@
 """Comparison of finished runs: paired tests, ranking and leaderboard."""
 
+from pipeline.comparison.conclusion import describe_conclusion, format_probability
 from pipeline.comparison.leaderboard import (
     Criterion,
     Entry,
     Leaderboard,
-    Number,
+    Statistic,
     Status,
-    by_column,
-    kind_of,
     read_leaderboard,
+    to_json_table,
+    without_received_value,
 )
-from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, conclusion, of_probability, rank
+from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, rank_runs
 from pipeline.comparison.run_scores import (
     RunScores,
-    averaged,
-    best,
-    brief_names,
+    average_runs,
     check_paired,
     choose_metric,
     drop_duplicates,
+    make_names_unique,
+    select_best,
+    shorten_names,
     to_run_scores,
-    with_distinct_names,
 )

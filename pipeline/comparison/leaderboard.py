@@ -1,4 +1,4 @@
-"""How the jobs of a sweep did, in the order of a leaderboard."""
+"""Leaderboard of a sweep: its jobs, ranked by a metric."""
 
 import math
 from collections import Counter
@@ -10,59 +10,59 @@ from pipeline.scoring import lower_is_better, summary_key
 from pipeline.tracking import SUPERSEDED, VARIED, RunRecord, Sweep, children
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
-Number = Literal["mean", "std", "ci_low", "ci_high"]
+Statistic = Literal["mean", "std", "ci_low", "ci_high"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One job.
+    """One job of a sweep.
 
     Attributes:
-        run_id: Its run in MLflow.
-        number: Its place in the sweep, from 0; None if unknown.
-        varied: What set it apart, by key.
-        status: How it ended, in MLflow's words.
-        headline: The metric that it puts first, or empty if it did not come so far.
-        metrics: What it logged, by name: `accuracy_mean`, `accuracy_ci_low`, ...
-        seconds: How long it took; None if unknown.
-        reason: Why it did not finish, or why racing stopped it; or empty.
-        tried_on: Digests of its data and folds; jobs that share them can be compared.
+        run_id: ID of its run.
+        job_number: Number of the job, from 0; None if unknown.
+        settings: The settings that vary in the sweep, by key.
+        status: Status of its run.
+        headline: First metric of `scoring.metrics`; empty if the job ended before it was known.
+        metrics: Logged metrics by name: `accuracy_mean`, `accuracy_ci_low`, ...
+        seconds: Duration; None if unknown.
+        reason: Reason why it did not finish, or why racing stopped it; empty without one.
+        digests: Digests of data and folds; only jobs with equal digests are comparable.
     """
 
     run_id: str
-    number: int | None
-    varied: Mapping[str, str]
+    job_number: int | None
+    settings: Mapping[str, str]
     status: Status
     headline: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float | None = None
     reason: str = ""
-    tried_on: tuple[str, str] = ("", "")
+    digests: tuple[str, str] = ("", "")
 
     @property
     def name(self) -> str:
-        """What set it apart, in one line."""
-        told = ", ".join(f"{key}={value}" for key, value in self.varied.items())
-        return told or f"job {self.number}"
+        """The settings that vary, in one line."""
+        settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        return settings or f"job {self.job_number}"
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """What decides ranks.
+    """Criterion by which jobs are ranked.
 
     Attributes:
-        metric: Its name; empty if no job came so far as to have one.
-        of: Which of its numbers.
-        minimize: Whether less is better.
+        metric: Name of the metric; empty if no job has one.
+        statistic: Statistic of the metric.
+        minimize: Whether lower is better.
     """
 
     metric: str
-    of: Number
+    statistic: Statistic
     minimize: bool
 
 
 def to_entry(run: RunRecord) -> Entry:
-    """Take a leaderboard's entry from the run of a job."""
+    """Convert the run of a job into an entry of a leaderboard."""
     overrides = run.tags.get("overrides", "")
     keys = [key.removeprefix(VARIED) for key in run.tags if key.startswith(VARIED)]
     keys.sort(key=lambda key: overrides.find(f"{key}="))
@@ -73,14 +73,14 @@ def to_entry(run: RunRecord) -> Entry:
         status = cast(Status, run.status)
     return Entry(
         run_id=run.run_id,
-        number=int(number) if number else None,
-        varied={key: run.tags[f"{VARIED}{key}"] for key in keys},
+        job_number=int(number) if number else None,
+        settings={key: run.tags[f"{VARIED}{key}"] for key in keys},
         status=status,
         headline=run.tags.get("headline", ""),
         metrics=run.metrics,
         seconds=run.metrics.get("seconds", seconds),
         reason=run.tags.get("failure") or run.tags.get("stopped_because", ""),
-        tried_on=(run.tags.get("data_digest", ""), run.tags.get("split_digest", "")),
+        digests=(run.tags.get("data_digest", ""), run.tags.get("split_digest", "")),
     )
 
 
@@ -88,10 +88,10 @@ class Leaderboard:
     """The jobs of a sweep, ranked.
 
     Attributes:
-        criterion: By what.
-        entries: All jobs: ranked ones from the best, then the others in the order of the sweep.
-        ranks: Rank of each entry, or None; equals share the better rank.
-        n_jobs: How many jobs the sweep has; None if unknown.
+        criterion: Criterion of the ranks.
+        entries: All jobs: the ranked ones, best first, then the others by job number.
+        ranks: Rank of each entry, or None; ties share the better rank.
+        n_jobs: Number of jobs of the sweep; None if unknown.
     """
 
     def __init__(
@@ -103,59 +103,59 @@ class Leaderboard:
         """Rank the entries.
 
         Args:
-            entries: All jobs that have left something.
-            n_jobs: How many jobs the sweep has; None if unknown.
-            criterion: By what; None: the mean of the metric that most jobs put first.
+            entries: All jobs that have a run.
+            n_jobs: Number of jobs of the sweep; None if unknown.
+            criterion: Criterion of the ranks; None for the mean of the most frequent headline.
         """
         headlines = Counter(entry.headline for entry in entries if entry.headline)
         headline = headlines.most_common(1)[0][0] if headlines else ""
         self.criterion = criterion or Criterion(headline, "mean", lower_is_better(headline))
         self.n_jobs = n_jobs
-        in_order = sorted(entries, key=lambda entry: (entry.number is None, entry.number or 0))
+        by_number = sorted(entries, key=lambda it: (it.job_number is None, it.job_number or 0))
         sign = 1 if self.criterion.minimize else -1
-        ranked = [entry for entry in in_order if self._is_ranked(entry)]
-        ranked.sort(key=lambda entry: sign * self._decisive(entry))
-        others = [entry for entry in in_order if not self._is_ranked(entry)]
+        ranked = [entry for entry in by_number if self._is_ranked(entry)]
+        ranked.sort(key=lambda entry: sign * self._score(entry))
+        others = [entry for entry in by_number if not self._is_ranked(entry)]
         self.entries = (*ranked, *others)
-        first: dict[float, int] = {}
+        best_rank: dict[float, int] = {}
         ranks = [
-            first.setdefault(self._decisive(it), place) for place, it in enumerate(ranked, start=1)
+            best_rank.setdefault(self._score(entry), rank) for rank, entry in enumerate(ranked, 1)
         ]
         self.ranks = (*ranks, *[None] * len(others))
 
     @property
     def metric(self) -> str:
-        """Name of the metric that decides; empty if no job came so far as to have one."""
+        """Name of the metric that decides the ranks; empty if no job has one."""
         return self.criterion.metric
 
-    def value(self, entry: Entry, of: Number) -> float | None:
-        """Return a number of the leaderboard's metric for a job, or None where there is none."""
-        return entry.metrics.get(summary_key(self.metric, of))
+    def value(self, entry: Entry, statistic: Statistic) -> float | None:
+        """Return a statistic of the leaderboard's metric for a job, or None if it has none."""
+        return entry.metrics.get(summary_key(self.metric, statistic))
 
     @property
     def best(self) -> Entry | None:
-        """The job that comes first."""
+        """The first job; None if no job is ranked."""
         return self.entries[0] if self.entries and self.ranks[0] else None
 
     def best_metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of the statistics of the best job, for the parent run."""
         if self.best is None:
             return []
-        values = {of: self.value(self.best, of) for of in get_args(Number)}
+        values = {it: self.value(self.best, it) for it in get_args(Statistic)}
         return [
-            (f"best/{summary_key(self.metric, of)}", value, 0)
-            for of, value in values.items()
+            (f"best/{summary_key(self.metric, statistic)}", value, 0)
+            for statistic, value in values.items()
             if value is not None
         ]
 
     @property
     def n_ranked(self) -> int:
-        """How many jobs have a rank."""
+        """Number of jobs with a rank."""
         return sum(rank is not None for rank in self.ranks)
 
     @property
     def n_missing(self) -> int:
-        """How many jobs have left nothing at all."""
+        """Number of jobs without a run."""
         return max(0, (self.n_jobs or 0) - len(self.entries))
 
     @property
@@ -164,45 +164,45 @@ class Leaderboard:
         return not self.n_missing and self.count("FINISHED") == len(self.entries)
 
     def count(self, status: Status) -> int:
-        """Return how many jobs ended so."""
+        """Return the number of jobs with this status."""
         return sum(entry.status == status for entry in self.entries)
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What varied, in the order in which the jobs name it."""
-        return tuple(dict.fromkeys(key for entry in self.entries for key in entry.varied))
+        """Keys of the settings that vary, in the order of the jobs."""
+        return tuple(dict.fromkeys(key for entry in self.entries for key in entry.settings))
 
     @property
-    def n_tried_on(self) -> int:
-        """On how many different pairs of data and folds the ranked jobs were tried."""
-        return len({entry.tried_on for entry in self.entries[: self.n_ranked]})
+    def n_distinct_digests(self) -> int:
+        """Number of different pairs of data set and folds among the ranked jobs."""
+        return len({entry.digests for entry in self.entries[: self.n_ranked]})
 
     def failures(self) -> dict[str, list[Entry]]:
-        """Return the jobs that are not finished by their reason, the most frequent first.
+        """Group the jobs that did not finish by their reason, the most frequent one first.
 
-        Refusals that differ in nothing but the value that was received are one.
+        Messages that differ in the received value alone count as one reason.
         """
         groups: dict[str, list[Entry]] = {}
         for entry in self.entries:
             if entry.status != "FINISHED":
-                groups.setdefault(kind_of(entry.reason), []).append(entry)
+                groups.setdefault(without_received_value(entry.reason), []).append(entry)
         by_size = sorted(groups.values(), key=lambda group: -len(group))
         return {group[0].reason: group for group in by_size}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the table: a row per job, for JSON; empty where a job has no value."""
+        """Return one row per job for a JSON table, None for missing values."""
         others = dict.fromkeys(
             name
             for entry in self.entries
             for name in sorted(entry.metrics)
-            if name.endswith("_mean") and name != f"{self.metric}_mean"
+            if name.endswith("_mean") and name != summary_key(self.metric, "mean")
         )
-        numbers = get_args(Number) if self.metric else ()
+        statistics = get_args(Statistic) if self.metric else ()
         return [
             {
                 "rank": rank,
-                **{key: entry.varied.get(key) for key in self.keys},
-                **{f"{self.metric}_{of}": self.value(entry, of) for of in numbers},
+                **{key: entry.settings.get(key) for key in self.keys},
+                **{summary_key(self.metric, it): self.value(entry, it) for it in statistics},
                 **{name: entry.metrics.get(name) for name in others},
                 "seconds": entry.seconds,
                 "status": entry.status,
@@ -213,20 +213,20 @@ class Leaderboard:
         ]
 
     def _is_ranked(self, entry: Entry) -> bool:
-        return entry.status == "FINISHED" and math.isfinite(self._decisive(entry))
+        return entry.status == "FINISHED" and math.isfinite(self._score(entry))
 
-    def _decisive(self, entry: Entry) -> float:
-        value = self.value(entry, self.criterion.of) if self.metric else None
+    def _score(self, entry: Entry) -> float:
+        value = self.value(entry, self.criterion.statistic) if self.metric else None
         return math.nan if value is None else value
 
 
-def kind_of(reason: str) -> str:
-    """Return what alike failures share: of a refusal, all but the value that was received."""
+def without_received_value(reason: str) -> str:
+    """Return a message up to the received value, so that similar failures compare equal."""
     return reason.partition("Received:")[0]
 
 
-def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return rows that share their keys as `{"columns": [...], "data": [[...], ...]}`."""
+def to_json_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Convert rows with equal keys to `{"columns": [...], "data": [[...], ...]}`."""
     return {"columns": list(rows[0]) if rows else [], "data": [list(row.values()) for row in rows]}
 
 

@@ -1,6 +1,5 @@
-"""Several configurations on the same folds: ranked, and every pair of them tested."""
+"""Ranking of configurations on the same folds, with a paired test of every pair."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -8,22 +7,30 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scoring import PairedTest, are_constant, holm, metric_title, paired_test
+from pipeline.scoring import (
+    PairedTest,
+    are_constant,
+    choose_decimals,
+    common_decimals,
+    holm,
+    paired_test,
+)
 
-MAX_PAIRED = 6  # configurations up to which every pair is shown
+MAX_PAIRED = 6  # configurations, up to which every pair is shown
+DECIMALS = 4  # of scores, at least: differences are smaller than scores
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two configurations, by their places in the ranking.
+    """Comparison of two configurations.
 
     Attributes:
-        first: Place of the one with the better mean, from 0.
-        second: Place of the other.
-        advantage: By how much the first is better, the mean over folds.
-        test: None where the advantage is the same in every fold: it has no deviation to judge
-            chance by.
-        p_holm: The p-value, adjusted for all pairs; 1 where there is no test.
+        first: Index, in the ranking, of the configuration with the better mean.
+        second: Index of the other one.
+        advantage: Difference of their means over folds, positive if the first is better.
+        test: The paired test; None if the difference is the same in every fold, so that its
+            variance is zero.
+        p_holm: The p-value, adjusted for all pairs; 1 without a test.
     """
 
     first: int
@@ -32,21 +39,27 @@ class Pair:
     test: PairedTest | None
     p_holm: float = 1.0
 
+    @property
+    def decimals(self) -> int:
+        """Number of decimals with which to show the advantage and its interval."""
+        half_width = (self.test.ci[1] - self.test.ci[0]) / 2 if self.test else None
+        return choose_decimals(self.advantage, half_width, DECIMALS)
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What may be said of several configurations by one metric.
+    """Configurations ranked by a metric.
 
     Attributes:
-        metric: Its name.
-        lower_is_better: Whether less of it is better.
-        alpha: Accepted chance of a single false difference among all pairs.
+        metric: Name of the metric.
+        lower_is_better: Whether lower is better.
+        alpha: Family-wise error rate: probability of any false difference among all pairs.
         rope: Half the width of the region of practical equivalence, in units of the metric.
-        names: The configurations, the best mean first.
-        scores: Their scores by fold, of shape (n_names, n_folds).
-        pairs: Every two of them, in the order of their places.
-        n_undefined: How many folds are left out, as the metric is undefined there for some.
-        n_unranked: How many more configurations there are; their pairs count in `p_holm`.
+        names: Names of the configurations, the best mean first.
+        scores: Scores by fold, of shape (n_configurations, n_folds).
+        pairs: All pairs of configurations, ordered by their indices.
+        n_undefined: Number of skipped folds, in which the metric is undefined for some.
+        n_unranked: Number of configurations that are not ranked but count in `p_holm`.
     """
 
     metric: str
@@ -60,38 +73,45 @@ class Ranking:
     n_unranked: int = 0
 
     @property
+    def decimals(self) -> int:
+        """Number of decimals with which to show means and standard deviations."""
+        return common_decimals(
+            zip(self.scores.mean(axis=1), self.scores.std(axis=1), strict=True), DECIMALS
+        )
+
+    @property
     def n_pairs(self) -> int:
-        """How many pairs the p-values are adjusted for."""
+        """Number of pairs for which the p-values are adjusted."""
         return _n_pairs(len(self.names) + self.n_unranked)
 
-    def differ(self, pair: Pair) -> bool:
-        """Return whether the two are told apart, all pairs allowed for."""
+    def is_significant(self, pair: Pair) -> bool:
+        """Return whether the two differ significantly, adjusted for all pairs."""
         return pair.p_holm < self.alpha
 
-    def are_equivalent(self, pair: Pair) -> bool:
-        """Return whether the two are practically equivalent, almost certainly."""
+    def is_equivalent(self, pair: Pair) -> bool:
+        """Return whether the two are practically equivalent, with probability 1 - alpha."""
         return pair.test is not None and pair.test.equivalent > 1 - self.alpha
 
     def shown_pairs(self) -> list[Pair]:
-        """Return all pairs of a few configurations; of many, those with the best.
+        """Return the pairs to show: all of a few configurations; of many, those with the best.
 
-        Their p-values stay adjusted for all pairs: which one is best was seen in the same scores.
+        Their p-values stay adjusted for all pairs, as the same scores decided which one is best.
         """
-        few = len(self.names) <= MAX_PAIRED
-        return [pair for pair in self.pairs if few or pair.first == 0]
+        shows_all = len(self.names) <= MAX_PAIRED
+        return [pair for pair in self.pairs if shows_all or pair.first == 0]
 
     def groups(self) -> list[range]:
-        """Return the longest stretches of places in which no two are told apart.
+        """Return the longest ranges of ranks in which no two configurations differ significantly.
 
-        They are what a critical-difference diagram joins by bars. Two that no bar joins may yet
-        not be told apart, where one between them has the steadier scores.
+        A critical-difference diagram joins these by bars. Two configurations without a common bar
+        can still be without a significant difference, if one between them has less variance.
         """
-        apart = {(pair.first, pair.second) for pair in self.pairs if self.differ(pair)}
+        different = {(pair.first, pair.second) for pair in self.pairs if self.is_significant(pair)}
         groups: list[range] = []
         for start in range(len(self.names)):
             stop = start + 1
             while stop < len(self.names) and not any(
-                (i, stop) in apart for i in range(start, stop)
+                (i, stop) in different for i in range(start, stop)
             ):
                 stop += 1
             if not groups or stop > groups[-1].stop:
@@ -99,7 +119,7 @@ class Ranking:
         return groups
 
 
-def rank(
+def rank_runs(
     scores: Mapping[str, Sequence[float] | NDArray[np.float64]],
     *,
     metric: str,
@@ -112,24 +132,24 @@ def rank(
     """Rank configurations by their means and test every pair.
 
     Args:
-        scores: Scores by fold of each configuration, by its name; two configurations at least, the
-            same folds in the same order. A fold in which one of them is NaN is left out of all.
-        metric: Its name.
+        scores: Scores by fold of at least two configurations, by name, for the same folds in the
+            same order. A fold in which one of them is NaN is skipped for all.
+        metric: Name of the metric.
         test_fraction: Mean of n_test / n_train over folds.
-        lower_is_better: Whether less of it is better.
-        alpha: Accepted chance of a single false difference among all pairs.
+        lower_is_better: Whether lower is better.
+        alpha: Family-wise error rate.
         rope: Half the width of the region of practical equivalence.
-        n_unranked: How many more configurations there are, with worse means: these were chosen
-            among all, so that their p-values are adjusted for the pairs of all.
+        n_unranked: Number of further configurations, with worse means. These were selected from
+            all, so their p-values are adjusted for the pairs of all.
 
     Raises:
-        ValueError: If fewer than two folds are left.
+        ValueError: If fewer than two folds remain.
     """
     names, table = tuple(scores), np.array([*scores.values()], dtype=np.float64)
     defined = np.asarray(np.isfinite(table).all(axis=0))
     if defined.sum() < 2:
         raise ValueError(
-            f"Expected two folds at least in which {metric} is defined for all. Received: "
+            f"Expected at least two folds in which {metric} is defined for all runs. Received: "
             f"{defined.sum()} of {len(defined)}."
         )
     sign = -1.0 if lower_is_better else 1.0
@@ -146,7 +166,7 @@ def rank(
         lower_is_better=lower_is_better,
         alpha=alpha,
         rope=rope,
-        names=tuple(names[place] for place in order),
+        names=tuple(names[i] for i in order),
         scores=table,
         pairs=tuple(
             replace(pair, p_holm=float(q)) for pair, q in zip(pairs, adjusted, strict=True)
@@ -159,138 +179,17 @@ def rank(
 def _pair(
     first: int,
     second: int,
-    gains: NDArray[np.float64],
+    utilities: NDArray[np.float64],
     test_fraction: float,
     alpha: float,
     rope: float,
 ) -> Pair:
-    """Test two rows of gains, more of which is better."""
-    advantages = gains[first] - gains[second]
-    constant = are_constant(advantages, float(np.abs(gains[[first, second]]).max()))
+    """Test the difference of two rows of scores, higher of which is better."""
+    advantages = utilities[first] - utilities[second]
+    constant = are_constant(advantages, float(np.abs(utilities[[first, second]]).max()))
     test = None if constant else paired_test(advantages, test_fraction, alpha=alpha, rope=rope)
     return Pair(first, second, float(advantages.mean()), test)
 
 
 def _n_pairs(n: int) -> int:
     return n * (n - 1) // 2
-
-
-MAX_NAMED = 3  # configurations; more are counted
-
-
-def conclusion(ranking: Ranking) -> str:
-    """Return what may be said of the best configuration and of those behind it.
-
-    "Better" takes a Holm-adjusted p below alpha, "practically equivalent" a probability above
-    1 - alpha; of all else, nothing is claimed.
-    """
-    if len(ranking.names) == 2 and not ranking.n_unranked:
-        return _of_two(ranking, ranking.pairs[0])
-    return _of_many(ranking)
-
-
-def of_probability(value: float) -> str:
-    """Return a p-value or a probability with three digits, and never as a plain 0 or 1."""
-    if value < 0.0005:
-        return "<0.001"
-    return ">0.999" if value >= 0.9995 else f"{value:.3f}"
-
-
-def _of_two(ranking: Ranking, pair: Pair) -> str:
-    leader, other = (_quoted(name) for name in ranking.names)
-    metric = _metric(ranking)
-    if pair.test is None:
-        return _untested(ranking, pair)
-    low, high = pair.test.ci
-    numbers = (
-        f"{1 - ranking.alpha:.0%} interval {low:.4f} to {high:.4f}, "
-        f"p {_equals(of_probability(pair.test.p))}"
-    )
-    ahead = f"its {metric} is {_way(ranking)} by {pair.advantage:.4f} ({numbers})"
-    same = (
-        f"practically equivalent: within {ranking.rope:g} of each other with probability "
-        f"{of_probability(pair.test.equivalent)}"
-    )
-    if ranking.differ(pair):
-        if ranking.are_equivalent(pair):
-            return f"{leader} is better than {other}, but hardly: {ahead}, and they are {same}."
-        return f"{leader} is better than {other}: {ahead}."
-    if ranking.are_equivalent(pair):
-        return f"{leader} and {other} are {same}; neither is shown to be better."
-    return (
-        f"Nothing may be concluded: {leader} is ahead of {other} by {pair.advantage:.4f}, "
-        f"which may be chance ({numbers})."
-    )
-
-
-def _of_many(ranking: Ranking) -> str:
-    leader = _quoted(ranking.names[0])
-    pairs = [pair for pair in ranking.pairs if pair.first == 0]
-    beaten = [pair for pair in pairs if ranking.differ(pair)]
-    rivals = [pair for pair in pairs if not ranking.differ(pair)]
-    adjusted = f"Holm-adjusted p < {ranking.alpha:g} over {ranking.n_pairs:,} pairs"
-    better = f"{leader} is better than {_named(ranking, beaten, 'each')}" if beaten else ""
-    if beaten and all(ranking.are_equivalent(pair) for pair in beaten):
-        better += f", if by less than {ranking.rope:g},"
-    if not rivals:
-        least = min(pair.advantage for pair in beaten)
-        ahead = f"its {_metric(ranking)} is {_way(ranking)} by {least:.4f} or more"
-        return f"{better}: {ahead} ({adjusted})."
-    equivalent = all(ranking.are_equivalent(pair) for pair in rivals)
-    if beaten and equivalent:
-        same = f"practically equivalent to {_named(ranking, rivals, 'all')}"
-        return f"{better} ({adjusted}), and {same}."
-    if beaten:
-        unproven = f"may not be called better than {_named(ranking, rivals, 'any')}"
-        return f"{better} ({adjusted}), but {unproven}."
-    n_others = sum(ranking.differ(pair) for pair in ranking.pairs)
-    differ = f"{n_others} differ" if n_others > 1 else f"{n_others or 'none'} differs"
-    others = f"; of all {ranking.n_pairs:,} pairs, {differ} at Holm-adjusted p < {ranking.alpha:g}"
-    if equivalent:
-        same = f"practically equivalent to {_named(ranking, rivals, 'all')}"
-        return f"{leader} leads, but is {same}{others}."
-    return (
-        f"Nothing may be concluded about which is best: {leader} leads, but may not be called "
-        f"better than {_named(ranking, rivals, 'any')}{others}."
-    )
-
-
-def _untested(ranking: Ranking, pair: Pair) -> str:
-    leader, other = (_quoted(name) for name in ranking.names)
-    if math.isclose(pair.advantage, 0, abs_tol=1e-12):
-        return (
-            f"Nothing may be concluded: {leader} and {other} scored the same in every fold, so "
-            "these folds cannot tell them apart."
-        )
-    return (
-        f"Nothing may be concluded: {leader} is ahead of {other} by {pair.advantage:.4f} in every "
-        "fold alike, which leaves no deviation to judge chance by."
-    )
-
-
-def _named(ranking: Ranking, pairs: Sequence[Pair], all_of: str) -> str:
-    """Return the leader's counterparts by name, or how many they are."""
-    names = [_quoted(ranking.names[pair.second]) for pair in pairs]
-    n_others = len(ranking.names) - 1
-    if len(names) > MAX_NAMED:
-        behind = f"the other {n_others}" if not ranking.n_unranked else f"the next {n_others}"
-        return f"{all_of} of {behind}" if len(names) == n_others else f"{len(names)} of {behind}"
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def _metric(ranking: Ranking) -> str:
-    words = metric_title(ranking.metric)
-    return words[0].lower() + words[1:] if words[1:2].islower() else words
-
-
-def _way(ranking: Ranking) -> str:
-    return "lower" if ranking.lower_is_better else "higher"
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
-
-
-def _equals(number: str) -> str:
-    return f"{number[0]} {number[1:]}" if number.startswith(("<", ">")) else f"= {number}"

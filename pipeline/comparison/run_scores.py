@@ -1,4 +1,4 @@
-"""What finished runs say of themselves, and whether their scores may be compared at all."""
+"""Scores and settings of finished runs, and checks that they are comparable."""
 
 import ast
 import math
@@ -15,8 +15,8 @@ from pipeline.tracking import RunRecord
 from pipeline.tracking.runs import FOLD
 
 MAX_RANKED = 100  # configurations compared at once, those with the best means
-MAX_NAMED = 3  # runs in a refusal; more are counted
-MAX_KEYS = 4  # settings in a name
+MAX_NAMED = 3  # runs in an error message; more are counted
+MAX_SETTINGS = 4  # in a name
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +24,14 @@ class RunScores:
     """One finished run, or several whose scores are averaged.
 
     Attributes:
-        name: Of the run; no other's.
-        run_ids: MLflow's; several if averaged.
-        data_digest: Of all values of the data.
-        split_digest: Of the rows of every fold.
-        metrics: Names in the configuration, the headline first.
-        means: Mean over folds of each metric that is defined in some, by its short name.
-        settings: The configuration, flat.
-        sweep: Id of the sweep it is of, or empty.
+        name: Name of the run.
+        run_ids: IDs in MLflow; several if averaged.
+        data_digest: Digest of all values of the data set.
+        split_digest: Digest of the rows of every fold.
+        metrics: Names of the metrics in the configuration, the headline first.
+        means: Mean over folds of each metric that is defined in some fold, by its short name.
+        settings: The configuration, by dotted key.
+        sweep: ID of the sweep's parent run; empty outside sweeps.
         fingerprint: Digests of configuration and code.
     """
 
@@ -46,12 +46,12 @@ class RunScores:
     fingerprint: tuple[str, str] = ("", "")
 
     def full_name(self, metric: str) -> str | None:
-        """Return the metric's name in the configuration, which may be a dotted path, or None."""
+        """Return the name of the metric in the configuration, such as a dotted path, or None."""
         return next((name for name in self.metrics if short_name(name) == metric), None)
 
 
 def to_run_scores(run: RunRecord) -> RunScores:
-    """Take what a comparison needs from a run; former names of settings are translated.
+    """Convert a run, with former names of settings replaced by the present ones.
 
     Raises:
         UserError: If the run was not logged by Manyfold.
@@ -80,8 +80,8 @@ def to_run_scores(run: RunRecord) -> RunScores:
     )
 
 
-def with_distinct_names(runs: Sequence[RunScores]) -> list[RunScores]:
-    """Return the runs with the start of their ids behind names that come more than once."""
+def make_names_unique(runs: Sequence[RunScores]) -> list[RunScores]:
+    """Append the start of the run ID to names that occur more than once."""
     counts = Counter(run.name for run in runs)
     return [
         replace(run, name=f"{run.name} ({run.run_ids[0][:8]})") if counts[run.name] > 1 else run
@@ -90,46 +90,48 @@ def with_distinct_names(runs: Sequence[RunScores]) -> list[RunScores]:
 
 
 def drop_duplicates(runs: Sequence[RunScores]) -> list[RunScores]:
-    """Return the runs; of several of one configuration, code, data and folds only the last."""
+    """Return the runs, of several with equal configuration, code, data and folds only the last."""
 
-    def what(run: RunScores) -> tuple[str, ...]:
-        known = any(run.fingerprint)
-        return (*run.fingerprint, run.data_digest, run.split_digest) if known else run.run_ids
+    def key(run: RunScores) -> tuple[str, ...]:
+        has_fingerprint = any(run.fingerprint)
+        digests = (*run.fingerprint, run.data_digest, run.split_digest)
+        return digests if has_fingerprint else run.run_ids
 
-    return list({what(run): run for run in runs}.values())
+    return list({key(run): run for run in runs}.values())
 
 
-def brief_names(runs: Sequence[RunScores]) -> list[str]:
-    """Return names without the overrides that all runs share and the groups of the others.
+def shorten_names(runs: Sequence[RunScores]) -> list[str]:
+    """Return names without the overrides that all runs share and without config groups.
 
-    `hidden_units=[20]` for `model.hidden_units=[20], cv.n_repeats=2`, while that tells runs apart.
-    What varied in one sweep tells nothing of the runs of another: all settings are looked at then.
+    `model.hidden_units=[20], cv.n_repeats=2` becomes `hidden_units=[20]` if the names stay unique.
+    Runs of different sweeps are named by the settings in which they differ, because the settings
+    that vary in one sweep say nothing about the runs of another.
     """
     if len({run.sweep for run in runs}) > 1 and (names := _names_by_settings(runs)):
         return names
     overrides = [run.name.split(", ") for run in runs]
     shared = set.intersection(*({*parts} for parts in overrides))
     if not all("=" in part for parts in overrides for part in parts):
-        shared = set()  # a name that a person gave, or a comma within a value
-    kept = [", ".join(part for part in parts if part not in shared) for parts in overrides]
-    brief = [re.sub(r"[\w.]+\.(?=\w+=)", "", name) for name in kept]
+        shared = set()  # a name set by the user, or a comma within a value
+    specific = [", ".join(part for part in parts if part not in shared) for parts in overrides]
+    brief = [re.sub(r"[\w.]+\.(?=\w+=)", "", name) for name in specific]
     return brief if all(brief) and len({*brief}) == len(brief) else [run.name for run in runs]
 
 
 def _names_by_settings(runs: Sequence[RunScores]) -> list[str] | None:
-    """Return what sets each run apart, or None where that would be long, or does not do so."""
+    """Return the settings in which runs differ; None if that is too long or not unique."""
     if any(run.settings.get("tracking.run_name", "None") != "None" for run in runs):
-        return None  # names that a person gave
-    keys = _differing(runs)
+        return None  # names set by the user
+    keys = _differing_keys(runs)
     names = [
         ", ".join(f"{key.rpartition('.')[2]}={run.settings.get(key, '-')}" for key in keys)
         for run in runs
     ]
-    return names if len({*names}) == len(runs) and len(keys) <= MAX_KEYS else None
+    return names if len({*names}) == len(runs) and len(keys) <= MAX_SETTINGS else None
 
 
-def _differing(runs: Sequence[RunScores]) -> list[str]:
-    """Return the keys of the settings in which runs differ, of those that matter to scores."""
+def _differing_keys(runs: Sequence[RunScores]) -> list[str]:
+    """Return the keys of the settings in which runs differ, of those that affect scores."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     return [
         key
@@ -140,112 +142,112 @@ def _differing(runs: Sequence[RunScores]) -> list[str]:
 
 
 def check_paired(runs: Sequence[RunScores]) -> None:
-    """Raise UserError if the folds of the runs do not pair up one to one."""
+    """Raise UserError if the runs do not have the same data and folds."""
     if len(runs) < 2:
         received = f"only {runs[0].name!r}" if runs else "none"
-        raise UserError(f"Expected two finished runs at least, to compare. Received: {received}.")
+        raise UserError(f"Expected at least two finished runs. Received: {received}.")
     _check_equal(
         runs,
         lambda run: run.data_digest,
-        "runs on the same data, as scores on different data do not pair up",
-        "data of the digest {}",
-        "Compare within one data set at a time.",
+        "runs on the same data, as only their scores can be paired",
+        "data with digest {}",
+        "Compare the runs of one data set at a time.",
         "dataset.",
     )
     _check_equal(
         runs,
         lambda run: run.split_digest,
-        "runs with the same folds, as scores of different rows do not pair up",
-        "splits of the digest {}",
-        "Run them again with the same settings of cv, or compare those that share splits.",
+        "runs with the same folds, as only their scores can be paired",
+        "splits with digest {}",
+        "Run them again with the same settings of cv, or compare runs with the same splits.",
         "cv.",
     )
 
 
-def _told(runs: Sequence[RunScores], group: str) -> str:
-    """Return in which settings of a group the runs differ, as a sentence."""
-    told = [
+def _describe_differences(runs: Sequence[RunScores], prefix: str) -> str:
+    """Return a sentence that lists the settings with this prefix in which the runs differ."""
+    settings = [
         f"{key} ({', '.join(sorted({run.settings.get(key, 'none') for run in runs}))})"
-        for key in _differing(runs)
-        if key.startswith(group)
+        for key in _differing_keys(runs)
+        if key.startswith(prefix)
     ]
-    return f"They differ in {', '.join(told[:MAX_NAMED])}. " if told else ""
+    return f"They differ in {', '.join(settings[:MAX_NAMED])}. " if settings else ""
 
 
-def choose_metric(runs: Sequence[RunScores], asked: str | None) -> str:
-    """Return the short name of the metric to compare by: what is asked for, or the headline.
+def choose_metric(runs: Sequence[RunScores], requested: str | None) -> str:
+    """Return the short name of the metric to compare by: the requested one, or the headline.
 
     Raises:
-        UserError: If a run lacks it, or the runs do not mean the same by it.
+        UserError: If a run lacks it, or the runs define it differently.
     """
     in_all = set.intersection(*({*run.means} for run in runs))
-    if asked is None:
+    if requested is None:
         headlines = {short_name(run.metrics[0]) for run in runs if run.metrics}
         if len(headlines) != 1:
             raise UserError(
-                "Expected runs with one headline, the first of scoring.metrics. Received: "
-                f"{', '.join(sorted(headlines)) or 'none'}. Name a metric by --metric. All runs "
-                f"have: {', '.join(sorted(in_all)) or '(none)'}."
+                "Expected runs with the same headline, the first of scoring.metrics. Received: "
+                f"{', '.join(sorted(headlines)) or 'none'}. Choose a metric with --metric. All "
+                f"runs have: {', '.join(sorted(in_all)) or '(none)'}."
             )
-        asked = headlines.pop()
-    metric = short_name(asked)
+        requested = headlines.pop()
+    metric = short_name(requested)
     lacking = [run for run in runs if metric not in run.means]
     if lacking:
-        known = any(run.full_name(metric) for run in lacking)
+        is_configured = any(run.full_name(metric) for run in lacking)
         raise UserError(
-            f"--metric: expected one that all runs have. Received: {metric!r}, "
-            f"{'undefined in every fold of' if known else 'which is missing in'} "
+            f"--metric: expected one that all runs have. Received: {metric!r}, which is "
+            f"{'undefined in every fold of' if is_configured else 'missing in'} "
             f"{_names(lacking)}. {suggest(metric, in_all)}"
         )
     _check_equal(
         runs,
-        lambda run: _rule(run, metric),
-        f"runs that mean the same by {metric}",
+        lambda run: _definition(run, metric),
+        f"runs with the same definition of {metric}",
         "{}",
-        "Give scoring the same settings.",
+        "Use the same settings of scoring.",
     )
     return metric
 
 
-def averaged(runs: Sequence[RunScores], over: str) -> list[RunScores]:
-    """Return one piece of evidence for each set of runs that differ in nothing but one setting.
+def average_runs(runs: Sequence[RunScores], over: str) -> list[RunScores]:
+    """Average runs that differ in one setting alone.
 
     Args:
-        runs: On the same folds.
-        over: Key of the setting, as `seed`.
+        runs: Runs on the same folds.
+        over: Key of the setting, such as `seed`.
 
     Raises:
-        UserError: If no run has the setting, or all runs are one configuration.
+        UserError: If no run has the setting, or fewer than two configurations remain.
     """
     if not any(over in run.settings for run in runs):
-        known = {key for run in runs for key in run.settings}
-        raise UserError(f"--average: expected a setting of the runs. {suggest(over, known)}")
+        keys = {key for run in runs for key in run.settings}
+        raise UserError(f"--average: expected a setting of the runs. {suggest(over, keys)}")
     values = {run.settings.get(over) for run in runs}
     if len(values) == 1:
         raise UserError(
             f"--average: expected a setting in which the runs differ. Received: {over}, which is "
             f"{values.pop()} in all of them."
         )
-    sets: dict[tuple[tuple[str, str], ...], list[RunScores]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[RunScores]] = {}
     for run in runs:
         ignored = (over, "tracking.run_name")
         others = sorted((k, v) for k, v in run.settings.items() if k not in ignored)
-        sets.setdefault(tuple(others), []).append(run)
-    if len(sets) < 2:
+        groups.setdefault(tuple(others), []).append(run)
+    if len(groups) < 2:
         raise UserError(
-            f"--average: expected two configurations at least. Received: {len(runs)} runs that "
-            f"differ in nothing but {over}."
+            f"--average: expected at least two configurations. Received: {len(runs)} runs that "
+            f"differ in {over} alone."
         )
-    return with_distinct_names([_as_one(group, over) for group in sets.values()])
+    return make_names_unique([_average(group, over) for group in groups.values()])
 
 
-def best(runs: Sequence[RunScores], metric: str) -> list[RunScores]:
-    """Return the runs, or as many of those with the best means as may be compared at once."""
+def select_best(runs: Sequence[RunScores], metric: str) -> list[RunScores]:
+    """Return the runs sorted by their means, and at most `MAX_RANKED` of them."""
     sign = 1 if lower_is_better(metric) else -1
     return sorted(runs, key=lambda run: sign * run.means[metric])[:MAX_RANKED]
 
 
-def _as_one(runs: Sequence[RunScores], over: str) -> RunScores:
+def _average(runs: Sequence[RunScores], over: str) -> RunScores:
     parts = [part for part in runs[0].name.split(", ") if not part.startswith(f"{over}=")]
     return replace(
         runs[0],
@@ -258,8 +260,8 @@ def _as_one(runs: Sequence[RunScores], over: str) -> RunScores:
     )
 
 
-def _rule(run: RunScores, metric: str) -> str:
-    """Return what the run means by a metric: whose it is and what it counts for 0 / 0."""
+def _definition(run: RunScores, metric: str) -> str:
+    """Return the full name of a metric and its value of 0 / 0, if that matters."""
     name = run.full_name(metric) or metric
     if name not in RATIO_METRICS:
         return name
@@ -268,22 +270,22 @@ def _rule(run: RunScores, metric: str) -> str:
 
 def _check_equal(
     runs: Sequence[RunScores],
-    what: Callable[[RunScores], str],
+    key: Callable[[RunScores], str],
     expected: str,
-    each: str,
+    template: str,
     hint: str,
-    group: str | None = None,
+    prefix: str = "",
 ) -> None:
-    """Raise UserError if the runs are not alike, naming the settings of the group that differ."""
-    having: dict[str, list[RunScores]] = {}
+    """Raise UserError if the runs differ in a key; list the differing settings of a prefix."""
+    runs_by_key: dict[str, list[RunScores]] = {}
     for run in runs:
-        having.setdefault(what(run), []).append(run)
-    if len(having) > 1:
+        runs_by_key.setdefault(key(run), []).append(run)
+    if len(runs_by_key) > 1:
         received = "; ".join(
-            f"{each.format(it)} in {_names(those)}" for it, those in having.items()
+            f"{template.format(it)} in {_names(group)}" for it, group in runs_by_key.items()
         )
-        told = _told(runs, group) if group else ""
-        raise UserError(f"Expected {expected}. Received: {received}. {told}{hint}")
+        differences = _describe_differences(runs, prefix) if prefix else ""
+        raise UserError(f"Expected {expected}. Received: {received}. {differences}{hint}")
 
 
 def _names(runs: Sequence[RunScores]) -> str:

@@ -1,9 +1,10 @@
-"""Everything that is printed on the screen."""
+"""Output to the terminal."""
 
 from pipeline.console.output import (
     progress_bar,
     run_command,
     show,
+    show_checkpoint_error,
     show_commands,
     show_continued,
     show_dataset,
@@ -13,7 +14,6 @@ from pipeline.console.output import (
     show_fold,
     show_job,
     show_job_result,
-    show_not_kept,
     show_prediction,
     show_result,
     show_reused,

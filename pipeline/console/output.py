@@ -1,6 +1,5 @@
-"""What a job prints: the data, progress, each fold, the result and where to look."""
+"""Output of a job: data set, progress, scores of folds, result, and commands to go on with."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -8,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console, RenderableType
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pipeline.errors import shorten
 from pipeline.runtime import is_parallel_job, own_command, relative_path
-from pipeline.scoring import MetricSummary, metric_title
+from pipeline.scoring import MetricSummary, format_number, format_summary, metric_title
 
 if TYPE_CHECKING:
     from pipeline.cv import SplitWarning
     from pipeline.dataset import Dataset, DataSummary
     from pipeline.tracking import Store
 
-MAX_LABELS = 20  # shown; the others are counted
+MAX_LABELS = 20
 MAX_FEATURES = 10
 N_ROWS = 3
 MAX_NAME = 30  # characters of a label's name
@@ -32,24 +31,24 @@ _err = Console(stderr=True, highlight=False)
 
 
 def show_dataset(dataset: "Dataset", summary: "DataSummary") -> None:
-    """Print shape, label counts, cardinality, the first rows and what is wrong with the rows."""
+    """Print shape, label counts, the first rows and the warnings of a data set."""
     show_shape(summary)
     counts = zip(summary.label_names, summary.label_counts, strict=True)
     shown = [f"{shorten(name, MAX_NAME)} {n}" for name, n in counts]
-    rest = f", and {len(shown) - MAX_LABELS} more" if len(shown) > MAX_LABELS else ""
-    _out.print(f"rows with each label: {', '.join(shown[:MAX_LABELS])}{rest}")
+    more = f", and {len(shown) - MAX_LABELS} more" if len(shown) > MAX_LABELS else ""
+    _out.print(f"rows with each label: {', '.join(shown[:MAX_LABELS])}{more}")
     for row in range(min(N_ROWS, dataset.n_samples)):
         values = " ".join(dataset.value(row, i) for i in range(dataset.n_features)[:MAX_FEATURES])
-        more = " ..." if dataset.n_features > MAX_FEATURES else ""
+        dots = " ..." if dataset.n_features > MAX_FEATURES else ""
         labels = " ".join(map(str, dataset.y[row, :MAX_LABELS]))
-        _out.print(f"  {values}{more} -> {labels}")
+        _out.print(f"  {values}{dots} -> {labels}")
     if summary.n_duplicates:
         show_duplicates(summary)
     show_warnings(dataset)
 
 
 def show_warnings(dataset: "Dataset") -> None:
-    """Print what may surprise in the data but can be worked with."""
+    """Print the first warnings of a data set and the number of the others."""
     for warning in dataset.warnings[:MAX_WARNINGS]:
         _out.print(f"Warning: {warning}.", style="yellow")
     if len(dataset.warnings) > MAX_WARNINGS:
@@ -57,52 +56,61 @@ def show_warnings(dataset: "Dataset") -> None:
 
 
 def show_shape(summary: "DataSummary") -> None:
-    """Print how large the table is and how full of labels."""
+    """Print the numbers of rows, features and labels."""
     _out.print(
         f"{summary.name}: {summary.n_samples} rows, {summary.n_features} features, "
         f"{summary.n_labels} labels; {summary.cardinality:.3f} labels per row, "
-        f"{summary.n_unlabelled} rows without"
+        f"{summary.n_unlabelled} rows without a label"
     )
 
 
 def show_duplicates(summary: "DataSummary") -> None:
-    """Print how many rows repeat others."""
+    """Print the number of rows with the features of another row."""
     if not summary.n_duplicates:
-        _out.print("No row has the features of another.")
+        _out.print("No row has the features of another row.")
         return
     _out.print(summary.describe_duplicates(), style="yellow")
 
 
 def show(*parts: RenderableType) -> None:
-    """Print text as it is, and tables within the width of the screen, or of a page."""
+    """Print texts unwrapped, and tables within the terminal or, without one, 100 columns."""
     for part in parts:
-        screen = _out if isinstance(part, str) or _out.is_terminal else _page
-        screen.print(part)
+        console = _out if isinstance(part, str) or _out.is_terminal else _page
+        console.print(part)
+
+
+def make_table(*columns: str) -> Table:
+    """Return an empty table; a column whose name ends in " >" holds right-aligned numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        justify: JustifyMethod = "right" if name.endswith(">") else "left"
+        table.add_column(name.rstrip(" >"), justify=justify, no_wrap=justify == "right")
+    return table
 
 
 def show_split_warnings(split_warnings: Sequence["SplitWarning"]) -> None:
-    """Print a line for each kind of trouble that the folds will have."""
-    for trouble in split_warnings:
-        _out.print(str(trouble), style="yellow")
+    """Print one line for each warning about the folds."""
+    for warning in split_warnings:
+        _out.print(str(warning), style="yellow")
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Show that something is under way, where a person looks on and jobs do not run at once."""
-    with nullcontext() if is_parallel_job() else _out.status(what):
+def waiting(activity: str) -> Iterator[None]:
+    """Show an activity on a terminal while it lasts, except in jobs that run in parallel."""
+    with nullcontext() if is_parallel_job() else _out.status(activity):
         yield
 
 
 @contextmanager
-def progress_bar(total: int, unit: str, of_sweep: bool) -> Iterator[Callable[[int], None]]:
-    """Show how far the training is; what is yielded advances it, from any thread.
+def progress_bar(total: int, unit: str, needs_terminal: bool) -> Iterator[Callable[[int], None]]:
+    """Show the progress of the training; the yielded function advances it, from any thread.
 
     Args:
-        total: How much there is to do.
-        unit: What it is counted in.
-        of_sweep: Whether to leave no trace where no person looks on.
+        total: Number of units.
+        unit: Name of a unit, in the plural.
+        needs_terminal: Whether to print nothing if the output is not a terminal.
     """
-    if is_parallel_job() or (of_sweep and not _out.is_terminal):
+    if is_parallel_job() or (needs_terminal and not _out.is_terminal):
         yield lambda n: None
         return
     columns = (
@@ -117,112 +125,96 @@ def progress_bar(total: int, unit: str, of_sweep: bool) -> Iterator[Callable[[in
 
 
 def show_training_warnings(warnings: Sequence[str]) -> None:
-    """Print what the user should know of how the models were trained."""
+    """Print the first warnings of the training."""
     for warning in warnings[:MAX_WARNINGS]:
         _out.print(f"Warning: {warning}.", style="yellow")
 
 
 def show_fold(score: float) -> None:
     """Print the headline score of one fold."""
-    _out.print(f">{_number(score)}")
+    _out.print(f">{format_number(score)}")
 
 
-def show_result(summary: dict[str, MetricSummary], of: str = "") -> None:
-    """Print the headline, then all metrics with their intervals and what is left out of them.
+def show_result(summary: Mapping[str, MetricSummary], suffix: str = "") -> None:
+    """Print the headline, all metrics with their intervals, and where they are undefined.
 
     Args:
-        summary: Each metric, the headline first.
-        of: Said behind the headline's name, where it is not of all folds.
+        summary: Summary of each metric, the headline first.
+        suffix: Text after the headline's name, such as " of the first repeat".
     """
     headline, first = next(iter(summary.items()))
-    line = f"{metric_title(headline)}{of}: {_number(first.mean)}"
-    _out.print(f"{line} ({first.std:.3f})" if first.n_folds else line, style="bold")
-    table = Table("metric", "mean", "std", "95% interval of the mean", box=None, pad_edge=False)
+    _out.print(f"{metric_title(headline)}{suffix}: {format_summary(first).headline}", style="bold")
+    table = make_table("metric", "mean", "std", "95% interval of the mean")
     for name, metric in summary.items():
-        interval = _interval(metric)
-        std = f"{metric.std:.3f}" if metric.n_folds else ""
-        table.add_row(metric_title(name), _number(metric.mean), std, interval)
+        table.add_row(metric_title(name), *format_summary(metric))
     _out.print(table)
     for name, metric in summary.items():
         if undefined := metric.describe_undefined():
-            _out.print(f"{metric_title(name)}: {undefined}; left out of the means")
+            _out.print(f"{metric_title(name)}: {undefined}; skipped in the means")
 
 
 def show_sweep(run_id: str, n_jobs: int | None, is_resumed: bool, resume: bool) -> None:
-    """Print which sweep begins, or goes on.
+    """Print that a sweep starts or continues.
 
     Args:
-        run_id: Of its parent run.
-        n_jobs: How many jobs it has, or None.
-        is_resumed: Whether it goes on.
-        resume: Whether it was to.
+        run_id: ID of its parent run.
+        n_jobs: Number of jobs; None if unknown.
+        is_resumed: Whether it continues an earlier sweep.
+        resume: Whether the user requested that.
     """
     if resume and not is_resumed:
-        _out.print(
-            "resume=true: no sweep of this very command by the same code is there. This is a new "
-            "one, and trains everything.",
-            style="yellow",
-        )
+        _out.print("resume=true: no earlier sweep matches; starting a new one.", style="yellow")
     jobs = "" if n_jobs is None else f" of {n_jobs} {'job' if n_jobs == 1 else 'jobs'}"
     _out.print(f"{'Resuming the sweep' if is_resumed else 'Sweep'}{jobs}, run {run_id}")
 
 
 def show_job(title: str) -> None:
-    """Print which job of a sweep begins."""
+    """Print the title of a job of a sweep as it starts."""
     _out.print(title, style="bold")
 
 
-def show_job_result(number: str, summary: Mapping[str, MetricSummary], how: str) -> None:
+def show_job_result(position: str, summary: Mapping[str, MetricSummary], note: str) -> None:
     """Print the headline of a job of a sweep in one line.
 
     Args:
-        number: Its number, in brackets.
-        summary: Its metrics, the headline first.
-        how: What else there is to say.
+        position: Position of the job, such as `[2/4]`.
+        summary: Summary of each metric, the headline first.
+        note: Text at the end of the line, such as the duration.
     """
     headline, metric = next(iter(summary.items()))
-    std = f" ({metric.std:.3f})" if metric.n_folds else ""
-    interval = f", 95% interval {_interval(metric)}" if metric.ci else ""
-    _out.print(f"{number} {metric_title(headline)}: {_number(metric.mean)}{std}{interval}; {how}")
+    formatted = format_summary(metric)
+    interval = f", 95% interval {formatted.interval}" if formatted.interval else ""
+    _out.print(f"{position} {metric_title(headline)}: {formatted.headline}{interval}; {note}")
 
 
 def show_reused(run_id: str) -> None:
-    """Print that nothing is left to do."""
-    _out.print(f"Finished before, on the same data by the same code, as run {run_id}:")
+    """Print that a finished run is reused."""
+    _out.print(f"Reusing finished run {run_id} (same settings, data and code):")
 
 
-def show_continued(number: str, run_id: str, n_finished: int, n_folds: int) -> None:
-    """Print that an earlier run goes on.
+def show_continued(position: str, run_id: str, n_finished: int, n_folds: int) -> None:
+    """Print that an interrupted run continues.
 
     Args:
-        number: Of the job, in brackets; empty outside sweeps.
-        run_id: Of the run.
-        n_finished: Folds that are finished.
-        n_folds: Folds in all.
+        position: Position of the job; empty outside sweeps.
+        run_id: ID of the run.
+        n_finished: Number of finished folds.
+        n_folds: Number of all folds.
     """
-    _out.print(
-        f"{number} Continuing run {run_id}: {n_finished} of {n_folds} folds are finished.".lstrip()
-    )
+    finished = f"{n_finished} of {n_folds} folds are finished"
+    _out.print(f"{position} Continuing run {run_id}: {finished}.".lstrip())
 
 
-def show_not_kept(error: OSError) -> None:
-    """Print that finished folds will be lost if the run is cut off."""
-    _out.print(f"Finished folds cannot be kept for `resume`: {error}", style="yellow")
+def show_checkpoint_error(error: OSError) -> None:
+    """Print that finished folds could not be saved for a later continuation."""
+    _out.print(f"Cannot save finished folds for resume=true: {error}", style="yellow")
 
 
 def show_commands(commands: Mapping[str, str]) -> None:
-    """Print what can be done next: a word and the exact command for each."""
+    """Print commands to go on with, each after its name."""
     width = max(map(len, commands))
-    for what, command in commands.items():
-        _out.print(f"{what:{width}}  {command}")
-
-
-def _number(score: float) -> str:
-    return f"{score:.3f}" if math.isfinite(score) else "undefined"
-
-
-def _interval(metric: MetricSummary) -> str:
-    return f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else ""
+    for name, command in commands.items():
+        _out.print(f"{name:{width}}  {command}")
 
 
 def show_prediction(y_score: NDArray[np.float64]) -> None:
@@ -231,7 +223,7 @@ def show_prediction(y_score: NDArray[np.float64]) -> None:
 
 
 def show_run(run_id: str, experiment: str, command: str, address: str) -> None:
-    """Print the id of a run, the command that opens its page, and the address of the page."""
+    """Print the ID of a run, the command that opens its page, and the address of the page."""
     _out.print(f"Run {run_id} in experiment {experiment!r}. Open its page with")
     _out.print(f"  {command}")
     _out.print(f"at {address}")
@@ -243,11 +235,11 @@ def run_command(name: str, run_id: str, store: "Store") -> str:
     return own_command(name, run_id, *settings)
 
 
-def show_file(what: str, path: Path) -> None:
-    """Print where a file was written."""
-    _out.print(f"{what}: {relative_path(path)}")
+def show_file(name: str, path: Path) -> None:
+    """Print the path of a written file."""
+    _out.print(f"{name}: {relative_path(path)}")
 
 
 def show_error(message: str) -> None:
-    """Print what went wrong, to the error stream."""
+    """Print an error message to the standard error stream."""
     _err.print(message, markup=False, style="red", soft_wrap=True)

@@ -3,16 +3,18 @@
 import json
 import math
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison import Leaderboard, by_column
+from pipeline.comparison import Leaderboard, to_json_table
 from pipeline.config import Config, to_yaml
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.report.page import RunInfo, write_page
+from pipeline.runtime import heavy_imports
 from pipeline.scoring import label_scores
 
 TABLES = ("folds.json", "labels.json")
@@ -107,10 +109,8 @@ def write_inputs(folder: Path, config: Config, summary: DataSummary) -> None:
     (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
     (folder / "dataset.json").write_text(json.dumps(summary.as_dict(), indent=2))
     if config.report.figures:
-        from pipeline.report.label_frequencies import labels_png
-
         (folder / "figures").mkdir()
-        (folder / "figures" / "labels.png").write_bytes(labels_png(summary))
+        (folder / "figures" / "labels.png").write_bytes(_figures().label_frequencies_png(summary))
 
 
 def write_result(
@@ -131,9 +131,7 @@ def write_result(
     predictions_table(evaluation).to_parquet(folder / "predictions.parquet")
     figures = []
     if config.figures:
-        from pipeline.report.figures import draw_figures
-
-        figures = draw_figures(evaluation, labels)
+        figures = _figures().draw_figures(evaluation, labels)
         (folder / "figures").mkdir()
         for figure in figures:
             (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
@@ -144,12 +142,18 @@ def write_result(
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> None:
     """Write the leaderboard of a sweep as a table, and as a figure if a job is ranked."""
-    (folder / LEADERBOARD).write_text(json.dumps(by_column(board.rows())))
+    (folder / LEADERBOARD).write_text(json.dumps(to_json_table(board.rows())))
     if board.best:
-        from pipeline.report.figures import leaderboard_png
-
         (folder / "figures").mkdir()
-        (folder / "figures" / "leaderboard.png").write_bytes(leaderboard_png(board))
+        (folder / "figures" / "leaderboard.png").write_bytes(_figures().leaderboard_png(board))
+
+
+def _figures() -> ModuleType:
+    """Import what draws, with matplotlib."""
+    with heavy_imports():
+        from pipeline.report import figures
+
+    return figures
 
 
 def _without_nan(table: dict[str, list[object]]) -> dict[str, list[object]]:

@@ -1,4 +1,4 @@
-"""Reliability: how often labels are present that were given a certain probability."""
+"""Calibration curve: the fraction of positives among predictions of similar probability."""
 
 from dataclasses import dataclass
 
@@ -7,129 +7,128 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from pipeline.report.out_of_fold import OutOfFold
-from pipeline.report.style import BLUE, FAINT, SKY, SMALL, ReportFigure, Sheet
+from pipeline.report.style import BLUE, GREY, SKY, SMALL, ReportFigure, Sheet, Style
+from pipeline.scoring import format_number
 
 N_BINS = 15  # as in the metric expected_calibration_error
 Z = 1.96  # normal quantile of a 95% interval
-LEFT, SIDE, BARS = 0.62, 2.75, 0.75  # inches
+LEFT, SIDE, BAR_HEIGHT = 0.62, 2.75, 0.75  # inches
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Bins:
-    """Entries of the table by probability; empty bins are left out.
+class CalibrationBins:
+    """Predictions of all labels, grouped by probability; empty bins are dropped.
 
     Attributes:
-        place: Which bin of `N_BINS`, from 0.
-        mean_score: Mean probability.
-        share: Share of the entries whose label is present.
-        count: Number of entries.
+        bin_index: Index of the bin, from 0 to `N_BINS` - 1.
+        mean_score: Mean predicted probability.
+        fraction_positive: Fraction of the predictions whose label is present.
+        count: Number of predictions.
     """
 
-    place: NDArray[np.int64]
+    bin_index: NDArray[np.int64]
     mean_score: Values
-    share: Values
+    fraction_positive: Values
     count: NDArray[np.int64]
 
     @property
     def error(self) -> float:
-        """The expected calibration error: mean distance of probability and share."""
-        return float(np.average(np.abs(self.mean_score - self.share), weights=self.count))
+        """Expected calibration error: mean distance of probability and fraction of positives."""
+        distance = np.abs(self.mean_score - self.fraction_positive)
+        return float(np.average(distance, weights=self.count))
 
 
-def calibration_bins(out_of_fold: OutOfFold) -> Bins:
-    """Return the entries of all labels in bins of equal width; an edge belongs to the bin below."""
+def calibration_bins(out_of_fold: OutOfFold) -> CalibrationBins:
+    """Group the predictions into bins of equal width; an edge belongs to the bin below it."""
     count = np.zeros(N_BINS, dtype=np.int64)
-    score, true = np.zeros(N_BINS), np.zeros(N_BINS)
+    score_sum, n_positive = np.zeros(N_BINS), np.zeros(N_BINS)
     for y_true, y_score in zip(out_of_fold.y_true.T, out_of_fold.y_score.T, strict=True):
-        exact = y_score.astype(np.float64)
-        places = np.clip(np.ceil(exact * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
-        count += np.bincount(places, minlength=N_BINS)
-        score += np.bincount(places, weights=exact, minlength=N_BINS)
-        true += np.bincount(places, weights=y_true, minlength=N_BINS)
-    place = np.flatnonzero(count)
-    n = count[place]
-    return Bins(place, score[place] / n, true[place] / n, n)
+        scores = y_score.astype(np.float64)
+        bins = np.clip(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
+        count += np.bincount(bins, minlength=N_BINS)
+        score_sum += np.bincount(bins, weights=scores, minlength=N_BINS)
+        n_positive += np.bincount(bins, weights=y_true, minlength=N_BINS)
+    occupied = np.flatnonzero(count)
+    n = count[occupied]
+    return CalibrationBins(occupied, score_sum[occupied] / n, n_positive[occupied] / n, n)
 
 
-def calibration(out_of_fold: OutOfFold) -> ReportFigure:
-    """Return shares against probabilities, and below how many entries have which probability."""
+def draw_calibration(out_of_fold: OutOfFold) -> ReportFigure:
+    """Draw the calibration curve above a histogram of the probabilities."""
     bins = calibration_bins(out_of_fold)
+    n_labels = len(out_of_fold.label_names)
+    labels = f"all {n_labels} labels together" if n_labels > 1 else "1 label"
     sheet = Sheet(
-        f"Reliability of the probabilities: {out_of_fold.name}",
-        f"{out_of_fold.described}, {_labels(len(out_of_fold.label_names))}. "
-        "Whiskers: 95% interval of the "
-        "share, from the number of rows.",
-        SIDE + BARS + 0.62,
+        f"Calibration of the probabilities: {out_of_fold.name}",
+        f"{out_of_fold.description}, {labels}. Whiskers: 95% interval of the fraction, "
+        "given the number of rows.",
+        SIDE + BAR_HEIGHT + 0.62,
     )
-    axes = sheet.axes(LEFT, 0, SIDE, SIDE)
-    below = sheet.axes(LEFT, SIDE + 0.12, SIDE, BARS)
-    _draw_shares(axes, bins, out_of_fold.n_rows / len(out_of_fold.y_true))
-    _draw_counts(below, bins)
+    curve = sheet.axes(LEFT, 0, SIDE, SIDE)
+    histogram = sheet.axes(LEFT, SIDE + 0.12, SIDE, BAR_HEIGHT)
+    _draw_curve(curve, bins, out_of_fold.n_rows / len(out_of_fold.y_true))
+    _draw_histogram(histogram, bins)
     top = 0.02
-    for words, value in (
-        ("expected calibration\nerror, 15 bins", f"{bins.error:.3f}"),
-        ("mean probability", f"{np.average(bins.mean_score, weights=bins.count):.3f}"),
-        ("share present", f"{np.average(bins.share, weights=bins.count):.3f}"),
+    for name, value in (
+        (f"expected calibration\nerror, {N_BINS} bins", bins.error),
+        ("mean probability", np.average(bins.mean_score, weights=bins.count)),
+        ("fraction of positives", np.average(bins.fraction_positive, weights=bins.count)),
     ):
-        top = sheet.fact(LEFT + SIDE + 0.15, top, words, value)
-    return sheet.picture("calibration", _alt(bins))
+        top = sheet.statistic(LEFT + SIDE + 0.15, top, name, format_number(float(value)))
+    return sheet.to_figure("calibration", _alt_text(bins))
 
 
-def _labels(n: int) -> str:
-    return f"all {n} labels pooled" if n > 1 else "1 label"
-
-
-def wilson(share: Values, n: Values) -> tuple[Values, Values]:
-    """Return the ends of the 95% interval of a share.
+def wilson_interval(fraction: Values, n: Values) -> tuple[Values, Values]:
+    """Return the ends of the 95% interval of a fraction.
 
     References:
         Wilson, Journal of the American Statistical Association 22, 1927.
     """
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    middle = (fraction + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * np.sqrt(fraction * (1 - fraction) / n + Z**2 / (4 * n**2))
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
-def _draw_shares(axes: Axes, bins: Bins, per_prediction: float) -> None:
-    """Draw the bins; predictions of the same row count as one in the intervals."""
-    low, high = wilson(bins.share, np.maximum(bins.count * per_prediction, 1))
-    axes.plot((0, 1), (0, 1), color=FAINT, linestyle=(0, (1, 2)), linewidth=1.1)
+def _draw_curve(axes: Axes, bins: CalibrationBins, rows_per_prediction: float) -> None:
+    """Draw the bins with their intervals, in which repeated predictions of a row count once."""
+    n = np.maximum(bins.count * rows_per_prediction, 1)
+    low, high = wilson_interval(bins.fraction_positive, n)
+    axes.plot((0, 1), (0, 1), color=GREY, linestyle=(0, (1, 2)), linewidth=1.1)
     axes.vlines(bins.mean_score, low, high, color=BLUE, linewidth=1.1)
-    axes.plot(bins.mean_score, bins.share, "o-", color=BLUE, markersize=5, mec="white", mew=0.7)
-    for x, y, words, sides in (
-        (0.03, 0.97, "present more often\nthan the model says", ("left", "top")),
-        (0.97, 0.03, "present less often\nthan the model says", ("right", "bottom")),
-    ):
-        axes.text(x, y, words, size=SMALL, color=FAINT, ha=sides[0], va=sides[1])
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share of labels present")
+    marker: Style = {"color": BLUE, "markersize": 5, "mec": "white", "mew": 0.7}
+    axes.plot(bins.mean_score, bins.fraction_positive, "o-", **marker)
+    style: Style = {"size": SMALL, "color": GREY}
+    axes.text(0.03, 0.97, "more positives\nthan predicted", ha="left", va="top", **style)
+    axes.text(0.97, 0.03, "fewer positives\nthan predicted", ha="right", va="bottom", **style)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="fraction of positives")
     axes.tick_params(axis="x", labelbottom=False)
 
 
-def _draw_counts(axes: Axes, bins: Bins) -> None:
-    axes.bar((bins.place + 0.5) / N_BINS, bins.count, width=0.85 / N_BINS, color=SKY)
-    axes.set(xlim=(-0.01, 1.01), xlabel="probability", ylabel="how many", yscale="log")
+def _draw_histogram(axes: Axes, bins: CalibrationBins) -> None:
+    axes.bar((bins.bin_index + 0.5) / N_BINS, bins.count, width=0.85 / N_BINS, color=SKY)
+    axes.set(xlim=(-0.01, 1.01), xlabel="predicted probability", ylabel="count", yscale="log")
     axes.set_ylim(0.5, 2 * bins.count.max())
-    top = int(np.log10(bins.count.max()))
-    ticks = [1, 10 ** max(top, 1)] if top < 4 else [1, 100, 10**top]
-    axes.set_yticks(ticks, [_brief(tick) for tick in ticks])
+    exponent = int(np.log10(bins.count.max()))
+    ticks = [1, 10 ** max(exponent, 1)] if exponent < 4 else [1, 100, 10**exponent]
+    axes.set_yticks(ticks, [_abbreviate(tick) for tick in ticks])
     axes.set_yticks([], minor=True)
 
 
-def _brief(n: int) -> str:
+def _abbreviate(n: int) -> str:
     """Return 1000 as 1k and 1000000 as 1M."""
-    for unit, sign in ((10**6, "M"), (10**3, "k")):
+    for unit, suffix in ((10**6, "M"), (10**3, "k")):
         if n >= unit:
-            return f"{n // unit:,}{sign}"
+            return f"{n // unit:,}{suffix}"
     return str(n)
 
 
-def _alt(bins: Bins) -> str:
-    listed = ", ".join(
-        f"{score:.2f}: {share:.2f}"
-        for score, share in zip(bins.mean_score, bins.share, strict=True)
+def _alt_text(bins: CalibrationBins) -> str:
+    points = ", ".join(
+        f"{score:.2f}: {fraction:.2f}"
+        for score, fraction in zip(bins.mean_score, bins.fraction_positive, strict=True)
     )
     return (
-        f"Share of labels present by mean probability: {listed}. "
-        f"Expected calibration error {bins.error:.3f}."
+        f"Calibration curve, fraction of positives by mean predicted probability: {points}. "
+        f"Expected calibration error {format_number(bins.error)}."
     )

@@ -1,20 +1,25 @@
-"""Draw all figures of a run or of a sweep."""
+"""Draw all figures of a run, or the leaderboard of a sweep."""
 
-from io import BytesIO
-
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from pipeline.comparison import Leaderboard
+from pipeline.errors import shorten
 from pipeline.evaluation.evaluator import Evaluation
-from pipeline.report.calibration import calibration
-from pipeline.report.fold_scores import fold_scores
-from pipeline.report.label_sets import co_occurrence, label_counts
-from pipeline.report.leaderboard_figure import leaderboard_figure
-from pipeline.report.loss_curves import training_curves
+from pipeline.report.calibration import draw_calibration
+from pipeline.report.fold_scores import draw_fold_scores
+from pipeline.report.label_sets import draw_co_occurrence, draw_label_counts
+from pipeline.report.loss_curves import draw_loss_curves
 from pipeline.report.out_of_fold import collect_out_of_fold
-from pipeline.report.per_label import label_scores_figure
-from pipeline.report.roc_pr_curves import label_curves, precision_recall, roc
-from pipeline.report.style import ReportFigure, styled
+from pipeline.report.per_label import draw_label_scores
+from pipeline.report.per_label import label_frequencies_png as label_frequencies_png
+from pipeline.report.roc_pr_curves import draw_precision_recall, draw_roc, label_curves
+from pipeline.report.style import BLUE, GREY, ReportFigure, report_style, to_png
+from pipeline.scoring import metric_title
+
+MAX_JOBS = 30  # in the figure of a leaderboard, the best ones
+MAX_NAME = 60  # characters of a job's name
 
 
 def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFigure]:
@@ -25,26 +30,51 @@ def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFig
         labels: Table of scores by label, from `labels_table`.
     """
     out_of_fold = collect_out_of_fold(evaluation)
-    with styled():
+    with report_style():
         figures = [
-            fold_scores(evaluation),
-            training_curves(evaluation),
-            label_scores_figure(evaluation, labels),
+            draw_fold_scores(evaluation),
+            draw_loss_curves(evaluation),
+            draw_label_scores(evaluation, labels),
         ]
         if len(out_of_fold.y_true):
             curves = label_curves(out_of_fold)
             figures += [
-                precision_recall(out_of_fold, curves),
-                roc(out_of_fold, curves),
-                calibration(out_of_fold),
-                label_counts(out_of_fold),
-                co_occurrence(out_of_fold),
+                draw_precision_recall(out_of_fold, curves),
+                draw_roc(out_of_fold, curves),
+                draw_calibration(out_of_fold),
+                draw_label_counts(out_of_fold),
+                draw_co_occurrence(out_of_fold),
             ]
     return [figure for figure in figures if figure]
 
 
 def leaderboard_png(board: Leaderboard) -> bytes:
-    """Draw a leaderboard as a PNG file."""
-    file = BytesIO()
-    leaderboard_figure(board).savefig(file, format="png")
-    return file.getvalue()
+    """Render the leaderboard figure as a PNG file."""
+    with report_style():
+        return to_png(draw_leaderboard(board))
+
+
+def draw_leaderboard(board: Leaderboard) -> Figure:
+    """Draw mean and interval of the best jobs, the best on top."""
+    entries = board.entries[: min(board.n_ranked, MAX_JOBS)]
+    figure = Figure(figsize=(9, 1.6 + 0.28 * max(len(entries), 3)), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    means = np.array([board.value(entry, "mean") for entry in entries], dtype=float)
+    intervals = [(board.value(it, "ci_low"), board.value(it, "ci_high")) for it in entries]
+    low, high = np.array(intervals, dtype=float).reshape(-1, 2).T
+    for row in range(len(entries)):
+        colour = BLUE if row == 0 else GREY
+        axes.plot([low[row], high[row]], [row, row], color=colour, linewidth=1.6)
+        axes.plot(means[row], row, "o", color=colour, markersize=6)
+    axes.axvline(means[0], color=BLUE, linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(entries)), [shorten(entry.name, MAX_NAME) for entry in entries])
+    axes.set_ylim(len(entries) - 0.5, -0.5)
+    has_intervals = np.isfinite(low).any()
+    what = "mean over folds and its 95% interval" if has_intervals else "score of the only fold"
+    better = "lower" if board.criterion.minimize else "higher"
+    axes.set_xlabel(f"{metric_title(board.metric)}: {what} ({better} is better)")
+    is_cut = board.n_ranked > MAX_JOBS
+    shown = f"The best {len(entries)} of {board.n_ranked}" if is_cut else "All"
+    axes.set_title(f"{shown} finished jobs, the best on top")
+    axes.grid(False, axis="y")
+    return figure

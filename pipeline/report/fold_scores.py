@@ -1,4 +1,4 @@
-"""The scores of the folds: the headline metric by repeat, the next metrics below it."""
+"""Figure of the scores of each fold: the headline metric by repeat, more metrics below it."""
 
 from typing import Any
 
@@ -9,173 +9,183 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.report.style import (
+    BLACK,
     BODY,
     COLOURS,
-    EDGE,
-    FAINT,
-    GRID,
-    INK,
+    GREY,
+    GRID_GREY,
+    MARGIN,
     MARKERS,
     SMALL,
     WIDTH,
     ReportFigure,
     Sheet,
-    wrap,
+    Style,
+    wrap_text,
 )
-from pipeline.scoring import MetricSummary, metric_title
+from pipeline.scoring import MetricSummary, format_summary, metric_title
 
-N_OTHERS = 4  # metrics below the headline
-MIN_BOX = 5  # folds, of which a box can be drawn
-MANY = 12  # repeats, above which only every few are numbered
-LEFT, RIGHT, HEIGHT = 0.62, 1.28, 2.1  # inches beside the headline's axes, and their height
-NAMES, STRIP = 0.34, 0.95  # inches: names of the other metrics, and their points below
-NUMBERS = 0.36  # share of a strip's width that its numbers take
-BAND = "#DDDDDD"
-NUMBER: dict[str, Any] = {"size": SMALL - 0.5, "ha": "right", "va": "center_baseline"}
+N_SMALL_PANELS = 4  # of further metrics, below the headline metric
+MIN_FOLDS_OF_BOX = 5
+MAX_TICKS = 12  # of repeats that are numbered
+LEFT, RIGHT, HEIGHT = 0.62, 1.28, 2.1  # inches beside the main axes, and their height
+PANEL_TITLE, PANEL_HEIGHT = 0.34, 0.95  # inches, of the small panels
+TICK_LABELS = 0.36  # fraction of a small panel's width for its tick labels
+INTERVAL_GREY = "#DDDDDD"
+TICK_STYLE: Style = {"size": SMALL - 0.5, "ha": "right", "va": "center_baseline"}
 Values = NDArray[np.float64]
 
 
-def fold_scores(evaluation: Evaluation) -> ReportFigure:
-    """Return each fold's scores as points, repeats told apart, with boxes, mean and interval."""
+def draw_fold_scores(evaluation: Evaluation) -> ReportFigure:
+    """Draw the scores of each fold as points by repeat, with boxes, mean and interval."""
     metric, summary = next(iter(evaluation.summary.items()))
-    others = list(evaluation.summary)[1 : 1 + N_OTHERS]
+    others = list(evaluation.summary)[1 : 1 + N_SMALL_PANELS]
     sheet = Sheet(
         f"{metric_title(metric)} of each fold: {evaluation.dataset.name}",
         _explanation(evaluation),
-        HEIGHT + 0.45 + (NAMES + STRIP + 0.15 if others else 0),
+        HEIGHT + 0.45 + (PANEL_TITLE + PANEL_HEIGHT + 0.15 if others else 0),
     )
     axes = sheet.axes(LEFT, 0, WIDTH - LEFT - RIGHT, HEIGHT)
     _draw_headline(axes, evaluation, metric)
-    _write_numbers(sheet, summary)
+    _write_statistics(sheet, summary)
     if others:
-        top = HEIGHT + 0.45 + NAMES
-        strips = sheet.axes(EDGE, top, WIDTH - 2 * EDGE, STRIP)
-        strips.axis("off")
-        strips.set(xlim=(0, N_OTHERS), ylim=(0, 1))
-        for place, name in enumerate(others):
-            room = (WIDTH - 2 * EDGE) / N_OTHERS
-            words = "\n".join(wrap(metric_title(name), SMALL, width=room - 0.08)[:2])
-            left = EDGE + place * room
-            sheet.text(left, top - 0.07, words, size=SMALL, va="bottom", linespacing=1.15)
-            _draw_strip(strips, place, evaluation, name)
-    return sheet.picture("fold_scores", _alt(evaluation, metric, summary))
+        top = HEIGHT + 0.45 + PANEL_TITLE
+        panels = sheet.axes(MARGIN, top, WIDTH - 2 * MARGIN, PANEL_HEIGHT)
+        panels.axis("off")
+        panels.set(xlim=(0, N_SMALL_PANELS), ylim=(0, 1))
+        width = (WIDTH - 2 * MARGIN) / N_SMALL_PANELS
+        for panel, name in enumerate(others):
+            title = "\n".join(wrap_text(metric_title(name), SMALL, width=width - 0.08)[:2])
+            style: Style = {"size": SMALL, "va": "bottom", "linespacing": 1.15}
+            sheet.text(MARGIN + panel * width, top - 0.07, title, **style)
+            _draw_panel(panels, panel, evaluation, name)
+    return sheet.to_figure("fold_scores", _alt_text(evaluation, metric, summary))
 
 
 def _explanation(evaluation: Evaluation) -> str:
     n_folds, n_repeats = len(evaluation.folds), len(_repeats(evaluation))
     folds = f"{n_folds} fold{'s' if n_folds > 1 else ''}"
-    of_repeats = f", {n_repeats} repeats" if n_repeats > 1 else ""
-    boxes = " Boxes: quartiles and extremes." if n_folds >= MIN_BOX else ""
-    return f"One point per fold ({folds}{of_repeats}), scored on its held-out rows.{boxes}"
+    repeats = f", {n_repeats} repeats" if n_repeats > 1 else ""
+    boxes = " Boxes: quartiles and extremes." if n_folds >= MIN_FOLDS_OF_BOX else ""
+    return f"One point per fold ({folds}{repeats}), scored on its held-out rows.{boxes}"
 
 
 def _draw_headline(axes: Axes, evaluation: Evaluation, metric: str) -> None:
     repeats, summary = _repeats(evaluation), evaluation.summary[metric]
-    n, everything = len(repeats), _finite(_scores(evaluation, metric))
+    n, all_scores = len(repeats), _finite(_scores(evaluation, metric))
+    size = 5 if n <= MAX_TICKS else 3.5
     if summary.n_folds:
-        axes.axhline(summary.mean, color=INK, linewidth=1.1, zorder=1.5)
+        axes.axhline(summary.mean, color=BLACK, linewidth=1.1, zorder=1.5)
     if summary.ci:
-        axes.axhspan(*summary.ci, color=BAND, linewidth=0, zorder=0.5)
+        axes.axhspan(*summary.ci, color=INTERVAL_GREY, linewidth=0, zorder=0.5)
     for repeat in repeats:
         values = _scores(evaluation, metric, repeat)
         _draw_box(axes, repeat, _finite(values))
-        axes.plot(repeat + _spread(len(values)), values, **_points(repeat, 5 if n <= MANY else 3.5))
-    names, places = [str(repeat + 1) for repeat in repeats], repeats
+        axes.plot(
+            repeat + _spread(len(values)),
+            values,
+            **_point_style(repeat, size),
+        )
+    labels, positions = [str(repeat + 1) for repeat in repeats], repeats
     if n == 1:
-        names = [f"{len(evaluation.folds)} fold{'s' if len(evaluation.folds) > 1 else ''}"]
+        labels = [f"{len(evaluation.folds)} fold{'s' if len(evaluation.folds) > 1 else ''}"]
     else:
-        names, places = ["all", *names], [-1, *repeats]
-        _draw_box(axes, -1, everything)
-    step = 1 if n <= MANY else -(-n // MANY)
-    axes.set_xticks(places[::step], names[::step])
+        labels, positions = ["all", *labels], [-1, *repeats]
+        _draw_box(axes, -1, all_scores)
+    step = 1 if n <= MAX_TICKS else -(-n // MAX_TICKS)
+    axes.set_xticks(positions[::step], labels[::step])
     axes.tick_params(axis="x", length=0)
     axes.grid(False, axis="x")
-    edge = 0.6 if n > 1 else 1.0
-    axes.set(ylabel=metric_title(metric), xlabel="repeat" if n > 1 else "")
-    axes.set(xlim=(places[0] - edge, places[-1] + edge), ylim=_limits(everything, summary))
+    padding = 0.6 if n > 1 else 1.0
+    axes.set(xlabel="repeat" if n > 1 else "")
+    axes.set(xlim=(positions[0] - padding, positions[-1] + padding))
+    axes.set(ylim=_limits(all_scores, summary))
 
 
-def _draw_box(axes: Axes, place: float, values: Values) -> None:
-    if len(values) < MIN_BOX:
+def _draw_box(axes: Axes, position: float, values: Values) -> None:
+    if len(values) < MIN_FOLDS_OF_BOX:
         return
-    line = {"color": FAINT, "linewidth": 0.9}
+    line = {"color": GREY, "linewidth": 0.9}
     axes.boxplot(
         values,
-        positions=[place],
+        positions=[position],
         widths=0.7,
         whis=(0, 100),
         manage_ticks=False,
         patch_artist=True,
-        boxprops={"facecolor": (1, 1, 1, 0.75), "edgecolor": FAINT, "linewidth": 0.9},
-        medianprops={"color": INK, "linewidth": 1.6},
+        boxprops={"facecolor": (1, 1, 1, 0.75), "edgecolor": GREY, "linewidth": 0.9},
+        medianprops={"color": BLACK, "linewidth": 1.6},
         whiskerprops=line,
         capprops=line,
     )
 
 
-def _draw_strip(axes: Axes, place: int, evaluation: Evaluation, metric: str) -> None:
-    """Draw one metric, on its own scale, into its share of axes that go from 0 to 1.
+def _draw_panel(axes: Axes, panel: int, evaluation: Evaluation, metric: str) -> None:
+    """Draw one metric on its own scale, between x = panel and x = panel + 1.
 
-    One pair of axes for all of them takes a third of the time of a pair for each.
+    All panels share one pair of axes, which takes a third of the time of separate ones.
     """
     summary, repeats = evaluation.summary[metric], _repeats(evaluation)
     low, high = _limits(_finite(_scores(evaluation, metric)), summary)
-    left, right = place + NUMBERS, place + 0.95
+    left, right = panel + TICK_LABELS, panel + 0.95
 
     def scaled(values: Any) -> Values:
         return (np.asarray(values) - low) / (high - low)
 
     ticks = np.array(MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high))
     ticks = ticks[(ticks >= low) & (ticks <= high)]
-    digits = max(0, -int(np.floor(np.log10(np.diff(ticks).min())))) if len(ticks) > 1 else 3
+    decimals = max(0, -int(np.floor(np.log10(np.diff(ticks).min())))) if len(ticks) > 1 else 3
     for tick in ticks:
-        axes.text(left - 0.03, float(scaled(tick)), f"{tick:.{digits}f}", **NUMBER)
-    axes.hlines(scaled(ticks), left, right, color=GRID, linewidth=0.7, zorder=0.4)
+        axes.text(left - 0.03, float(scaled(tick)), f"{tick:.{decimals}f}", **TICK_STYLE)
+    axes.hlines(scaled(ticks), left, right, color=GRID_GREY, linewidth=0.7, zorder=0.4)
     if summary.ci:
         bottom, top = np.clip(scaled(summary.ci), 0, 1)
-        axes.fill_between((left, right), bottom, top, color=BAND, linewidth=0, zorder=0.3)
+        axes.fill_between((left, right), bottom, top, color=INTERVAL_GREY, linewidth=0, zorder=0.3)
     if summary.n_folds:
-        axes.hlines(scaled(summary.mean), left, right, color=INK, linewidth=1.1)
+        axes.hlines(scaled(summary.mean), left, right, color=BLACK, linewidth=1.1)
     axes.vlines(left, 0, 1, color="#8A8A8A", linewidth=0.8)
     middle, width = (left + right) / 2, (right - left) / len(repeats)
     for repeat in repeats:
         values = _scores(evaluation, metric, repeat)
-        shift = (repeat - (len(repeats) - 1) / 2) * width
-        spread = width * _spread(len(values))
-        axes.plot(middle + shift + spread, scaled(values), **_points(repeat, 2.8))
+        offset = (repeat - (len(repeats) - 1) / 2) * width
+        jitter = width * _spread(len(values))
+        axes.plot(middle + offset + jitter, scaled(values), **_point_style(repeat, 2.8))
 
 
-def _write_numbers(sheet: Sheet, summary: MetricSummary) -> None:
-    """Write mean, deviation and interval at the right of the headline's axes."""
+def _write_statistics(sheet: Sheet, summary: MetricSummary) -> None:
+    """Write mean, deviation and interval at the right of the main axes."""
     left, top = WIDTH - RIGHT + 0.1, 0.05
     if not summary.n_folds:
         sheet.text(left, top, "undefined\nin every fold", size=BODY)
         return
-    facts = {"mean": f"{summary.mean:.3f}", "deviation over folds": f"{summary.std:.3f}"}
-    if summary.ci:
-        low, high = summary.ci
-        facts["95% interval of\nthe mean (grey)"] = f"{low:.3f} to {high:.3f}"
-    if summary.n_undefined:
-        facts["undefined in"] = f"{summary.n_undefined} folds"
-    for name, value in facts.items():
-        top = sheet.fact(left, top, name, value)
+    mean, std, interval = format_summary(summary)
+    statistics = {
+        "mean": mean,
+        "standard deviation\nover folds": std,
+        "95% interval of\nthe mean (grey)": interval,
+        "undefined in": f"{summary.n_undefined} folds" if summary.n_undefined else "",
+    }
+    for name, value in statistics.items():
+        if value:
+            top = sheet.statistic(left, top, name, value)
 
 
 def _limits(values: Values, summary: MetricSummary) -> tuple[float, float]:
-    """Return limits around all points and the interval; hardly beyond 0 and 1 where all are."""
+    """Return limits around all scores and the interval, close to 0 and 1 for scores in [0, 1]."""
     if not len(values):
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
-    within = low >= 0 and high <= 1
+    in_unit_range = low >= 0 and high <= 1
     low, high = min(low, *(summary.ci or (low,))), max(high, *(summary.ci or (high,)))
-    pad = max(0.06 * (high - low), 0.005 * max(abs(low), abs(high)), 1e-6)
+    largest = max(abs(low), abs(high))
+    pad = max(0.06 * (high - low), 0.005 * largest) if high > low else 0.1 * (largest or 1)
     low, high = low - pad, high + pad
-    if within:
+    if in_unit_range:
         low, high = max(low, -0.03 * (high - low)), min(high, 1 + 0.03 * (high - low))
     return low, high
 
 
-def _points(repeat: int, size: float) -> dict[str, Any]:
+def _point_style(repeat: int, size: float) -> Style:
     return {
         "linestyle": "none",
         "marker": MARKERS[repeat % len(MARKERS)],
@@ -188,7 +198,7 @@ def _points(repeat: int, size: float) -> dict[str, Any]:
 
 
 def _spread(n: int) -> Values:
-    """Return shifts that keep points of one repeat apart."""
+    """Return horizontal offsets, so that points of one repeat do not overlap."""
     return np.linspace(-0.3, 0.3, n) if n > 1 else np.zeros(n)
 
 
@@ -205,10 +215,13 @@ def _finite(values: Values) -> Values:
     return values[np.isfinite(values)]
 
 
-def _alt(evaluation: Evaluation, metric: str, summary: MetricSummary) -> str:
+def _alt_text(evaluation: Evaluation, metric: str, summary: MetricSummary) -> str:
     values, name = _finite(_scores(evaluation, metric)), metric_title(metric)
     if not len(values):
         return f"{name} is undefined in every fold."
-    spread = f"from {values.min():.3f} to {values.max():.3f}"
-    interval = f", 95% interval {summary.ci[0]:.3f} to {summary.ci[1]:.3f}" if summary.ci else ""
-    return f"{name} of {len(values)} folds, {spread}; mean {summary.mean:.3f}{interval}."
+    mean, std, interval = format_summary(summary)
+    if not std:
+        return f"{name} of 1 fold: {mean}."
+    decimals = len(mean.partition(".")[2])
+    extremes = f"{values.min():.{decimals}f} to {values.max():.{decimals}f}"
+    return f"{name} of {len(values)} folds, from {extremes}; mean {mean}, 95% interval {interval}."

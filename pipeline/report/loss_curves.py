@@ -1,4 +1,4 @@
-"""The loss of training, validation and held-out rows by epoch, over all folds."""
+"""Figure of the training, validation and held-out loss by epoch, averaged over folds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,75 +11,78 @@ from numpy.typing import NDArray
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.report.style import (
     BLUE,
-    FAINT,
     GREEN,
+    GREY,
     VERMILION,
     WIDTH,
     ReportFigure,
     Sheet,
-    round_ticks,
+    set_log_ticks,
 )
 
 Losses = NDArray[np.floating]
-BAND = (1 / 6, 5 / 6)  # quantiles between which two thirds of the folds lie
-LEFT, HEIGHT, KEY = 0.6, 2.5, 0.165  # inches: of the axes, and of each line of the key above them
-LOG_FROM = 4  # times the smallest loss, from which a logarithmic scale shows more
+BAND_QUANTILES = (1 / 6, 5 / 6)  # between which two thirds of the folds lie
+LEFT, HEIGHT = 0.6, 2.5  # inches
+LEGEND_LINE = 0.165  # inches: height of a line of the legend above the axes
+MIN_RATIO_OF_LOG_SCALE = 4  # largest to smallest loss
 
 
-class Kind(NamedTuple):
-    """One kind of rows: the field of `FoldResult`, what to call it, its colour and dashes."""
+class LossKind(NamedTuple):
+    """Field of `FoldResult` with one kind of loss, its name, and the style of its line."""
 
     field: str
-    label: str
+    name: str
+    purpose: str
     colour: str
     dashes: object
 
 
-KINDS = (
-    Kind("loss", "training rows", BLUE, "-"),
-    Kind("val_loss", "validation rows, which decide when to stop", GREEN, (0, (1, 1))),
-    Kind("test_loss", "held-out rows, looked at only", VERMILION, (0, (4, 1.5))),
+LOSS_KINDS = (
+    LossKind("loss", "training rows", "", BLUE, "-"),
+    LossKind("val_loss", "validation rows", " (for early stopping)", GREEN, (0, (1, 1))),
+    LossKind("test_loss", "held-out rows", " (monitored only)", VERMILION, (0, (4, 1.5))),
 )
 
 
-def training_curves(evaluation: Evaluation) -> ReportFigure | None:
-    """Return the mean of the folds' losses by epoch with the band of most; None without epochs."""
-    drawn = {
+def draw_loss_curves(evaluation: Evaluation) -> ReportFigure | None:
+    """Draw the mean loss by epoch and a band of most folds; None if there are no losses."""
+    losses_by_kind = {
         kind: losses
-        for kind in KINDS
+        for kind in LOSS_KINDS
         if np.isfinite(
-            losses := extend([getattr(fold, kind.field) for fold in evaluation.folds])
+            losses := pad_with_last([getattr(fold, kind.field) for fold in evaluation.folds])
         ).any()
     }
-    if not drawn:
+    if not losses_by_kind:
         return None
-    ends = sorted({max(map(len, (f.loss, f.test_loss))) for f in evaluation.folds})
-    above = KEY * len(drawn) + 0.06
+    n_epochs = sorted({max(map(len, (f.loss, f.test_loss))) for f in evaluation.folds})
+    stops_early = len(n_epochs) > 1
+    legend_height = LEGEND_LINE * len(losses_by_kind) + 0.06
     sheet = Sheet(
         f"Loss by epoch: {evaluation.dataset.name}",
-        _explanation(len(evaluation.folds), len(ends) > 1),
-        above + HEIGHT + 0.48,
+        _explanation(len(evaluation.folds), stops_early),
+        legend_height + HEIGHT + 0.48,
     )
-    axes = sheet.axes(LEFT, above, WIDTH - LEFT - 0.2, HEIGHT)
-    for kind, losses in drawn.items():
-        _draw(axes, losses, kind)
-    _scale(axes, np.concatenate([losses.ravel() for losses in drawn.values()]))
-    if len(ends) > 1:
-        _mark_ends(axes, [len(fold.loss) for fold in evaluation.folds])
-    axes.set(xlabel="epoch", ylabel="loss")
-    axes.set_xlim(1 - (ends[-1] == 1), ends[-1] + (ends[-1] == 1))
+    axes = sheet.axes(LEFT, legend_height, WIDTH - LEFT - 0.2, HEIGHT)
+    for kind, losses in losses_by_kind.items():
+        _draw_losses(axes, losses, kind)
+    _set_scale(axes, np.concatenate([losses.ravel() for losses in losses_by_kind.values()]))
+    if stops_early:
+        _mark_last_epochs(axes, [len(fold.loss) for fold in evaluation.folds])
+    last, padding = n_epochs[-1], n_epochs[-1] == 1
+    axes.set(xlabel="epoch", ylabel="loss", xlim=(1 - padding, last + padding))
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), labelspacing=0.25)
-    return sheet.picture("training_curves", _alt(drawn))
+    return sheet.to_figure("training_curves", _alt_text(losses_by_kind))
 
 
-def extend(curves: Sequence[Losses]) -> Losses:
-    """Return curves of several lengths as one table; a fold that stopped keeps its last value.
+def pad_with_last(curves: Sequence[Losses]) -> Losses:
+    """Stack loss curves; a fold that stops early keeps its last loss in later epochs.
 
-    The mean over only those folds that go on would be one of those that still get better.
+    A mean over the remaining folds alone would be biased: those are the ones still improving.
 
     Returns:
-        Array of shape (n_folds, epochs of the longest); NaN for a fold without a curve.
+        Array of shape (n_folds, n_epochs of the longest curve); NaN for a fold without losses.
     """
     table = np.full((len(curves), max(map(len, curves), default=0)), np.nan)
     for row, curve in zip(table, curves, strict=True):
@@ -89,23 +92,23 @@ def extend(curves: Sequence[Losses]) -> Losses:
     return table
 
 
-def _explanation(n_folds: int, stopped: bool) -> str:
+def _explanation(n_folds: int, stops_early: bool) -> str:
     if n_folds == 1:
         return "One fold."
-    band = f"Lines: mean of {n_folds} folds. Bands: the middle two thirds of them."
-    if not stopped:
-        return band
-    return f"{band} A triangle marks where a fold stops; it counts on with its last loss."
+    lines = f"Lines: mean of {n_folds} folds. Bands: the middle two thirds of the folds."
+    if not stops_early:
+        return lines
+    return f"{lines} Triangles: last epochs of folds, whose last losses count in later epochs."
 
 
-def _draw(axes: Axes, losses: Losses, kind: Kind) -> None:
-    known = losses[np.isfinite(losses).all(axis=1)]
-    if not len(known):
+def _draw_losses(axes: Axes, losses: Losses, kind: LossKind) -> None:
+    finite = losses[np.isfinite(losses).all(axis=1)]
+    if not len(finite):
         return
-    epochs = np.arange(1, known.shape[1] + 1)
-    low, high = np.quantile(known, BAND, axis=0)
-    mean = known.mean(axis=0)
-    if len(known) > 1:
+    epochs = np.arange(1, finite.shape[1] + 1)
+    low, high = np.quantile(finite, BAND_QUANTILES, axis=0)
+    mean = finite.mean(axis=0)
+    if len(finite) > 1:
         axes.fill_between(epochs, low, high, color=kind.colour, alpha=0.17, linewidth=0)
     axes.plot(
         epochs,
@@ -113,17 +116,17 @@ def _draw(axes: Axes, losses: Losses, kind: Kind) -> None:
         linestyle=kind.dashes,
         color=kind.colour,
         marker="o" if len(epochs) == 1 else None,
-        label=f"{kind.label}: {mean[-1]:.3g} at the end",
+        label=f"{kind.name}{kind.purpose}: {mean[-1]:.3g} at the end",
     )
 
 
-def _mark_ends(axes: Axes, lengths: Sequence[int]) -> None:
-    """Draw a triangle on the lower edge at each epoch in which a fold stops."""
+def _mark_last_epochs(axes: Axes, lengths: Sequence[int]) -> None:
+    """Draw a triangle on the lower edge at the last epoch of each fold."""
     axes.plot(
         lengths,
         np.zeros(len(lengths)),
         "^",
-        color=FAINT,
+        color=GREY,
         alpha=0.6,
         markersize=6,
         markeredgewidth=0,
@@ -132,21 +135,20 @@ def _mark_ends(axes: Axes, lengths: Sequence[int]) -> None:
     )
 
 
-def _scale(axes: Axes, losses: Losses) -> None:
-    """Choose a logarithmic scale where it shows more, with round numbers on it."""
-    known = losses[np.isfinite(losses)]
-    low, high = float(known.min()), float(known.max())
-    if low <= 0 or high / low < LOG_FROM:
+def _set_scale(axes: Axes, losses: Losses) -> None:
+    """Use a logarithmic scale, with ticks at round numbers, if the losses span a wide range."""
+    finite = losses[np.isfinite(losses)]
+    low, high = float(finite.min()), float(finite.max())
+    if low <= 0 or high / low < MIN_RATIO_OF_LOG_SCALE:
         return
     axes.set_yscale("log")
-    round_ticks(axes.yaxis, *axes.get_ylim())
+    set_log_ticks(axes.yaxis, *axes.get_ylim())
 
 
-def _alt(drawn: dict[Kind, Losses]) -> str:
-    parts = [
-        f"{kind.label.partition(',')[0]} from {np.nanmean(losses[:, 0]):.3g} "
-        f"to {np.nanmean(losses[:, -1]):.3g}"
-        for kind, losses in drawn.items()
+def _alt_text(losses_by_kind: dict[LossKind, Losses]) -> str:
+    means = [
+        f"{kind.name} from {np.nanmean(losses[:, 0]):.3g} to {np.nanmean(losses[:, -1]):.3g}"
+        for kind, losses in losses_by_kind.items()
     ]
-    n_epochs = max(losses.shape[1] for losses in drawn.values())
-    return f"Mean loss over {n_epochs} epochs: {'; '.join(parts)}."
+    n_epochs = max(losses.shape[1] for losses in losses_by_kind.values())
+    return f"Mean loss over {n_epochs} epochs: {'; '.join(means)}."

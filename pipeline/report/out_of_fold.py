@@ -1,4 +1,4 @@
-"""The held-out rows of all folds in one table: what was true, believed and decided of them."""
+"""Out-of-fold predictions: the held-out rows of all folds in one table."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ class OutOfFold:
     """Out-of-fold predictions, one row for each row of each fold's test set.
 
     Attributes:
-        name: The data set's.
-        label_names: Names of the columns.
-        y_true: Indicator matrix of shape (n, n_labels).
-        y_score: Probabilities of the same shape, all finite.
-        y_pred: Decisions of the same shape.
-        n_rows: Distinct rows; fewer than n where the cross-validation is repeated.
+        name: Name of the data set.
+        label_names: Names of the labels.
+        y_true: Indicator matrix of shape (n_predictions, n_labels).
+        y_score: Finite probabilities of the same shape.
+        y_pred: Predicted labels of the same shape.
+        n_rows: Number of distinct rows; less than n_predictions in repeated cross-validation.
     """
 
     name: str
@@ -29,8 +29,8 @@ class OutOfFold:
     n_rows: int
 
     @property
-    def described(self) -> str:
-        """How many predictions these are, in words."""
+    def description(self) -> str:
+        """Number of predictions and rows, as text."""
         n = len(self.y_true)
         if n == self.n_rows:
             return f"{n:,} held-out rows"
@@ -38,14 +38,14 @@ class OutOfFold:
 
 
 def collect_out_of_fold(evaluation: Evaluation) -> OutOfFold:
-    """Return the test rows of all folds, without those for which a probability is not finite."""
+    """Concatenate the test rows of all folds, without rows whose probabilities are not finite."""
     dataset, folds = evaluation.dataset, evaluation.folds
     rows = np.concatenate([fold.split.test for fold in folds])
     y_score = np.concatenate([fold.y_score for fold in folds])
     y_pred = np.concatenate([fold.y_pred for fold in folds])
-    known = np.isfinite(y_score).all(axis=1)
-    if not known.all():
-        rows, y_score, y_pred = rows[known], y_score[known], y_pred[known]
+    is_finite = np.isfinite(y_score).all(axis=1)
+    if not is_finite.all():
+        rows, y_score, y_pred = rows[is_finite], y_score[is_finite], y_pred[is_finite]
     return OutOfFold(
         dataset.name,
         dataset.label_names,

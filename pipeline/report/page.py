@@ -1,6 +1,5 @@
-"""What the page says, as texts: results, labels, data, settings, and what to beware of."""
+"""HTML page of a run: results, figures, labels, data, configuration and warnings."""
 
-import math
 import re
 from base64 import b64encode
 from collections.abc import Sequence
@@ -20,7 +19,10 @@ from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.scoring import (
     MetricSummary,
+    choose_decimals,
     explain_metric,
+    format_number,
+    format_summary,
     lower_is_better,
     metric_title,
     short_name,
@@ -30,31 +32,31 @@ from pipeline.tracking import RunRecord
 if TYPE_CHECKING:
     from pipeline.report.style import ReportFigure
 
-MAX_WARNINGS = 10  # of the data, shown
+MAX_WARNINGS = 10  # about the data set
 N_LABEL_SETS = 5
-PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # and user, in an address
-COLUMNS = {
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # user and password in a URI
+LABEL_METRICS = {
     "f1": "F1",
     "precision": "Precision",
     "recall": "Recall",
     "roc_auc": "ROC AUC",
     "average_precision": "Average precision",
 }
-UNKNOWN = "\N{EN DASH}"
+UNDEFINED = "\N{EN DASH}"
 
 
 class Result(NamedTuple):
-    """A metric's line.
+    """Texts of a row of the results.
 
     Attributes:
-        name: In words.
-        explanation: What it is.
-        lower_is_better: Whether it is known to be so.
-        mean: Over folds.
-        std: Over folds.
-        interval: Of the mean; empty if there is none.
-        note: Where it is undefined.
-        drawn: Low end, mean and high end in percent of the way from 0 to 1, if they lie there.
+        name: Title of the metric.
+        explanation: Definition of the metric.
+        lower_is_better: Whether lower is better.
+        mean: Mean over folds.
+        std: Standard deviation over folds; empty for a single fold.
+        interval: 95% interval of the mean; empty for a single fold.
+        note: Where the metric is undefined; empty if nowhere.
+        bar: Low end, mean and high end as percentages of 1; None if the mean is not in [0, 1].
     """
 
     name: str
@@ -64,11 +66,11 @@ class Result(NamedTuple):
     std: str
     interval: str
     note: str
-    drawn: tuple[float, float, float] | None
+    bar: tuple[float, float, float] | None
 
 
-class Score(NamedTuple):
-    """A label's score: mean, deviation, and a note where it is undefined in folds."""
+class LabelScore(NamedTuple):
+    """Texts of a label's score: mean, deviation, and a note if it is undefined in some folds."""
 
     mean: str
     std: str
@@ -76,35 +78,38 @@ class Score(NamedTuple):
 
 
 def format_results(evaluation: Evaluation) -> list[Result]:
-    """Return a line for each metric, the headline first."""
-    full = {short_name(name): name for name in evaluation.config.scoring.metrics}
-    return [
-        Result(
-            metric_title(name),
-            explain_metric(full[name]) if name in full else "",
-            lower_is_better(name),
-            _number(metric.mean),
-            _number(metric.std),
-            f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else "",
-            metric.describe_undefined(),
-            _drawn(metric),
+    """Format a row for each metric, the headline first."""
+    full_names = {short_name(name): name for name in evaluation.config.scoring.metrics}
+    results = []
+    for name, summary in evaluation.summary.items():
+        formatted = format_summary(summary)
+        results.append(
+            Result(
+                metric_title(name),
+                explain_metric(full_names[name]) if name in full_names else "",
+                lower_is_better(name),
+                formatted.mean if summary.n_folds else UNDEFINED,
+                formatted.std,
+                formatted.interval,
+                summary.describe_undefined(),
+                _bar(summary),
+            )
         )
-        for name, metric in evaluation.summary.items()
-    ]
+    return results
 
 
 def format_labels(
     evaluation: Evaluation, table: pd.DataFrame
-) -> list[tuple[str, str, list[Score]]]:
-    """Return name, number of rows and scores of each label.
+) -> list[tuple[str, str, list[LabelScore]]]:
+    """Format name, number of rows and scores of each label.
 
     Args:
-        evaluation: All folds.
-        table: What `labels_table` makes of it.
+        evaluation: The evaluation.
+        table: Table of scores by label, from `labels_table`.
     """
     counts = evaluation.dataset.y.sum(axis=0, dtype=int)
     n_folds = len(evaluation.folds)
-    scores = [_scores(table, name, n_folds) for name in COLUMNS]
+    scores = [_format_scores(table, name, n_folds) for name in LABEL_METRICS]
     return [
         (name, f"{count:,}", list(row))
         for name, count, *row in zip(table["label"], counts, *scores, strict=True)
@@ -112,7 +117,7 @@ def format_labels(
 
 
 def format_folds(evaluation: Evaluation) -> str:
-    """Return how many folds of which kind there are."""
+    """Format the number and the kind of the folds."""
     n_folds = len(evaluation.folds)
     n_repeats = len({fold.split.repeat for fold in evaluation.folds})
     kind = evaluation.config.cv.kind.replace("_", " ")
@@ -121,20 +126,20 @@ def format_folds(evaluation: Evaluation) -> str:
 
 
 def format_warnings(evaluation: Evaluation, summary: DataSummary) -> list[str]:
-    """Return what may make the result worth less than it seems, as the screen says it."""
-    found = evaluation.dataset.warnings
-    texts = [f"{warning[:1].upper()}{warning[1:]}." for warning in found[:MAX_WARNINGS]]
-    if len(found) > MAX_WARNINGS:
-        texts.append(f"{len(found) - MAX_WARNINGS} more warnings of the data.")
+    """Format the warnings about the data set and its folds, as on the screen."""
+    warnings = evaluation.dataset.warnings
+    texts = [f"{warning[:1].upper()}{warning[1:]}." for warning in warnings[:MAX_WARNINGS]]
+    if len(warnings) > MAX_WARNINGS:
+        texts.append(f"{len(warnings) - MAX_WARNINGS} more warnings about the data set.")
     if summary.n_duplicates:
         texts.append(summary.describe_duplicates())
     splits = [fold.split for fold in evaluation.folds]
     split_warnings = check_splits(evaluation.config.cv, evaluation.dataset, splits)
-    return texts + [str(trouble) for trouble in split_warnings]
+    return texts + [str(warning) for warning in split_warnings]
 
 
 def format_shape(summary: DataSummary) -> str:
-    """Return how large the table is."""
+    """Format the numbers of rows, features and labels."""
     labels = "labels" if summary.n_labels > 1 else "label"
     return (
         f"{summary.n_samples:,} rows, {summary.n_features:,} features, {summary.n_labels} {labels}"
@@ -142,78 +147,79 @@ def format_shape(summary: DataSummary) -> str:
 
 
 def format_facts(summary: DataSummary) -> list[tuple[str, str]]:
-    """Return what the data are like."""
+    """Format the facts about the data set by name."""
     n_categorical = len(summary.categories)
-    kinds = f" ({n_categorical:,} categorical)" if n_categorical else ""
-    found = [
+    categorical = f" ({n_categorical:,} categorical)" if n_categorical else ""
+    facts = [
         ("Rows", f"{summary.n_samples:,}"),
-        ("Features", f"{summary.n_features:,}{kinds}"),
+        ("Features", f"{summary.n_features:,}{categorical}"),
         ("Labels", f"{summary.n_labels:,}"),
         ("Labels per row", f"{summary.cardinality:.2f}"),
         ("Rows without a label", f"{summary.n_unlabelled:,}"),
         ("Different label sets", f"{summary.n_label_sets:,}"),
         ("Rows with missing values", f"{summary.n_missing_rows:,}"),
-        ("Rows that repeat others", f"{summary.n_duplicates:,}"),
+        ("Duplicate rows", f"{summary.n_duplicates:,}"),
         ("Constant features", f"{len(summary.constant):,}"),
     ]
     if summary.n_groups is not None:
-        found.append(("Groups", f"{summary.n_groups:,}, the largest of {summary.largest_group:,}"))
-    return found
+        groups = f"{summary.n_groups:,}, the largest with {summary.largest_group:,} rows"
+        facts.append(("Groups", groups))
+    return facts
 
 
 def format_label_sets(summary: DataSummary) -> list[tuple[tuple[str, ...], str]]:
-    """Return the most frequent combinations of labels, and the rows that have them."""
+    """Format the most frequent label sets with their numbers of rows."""
     return [(names, f"{rows:,}") for names, rows in summary.label_sets[:N_LABEL_SETS]]
 
 
 def format_settings(evaluation: Evaluation) -> dict[str, list[tuple[str, str]]]:
-    """Return every key of the configuration by its group; passwords in addresses are left out."""
+    """Return all keys of the configuration by group, without credentials in URIs."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for key, value in flatten(evaluation.config).items():
         group, _, _ = key.rpartition(".")
-        groups.setdefault(group.partition(".")[0], []).append((key, PASSWORD.sub("…", value)))
+        groups.setdefault(group.partition(".")[0], []).append((key, CREDENTIALS.sub("…", value)))
     return groups
 
 
-def _scores(table: pd.DataFrame, name: str, n_folds: int) -> list[Score]:
-    defined = table.get(f"{name}_folds", [n_folds] * len(table))
-    return [
-        Score(
-            _number(mean, 2),
-            f"± {std:.2f}" if n_folds > 1 and math.isfinite(std) else "",
-            f"{n} of {n_folds} folds" if 0 < n < n_folds else "",
+def _format_scores(table: pd.DataFrame, name: str, n_folds: int) -> list[LabelScore]:
+    n_defined = table.get(f"{name}_folds", [n_folds] * len(table))
+    columns = (table[f"{name}_mean"], table[f"{name}_std"], n_defined)
+    scores = []
+    for score, std, n in zip(*columns, strict=True):
+        decimals = choose_decimals(score, std if n > 1 else None)
+        scores.append(
+            LabelScore(
+                format_number(score, decimals) if n else UNDEFINED,
+                f"± {format_number(std, decimals)}" if n > 1 else "",
+                f"{n} of {n_folds} folds" if 0 < n < n_folds else "",
+            )
         )
-        for mean, std, n in zip(table[f"{name}_mean"], table[f"{name}_std"], defined, strict=True)
-    ]
+    return scores
 
 
-def _drawn(metric: MetricSummary) -> tuple[float, float, float] | None:
-    if not metric.n_folds or not 0 <= metric.mean <= 1:
+def _bar(summary: MetricSummary) -> tuple[float, float, float] | None:
+    if not summary.n_folds or not 0 <= summary.mean <= 1:
         return None
-    low, high = metric.ci or (metric.mean, metric.mean)
-    return 100 * max(low, 0.0), 100 * metric.mean, 100 * min(high, 1.0)
-
-
-def _number(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else UNKNOWN
+    low, high = summary.ci or (summary.mean, summary.mean)
+    return 100 * max(low, 0.0), 100 * summary.mean, 100 * min(high, 1.0)
 
 
 DIGESTS = ("config_digest", "data_digest", "split_digest")
 COMMIT = "mlflow.source.git.commit"
 TEMPLATE = "page.html.jinja"
-MAX_OPEN = 30  # labels, up to which their table is unfolded
+MAX_OPEN = 30  # labels, up to which their table is not collapsed
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a result comes from.
+    """The run of a result.
 
     Attributes:
-        run_id: MLflow's.
-        run_name: Shown in its UI.
-        experiment: Name of the experiment.
-        started: When.
-        details: What else tells one run from another, by name: digests, the commit, versions.
+        run_id: ID of the run in MLflow.
+        run_name: Name of the run.
+        experiment: Name of its experiment.
+        started: Start time.
+        details: Digests, commit and versions, by name.
     """
 
     run_id: str
@@ -224,7 +230,7 @@ class RunInfo:
 
     @classmethod
     def of(cls, run: RunRecord, experiment: str) -> "RunInfo":
-        """Return the facts of a run that the page shows.
+        """Take the facts for the page from a logged run.
 
         Args:
             run: The run.
@@ -245,14 +251,14 @@ def write_page(
     labels: pd.DataFrame,
     figures: Sequence["ReportFigure"],
 ) -> str:
-    """Return the page.
+    """Return the page as HTML text.
 
     Args:
-        evaluation: All folds.
-        summary: The data in numbers.
+        evaluation: The evaluation.
+        summary: Summary of the data set.
         run_info: The run.
-        labels: What `labels_table` makes of the evaluation.
-        figures: Figures to put in.
+        labels: Table of scores by label, from `labels_table`.
+        figures: Figures to embed.
     """
     return _template().render(
         name=evaluation.dataset.name,
@@ -262,8 +268,8 @@ def write_page(
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),
         results=format_results(evaluation),
         warnings=format_warnings(evaluation, summary),
-        figures=[(picture, b64encode(picture.png).decode()) for picture in figures],
-        columns=COLUMNS,
+        figures=[(figure, b64encode(figure.png).decode()) for figure in figures],
+        label_metrics=LABEL_METRICS,
         labels=format_labels(evaluation, labels),
         max_open=MAX_OPEN,
         zip=zip,
@@ -278,7 +284,7 @@ def write_page(
 def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names come from the data and may hold anything
+        autoescape=True,  # names in the data set can contain anything
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,125 +1,216 @@
-"""How well each label is found: bars of F1 with deviations; of many labels the two ends."""
+"""Figures with one line per label: its frequency in the data set, and its F1 over folds."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.dataset import DataSummary
+from pipeline.errors import shorten
 from pipeline.report.style import (
+    BLACK,
     BLUE,
     BODY,
-    EDGE,
-    FAINT,
-    INK,
+    GREY,
+    MARGIN,
     SKY,
     SMALL,
     WIDTH,
     ReportFigure,
     Sheet,
-    fit,
-    round_ticks,
-    widest,
+    Style,
+    max_text_width,
+    report_style,
+    set_log_ticks,
+    shorten_to_width,
+    to_png,
 )
 
-MAX_LABELS = 30  # that have a bar each; of more, only those at both ends
-N_ENDS = 12  # most frequent labels, and rarest ones, that have a bar then
-MAX_NAME = 1.75  # inches of a label's name
-BAR = 0.19  # inches: height of a line of bars
-SCATTER = 1.6  # inches: height of the axes with all labels
-NUMBERS = 0.52  # inches: a column of numbers beside the bars
-Groups = dict[str, NDArray[np.int64]]
+if TYPE_CHECKING:
+    from pipeline.evaluation.evaluator import Evaluation
+
 Values = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+MAX_FREQUENCIES = 160  # labels, the most frequent ones
+MAX_LABELS_WITH_NUMBERS = 12  # in the cells of the heat map
+MAX_CHARACTERS = 24  # of a label's name
+CO_OCCURRENCE_NORM = PowerNorm(0.5, vmin=0, vmax=1)  # most fractions are small
 
 
-def label_scores_figure(evaluation: Evaluation, table: pd.DataFrame) -> ReportFigure:
-    """Return a bar of F1 for each label, best first, with its deviation over folds.
+@lru_cache(1)  # all jobs of a sweep have the same data
+def label_frequencies_png(summary: DataSummary) -> bytes:
+    """Render `draw_label_frequencies` as a PNG file."""
+    with report_style():
+        return to_png(draw_label_frequencies(summary))
+
+
+def draw_label_frequencies(summary: DataSummary) -> Figure:
+    """Draw the number of rows of each label and, in line with it, a heat map of co-occurrence."""
+    shown = np.argsort(-summary.label_counts, kind="stable")[:MAX_FREQUENCIES]
+    n = len(shown)
+    side = float(np.clip(0.11 * n, 3.2, 12))  # inches
+    figure = Figure(figsize=(side + 5.2, side + 2), dpi=150, layout="constrained")
+    widths = [max(1.8, 0.2 * side), side]
+    bars, cells = figure.subplots(1, 2, sharey=True, width_ratios=widths)
+    figure.suptitle(_frequencies_title(summary), x=0.01, ha="left", fontsize=11)
+    names = [shorten(summary.label_names[label], MAX_CHARACTERS) for label in shown]
+    size = float(np.clip(72 * 0.8 * side / n, 4, 9))  # points: most of the height of a line
+    counts = summary.label_counts[shown]
+    _draw_frequencies(bars, counts, names, size)
+    fractions = summary.co_occurrence[np.ix_(shown, shown)] / np.maximum(counts, 1)[:, None]
+    np.fill_diagonal(fractions, np.nan)
+    image = cells.imshow(fractions, cmap="Blues", norm=CO_OCCURRENCE_NORM, aspect="auto")
+    cells.set_facecolor("#BBBBBB")
+    cells.grid(False)
+    cells.set_xticks(range(n), names, rotation=90, fontsize=size)
+    cells.tick_params(length=0, labelleft=False)
+    title = "fraction of the rows with the label on the left\nthat also have the label below"
+    cells.set_title(title, size=9)
+    if n <= MAX_LABELS_WITH_NUMBERS:
+        for (row, column), fraction in np.ndenumerate(fractions):
+            if np.isfinite(fraction):
+                colour = "white" if fraction > 0.35 else BLACK
+                style: Style = {"ha": "center", "va": "center", "color": colour, "fontsize": 8}
+                cells.text(column, row, f"{fraction:.2f}", **style)
+    ticks = [0, 0.05, 0.2, 0.4, 0.6, 0.8, 1]
+    colorbar: Style = {"pad": 0.02, "aspect": 40, "ticks": ticks, "format": "{x:g}"}
+    figure.colorbar(image, ax=cells, label="fraction of rows", **colorbar)
+    return figure
+
+
+def _frequencies_title(summary: DataSummary) -> str:
+    n = summary.n_labels
+    shown = f", the {MAX_FREQUENCIES} most frequent shown" if n > MAX_FREQUENCIES else ""
+    return (
+        f"{summary.name}: {summary.n_samples:,} rows, {n} label{'s' if n > 1 else ''}{shown}\n"
+        f"{summary.cardinality:.3g} labels per row, {summary.n_unlabelled:,} rows without a label"
+    )
+
+
+def _draw_frequencies(axes: Axes, counts: Counts, names: list[str], size: float) -> None:
+    rows = np.arange(len(counts))
+    axes.barh(rows, counts, color=BLUE, height=0.8)
+    for row, count in zip(rows, counts, strict=True):
+        text = axes.text(float(count), float(row), f" {count:,}", va="center", fontsize=size)
+        text.set_in_layout(False)  # inside the axes; the layout is slow with many texts
+    axes.set_yticks(rows, names, fontsize=size)
+    axes.set_title("rows with each label", fontsize=9)
+    axes.set_xlim(0, max(1, counts.max()) * 1.3)  # leaves room for the numbers
+    axes.tick_params(axis="y", length=0)
+    axes.set_xticks([])
+    axes.grid(False)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+
+
+MAX_BARS = 30  # labels with a bar each; of more labels, only the two groups below
+N_PER_GROUP = 12  # most frequent labels, and rarest labels
+MAX_NAME = 1.75  # inches of a label's name
+BAR_HEIGHT = 0.19  # inches
+SCATTER_HEIGHT = 1.6  # inches: of the axes with all labels
+NUMBER_COLUMN = 0.52  # inches
+GROUP_TITLE = 1.6  # height, in bars
+LabelGroups = dict[str, NDArray[np.int64]]
+
+
+def draw_label_scores(evaluation: "Evaluation", table: pd.DataFrame) -> ReportFigure:
+    """Draw a bar of F1 for each label, best first, with its deviation over folds.
 
     Args:
-        evaluation: All folds.
-        table: What `labels_table` makes of it.
+        evaluation: The evaluation.
+        table: Table of scores by label, from `labels_table`.
     """
-    f1, std = table["f1_mean"].to_numpy(float), table["f1_std"].to_numpy(float)
+    f1 = table["f1_mean"].to_numpy(float)
+    std = table["f1_std"].to_numpy(float) if len(evaluation.folds) > 1 else None
     counts = evaluation.dataset.y.sum(axis=0, dtype=np.int64)
-    groups = choose(f1, counts)
-    many = len(groups) > 1
-    n_lines = sum(map(len, groups.values())) + (1.6 * len(groups) if many else 0)
-    above = SCATTER + 0.62 if many else 0.15
+    groups = group_labels(f1, counts)
+    has_scatter = len(groups) > 1
+    n_lines = sum(map(len, groups.values())) + (GROUP_TITLE * len(groups) if has_scatter else 0)
+    top = SCATTER_HEIGHT + 0.62 if has_scatter else 0.15
     sheet = Sheet(
         f"F1 of each label: {evaluation.dataset.name}",
-        _explanation(len(f1), len(evaluation.folds), many),
-        above + n_lines * BAR + 0.48,
+        _explanation(len(f1), len(evaluation.folds), has_scatter),
+        top + n_lines * BAR_HEIGHT + 0.48,
     )
-    if many:
-        _draw_all(sheet.axes(0.55, 0.2, WIDTH - 0.75, SCATTER - 0.2), f1, counts)
-    shown = {i: fit(table["label"][i], MAX_NAME, SMALL) for i in np.concatenate([*groups.values()])}
-    left = EDGE + max(widest([*shown.values()], SMALL), 0.4) + 0.07
-    axes = sheet.axes(left, above, WIDTH - left - 2 * NUMBERS - EDGE, n_lines * BAR)
-    places = _draw_bars(axes, groups, f1, std, n_lines)
-    axes.set_yticks([])  # names are written like the other columns: ticks cost twice the time
+    if has_scatter:
+        _draw_scatter(sheet.axes(0.55, 0.2, WIDTH - 0.75, SCATTER_HEIGHT - 0.2), f1, counts)
+    shown = np.concatenate([*groups.values()])
+    names = {i: shorten_to_width(table["label"][i], MAX_NAME, SMALL) for i in shown}
+    left = MARGIN + max(max_text_width([*names.values()], SMALL), 0.4) + 0.07
+    width = WIDTH - left - 2 * NUMBER_COLUMN - MARGIN
+    axes = sheet.axes(left, top, width, n_lines * BAR_HEIGHT)
+    lines = _draw_bars(axes, groups, f1, std, n_lines)
+    axes.set_yticks([])  # sheet.text takes half the time of tick labels
     for right, title, texts in (
-        (left - 0.07, "", [shown[i] for i in places]),
-        (WIDTH - NUMBERS - EDGE, "F1", [f"{f1[i]:.2f}" for i in places]),
-        (WIDTH - EDGE, "rows", [f"{counts[i]:,}" for i in places]),
+        (left - 0.07, "", [names[i] for i in lines]),
+        (WIDTH - NUMBER_COLUMN - MARGIN, "F1", [f"{f1[i]:.2f}" for i in lines]),
+        (WIDTH - MARGIN, "rows", [f"{counts[i]:,}" for i in lines]),
     ):
         style = {"ha": "right", "size": SMALL}
-        sheet.text(right, above - 0.15, title, color=FAINT, **style)
-        for place, text in zip(places.values(), texts, strict=True):
-            middle = above + (place + 0.5) * BAR
+        sheet.text(right, top - 0.15, title, color=GREY, **style)
+        for line, text in zip(lines.values(), texts, strict=True):
+            middle = top + (line + 0.5) * BAR_HEIGHT
             sheet.text(right, middle, text, va="center_baseline", **style)
-    return sheet.picture("label_scores", _alt(table["label"].tolist(), f1))
+    return sheet.to_figure("label_scores", _alt_text(table["label"].tolist(), f1))
 
 
-def choose(f1: Values, counts: NDArray[np.int64]) -> Groups:
-    """Return the labels to draw by the title of their group, in each the best first."""
-    if len(f1) <= MAX_LABELS:
+def group_labels(f1: Values, counts: Counts) -> LabelGroups:
+    """Return the labels with a bar by the title of their group, in each group the best first."""
+    if len(f1) <= MAX_BARS:
         return {"": np.argsort(-f1, kind="stable")}
     by_count = np.argsort(-counts, kind="stable")
-    ends = {
-        f"the {N_ENDS} most frequent labels": by_count[:N_ENDS],
-        f"the {N_ENDS} rarest labels": by_count[-N_ENDS:],
+    groups = {
+        f"the {N_PER_GROUP} most frequent labels": by_count[:N_PER_GROUP],
+        f"the {N_PER_GROUP} rarest labels": by_count[-N_PER_GROUP:],
     }
-    return {title: labels[np.argsort(-f1[labels], kind="stable")] for title, labels in ends.items()}
+    return {
+        title: labels[np.argsort(-f1[labels], kind="stable")] for title, labels in groups.items()
+    }
 
 
-def _explanation(n_labels: int, n_folds: int, many: bool) -> str:
+def _explanation(n_labels: int, n_folds: int, has_scatter: bool) -> str:
     bars = "Bars: mean over folds. Lines: standard deviation." if n_folds > 1 else "One fold."
-    if not many:
+    if not has_scatter:
         return bars
-    return f"All {n_labels} labels as points, those at both ends also as bars. {bars}"
+    return f"Points: all {n_labels} labels. {bars}"
 
 
-def _draw_all(axes: Axes, f1: Values, counts: NDArray[np.int64]) -> None:
-    known = counts > 0
-    axes.plot(counts[known], f1[known], "o", color=BLUE, alpha=0.45, markersize=4, mew=0)
+def _draw_scatter(axes: Axes, f1: Values, counts: Counts) -> None:
+    has_rows = counts > 0
+    axes.plot(counts[has_rows], f1[has_rows], "o", color=BLUE, alpha=0.45, markersize=4, mew=0)
     axes.set_xscale("log")
-    round_ticks(axes.xaxis, *axes.get_xlim())
+    set_log_ticks(axes.xaxis, *axes.get_xlim())
     axes.set(xlabel="rows with the label", ylabel="F1", ylim=(-0.03, 1.03))
 
 
 def _draw_bars(
-    axes: Axes, groups: Groups, f1: Values, std: Values, n_lines: float
+    axes: Axes, groups: LabelGroups, f1: Values, std: Values | None, n_lines: float
 ) -> dict[int, float]:
-    """Draw the groups one below the other and return the place of each label, from above."""
-    places: dict[int, float] = {}
+    """Draw the groups one below the other and return the line of each label, from the top."""
+    lines: dict[int, float] = {}
     line = 0.0
     for title, labels in groups.items():
         if title:
             axes.text(0, line + 0.75, title, size=BODY, weight="bold", va="center")
-            line += 1.6
+            line += GROUP_TITLE
         for label in labels:
-            places[int(label)] = line
+            lines[int(label)] = line
             line += 1
-    y, drawn = np.array([*places.values()]), [*places]
-    values, spread = f1[drawn], std[drawn]
-    axes.barh(y, values, height=0.72, color=SKY, linewidth=0)
-    low, high = np.clip([values - spread, values + spread], 0, 1)
-    axes.hlines(y, low, high, color=INK, linewidth=1.1)
+    y, labels = np.array([*lines.values()]), np.array([*lines])
+    axes.barh(y, f1[labels], height=0.72, color=SKY, linewidth=0)
+    if std is not None:
+        low, high = np.clip([f1[labels] - std[labels], f1[labels] + std[labels]], 0, 1)
+        axes.hlines(y, low, high, color=BLACK, linewidth=1.1)
     axes.set(xlim=(0, 1), ylim=(n_lines - 0.5, -0.5), xlabel="F1")
-    return places
+    return lines
 
 
-def _alt(names: list[str], f1: Values) -> str:
+def _alt_text(names: list[str], f1: Values) -> str:
     best, worst = int(np.argmax(f1)), int(np.argmin(f1))
     return (
         f"F1 of {len(names)} labels: best {names[best]} with {f1[best]:.2f}, "

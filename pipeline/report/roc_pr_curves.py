@@ -1,4 +1,4 @@
-"""Precision against recall, and the ROC curve, of each label over all held-out rows."""
+"""Precision-recall and ROC curves of each label over all held-out rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from pipeline.report.out_of_fold import OutOfFold
 from pipeline.report.style import (
+    BLACK,
     BLUE,
-    EDGE,
-    FAINT,
     GREEN,
-    INK,
+    GREY,
+    LIGHT_GREY,
+    MARGIN,
     ORANGE,
-    PALE,
     PURPLE,
     SKY,
     SMALL,
@@ -24,16 +25,19 @@ from pipeline.report.style import (
     WIDTH,
     ReportFigure,
     Sheet,
-    fit,
+    Style,
+    shorten_to_width,
 )
+from pipeline.scoring.classification_metrics import Counts
 
 GRID = np.linspace(0, 1, 201)  # recalls, or false positive rates, at which curves are kept
-MAX_NAMED = 6  # labels, up to which each has a colour; of more, only the best and the worst
+MAX_HIGHLIGHTED = 6  # labels, up to which each has a colour; of more, only the best and the worst
 N_BEST, N_WORST = 2, 3
 MAX_LINES = 30  # labels, up to which each has a line
 LEFT, SIDE = 0.55, 2.75  # inches: of the square axes
-KEY, SAMPLE, NUMBER, LINE = 3.42, 0.24, 0.3, 0.17  # inches: of the list of curves beside them
-LINES = (
+LEGEND, SAMPLE, NUMBER, LINE = 3.42, 0.24, 0.3, 0.17  # inches: of the legend at the right
+CHANCE_DASHES = (0, (1, 2))
+LINE_STYLES = (
     (BLUE, "-"),
     (SKY, (0, (5, 1))),
     (GREEN, (0, (3, 1, 1, 1))),
@@ -42,21 +46,22 @@ LINES = (
     (VERMILION, (0, (3, 1, 1, 1))),
 )
 Values = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class LabelCurves:
-    """Curves of all labels on one grid, NaN for a label that has none.
+    """Curves of all labels on one grid, NaN for a label without a curve.
 
     Attributes:
-        precision: At each recall of `GRID` the precision of the highest threshold that reaches it,
-            of shape (n_labels, n_grid).
-        true_positive_rate: At each false positive rate of `GRID`, of the same shape.
+        precision: At each recall of `GRID`, the precision at the highest threshold that reaches
+            it; of shape (n_labels, n_grid).
+        true_positive_rate: At each false positive rate of `GRID`; of the same shape.
         average_precision: Of shape (n_labels,).
         roc_auc: Of shape (n_labels,).
-        prevalence: Share of rows with the label, of shape (n_labels,).
-        decided: Precision, recall (which is the true positive rate) and false positive rate of the
-            decisions, of shape (3, n_labels).
+        prevalence: Fraction of the rows with the label, of shape (n_labels,).
+        operating_points: Precision, recall (the true positive rate) and false positive rate of
+            the predicted labels, of shape (3, n_labels).
     """
 
     precision: Values
@@ -64,187 +69,181 @@ class LabelCurves:
     average_precision: Values
     roc_auc: Values
     prevalence: Values
-    decided: Values
+    operating_points: Values
 
 
-class Axis(NamedTuple):
-    """What one of the two figures shows, and how its parts are called."""
+class CurveFigure(NamedTuple):
+    """Data and texts of one of the two figures; curves and points have a label per row."""
 
     name: str
     title: str
-    score: str
-    x: str
-    y: str
+    score_name: str
+    xlabel: str
+    ylabel: str
     curves: Values
     scores: Values
-    decided: Values
-    chance: tuple[float, float]
+    operating_points: Values
+    chance_line: tuple[float, float]
 
 
 def label_curves(out_of_fold: OutOfFold) -> LabelCurves:
-    """Return both curves of each label; entries of equal probability are decided together."""
-    columns = [
-        _curves(true, score)
-        for true, score in zip(out_of_fold.y_true.T, out_of_fold.y_score.T, strict=True)
-    ]
-    precision, rate, average_precision, roc_auc = map(np.stack, zip(*columns, strict=True))
-    y_true, y_pred = out_of_fold.y_true == 1, out_of_fold.y_pred == 1
-    found, alarms = (y_true & y_pred).sum(axis=0), (~y_true & y_pred).sum(axis=0)
-    n_true = y_true.sum(axis=0)
-    parts = ((found, found + alarms), (found, n_true), (alarms, len(y_true) - n_true))
-    decided = [
-        np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-        for part, whole in parts
-    ]
-    prevalence = n_true / len(y_true)
-    return LabelCurves(precision, rate, average_precision, roc_auc, prevalence, np.stack(decided))
-
-
-def _curves(y_true: NDArray[np.int8], y_score: NDArray[np.float32]) -> tuple[Values, ...]:
-    order = np.argsort(-y_score)
-    scores = y_score[order]
-    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
-    found = np.cumsum(y_true[order], dtype=np.int64)[last]
-    alarms = last + 1 - found
-    n_true, n_false = found[-1], alarms[-1]
-    precision = rate = np.full(len(GRID), np.nan)
-    average_precision = roc_auc = np.array(np.nan)
-    if n_true:
-        recall, at = found / n_true, found / (last + 1)
-        precision = at[np.searchsorted(recall, GRID)]
-        average_precision = np.sum(np.diff(recall, prepend=0) * at)
-    if n_true and n_false:
-        x, y = np.append(0, alarms) / n_false, np.append(0, found) / n_true
-        rate = np.interp(GRID, x, y)
-        roc_auc = np.trapezoid(y, x)
-    return precision, rate, average_precision, roc_auc
-
-
-def precision_recall(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None:
-    """Return precision against recall of each label; None if no row has a label."""
-    base = (
-        float(curves.prevalence[curves.prevalence > 0].mean()) if out_of_fold.y_true.any() else 0.0
+    """Compute both curves of each label over the predictions of all folds."""
+    y_true, y_score, y_pred = out_of_fold.y_true, out_of_fold.y_score, out_of_fold.y_pred
+    n_rows, n_labels = y_true.shape
+    counts = Counts.of(y_true, y_pred, "macro")
+    precision, true_positive_rate = np.full((2, n_labels, len(GRID)), np.nan)
+    average_precision, roc_auc, false_positive_rate = np.full((3, n_labels), np.nan)
+    for label in np.flatnonzero(counts.true):
+        labels, scores = y_true[:, label], y_score[:, label]
+        precisions, recalls, _ = precision_recall_curve(labels, scores)
+        # Recall falls, and the last point belongs to no threshold.
+        highest_threshold = np.searchsorted(recalls[-2::-1], GRID)
+        precision[label] = precisions[-2::-1][highest_threshold]
+        average_precision[label] = -np.sum(np.diff(recalls) * precisions[:-1])
+        if counts.true[label] < n_rows:
+            fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
+            true_positive_rate[label] = np.interp(GRID, fpr, tpr)
+            roc_auc[label] = auc(fpr, tpr)
+    n_negative = n_rows - counts.true
+    n_false_positive = counts.predicted - counts.true_positive
+    np.divide(n_false_positive, n_negative, out=false_positive_rate, where=n_negative > 0)
+    return LabelCurves(
+        precision,
+        true_positive_rate,
+        average_precision,
+        roc_auc,
+        counts.true / n_rows,
+        np.stack([counts.precision(np.nan), counts.recall(np.nan), false_positive_rate]),
     )
-    precision, recall, _ = curves.decided
-    axis = Axis(
+
+
+def draw_precision_recall(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None:
+    """Draw the precision-recall curve of each label; None if no row has a label."""
+    prevalence = curves.prevalence[curves.prevalence > 0]
+    chance = float(prevalence.mean()) if len(prevalence) else 0.0
+    precision, recall, _ = curves.operating_points
+    figure = CurveFigure(
         "precision_recall",
-        "Precision against recall",
+        "Precision-recall curves",
         "average precision",
-        "recall: share of the true that are found",
-        "precision: share of the found that are true",
+        "recall",
+        "precision",
         curves.precision,
         curves.average_precision,
-        np.stack([recall, precision]),
-        (base, base),
+        np.stack([recall, precision], axis=1),
+        (chance, chance),
     )
-    return _picture(out_of_fold, axis)
+    return _draw(out_of_fold, figure)
 
 
-def roc(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None:
-    """Return the ROC curve of each label; None if each label is always or never present."""
-    _, recall, alarms = curves.decided
-    axis = Axis(
+def draw_roc(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None:
+    """Draw the ROC curve of each label; None if every label is always or never present."""
+    _, recall, false_positive_rate = curves.operating_points
+    figure = CurveFigure(
         "roc",
         "ROC curves",
         "area under the curve",
-        "false alarms: share of the others that are found",
-        "recall: share of the true that are found",
+        "false positive rate",
+        "true positive rate (recall)",
         curves.true_positive_rate,
         curves.roc_auc,
-        np.stack([alarms, recall]),
+        np.stack([false_positive_rate, recall], axis=1),
         (0.0, 1.0),
     )
-    return _picture(out_of_fold, axis)
+    return _draw(out_of_fold, figure)
 
 
-def _picture(out_of_fold: OutOfFold, axis: Axis) -> ReportFigure | None:
-    known = np.flatnonzero(np.isfinite(axis.scores))
-    if not len(known):
+def _draw(out_of_fold: OutOfFold, figure: CurveFigure) -> ReportFigure | None:
+    defined = np.flatnonzero(np.isfinite(figure.scores))
+    if not len(defined):
         return None
-    ranked = known[np.argsort(-axis.scores[known], kind="stable")]
-    named = ranked if len(ranked) <= MAX_NAMED else np.append(ranked[:N_BEST], ranked[-N_WORST:])
+    ranked = defined[np.argsort(-figure.scores[defined], kind="stable")]
+    highlights_all = len(ranked) <= MAX_HIGHLIGHTED
+    highlighted = ranked if highlights_all else np.append(ranked[:N_BEST], ranked[-N_WORST:])
+    styles = LINE_STYLES if highlights_all else (*LINE_STYLES[:N_BEST], *LINE_STYLES[-N_WORST:])
+    n_undefined = len(figure.scores) - len(defined)
+    labels = "label" if n_undefined == 1 else "labels"
+    undefined = f" Undefined for {n_undefined} {labels}." if n_undefined else ""
     sheet = Sheet(
-        f"{axis.title} of each label: {out_of_fold.name}",
-        _explanation(out_of_fold, axis, len(known)),
+        f"{figure.title} of each label: {out_of_fold.name}",
+        f"{out_of_fold.description}, pooled over folds. Numbers: {figure.score_name}. "
+        f"Dots: the predicted labels.{undefined}",
         SIDE + 0.5,
     )
     axes = sheet.axes(LEFT, 0, SIDE, SIDE)
-    _draw_others(axes, axis, ranked, set(named.tolist()))
-    styles = LINES if len(ranked) <= MAX_NAMED else (*LINES[:N_BEST], *LINES[-N_WORST:])
-    for label, (colour, dashes) in zip(named, styles, strict=False):
-        axes.plot(GRID, axis.curves[label], linestyle=dashes, color=colour, linewidth=1.6)
-        axes.plot(*axis.decided[:, label], "o", color=colour, markersize=5.5, mec="white", mew=0.7)
-    axes.plot((0, 1), axis.chance, linestyle=(0, (1, 2)), color=FAINT, linewidth=1.1)
-    axes.set(xlabel=axis.x, ylabel=axis.y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    _draw_key(sheet, out_of_fold, axis, named, styles, len(ranked))
-    return sheet.picture(axis.name, _alt(out_of_fold, axis, ranked))
+    _draw_other_labels(axes, figure, ranked, highlighted)
+    for label, (colour, dashes) in zip(highlighted, styles, strict=False):
+        axes.plot(GRID, figure.curves[label], linestyle=dashes, color=colour, linewidth=1.6)
+        marker: Style = {"color": colour, "markersize": 5.5, "mec": "white", "mew": 0.7}
+        axes.plot(*figure.operating_points[label], "o", **marker)
+    axes.plot((0, 1), figure.chance_line, linestyle=CHANCE_DASHES, color=GREY, linewidth=1.1)
+    axes.set(xlabel=figure.xlabel, ylabel=figure.ylabel, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    _draw_legend(sheet, out_of_fold, figure, highlighted, styles, len(ranked))
+    return sheet.to_figure(figure.name, _alt_text(out_of_fold, figure, ranked))
 
 
-def _explanation(out_of_fold: OutOfFold, axis: Axis, n_known: int) -> str:
-    n_unknown = len(axis.scores) - n_known
-    missing = f" Undefined for {n_unknown} labels." if n_unknown else ""
-    return f"{out_of_fold.described}, pooled. Numbers: {axis.score}. Dots: the decisions.{missing}"
-
-
-def _draw_others(axes: Axes, axis: Axis, ranked: NDArray[np.int64], named: set[int]) -> None:
-    """Draw the labels that have no name, as lines or as a band, and the mean of all."""
-    others = axis.curves[[label for label in ranked if label not in named]]
+def _draw_other_labels(
+    axes: Axes, figure: CurveFigure, ranked: Indices, highlighted: Indices
+) -> None:
+    """Draw the labels that are not highlighted, as lines or as a band, and the mean of all."""
+    others = figure.curves[np.setdiff1d(ranked, highlighted)]
     if len(ranked) > MAX_LINES:
-        low, high = np.quantile(axis.curves[ranked], [0.1, 0.9], axis=0)
-        axes.fill_between(GRID, low, high, color=PALE, alpha=0.45, linewidth=0)
+        low, high = np.quantile(figure.curves[ranked], [0.1, 0.9], axis=0)
+        axes.fill_between(GRID, low, high, color=LIGHT_GREY, alpha=0.45, linewidth=0)
     elif len(others):
-        axes.plot(GRID, others.T, color=PALE, linewidth=0.8)
+        axes.plot(GRID, others.T, color=LIGHT_GREY, linewidth=0.8)
     if len(ranked) > 1:
-        axes.plot(GRID, axis.curves[ranked].mean(axis=0), color=INK, linewidth=2.2)
+        axes.plot(GRID, figure.curves[ranked].mean(axis=0), color=BLACK, linewidth=2.2)
 
 
-def _draw_key(
+def _draw_legend(
     sheet: Sheet,
     out_of_fold: OutOfFold,
-    axis: Axis,
-    named: NDArray[np.int64],
+    figure: CurveFigure,
+    highlighted: Indices,
     styles: Sequence[tuple[str, object]],
-    n_known: int,
+    n_defined: int,
 ) -> None:
-    """List the curves at the right of the axes, with their scores."""
-    top, all_named = 0.02, n_known == len(named)
-    for place, (label, (colour, dashes)) in enumerate(zip(named, styles, strict=False)):
-        if not all_named and place in (0, N_BEST):
-            extreme = "worst labels" if place else "best labels"
-            sheet.text(KEY, top, extreme, size=SMALL, color=FAINT)
+    """List the curves with their scores at the right of the axes."""
+    top, highlights_all = 0.02, n_defined == len(highlighted)
+    for i, (label, (colour, dashes)) in enumerate(zip(highlighted, styles, strict=False)):
+        if not highlights_all and i in (0, N_BEST):
+            title = "worst labels" if i else "best labels"
+            sheet.text(LEGEND, top, title, size=SMALL, color=GREY)
             top += LINE
-        sheet.sample(KEY, top, SAMPLE, color=colour, linestyle=dashes, linewidth=1.6)
-        _write(sheet, top, out_of_fold.label_names[label], axis.scores[label])
+        sheet.line_sample(LEGEND, top, SAMPLE, color=colour, linestyle=dashes, linewidth=1.6)
+        _write_entry(sheet, top, out_of_fold.label_names[label], figure.scores[label])
         top += LINE
-    if n_known > 1:
-        top += 0.08 if all_named else LINE
-        sheet.sample(KEY, top, SAMPLE, color=INK, linewidth=2.2)
-        _write(sheet, top, f"mean of {n_known}", float(np.nanmean(axis.scores)), "bold")
+    if n_defined > 1:
+        top += 0.08 if highlights_all else LINE
+        sheet.line_sample(LEGEND, top, SAMPLE, color=BLACK, linewidth=2.2)
+        mean = float(np.nanmean(figure.scores))
+        _write_entry(sheet, top, f"mean of {n_defined}", mean, "bold")
         top += LINE
-    if not all_named:
-        band = n_known > MAX_LINES
-        sheet.sample(KEY, top, SAMPLE, color=PALE, linewidth=6 if band else 0.8)
-        _write(sheet, top, "middle 80%" if band else "the others")
+    if not highlights_all:
+        is_band = n_defined > MAX_LINES
+        sheet.line_sample(LEGEND, top, SAMPLE, color=LIGHT_GREY, linewidth=6 if is_band else 0.8)
+        _write_entry(sheet, top, "middle 80%" if is_band else "other labels")
         top += LINE
-    sheet.sample(KEY, top, SAMPLE, color=FAINT, linestyle=(0, (1, 2)), linewidth=1.1)
-    _write(sheet, top, "by chance (mean)" if axis.chance[0] and n_known > 1 else "by chance")
+    sheet.line_sample(LEGEND, top, SAMPLE, color=GREY, linestyle=CHANCE_DASHES, linewidth=1.1)
+    is_mean = figure.chance_line[0] and n_defined > 1
+    _write_entry(sheet, top, "chance (mean)" if is_mean else "chance")
 
 
-def _write(
+def _write_entry(
     sheet: Sheet, top: float, name: str, value: float | None = None, weight: str = "normal"
 ) -> None:
-    left = KEY + SAMPLE + 0.07
-    room = WIDTH - EDGE - left - (NUMBER if value is not None else 0)
-    sheet.text(left, top, fit(name, room, SMALL), size=SMALL, weight=weight)
+    left = LEGEND + SAMPLE + 0.07
+    width = WIDTH - MARGIN - left - (NUMBER if value is not None else 0)
+    sheet.text(left, top, shorten_to_width(name, width, SMALL), size=SMALL, weight=weight)
     if value is not None:
-        sheet.text(WIDTH - EDGE, top, f"{value:.2f}", size=SMALL, weight=weight, ha="right")
+        sheet.text(WIDTH - MARGIN, top, f"{value:.2f}", size=SMALL, weight=weight, ha="right")
 
 
-def _alt(out_of_fold: OutOfFold, axis: Axis, ranked: NDArray[np.int64]) -> str:
-    best, worst = ranked[0], ranked[-1]
+def _alt_text(out_of_fold: OutOfFold, figure: CurveFigure, ranked: Indices) -> str:
+    names, best, worst = out_of_fold.label_names, ranked[0], ranked[-1]
     return (
-        f"{axis.title}, {axis.score} of {len(ranked)} labels: mean "
-        f"{np.nanmean(axis.scores):.2f}, best {out_of_fold.label_names[best]} with "
-        f"{axis.scores[best]:.2f}, "
-        f"worst {out_of_fold.label_names[worst]} with {axis.scores[worst]:.2f}."
+        f"{figure.title}, {figure.score_name} of {len(ranked)} labels: mean "
+        f"{np.nanmean(figure.scores):.2f}, best {names[best]} with {figure.scores[best]:.2f}, "
+        f"worst {names[worst]} with {figure.scores[worst]:.2f}."
     )

@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.comparison import kind_of
+from pipeline.comparison import without_received_value
 from pipeline.console import show, show_error, show_file
 from pipeline.outcome import Outcome
 from pipeline.sweeps.callback import set_expected_jobs
@@ -88,7 +88,7 @@ class SearchReport:
     def _show_failures(self, failed: Sequence[Trial]) -> None:
         by_reason: dict[str, list[Trial]] = defaultdict(list)
         for trial in failed:
-            by_reason[kind_of(trial.failure or "")].append(trial)
+            by_reason[without_received_value(trial.failure or "")].append(trial)
         for trials in by_reason.values():
             numbers = ", ".join(str(trial.number) for trial in trials[:MAX_SHOWN])
             more = ", ..." if len(trials) > MAX_SHOWN else ""

@@ -17,7 +17,7 @@ from pipeline import console
 from pipeline.comparison import Criterion, Leaderboard, read_leaderboard
 from pipeline.config import IGNORED_IN_FINGERPRINT, parse_tracking
 from pipeline.console import run_command
-from pipeline.console.run_tables import leaderboard_on_screen
+from pipeline.console.run_tables import leaderboard_tables
 from pipeline.evaluation.fingerprint import code_version, digest, versions
 from pipeline.report.artifacts import LEADERBOARD, write_leaderboard
 from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
@@ -104,7 +104,7 @@ class ParentRun:
         if code == 2 and not board.entries:
             _try(lambda: delete_sweep(self._sweep))  # the command line was refused
             return code
-        console.show("", *leaderboard_on_screen(board))
+        console.show("", *leaderboard_tables(board))
         is_interrupted = code in INTERRUPTED
         is_written = _try(lambda: log_leaderboard(self._sweep, board))
         is_ended = _try(lambda: end_sweep(self._sweep, board.is_complete, is_interrupted))

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import (
     Sweep,
 )
 
-from pipeline.comparison import Criterion, Number
+from pipeline.comparison import Criterion
 from pipeline.errors import UserError, suggest
 from pipeline.scoring import MetricSummary, lower_is_better, short_name
 
@@ -210,14 +210,14 @@ class Objective:
     @property
     def criterion(self) -> Criterion:
         """The criterion of a leaderboard that ranks by this objective."""
-        worse_bound: Number = "ci_high" if self.minimize else "ci_low"
+        worse_bound: Literal["ci_low", "ci_high"] = "ci_high" if self.minimize else "ci_low"
         statistic = "mean" if self.statistic == "mean" else worse_bound
         return Criterion(self.metric, statistic, self.minimize)
 
     @property
     def name(self) -> str:
         """Name of the number in MLflow."""
-        return f"{self.metric}_{self.criterion.of}"
+        return f"{self.metric}_{self.criterion.statistic}"
 
     @property
     def direction(self) -> Direction:

@@ -1,4 +1,4 @@
-"""Evaluations made up for tests: random probabilities, no training."""
+"""Evaluations for tests, with random probabilities instead of trained models."""
 
 from dataclasses import replace
 
@@ -7,31 +7,47 @@ import numpy as np
 from pipeline.config.schema import Config
 from pipeline.cv.splitters import Split
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.loading import load
 from pipeline.decision.tuning import fixed_rule
 from pipeline.evaluation.evaluator import Evaluation, FoldResult
 from pipeline.scoring.scorer import score
 from pipeline.scoring.statistics import summarise
 
 METRICS = "scoring.metrics=[accuracy,f1_macro,roc_auc_macro,average_precision_macro]"
+ALL_LABELS_IN_ALL_FOLDS = np.tile(np.eye(4, 3, dtype=np.int8), (10, 1))
+UNUSUAL_NAMES = (
+    "$\\alpha$ costs 5$",
+    '<b>bold</b> & "quoted" {braces} % _under_ ^hat^ \\backslash',
+    "a name of many words that goes on and on, up to sixty letters",
+    "日本語のラベル 😀 العربية हिन्दी Ελληνικά",
+)
+
+
+def make_rare_labels() -> np.ndarray:
+    """Return labels of 40 rows: one common, one in the first fold alone, one never present."""
+    y = np.zeros((40, 3), dtype=np.int8)
+    y[::2, 0] = 1
+    y[[1, 4], 1] = 1
+    return y
 
 
 def make_dataset(y, label_names=None, **fields) -> Dataset:
-    """Return a table with these labels and two features of no meaning."""
+    """Return a data set with these labels and two arbitrary features."""
     names = label_names or tuple(f"y{i}" for i in range(y.shape[1]))
     X = np.arange(2 * len(y), dtype=np.float32).reshape(-1, 2)
-    return Dataset("made up", X, y.astype(np.int8), ("x0", "x1"), tuple(names), **fields)
+    return Dataset("random", X, y.astype(np.int8), ("x0", "x1"), tuple(names), **fields)
 
 
 def make_evaluation(
     config: Config, dataset: Dataset, *, n_folds: int = 4, n_repeats: int = 1, epochs: int = 3
 ) -> Evaluation:
-    """Return an evaluation whose probabilities are drawn at random, but know something."""
+    """Return an evaluation with random probabilities that are higher for true labels."""
     rng = np.random.default_rng(0)
     n = dataset.n_samples
     folds = []
     for repeat in range(n_repeats):
-        order = rng.permutation(n) if repeat else np.arange(n)
-        for fold, test in enumerate(np.array_split(order, max(n_folds, 2))[:n_folds]):
+        rows = rng.permutation(n) if repeat else np.arange(n)
+        for fold, test in enumerate(np.array_split(rows, max(n_folds, 2))[:n_folds]):
             y_true = dataset.y[test]
             y_score = (0.7 * rng.random(y_true.shape) + 0.3 * y_true).astype(np.float32)
             rule = fixed_rule(config.decision, dataset.n_labels)
@@ -52,11 +68,20 @@ def make_evaluation(
                     seconds=0.1,
                 )
             )
-    return summarised(Evaluation(config, dataset, tuple(folds), {}, None))
+    return with_summary(Evaluation(config, dataset, tuple(folds), {}, None))
 
 
-def summarised(evaluation: Evaluation) -> Evaluation:
-    """Return it with the summary of its folds' scores."""
+def random_evaluation(make_config, y=None, metrics: str = METRICS, n_folds: int = 4) -> Evaluation:
+    """Return an evaluation of 40 synthetic rows, with these labels if any are given."""
+    config = make_config("dataset.n_samples=40", metrics)
+    dataset = load(config.dataset)
+    if y is not None:
+        dataset.y[:] = y
+    return make_evaluation(config, dataset, n_folds=n_folds)
+
+
+def with_summary(evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation with the summary of the scores of its folds."""
     folds = evaluation.folds
     summary = {
         name: summarise(

@@ -1,0 +1,124 @@
+"""Conclusion of a ranking as a sentence."""
+
+import math
+from collections.abc import Sequence
+
+from pipeline.comparison.ranking import Pair, Ranking
+from pipeline.scoring import format_interval, format_number, metric_title
+
+MAX_NAMED = 3  # configurations; more are counted
+
+
+def describe_conclusion(ranking: Ranking) -> str:
+    """Return a sentence that compares the best configuration with the others.
+
+    "Significantly better" requires a Holm-adjusted p-value below alpha, "practically equivalent" a
+    probability above 1 - alpha; otherwise nothing is claimed.
+    """
+    if len(ranking.names) == 2 and not ranking.n_unranked:
+        return _describe_two(ranking, ranking.pairs[0])
+    return _describe_many(ranking)
+
+
+def format_probability(value: float) -> str:
+    """Return a p-value or a probability with three decimals, and never as exactly 0 or 1."""
+    if value < 0.0005:
+        return "<0.001"
+    return ">0.999" if value >= 0.9995 else f"{value:.3f}"
+
+
+def _describe_two(ranking: Ranking, pair: Pair) -> str:
+    best, other = (_quote(name) for name in ranking.names)
+    advantage = format_number(pair.advantage, pair.decimals)
+    if pair.test is None:
+        if math.isclose(pair.advantage, 0, abs_tol=1e-12):
+            return f"No conclusion: {best} and {other} have the same score in every fold."
+        return (
+            f"No conclusion: {best} is better than {other} by {advantage} in every fold alike, "
+            "and without variance there is no test."
+        )
+    numbers = (
+        f"{1 - ranking.alpha:.0%} interval {format_interval(pair.test.ci, pair.decimals)}, "
+        f"p {_equals(format_probability(pair.test.p))}"
+    )
+    probability = format_probability(pair.test.equivalent)
+    equivalent = f"within {ranking.rope:g} of each other with probability {probability}"
+    if ranking.is_significant(pair):
+        difference = f"its {_metric(ranking)} is {_direction(ranking)} by {advantage} ({numbers})"
+        if ranking.is_equivalent(pair):
+            return (
+                f"{best} is significantly better than {other}, but they are practically "
+                f"equivalent: {difference}, and they are {equivalent}."
+            )
+        return f"{best} is significantly better than {other}: {difference}."
+    if ranking.is_equivalent(pair):
+        return (
+            f"{best} and {other} are practically equivalent: {equivalent}; neither is "
+            "significantly better."
+        )
+    return (
+        f"No conclusion: {best} is ahead of {other} by {advantage}, which is not significant "
+        f"({numbers})."
+    )
+
+
+def _describe_many(ranking: Ranking) -> str:
+    best = _quote(ranking.names[0])
+    pairs = [pair for pair in ranking.pairs if pair.first == 0]
+    worse = [pair for pair in pairs if ranking.is_significant(pair)]
+    rivals = [pair for pair in pairs if not ranking.is_significant(pair)]
+    adjusted_p = f"Holm-adjusted p < {ranking.alpha:g}"
+    adjusted = f"{adjusted_p} over {ranking.n_pairs:,} pairs"
+    better = f"{best} is significantly better than {_list(ranking, worse, 'each')}"
+    if worse and all(ranking.is_equivalent(pair) for pair in worse):
+        better += f", though by less than {ranking.rope:g}"
+    if not rivals:
+        least = min(worse, key=lambda pair: pair.advantage)
+        advantage = format_number(least.advantage, least.decimals)
+        difference = f"its {_metric(ranking)} is {_direction(ranking)} by {advantage} or more"
+        return f"{better}: {difference} ({adjusted})."
+    are_equivalent = all(ranking.is_equivalent(pair) for pair in rivals)
+    equivalent = f"practically equivalent to {_list(ranking, rivals, 'all')}"
+    if worse and are_equivalent:
+        return f"{better} ({adjusted}), and {equivalent}."
+    if worse:
+        return f"{better} ({adjusted}), but not than {_list(ranking, rivals, 'any')}."
+    n_significant = sum(ranking.is_significant(pair) for pair in ranking.pairs)
+    differ = (
+        f"{n_significant} differ" if n_significant > 1 else f"{n_significant or 'none'} differs"
+    )
+    others = f"of all {ranking.n_pairs:,} pairs, {differ} significantly ({adjusted_p})"
+    if are_equivalent:
+        return f"{best} leads, but is {equivalent}; {others}."
+    return (
+        f"No conclusion about which is best: {best} leads, but is not significantly better than "
+        f"{_list(ranking, rivals, 'any')}; {others}."
+    )
+
+
+def _list(ranking: Ranking, pairs: Sequence[Pair], quantifier: str) -> str:
+    """Return the second configurations of the pairs by name, or their number."""
+    names = [_quote(ranking.names[pair.second]) for pair in pairs]
+    n_others = len(ranking.names) - 1
+    if len(names) > MAX_NAMED:
+        others = f"the next {n_others}" if ranking.n_unranked else f"the other {n_others}"
+        number = quantifier if len(names) == n_others else len(names)
+        return f"{number} of {others}"
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _metric(ranking: Ranking) -> str:
+    title = metric_title(ranking.metric)
+    return title[0].lower() + title[1:] if title[1:2].islower() else title
+
+
+def _direction(ranking: Ranking) -> str:
+    return "lower" if ranking.lower_is_better else "higher"
+
+
+def _quote(name: str) -> str:
+    return f'"{name}"'
+
+
+def _equals(number: str) -> str:
+    return f"{number[0]} {number[1:]}" if number.startswith(("<", ">")) else f"= {number}"

@@ -1,0 +1,42 @@
+"""Tables of the files of a run, from evaluations with random probabilities."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from pipeline.report.artifacts import folds_table, labels_table
+from tests.random_evaluation import ALL_LABELS_IN_ALL_FOLDS, make_rare_labels, random_evaluation
+
+
+def test_the_labels_table_has_mean_and_deviation_over_folds(make_config):
+    evaluation = random_evaluation(make_config)
+    table = labels_table(evaluation).set_index("label")
+    assert list(table.index) == ["y0", "y1", "y2"]
+    folds = [(evaluation.dataset.y[f.split.test], f.y_score) for f in evaluation.folds]
+    for i, label in enumerate(table.index):
+        f1 = [f1_score(y[:, i], s[:, i] > 0.5, zero_division=0.0) for y, s in folds]
+        assert table.loc[label, "f1_mean"] == pytest.approx(np.mean(f1))
+        assert table.loc[label, "f1_std"] == pytest.approx(np.std(f1))
+        defined = [(y[:, i], s[:, i]) for y, s in folds if len(set(y[:, i])) == 2]
+        auc = [roc_auc_score(*pair) for pair in defined]
+        assert table.loc[label, "roc_auc_mean"] == pytest.approx(np.mean(auc))
+        assert table.loc[label, "roc_auc_folds"] == len(auc)
+        support = table.loc[label, "support_mean"] * len(folds)
+        assert support == pytest.approx(evaluation.dataset.y[:, i].sum())
+
+
+def test_rare_labels_are_scored_in_the_folds_that_have_them(make_config):
+    table = labels_table(random_evaluation(make_config, make_rare_labels())).set_index("label")
+    assert table["roc_auc_folds"].tolist() == [4, 1, 0]
+    assert table["average_precision_folds"].tolist() == [4, 1, 0]
+    assert table.loc["y1", "roc_auc_std"] == 0
+    assert table.loc["y2", ["roc_auc_mean", "roc_auc_std"]].isna().all()
+    assert table.loc["y2", "support_mean"] == 0
+
+
+def test_the_folds_table_counts_undefined_labels(make_config):
+    table = folds_table(random_evaluation(make_config, make_rare_labels()))
+    assert table["roc_auc_macro_left_out"].tolist() == [1, 2, 2, 2]
+    assert "accuracy_left_out" not in table
+    complete = folds_table(random_evaluation(make_config, ALL_LABELS_IN_ALL_FOLDS))
+    assert not any(column.endswith("left_out") for column in complete)
