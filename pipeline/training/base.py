@@ -11,6 +11,7 @@ from pipeline.preprocessing import Preprocessor
 
 Progress = Callable[[int], None]
 NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+NO_CURVE: NDArray[np.float64] = np.empty(0)
 
 
 class Stopped(Exception):
@@ -42,31 +43,27 @@ class FitResult:
 
     Attributes:
         y_score: Probabilities for the rows `test`, of shape (n_test, n_labels).
+        seconds: Training time of this fit; fits trained together divide their time equally.
         loss: Mean training loss of each epoch, including penalties, of shape (n_epochs,); empty
             for models without epochs.
         val_loss: Loss on the rows `valid`; empty without such rows.
         test_loss: Loss on the rows `test`; empty without such rows. It is only reported; training
             never uses it.
-        seconds: Training time of this fit; fits trained together divide their time equally.
         weights: Trainable, then non-trainable variables of a Keras model, in its order.
         estimator: Fitted scikit-learn model; None for a Keras model.
     """
 
     y_score: NDArray[np.float32]
-    loss: NDArray[np.floating]
-    val_loss: NDArray[np.floating]
-    test_loss: NDArray[np.floating]
     seconds: float
+    loss: NDArray[np.floating] = field(default_factory=lambda: NO_CURVE)
+    val_loss: NDArray[np.floating] = field(default_factory=lambda: NO_CURVE)
+    test_loss: NDArray[np.floating] = field(default_factory=lambda: NO_CURVE)
     weights: tuple[NDArray[np.generic], ...] = ()
     estimator: Any = None
 
 
 def mean_curve(curves: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """Return the mean loss of each epoch over the fits that reached it.
-
-    Args:
-        curves: Losses by epoch; early stopping can make them differ in length.
-    """
+    """Return the mean loss of each epoch over the fits that reached it."""
     n_epochs = max((len(curve) for curve in curves), default=0)
     total, n = np.zeros(n_epochs), np.zeros(n_epochs)
     for curve in curves:
@@ -95,10 +92,18 @@ class Trainer(Protocol):
     def train(
         self, progress: Progress = ..., fit_indices: Sequence[int] | None = None
     ) -> Generator[FitResult]:
-        """Yield the result of each fit, in the order of the fits, as soon as it is available."""
+        """Yield the result of each fit, in the order of the fits, as soon as it is available.
+
+        Args:
+            progress: Called from any thread with the units done since the last call.
+            fit_indices: Fits to train, in ascending order; None for all.
+
+        Raises:
+            Stopped: After `stop`.
+        """
 
     def stop(self) -> None:
-        """Request an early end of the training; `train` then raises `Stopped`."""
+        """Request an early end of the training, after the current fits or calls of programs."""
 
     def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> Any:
         """Return the model of one fit, or an ensemble that averages several fits."""

@@ -43,14 +43,7 @@ class Program:
         layout: Layout,
         config: TrainingConfig,
     ) -> None:
-        """Build the optimizer; compilation waits for the first call of `run`.
-
-        Args:
-            model: A built model that takes inputs of width `layout.n_columns`.
-            optimizer: A functional one.
-            layout: Layout of the preprocessing.
-            config: Loss, class weights and early stopping.
-        """
+        """Build the functional optimizer; compilation waits for the first call of `run`."""
         optimizer.build(model.trainable_variables)
         self.model = model
         self.initial_weights: dict[int, tuple[Weights, Weights]] = {}
@@ -58,13 +51,7 @@ class Program:
         self.run = tf.function(self._train_epochs, jit_compile=True, autograph=False)
 
     def initial_stopping(self, state: State, n_idle: int, test: tf.Tensor) -> EarlyStoppingState:
-        """Return the early-stopping state before the first epoch.
-
-        Args:
-            state: State of the stack.
-            n_idle: Number of idle slots; they are the last ones and count as stopped.
-            test: Row numbers to score.
-        """
+        """Return the state before the first epoch; the last `n_idle` slots count as stopped."""
         n_chunks, n_slots, chunk_size = test.shape
         n_labels = self.model.output_shape[-1]
         return EarlyStoppingState(
@@ -207,14 +194,8 @@ class Program:
     def _score(self, inputs: Inputs, state: State, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Score rows in chunks, which bound the memory of a large test set.
 
-        Args:
-            inputs: Table, labels and preprocessing.
-            state: State of the stack.
-            rows: Row numbers of shape (n_chunks, n_slots, chunk_size).
-
-        Returns:
-            Mean loss of each slot, of shape (n_slots,), and probabilities of shape
-            (n_slots, n_chunks, chunk_size, n_labels).
+        Row numbers are of shape (n_chunks, n_slots, chunk_size), the mean losses of shape
+        (n_slots,), the probabilities of shape (n_slots, n_chunks, chunk_size, n_labels).
         """
 
         def score_slot(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -69,10 +69,7 @@ class KerasTrainer:
         self._n_train = [len(fit.train) for fit in fits]
         keys = [self._program_key(fit, double=X.dtype == np.float64) for fit in fits]
         self._programs = {key: self._find_program(architecture, key) for key in set(keys)}
-        self._optimizer_states = {
-            key: self._initial_optimizer_state(key, program)
-            for key, program in self._programs.items()
-        }
+        self._optimizer_states = {key: self._initial_optimizer_state(key) for key in set(keys)}
         self._plan = self._plan_stacks(keys[0])
         some_rows = fits[0].preprocessor.transform(X[: config.batch_size])
         self._shapes = stack_shapes(
@@ -99,10 +96,7 @@ class KerasTrainer:
             UserError: If the model does not fit into memory or XLA cannot compile it.
         """
         fit_indices = range(len(self._fits))
-        stacks = assign_stacks(
-            fit_indices, self._shapes, self._n_train, self._plan.fits_per_program
-        )
-        one_per_shape = {stack.shape: stack for stack in stacks}.values()
+        one_per_shape = {it.shape: it for it in self._assign_stacks(fit_indices)}.values()
         with ThreadPoolExecutor(self._plan.n_threads) as executor:
             compilations = [executor.submit(call) for call in map(self._trace, one_per_shape)]
             self._initial_states = [self._initial_state(index) for index in fit_indices]
@@ -124,23 +118,15 @@ class KerasTrainer:
     def train(
         self, progress: Progress = lambda n: None, fit_indices: Sequence[int] | None = None
     ) -> Generator[FitResult]:
-        """Yield the result of each fit, in the order of the fits, as soon as it is available.
+        """Yield the result of each fit, as `Trainer.train` does.
 
-        Args:
-            progress: Called from any thread with the number of epochs since the last call, summed
-                over fits. Epochs that early stopping skips count when a stack has stopped.
-            fit_indices: Fits to train, in ascending order; None for all.
-
-        Raises:
-            Stopped: After `stop`.
+        Epochs that early stopping skips count as progress when a stack has stopped.
         """
         self._stop.clear()
         if not self._initial_states:
             self.compile()
         fit_indices = range(len(self._fits)) if fit_indices is None else fit_indices
-        stacks = assign_stacks(
-            fit_indices, self._shapes, self._n_train, self._plan.fits_per_program
-        )
+        stacks = self._assign_stacks(fit_indices)
         with ThreadPoolExecutor(self._plan.n_threads) as executor:
             try:
                 futures = [executor.submit(self._train_stack, stack, progress) for stack in stacks]
@@ -157,12 +143,7 @@ class KerasTrainer:
         self._stop.set()
 
     def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> keras.Model:
-        """Return the model of one fit, or an ensemble that averages several fits.
-
-        Args:
-            ensemble: Trained fits with the same preprocessing.
-            fit: One of their specifications.
-        """
+        """Return the model of one fit, or an ensemble that averages fits of equal preprocessing."""
         models = [self._build(fit.preprocessor.n_columns) for _ in ensemble]
         for model, result in zip(models, ensemble, strict=True):
             variables = [*model.trainable_variables, *model.non_trainable_variables]
@@ -190,12 +171,10 @@ class KerasTrainer:
             return make()
         return cached_program(architecture, self._config, key, make)
 
-    def _initial_optimizer_state(
-        self, key: ProgramKey, program: Program
-    ) -> list[NDArray[np.generic]]:
+    def _initial_optimizer_state(self, key: ProgramKey) -> list[NDArray[np.generic]]:
         """Return the optimizer variables before the first step, including the learning rate."""
         optimizer = make_optimizer(self._config, key.n_steps)
-        optimizer.build(program.model.trainable_variables)
+        optimizer.build(self._programs[key].model.trainable_variables)
         return [variable.numpy() for variable in optimizer.variables]
 
     def _plan_stacks(self, key: ProgramKey) -> StackPlan:
@@ -226,6 +205,10 @@ class KerasTrainer:
         if model.count_params() * (len(cached) + 1) <= MAX_CACHED_WEIGHTS:
             cached[seed] = weights
         return State(*weights, self._optimizer_states[key])
+
+    def _assign_stacks(self, fit_indices: Sequence[int]) -> list[Stack]:
+        size = self._plan.fits_per_program
+        return assign_stacks(fit_indices, self._shapes, self._n_train, size)
 
     def _trace(self, stack: Stack) -> Callable[[], Outputs]:
         """Trace the program of a stack; return a call that compiles it and trains no epoch."""

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -135,7 +136,10 @@ def _learning_rate(config: TrainingConfig, n_steps: int | None) -> float | Learn
         if params:
             raise UserError("training.lr_schedule_params: give training.lr_schedule too.")
         return config.learning_rate
-    available = {_snake_case(c.__name__): c for c in _schedule_classes()}
+    classes = _subclasses(schedules, LearningRateSchedule)
+    available = {
+        re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(): classes[name] for name in classes
+    }
     available["cosine_decay"] = _CosineDecay
     schedule_class = available.get(config.lr_schedule)
     if schedule_class is None:
@@ -179,32 +183,18 @@ class _CosineDecay(schedules.CosineDecay):  # type: ignore[misc]
         )
 
 
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-
-
-def _schedule_classes() -> list[type[LearningRateSchedule]]:
-    return [
-        candidate
-        for candidate in vars(schedules).values()
-        if isinstance(candidate, type)
-        and issubclass(candidate, LearningRateSchedule)
-        and candidate is not LearningRateSchedule
-    ]
+def _subclasses(module: ModuleType, base: type) -> dict[str, Any]:
+    """Return the public subclasses of a base class in a module, other than the base, by name."""
+    return {
+        name: candidate
+        for name, candidate in vars(module).items()
+        if isinstance(candidate, type) and issubclass(candidate, base) and candidate is not base
+    }
 
 
 def _optimizers() -> dict[str, type[keras.Optimizer]]:
     """Return the supported optimizers of Keras by name in lower case."""
-    excluded = {
-        keras.optimizers.Optimizer,
-        keras.optimizers.LossScaleOptimizer,
-        keras.optimizers.MultiOptimizer,
-        keras.optimizers.ScheduleFreeAdamW,  # scores other weights than it trains
-    }
-    return {
-        name.lower(): candidate
-        for name, candidate in vars(keras.optimizers).items()
-        if isinstance(candidate, type)
-        and issubclass(candidate, keras.Optimizer)
-        and candidate not in excluded
-    }
+    classes = _subclasses(keras.optimizers, keras.Optimizer)
+    # ScheduleFreeAdamW scores other weights than it trains.
+    unsupported = {"LossScaleOptimizer", "MultiOptimizer", "ScheduleFreeAdamW"}
+    return {name.lower(): classes[name] for name in classes if name not in unsupported}

@@ -109,12 +109,9 @@ def stacked(preprocessors: Sequence[Preprocessor]) -> Prepare:
 
 
 def apply(prepare: Prepare, layout: Layout, x: tf.Tensor) -> tf.Tensor:
-    """Return the model's input for raw rows, as `Preprocessor.transform` does.
+    """Return one slot's input of the model for rows of the shared table.
 
-    Args:
-        prepare: Preprocessing of one slot.
-        layout: Layout of the stack.
-        x: Rows of the shared table.
+    It is equal to that of `Preprocessor.transform`.
     """
     numeric = tf.constant(layout.numeric, tf.int32)
     is_numeric = not (layout.categorical or layout.double)

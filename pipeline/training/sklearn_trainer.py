@@ -4,7 +4,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
@@ -22,14 +21,10 @@ from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
 
 START_SECONDS = 4.0  # time that processes take to start and import scikit-learn
 N_TRIAL_ROWS = 200  # to test the user's own estimator with
-NO_CURVE: NDArray[np.float64] = np.empty(0)
 
 
-@dataclass(frozen=True, eq=False)
-class _Completed:
-    fit_index: int
-    result: FitResult
-    warnings: tuple[str, ...]
+_Completed = tuple[int, FitResult, list[str]]
+"""The index of a fit, its result and its warnings."""
 
 
 class SklearnTrainer:
@@ -53,7 +48,7 @@ class SklearnTrainer:
 
         Args:
             config: The estimator and its parameters.
-            training: Settings of the training; only `class_weight` and `threads` apply.
+            training: Settings of the training; only `class_weight` and `n_threads` apply.
             X: Raw features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
             fits: All fits.
@@ -88,15 +83,7 @@ class SklearnTrainer:
     def train(
         self, progress: Progress = lambda n: None, fit_indices: Sequence[int] | None = None
     ) -> Generator[FitResult]:
-        """Yield the result of each fit, in the order of the fits, as soon as it is available.
-
-        Args:
-            progress: Called with the number of fits since the last call.
-            fit_indices: Fits to train, in ascending order; None for all.
-
-        Raises:
-            Stopped: After `stop`, as soon as the next fit ends.
-        """
+        """Yield the result of each fit, as `Trainer.train` does."""
         self._stop.clear()
         fit_indices = range(len(self._fits)) if fit_indices is None else fit_indices
         completed = self._train(list(fit_indices))
@@ -104,9 +91,8 @@ class SklearnTrainer:
         try:
             for fit_index in fit_indices:
                 while fit_index not in results:
-                    fit = next(completed)
-                    results[fit.fit_index] = fit.result
-                    self._warning_counts.update(fit.warnings)
+                    index, results[index], fit_warnings = next(completed)
+                    self._warning_counts.update(fit_warnings)
                     progress(1)
                     if self._stop.is_set():
                         raise Stopped
@@ -131,8 +117,8 @@ class SklearnTrainer:
         while fit_indices:
             completed = _fit(*self._arguments(fit_indices.pop(0)))
             yield completed
-            saved_seconds = completed.result.seconds * len(fit_indices) * (1 - 1 / self._n_threads)
-            if saved_seconds > START_SECONDS:
+            seconds = completed[1].seconds * len(fit_indices)
+            if seconds * (1 - 1 / self._n_threads) > START_SECONDS:
                 break
         if fit_indices:
             yield from self._train_in_processes(fit_indices)
@@ -187,11 +173,8 @@ def _fit(
             y_score = model(fit.preprocessor.transform(X[fit.test]))
     result = FitResult(
         y_score=y_score,
-        loss=NO_CURVE,
-        val_loss=NO_CURVE,
-        test_loss=NO_CURVE,
         seconds=time.perf_counter() - began,
         estimator=None if len(fit.test) else model,
     )
     messages = {f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in caught}
-    return _Completed(fit_index, result, tuple(sorted(messages)))
+    return fit_index, result, sorted(messages)

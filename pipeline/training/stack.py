@@ -122,14 +122,7 @@ class StackInputs:
         y: NDArray[np.int8],
         fits: Sequence[FitSpec],
     ) -> None:
-        """Copy the table to the device.
-
-        Args:
-            config: Names the class weights.
-            X: Raw features of shape (n_samples, n_features).
-            y: Labels of shape (n_samples, n_labels).
-            fits: All fits on the table.
-        """
+        """Copy the features X and the labels y of all rows to the device."""
         self._fits = fits
         self._X, self._y = shared_table(X), tf.constant(y, tf.float32)
         self._label_weights = [label_weights(config, y, fit.train) for fit in fits]
@@ -189,12 +182,8 @@ class StackInputs:
     ) -> dict[int, FitResult]:
         """Return the result of each fit of a trained stack, by fit index.
 
-        Args:
-            stack: The stack.
-            state: Its state after the last epoch.
-            stopping: Its early stopping after the last epoch.
-            losses: Losses of all epochs, of shape (3, n_epochs, n_slots), in the order of `Losses`.
-            seconds: Training time of each fit.
+        `losses` has all epochs in the order of `Losses`, of shape (3, n_epochs, n_slots); `seconds`
+        is the training time of each fit.
         """
         best = stopping if stopping.trainable or stopping.non_trainable else state
         weights = [tensor.numpy() for tensor in (*best.trainable, *best.non_trainable)]
@@ -217,13 +206,7 @@ class StackInputs:
 
 
 def pad_rows(rows: Sequence[NDArray[np.int64]], n_slots: int, n_rows: int) -> tf.Tensor:
-    """Return padded row numbers of shape (n_chunks, n_slots, chunk_size).
-
-    Args:
-        rows: Row numbers of each fit.
-        n_slots: Slots of the stack; at least as many.
-        n_rows: Rows to make room for in each slot.
-    """
+    """Pad the row numbers of each fit to `n_rows`, in shape (n_chunks, n_slots, chunk_size)."""
     chunk_size = max(1, min(n_rows, MAX_SCORED_ROWS))
     n_chunks = max(1, -(-n_rows // chunk_size))
     padded = np.full((n_slots, n_chunks * chunk_size), PADDING, dtype=np.int32)

@@ -136,11 +136,8 @@ def _cheapest_size(n_fits: int, ideal_size: float) -> int:
     """Return the stack size that gives the busiest of `MIN_STACKS` threads the least work.
 
     The number of cores has no influence: stacks of another size add up in another order, so their
-    results could differ in the last bit from one machine to the next.
-
-    Args:
-        n_fits: Number of fits.
-        ideal_size: Number of fits that fill the cache.
+    results could differ in the last bit from one machine to the next. `ideal_size` fits fill the
+    cache.
     """
 
     def cost(size: int) -> float:
