@@ -93,13 +93,9 @@ def _count_folds(
 
 
 def _hint(config: CvConfig, dataset: Dataset, labels: NDArray[np.bool_], n_needed: int) -> str:
-    """Return settings that would bring the labels into all folds, if any would.
+    """Return settings that would bring the labels that some fold lacks into all folds.
 
-    Args:
-        config: The configured splitter.
-        dataset: The data.
-        labels: True for labels that some fold lacks, of shape (n_labels,).
-        n_needed: Number of rows or groups that a label must have to be in all folds.
+    A label must have `n_needed` rows or groups to be in all folds.
     """
     unit, counts = _count_units(config, dataset)
     fewest = int(counts[labels].min())

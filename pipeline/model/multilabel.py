@@ -24,12 +24,7 @@ N_CALIBRATION_FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class FittedEstimator:
-    """An estimator and the labels it predicts.
-
-    Attributes:
-        labels: Label indices.
-        estimator: Fitted scikit-learn estimator with `predict_proba`.
-    """
+    """A fitted estimator with `predict_proba`, and the indices of the labels it predicts."""
 
     labels: tuple[int, ...]
     estimator: Any

@@ -70,10 +70,7 @@ def save(model: MultilabelEnsemble, path: Path, user_packages: Sequence[str] = (
 def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArray[np.int8]) -> None:
     """Raise UserError if the user's own estimator cannot predict or be saved and loaded.
 
-    Args:
-        config: The estimator.
-        X: A few preprocessed rows, of shape (n, n_columns).
-        y: Labels of shape (n, n_labels).
+    It is fitted to a few preprocessed rows X and their labels y.
     """
     user_packages = own_packages(config)
     if not user_packages:
