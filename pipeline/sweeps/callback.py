@@ -78,11 +78,7 @@ def set_expected_jobs(n_jobs: int, criterion: "Criterion") -> None:
 
 
 def end(code: int) -> int:
-    """End the sweep that has begun and return its exit code.
-
-    Args:
-        code: Exit code so far: 0, or why no further jobs were launched.
-    """
+    """End the sweep that has begun and return its exit code; `code` is the one so far."""
     global _parent_run
     assert _parent_run
     parent_run, _parent_run = _parent_run, None
@@ -90,7 +86,6 @@ def end(code: int) -> int:
 
 
 def _begin(config: DictConfig) -> "ParentRun":
-    """Check the command line, then load MLflow and make the parent run."""
     global _parent_run
     overrides = parse(config)
     check_constant_settings(overrides)

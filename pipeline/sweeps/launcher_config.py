@@ -43,11 +43,7 @@ class SlurmConfig:
 
 
 def read_launcher_config(config_type: type[T], settings: Mapping[str, Any]) -> T:
-    """Check the settings of `hydra.launcher`.
-
-    Args:
-        config_type: `RayConfig` or `SlurmConfig`.
-        settings: Values by name, Hydra's own (`_target_`) included.
+    """Check the settings of `hydra.launcher`; Hydra's own, such as `_target_`, are ignored.
 
     Raises:
         UserError: If a value is invalid; the message names all invalid ones.

@@ -35,7 +35,7 @@ class SearchReport:
         objectives = " and ".join(f"{o.direction} {o.name}" for o in self._plan.objectives)
         already = f", {n_evaluated} of them evaluated" if n_evaluated else ""
         show(
-            f"Search: {self._plan.config.n_trials} configurations to {objectives}{already}; "
+            f"Search: {config.n_trials} configurations to {objectives}{already}; "
             f"sampler {config.sampler}, seed {config.seed}"
         )
         if self._plan.note:
@@ -52,11 +52,7 @@ class SearchReport:
             show(f"Best so far: {self._format_values(trial)}, trial {trial.number}")
 
     def show_end(self, trials: Sequence[Trial]) -> None:
-        """Print the Pareto front, the fits that racing skipped, and failures by reason.
-
-        Args:
-            trials: All ended trials, those before the search was resumed included.
-        """
+        """Print the Pareto front, the fits that racing skipped, and failures by reason."""
         evaluated = [trial for trial in trials if trial.values is not None]
         show("")
         if len(self._names) > 1 and evaluated:
@@ -109,11 +105,6 @@ class Search:
 
     def __init__(self, plan: SearchPlan, config: DictConfig, launcher: Launcher) -> None:
         """Open the study, which exists if the sweep is resumed.
-
-        Args:
-            plan: The plan of the search.
-            config: The sweep's configuration, Hydra's own part included.
-            launcher: Hydra's launcher.
 
         Raises:
             UserError: If another process uses the study.

@@ -4,7 +4,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -16,10 +15,6 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from pipeline.config import parse_config
 from pipeline.errors import UserError
 from pipeline.runtime import own_command
-
-if TYPE_CHECKING:
-    pass
-
 
 CONSTANT_SETTINGS = (
     "tracking.uri",
@@ -88,15 +83,9 @@ def check_shared_settings(config: DictConfig, overrides: Sequence[Override]) -> 
 def validation_error(
     loader: ConfigLoader, config: DictConfig, overrides: Sequence[str]
 ) -> UserError | None:
-    """Validate the configuration of a job without reading data.
+    """Return the error in the configuration of a job, or None; no data are read.
 
-    Args:
-        loader: Hydra's configuration loader.
-        config: The sweep's configuration, Hydra's own part included.
-        overrides: Overrides of the job.
-
-    Returns:
-        The error, or None if the configuration is valid.
+    The overrides are those of the job, the configuration is that of the sweep.
 
     Raises:
         HydraException: If Hydra cannot compose the configuration.
@@ -116,12 +105,14 @@ def set_joblib_batch_size(config: DictConfig) -> None:
     Its `auto` infers a size from the seconds of the first jobs, which are few if runs are reused.
     """
     launcher = config.hydra.launcher
-    if _is_joblib(config) and launcher.n_jobs == 0:
+    if not _is_joblib(config):
+        return
+    if launcher.n_jobs == 0:
         raise UserError(
             "hydra.launcher.n_jobs: expected a number of parallel jobs, or -1 for one per core. "
             "Received: 0"
         )
-    if _is_joblib(config) and launcher.batch_size == "auto":
+    if launcher.batch_size == "auto":
         with read_write(config.hydra):
             launcher.batch_size = "1"
 
@@ -146,11 +137,7 @@ def count_parallel_jobs(config: DictConfig, n_jobs: int | None) -> int:
 
 
 def command_line(resume: bool = False) -> str:
-    """Return the command line of this process, quoted for a shell.
-
-    Args:
-        resume: Whether to add `resume=true`.
-    """
+    """Return the command line of this process, quoted for a shell, or the one to resume it."""
     arguments = sys.argv[1:]
     if resume:
         arguments = [*(it for it in arguments if not it.startswith("resume=")), "resume=true"]

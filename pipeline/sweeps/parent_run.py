@@ -51,10 +51,6 @@ class ParentRun:
     def __init__(self, config: DictConfig, overrides: Sequence[Override]) -> None:
         """Make the parent run, or reopen one, and pass it to the jobs.
 
-        Args:
-            config: The sweep's configuration, Hydra's own part included.
-            overrides: Parsed overrides of the command line.
-
         Raises:
             UserError: If the store cannot be used, or another process is running the sweep.
         """
@@ -80,12 +76,7 @@ class ParentRun:
         console.show_sweep(self._sweep.run_id, plan.n_jobs, is_resumed, config.resume)
 
     def set_expected_jobs(self, n_jobs: int, criterion: Criterion) -> None:
-        """Set the facts of the sweep that only a sweeper knows.
-
-        Args:
-            n_jobs: Number of jobs, as far as it is known.
-            criterion: Criterion of the leaderboard.
-        """
+        """Set the number of jobs, as far as it is known, and the leaderboard's criterion."""
         plan = replace(self._sweep.plan, n_jobs=n_jobs)
         self._sweep, self._criterion = replace(self._sweep, plan=plan), criterion
 
@@ -120,12 +111,7 @@ class ParentRun:
 
 
 def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
-    """Plan a sweep.
-
-    Args:
-        config: The sweep's configuration, Hydra's own part included.
-        overrides: Parsed overrides of the command line.
-    """
+    """Plan a sweep from its configuration and the overrides of the command line."""
     sizes = {
         it.get_key_element(): len(list(it.sweep_string_iterator())) if it.is_discrete_sweep() else 1
         for it in overrides

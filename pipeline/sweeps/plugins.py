@@ -72,9 +72,6 @@ LOCAL_STORE = re.compile(r"sqlite|file:|[./]")  # beginnings of URIs that only t
 def prepare_launcher(config: DictConfig) -> None:
     """Check that a remote launcher can work, and connect to its Ray cluster.
 
-    Args:
-        config: The sweep's configuration, Hydra's own part included.
-
     Raises:
         UserError: If the store, a package, a command or the cluster is missing.
     """
@@ -102,12 +99,7 @@ def prepare_launcher(config: DictConfig) -> None:
 
 
 def server_command(host: str, port: int = 5000) -> str:
-    """Return the shell command that starts an MLflow server for several machines.
-
-    Args:
-        host: Name of the server's machine, as other machines know it.
-        port: Port of the server.
-    """
+    """Return the shell command that starts an MLflow server for several machines."""
     lines = (
         f"mlflow server --host 0.0.0.0 --port {port} --app-name basic-auth",
         "--backend-store-uri postgresql+psycopg://manyfold@127.0.0.1:5432/mlflow",
@@ -153,15 +145,7 @@ class RemoteLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run jobs.
-
-        Args:
-            job_overrides: Overrides of each job.
-            initial_job_idx: Number of the first job.
-
-        Returns:
-            One result per job; a job whose process died has the result None, like a failed one.
-        """
+        """Run jobs; one whose process died has the result None, like a failed one."""
         from pipeline.sweeps.remote_job import compose_job
 
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
@@ -223,9 +207,6 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Search and print a report.
-
-        Args:
-            arguments: Overrides of the command line.
 
         Raises:
             UserError: If Optuna is not installed, or the search is not possible.

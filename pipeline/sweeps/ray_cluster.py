@@ -53,15 +53,7 @@ def connect(address: str) -> None:
 
 
 def run(jobs: Iterable[ComposedJob], config: RayConfig) -> list[JobReturn]:
-    """Run jobs as Ray tasks.
-
-    Args:
-        jobs: Jobs of the sweep.
-        config: Address of the cluster and resources of a job.
-
-    Returns:
-        One result per job; a job whose process died has the result None.
-    """
+    """Run jobs as Ray tasks; one whose process died has the result None."""
     connect(config.address)
     options: dict[str, Any] = {
         "num_cpus": config.num_cpus,

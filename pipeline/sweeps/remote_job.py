@@ -66,15 +66,7 @@ def compose_job(
     number: int,
     overrides: Sequence[str],
 ) -> ComposedJob:
-    """Compose the configuration of a job.
-
-    Args:
-        context: Hydra's configuration loader and callbacks.
-        config: The sweep's configuration.
-        task: The function that runs the job.
-        number: Number of the job in the sweep, from 0.
-        overrides: The job's overrides, `key=value` each.
-    """
+    """Compose a job from the sweep's configuration, its number from 0, and its overrides."""
     composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
         composed.hydra.job.num, composed.hydra.job.id = number, str(number)
@@ -100,12 +92,7 @@ def serialize(
 
 
 def run_payload(payload: JobPayload, is_restart: bool = False) -> JobReturn:
-    """Run a serialized job in this process.
-
-    Args:
-        payload: The job.
-        is_restart: Whether a previous process of the job has ended; the job then resumes its run.
-    """
+    """Run a serialized job in this process; after a restart, it resumes its run."""
     os.environ.update(payload.environment)
     limit_cores(payload.n_cores)
     # Relative paths of the command hold where a node has the same folder.
@@ -131,15 +118,7 @@ def run_payload(payload: JobPayload, is_restart: bool = False) -> JobReturn:
 
 
 def report_dead_job(job: ComposedJob, reason: str) -> JobReturn:
-    """Print and record that the process of a job has died.
-
-    Args:
-        job: The job.
-        reason: The cause as Ray or Slurm gives it, in one line.
-
-    Returns:
-        The result of the job: None, as for a job that failed.
-    """
+    """Print and record that the process of a job has died; its result is None."""
     print(f"The process of job {job.number + 1} died: {reason}", file=sys.stderr)
     with suppress(Exception):  # no store to write to: the end of the sweep tries again
         end_run(job, reason)
@@ -150,9 +129,7 @@ def report_dead_job(job: ComposedJob, reason: str) -> JobReturn:
 def end_run(job: ComposedJob, reason: str) -> None:
     """End the MLflow run of a job whose process has ended, so that it can be resumed.
 
-    Args:
-        job: The job.
-        reason: Cause to record; if not empty, a job without a run gets a failed one.
+    If there is a reason to record, a job without a run gets a failed one.
     """
     from pipeline.config import parse_tracking
     from pipeline.tracking import end_dead_job, find_sweep, locate, open_store

@@ -92,13 +92,7 @@ def plan_search(
     config_loader: ConfigLoader,
     arguments: Sequence[str],
 ) -> SearchPlan:
-    """Plan a search.
-
-    Args:
-        settings: Settings of `conf/hydra/sweeper/optuna.yaml`.
-        config: The sweep's configuration, Hydra's own part included.
-        config_loader: Hydra's configuration loader.
-        arguments: Overrides of the command line; they override `params` of the settings.
+    """Plan a search; overrides of the command line replace those of `settings["params"]`.
 
     Raises:
         UserError: If something is missing, impossible or contradictory.

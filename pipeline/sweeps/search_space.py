@@ -97,11 +97,7 @@ class SearchSpace:
 
 
 def split_overrides(overrides: Iterable[Override]) -> tuple[dict[str, Override], tuple[str, ...]]:
-    """Split overrides into searched and fixed ones; the last one of a key counts.
-
-    Returns:
-        Searched overrides by key, and the texts of the fixed ones.
-    """
+    """Return the searched overrides by key, and the fixed ones; the last one of a key counts."""
     last: dict[str, Override] = {}
     for override in overrides:
         key = override.get_key_element()
@@ -118,10 +114,6 @@ def make_parameter(override: Override, current_value: object) -> Parameter:
     `interval(a,b)` includes both bounds. It holds integers if the setting is an integer, as
     `training.batch_size`, or if it is written as `int(interval(a,b))`. `range(a,b,step)` excludes
     b, as in Python. Everything else is a choice.
-
-    Args:
-        override: A sweep override.
-        current_value: The setting without the override, or None if there is none.
 
     Raises:
         UserError: If the override has no values, or cannot be searched.
@@ -226,13 +218,7 @@ class Objective:
 
     def value(self, summary: Mapping[str, MetricSummary]) -> float | None:
         """Return the number, or None if it is undefined."""
-        metric = summary[self.metric]
-        if self.statistic == "mean":
-            value = metric.mean
-        elif metric.ci is None:
-            return None
-        else:
-            value = metric.ci[1] if self.minimize else metric.ci[0]
+        value = summary[self.metric].as_dict().get(self.criterion.statistic, math.nan)
         return value if math.isfinite(value) else None
 
 
@@ -270,11 +256,8 @@ def make_objectives(
             f"hydra.sweeper.directions: expected one for each of {', '.join(names)}. "
             f"Received: {', '.join(directions)}"
         )
-    if directions is None:
-        minimize = [lower_is_better(name) for name in names]
-    else:
-        minimize = [direction == "minimize" for direction in directions]
+    defaults = ["minimize" if lower_is_better(name) else "maximize" for name in names]
     return tuple(
-        Objective(name, statistic, is_lower_better)
-        for name, is_lower_better in zip(names, minimize, strict=True)
+        Objective(name, statistic, direction == "minimize")
+        for name, direction in zip(names, directions or defaults, strict=True)
     )

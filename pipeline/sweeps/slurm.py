@@ -43,15 +43,7 @@ class RestartableJob:
 
 
 def run(jobs: Sequence[ComposedJob], config: SlurmConfig) -> list[JobReturn]:
-    """Run jobs as one array job and wait for it.
-
-    Args:
-        jobs: Jobs of the sweep.
-        config: Resources of a job.
-
-    Returns:
-        One result per job; a job whose process died has the result None.
-    """
+    """Run jobs as one array job and wait for it; one whose process died has the result None."""
     payloads = [serialize(job, config.cpus_per_task, cloudpickle.dumps) for job in jobs]
     submissions = _make_executor(config).map_array(RestartableJob(), payloads)
     array_id = submissions[0].job_id.partition("_")[0]

@@ -64,14 +64,7 @@ class StudyLock(JournalFileOpenLock):
 
 
 def open_study(path: Path, objectives: Sequence[Objective]) -> tuple[StudyLock, optuna.Study]:
-    """Open the study of a file, or create both.
-
-    Args:
-        path: File of the study.
-        objectives: Objectives of the search.
-
-    Returns:
-        The lock, to be closed at the end, and the study.
+    """Open the study of a file, or create both; the lock is to be closed at the end.
 
     Raises:
         UserError: If another process uses the study.
@@ -158,10 +151,7 @@ class Study:
         self._retries = self._find_unfinished()
 
     def trials(self) -> list[Trial]:
-        """Return the last trial of each configuration that was evaluated or failed.
-
-        Interrupted trials are neither.
-        """
+        """Return the last trial of each configuration; interrupted trials are left out."""
         trials = [self._to_trial(trial) for trial in self._last_trials().values()]
         return [trial for trial in trials if trial.values is not None or trial.failure]
 
