@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import skops.io
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -71,7 +72,7 @@ def test_a_saved_model_contains_no_code_and_predicts_the_same(make_config, rows,
         names = file.namelist()
     assert {file_name.rpartition(".")[2] for file_name in names} <= {"json", "npy"}
     metadata = {"trusted": trusted, "digest": hashlib.sha256(path.read_bytes()).hexdigest()}
-    np.testing.assert_array_equal(load_estimators(str(path), metadata)(X), model(X))
+    np.testing.assert_array_equal(load_estimators(skops.io, str(path), metadata)(X), model(X))
 
 
 def test_a_changed_file_is_rejected(make_config, rows, tmp_path):
@@ -82,7 +83,7 @@ def test_a_changed_file_is_rejected(make_config, rows, tmp_path):
     with path.open("ab") as file:
         file.write(b"x")
     with pytest.raises(ValueError, match="Expected the model file that was logged"):
-        load_estimators(str(path), {"trusted": trusted, "digest": digest})
+        load_estimators(skops.io, str(path), {"trusted": trusted, "digest": digest})
 
 
 @pytest.mark.parametrize("foreign", [Untrusted(), np.load])
