@@ -1,14 +1,14 @@
-"""Figures and page of a run: what they take alone, and what share of `python -m pipeline` it is.
+"""Measure the time of figures and page, alone and as a fraction of `python -m pipeline`.
 
-Alone: the default experiment's 30 folds are trained once in this process, then drawn and written
-up again and again; the first time counts what is made only once in a process, the fastest of the
-others what each further run of a sweep adds. The same of random probabilities in the shape of
-bibtex, 7,395 rows and 159 labels in 5 folds. As a share: whole commands with `report=full` and
-`report=none` take turns on one SQLite store, as processes of their own. Processor time is shown,
-too, and alone of the commands: other work on the machine changes it less than wall time, and only
-ever adds, so the fastest counts.
+Alone: the folds of the default experiment are trained once in this process; then the files of the
+run are written again and again. The first time includes what is computed once in a process; the
+fastest of the others is what each further run of a sweep adds. The same is measured for random
+probabilities in the shape of bibtex, 7,395 rows and 159 labels in 5 folds. As a fraction: commands
+with `report=full` and `report=none` alternate on one SQLite store, in processes of their own.
+Processor time is shown as well, and for the commands only that: other work on the machine affects
+it less than wall time and can only increase it, so the fastest counts.
 
-`docs/measurements.md` has what was measured.
+The results are in `docs/measurements.md`.
 """
 
 import tempfile
@@ -22,20 +22,17 @@ import numpy as np
 from benchmarks.command import measure
 from benchmarks.tutorial import compose_config
 from pipeline.config.schema import Config
-from pipeline.cv.splitters import Split, make_splits
-from pipeline.dataset.dataset import Dataset
+from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
 from pipeline.dataset.summary import summarise
-from pipeline.decision.tuning import fixed_rule
 from pipeline.report.artifacts import write_result
 from pipeline.report.page import RunInfo
 from pipeline.runtime import heavy_imports, import_tensorflow
-from pipeline.scoring.scorer import score
-from pipeline.scoring.statistics import MetricSummary
 
 with heavy_imports():  # as the command does
     import_tensorflow()
-    from pipeline.evaluation.evaluator import Evaluation, Evaluator, FoldResult
+    from pipeline.evaluation.evaluator import Evaluation, Evaluator
+    from tests.random_evaluation import make_dataset, make_evaluation
 
 ROUNDS = 6
 COMMANDS = 3
@@ -45,55 +42,30 @@ Seconds = tuple[float, float]
 
 
 def tutorial(config: Config) -> Evaluation:
-    """Return the default experiment, trained."""
+    """Train the default experiment."""
     dataset = load(config.dataset)
     evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
     list(evaluator.folds(lambda n: None))
     return evaluator.evaluation()
 
 
-def wide(config: Config, like: Evaluation) -> Evaluation:
-    """Return 5 folds of 7,395 rows and 159 labels, rare ones, whose probabilities are random."""
+def wide(config: Config) -> Evaluation:
+    """Return 5 folds of 7,395 rows and 159 rare labels, with random probabilities."""
     rng = np.random.default_rng(0)
-    n, n_labels = 7395, 159
-    y = (rng.random((n, n_labels)) < 0.03 * rng.random(n_labels)).astype(np.int8)
-    names = tuple(f"label{i}" for i in range(n_labels))
-    dataset = Dataset("wide", np.arange(n, dtype=np.float32)[:, None], y, ("x",), names)
-    folds = []
-    for place, test in enumerate(np.array_split(rng.permutation(n), 5)):
-        y_score = (rng.random((len(test), n_labels)) ** 4 * (0.3 + y[test]) / 1.3).astype("float32")
-        rule = fixed_rule(config.decision, n_labels)
-        y_pred = rule.decide(y_score)
-        scores = score(config.scoring, y[test], y_score, y_pred)
-        losses = 1 / np.arange(1.0, 101.0)
-        folds.append(
-            FoldResult(
-                split=Split(0, place, np.setdiff1d(np.arange(n), test), test),
-                y_score=y_score,
-                y_pred=y_pred,
-                rule=rule,
-                scores=scores.values,
-                n_undefined_labels=scores.n_undefined_labels,
-                loss=losses,
-                val_loss=losses[:0],
-                test_loss=losses,
-                seconds=0.0,
-            )
-        )
-    summary = {name: MetricSummary(0.5, 0.1, (0.4, 0.6), 5) for name in folds[0].scores}
-    return Evaluation(config, dataset, tuple(folds), summary, like.final)
+    y = rng.random((7395, 159)) < 0.03 * rng.random(159)
+    return make_evaluation(config, make_dataset(y), n_folds=5, epochs=100)
 
 
 def seconds_alone(evaluation: Evaluation) -> tuple[Seconds, Seconds, float]:
-    """Return wall and processor seconds of the first time and of the others, and the page's kB."""
+    """Return wall and processor seconds, first and later, and the size of the page in kB."""
     summary = summarise(evaluation.dataset)
     seconds = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter(), time.process_time()
+            started = time.perf_counter(), time.process_time()
             write_result(Path(folder), evaluation, summary, RUN)
             ended = time.perf_counter(), time.process_time()
-            seconds.append((ended[0] - began[0], ended[1] - began[1]))
+            seconds.append((ended[0] - started[0], ended[1] - started[1]))
             size = Path(folder, "report.html").stat().st_size / 1000
     wall, processor = zip(*seconds[1:], strict=True)
     return seconds[0], (min(wall), min(processor)), size
@@ -106,21 +78,22 @@ def seconds_of_commands() -> dict[str, float]:
         command = ("-m", "pipeline", f"hydra.run.dir={folder}/hydra")
         store = f"tracking.uri=sqlite:///{folder}/mlflow.db"
         for _ in range(COMMANDS):
-            for report, least in seconds.items():
-                spent = measure(*command, store, f"report={report}").processor
-                seconds[report] = min(least, spent)
+            for report, fastest in seconds.items():
+                duration = measure(*command, store, f"report={report}").processor
+                seconds[report] = min(fastest, duration)
     return seconds
 
 
 def main() -> None:
+    """Print the times."""
     config = compose_config()
     first = tutorial(config)
-    print("Figures and report.html, in a process under way (processor time in brackets):")
-    for name, evaluation in (("default", first), ("7,395 x 159", wide(config, first))):
-        once, again, size = seconds_alone(evaluation)
+    print("Figures and report.html in a running process (processor time in brackets):")
+    for name, evaluation in (("default", first), ("7,395 x 159", wide(config))):
+        first_time, later, size = seconds_alone(evaluation)
         print(
-            f"  {name:12} first {once[0]:5.2f} s ({once[1]:.2f}), again {again[0]:5.2f} s "
-            f"({again[1]:.2f}); page of {size:.0f} kB"
+            f"  {name:12} first {first_time[0]:5.2f} s ({first_time[1]:.2f}), later "
+            f"{later[0]:5.2f} s ({later[1]:.2f}); page of {size:.0f} kB"
         )
     commands = seconds_of_commands()
     added = commands["full"] - commands["none"]

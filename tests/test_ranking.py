@@ -1,5 +1,6 @@
 """Rankings, their conclusions, tables and figures."""
 
+from dataclasses import replace
 from io import StringIO
 from itertools import combinations
 
@@ -207,6 +208,19 @@ BEST_PAIRS = tuple((0, i) for i in range(1, 5))
 )
 def test_conclusions(ranking, sentence):
     assert describe_conclusion(ranking) == sentence
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("accuracy", "accuracy"),
+        ("hamming_loss", "Hamming loss"),
+        ("roc_auc", "ROC AUC"),
+    ],
+)
+def test_metrics_are_in_lower_case_except_proper_names(metric, name):
+    ranking = replace(make_ranking(2, ALL), metric=metric)
+    assert f": its {name} is higher by " in describe_conclusion(ranking)
 
 
 @pytest.mark.parametrize(

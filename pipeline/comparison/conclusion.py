@@ -7,6 +7,7 @@ from pipeline.comparison.ranking import Pair, Ranking
 from pipeline.scoring import format_interval, format_number, metric_title
 
 MAX_NAMED = 3  # configurations; more are counted
+PROPER_NAMES = ("Brier", "Hamming", "Jaccard")  # stay capitalized within a sentence
 
 
 def describe_conclusion(ranking: Ranking) -> str:
@@ -109,7 +110,8 @@ def _list(ranking: Ranking, pairs: Sequence[Pair], quantifier: str) -> str:
 
 def _metric(ranking: Ranking) -> str:
     title = metric_title(ranking.metric)
-    return title[0].lower() + title[1:] if title[1:2].islower() else title
+    is_name = title.startswith(PROPER_NAMES) or not title[1:2].islower()
+    return title if is_name else title[0].lower() + title[1:]
 
 
 def _direction(ranking: Ranking) -> str:

@@ -23,7 +23,7 @@ MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 
 def folds_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per fold: repeat, fold, sizes, every score, labels left out, seconds."""
+    """Return one row per fold: repeat, fold, sizes, scores, undefined labels and seconds."""
     incomplete = [
         name for name, summary in evaluation.summary.items() if summary.n_undefined_labels
     ]
@@ -44,10 +44,10 @@ def folds_table(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def labels_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per label: its scores alone, mean and deviation over folds, as in summaries.
+    """Return one row per label: mean and population standard deviation of its scores over folds.
 
-    A fold in which a score is undefined is left out; where that can happen, the column `*_folds`
-    says how many remain.
+    A fold in which a score is undefined is skipped. For scores that can be undefined, the column
+    `*_folds` has the number of remaining folds.
     """
     y, config = evaluation.dataset.y, evaluation.config.scoring
     folds = [
@@ -61,17 +61,17 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
         columns[f"{name}_std"] = values.std(axis=0).filled(np.nan)
         if name in MAY_BE_UNDEFINED:
             columns[f"{name}_folds"] = values.count(axis=0)
-    return pd.DataFrame({**columns, **_learnt(evaluation)})
+    return pd.DataFrame({**columns, **_tuned_rules(evaluation)})
 
 
-def _learnt(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
-    """Return thresholds and temperatures, if learnt: over folds, and the final model's."""
+def _tuned_rules(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
+    """Return tuned thresholds and temperatures: over folds, and those of the final model."""
     config, columns = evaluation.config.decision, {}
-    learnt = {
+    is_tuned = {
         "threshold": isinstance(config.threshold, str),
         "temperature": config.calibration is not None,
     }
-    for name in (name for name, is_learnt in learnt.items() if is_learnt):
+    for name in filter(is_tuned.get, is_tuned):
         values = np.stack([getattr(fold.rule, name) for fold in evaluation.folds])
         columns[f"{name}_mean"], columns[f"{name}_std"] = values.mean(axis=0), values.std(axis=0)
         if evaluation.final:
@@ -80,15 +80,15 @@ def _learnt(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
 
 
 def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per test row of each fold: repeat, fold, row, id, and values by label.
+    """Return one row per test row of each fold: repeat, fold, row, id, and values of each label.
 
-    Those are `true_*`, the probabilities `score_*` and the decisions `pred_*`.
+    The values are `true_*`, the probabilities `score_*` and the predicted labels `pred_*`.
     """
     splits = [fold.split for fold in evaluation.folds]
     sizes = [len(split.test) for split in splits]
     rows = np.concatenate([split.test for split in splits])
     scores = np.concatenate([fold.y_score for fold in evaluation.folds])
-    decided = np.concatenate([fold.y_pred for fold in evaluation.folds])
+    predicted = np.concatenate([fold.y_pred for fold in evaluation.folds])
     labels, ids = evaluation.dataset.label_names, evaluation.dataset.ids
     y_true = evaluation.dataset.y[rows]
     return pd.DataFrame(
@@ -99,7 +99,7 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
             **({} if ids is None else {"id": ids[rows]}),
             **{f"true_{label}": y_true[:, i] for i, label in enumerate(labels)},
             **{f"score_{label}": scores[:, i] for i, label in enumerate(labels)},
-            **{f"pred_{label}": decided[:, i] for i, label in enumerate(labels)},
+            **{f"pred_{label}": predicted[:, i] for i, label in enumerate(labels)},
         }
     )
 
@@ -149,7 +149,7 @@ def write_leaderboard(folder: Path, board: Leaderboard) -> None:
 
 
 def _figures() -> ModuleType:
-    """Import what draws, with matplotlib."""
+    """Import the module of the figures, which imports matplotlib."""
     with heavy_imports():
         from pipeline.report import figures
 

@@ -160,7 +160,7 @@ def _write_statistics(sheet: Sheet, summary: MetricSummary) -> None:
         return
     mean, std, interval = format_summary(summary)
     statistics = {
-        "mean": mean,
+        "mean" if std else "score": mean,
         "standard deviation\nover folds": std,
         "95% interval of\nthe mean (grey)": interval,
         "undefined in": f"{summary.n_undefined} folds" if summary.n_undefined else "",
