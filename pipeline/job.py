@@ -13,7 +13,6 @@ from pipeline.dataset import Dataset, DataSummary
 from pipeline.errors import UserError
 from pipeline.evaluation import (
     EvaluationInputs,
-    Fingerprint,
     Race,
     compute_fingerprint,
     describe_decision,
@@ -70,12 +69,7 @@ def find_sweep_job(composed: "DictConfig", position: SweepPosition) -> SweepJob 
 
 
 def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobResult:
-    """Evaluate one configuration and log it.
-
-    Args:
-        composed: Configuration as Hydra composed it.
-        sweep_job: The job of a sweep, or None.
-    """
+    """Evaluate one configuration, of a single run or of the job of a sweep, and log it."""
     with record_failures(sweep_job):
         config = parse_config(composed)
         inputs = _load_inputs(config, sweep_job)
@@ -87,6 +81,8 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
             return _reuse(config, store, previous, sweep_job)
         with console.waiting("loading the trainer and learning the preprocessing of each fold"):
             evaluator = Evaluator(config, inputs.dataset, list(inputs.splits))
+    headline = {"headline": short_name(config.scoring.metrics[0])}
+    tags = versions() | fingerprint | headline | (sweep_job.tags if sweep_job else {})
     with ThreadPoolExecutor(1) as executor:
         compiled = executor.submit(evaluator.compile)
         with console.waiting("compiling the training and opening the MLflow store"):
@@ -96,7 +92,7 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
         with track(
             experiment_id,
             _run_name(config, inputs.dataset, sweep_job),
-            _tags(config, fingerprint, sweep_job),
+            tags,
             parent=sweep_job.sweep.run_id if sweep_job else None,
             continued=previous.run_id,
         ) as run:
@@ -106,7 +102,7 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
             with console.waiting("compiling the training"):
                 _log_inputs(run, config, inputs)
                 compiled.result()
-            race = _make_race(config, inputs, store)
+            race = _make_race(config, inputs, fingerprint, store)
             evaluation = _train(evaluator, run, checkpoint, finished, race, sweep_job)
             _log_result(run, evaluation, inputs.summary, sweep_job)
     checkpoint.remove()
@@ -129,13 +125,13 @@ def _load_inputs(config: Config, sweep_job: SweepJob | None) -> EvaluationInputs
 
 
 def _find_previous(
-    config: Config, store: Store, fingerprint: Fingerprint, sweep_job: SweepJob | None
+    config: Config, store: Store, fingerprint: dict[str, str], sweep_job: SweepJob | None
 ) -> PreviousRun:
     if not config.resume:
         return PreviousRun()
     with console.waiting("looking for a previous run"):
         experiment_id = open_store(store, config.tracking.experiment_name)
-        return find_previous_run(experiment_id, fingerprint.as_tags(), sweep_job)
+        return find_previous_run(experiment_id, fingerprint, sweep_job)
 
 
 def _reuse(
@@ -152,7 +148,7 @@ def _reuse(
         name: MetricSummary.from_metrics(f"{prefix}{name}", previous.metrics) for name in metrics
     }
     if sweep_job:
-        how = f"finished before as run {previous.run_id}"
+        how = f"reused finished run {previous.run_id}"
         console.show_job_result(sweep_job.position, summary, how)
     else:
         console.show_reused(previous.run_id)
@@ -170,12 +166,6 @@ def _show_run(config: Config, store: Store, run_id: str) -> None:
 def _run_name(config: Config, dataset: Dataset, sweep_job: SweepJob | None) -> str:
     own = sweep_job.name if sweep_job else config.tracking.run_name
     return own or f"{dataset.name} {config.model.title}"
-
-
-def _tags(config: Config, fingerprint: Fingerprint, sweep_job: SweepJob | None) -> dict[str, str]:
-    headline = {"headline": short_name(config.scoring.metrics[0])}
-    own = sweep_job.tags if sweep_job else {}
-    return versions() | fingerprint.as_tags() | headline | own
 
 
 def _load_finished_folds(
@@ -214,7 +204,9 @@ def _log_inputs(run: TrackedRun, config: Config, inputs: EvaluationInputs) -> No
         run.log_files(Path(name))
 
 
-def _make_race(config: Config, inputs: EvaluationInputs, store: Store) -> Race | None:
+def _make_race(
+    config: Config, inputs: EvaluationInputs, fingerprint: dict[str, str], store: Store
+) -> Race | None:
     """Return the race against the incumbent; None without one, or if folds or data differ."""
     racing, metric = config.racing, raced_metric(config, inputs.splits)
     if racing is None or racing.incumbent is None or metric is None:
@@ -224,8 +216,8 @@ def _make_race(config: Config, inputs: EvaluationInputs, store: Store) -> Race |
         incumbent = reader.one(racing.incumbent)
     except UserError as error:
         raise UserError(f"racing.incumbent: {error}") from error
-    own = compute_fingerprint(config, inputs.dataset, inputs.splits).as_tags()
-    if any(incumbent.tags.get(key) != own[key] for key in ("data_digest", "split_digest")):
+    same = ("data_digest", "split_digest")
+    if any(incumbent.tags.get(key) != fingerprint[key] for key in same):
         console.show("Racing: the incumbent has other data or folds; all folds are trained.")
         return None
     scores = reader.fold_scores(incumbent.run_id, metric, len(inputs.splits))

@@ -211,7 +211,7 @@ def test_a_sweep_that_is_repeated_reuses_what_is_finished_if_told_to(swept):
     assert [run.info.run_id for run in after[2:]] == [run.info.run_id for run in before[2:]]
     assert not {run.info.run_id for run in after[:2]} & {run.info.run_id for run in before[:2]}
     assert len(after) == 4
-    assert f"finished before as run {after[3].info.run_id}" in out
+    assert f"reused finished run {after[3].info.run_id}" in out
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +323,7 @@ def test_a_full_disk_loses_nothing_finished(tmp_path):
     finished = [run.info.run_id for run in jobs if run.info.status == "FINISHED"]
     assert 0 < len(finished) < 6
     out, _ = store.run(*sweep, "resume=true")
-    assert out.count("finished before") == len(finished)
+    assert out.count("reused finished run") == len(finished)
     jobs, parent = store.runs()
     assert {run.info.status for run in (*jobs, parent)} == {"FINISHED"}
     assert len(jobs) == len(leaderboard(parent)) == 6
