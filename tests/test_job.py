@@ -75,8 +75,10 @@ def test_it_prints_the_tutorials_lines_and_nothing_else(default):
     (predicted,) = [line for line in lines if line.startswith("Predicted: [")]
     y_score = [float(value) for value in predicted[len("Predicted: [") : -1].split()]
     np.testing.assert_allclose(y_score, [1, 1, 0], atol=0.1)
-    assert run.info.run_id in lines[-2]
-    assert lines[-1].strip().endswith(f"mlflow ui --backend-store-uri sqlite:///{_database(run)}")
+    assert lines[-3].startswith(f"Run {run.info.run_id} in experiment ")
+    command = f"-m pipeline ui {run.info.run_id[:8]} tracking.uri=sqlite:///{_database(run)}"
+    assert lines[-2].endswith(command)
+    assert f"/runs/{run.info.run_id}?" in lines[-1]
 
 
 def _database(run) -> Path:
