@@ -135,7 +135,7 @@ def _validate(schema: type[T], values: object, key: str = "", depth: int | None 
 def _format_error(
     details: ErrorDetails, schema: type, prefix: str, depth: int | None
 ) -> Iterator[str]:
-    names, owner, kinds = _locate(details["loc"], schema)
+    names, owner, schema_by_kind = _locate(details["loc"], schema)
     key = ".".join([prefix] * bool(prefix) + names[:depth])
     kind, value = details["type"], details["input"]
     if kind == "union_tag_invalid":
@@ -147,7 +147,7 @@ def _format_error(
         siblings = (field.name for field in fields(owner))
         yield f"{key}: no such key. {suggest(names[-1], siblings)}"
     elif kind == "union_tag_invalid":
-        yield f"{key}: unknown kind {value!r}. {suggest(value, kinds)}"
+        yield f"{key}: unknown kind {value!r}. {suggest(value, schema_by_kind)}"
     elif kind.startswith("missing"):
         yield f"{key}: missing."
     else:
@@ -164,18 +164,18 @@ def _locate(location: Iterable[int | str], schema: type) -> tuple[list[str], typ
         of each kind that the group at the location may have.
     """
     names: list[str] = []
-    owner, kinds = schema, {"": schema}
+    owner, schema_by_kind = schema, {"": schema}
     for part in map(str, location):
-        if len(kinds) > 1 and part in kinds:
-            owner, kinds = kinds[part], {part: kinds[part]}
+        if len(schema_by_kind) > 1 and part in schema_by_kind:
+            owner, schema_by_kind = schema_by_kind[part], {part: schema_by_kind[part]}
             continue
         names.append(part)
-        if len(kinds) == 1:
-            (owner,) = kinds.values()
-        field = owner.__dataclass_fields__.get(part) if kinds else None  # type: ignore[attr-defined]
-        options = _dataclasses(field.type) if field else []
-        kinds = {kind: option for option in options for kind in _kind_names(option)}
-    return names, owner, kinds
+        if len(schema_by_kind) == 1:
+            (owner,) = schema_by_kind.values()
+        field = owner.__dataclass_fields__.get(part) if schema_by_kind else None  # type: ignore[attr-defined]
+        schemas = _dataclasses(field.type) if field else []
+        schema_by_kind = {kind: each for each in schemas for kind in _kind_names(each)}
+    return names, owner, schema_by_kind
 
 
 def _dataclasses(annotation: Any) -> list[type]:
