@@ -82,7 +82,7 @@ def explain_renamed_argument(argument: str) -> Iterator[str]:
     key, separator, value = argument.lstrip("+~").partition("=")
     if separator or argument.startswith("~"):
         key = key.partition("@")[0]
-        words = re.findall(r"\w+", value)  # several in a sweep
-        former = [word for word in words if (key, word) in VALUES]
-        for word in former or (words if len(words) == 1 else [None]):
+        arguments = re.findall(r"\w+", value)  # several in a sweep
+        former = [word for word in arguments if (key, word) in VALUES]
+        for word in former or (arguments if len(arguments) == 1 else [None]):
             yield from explain_renamed(key, word)
