@@ -37,7 +37,7 @@ class LossKind(NamedTuple):
     dashes: object
 
 
-LOSS_KINDS = (
+LOSS_CURVES = (
     LossKind("loss", "training rows", "", BLUE, "-"),
     LossKind("val_loss", "validation rows", " (for early stopping)", GREEN, (0, (1, 1))),
     LossKind("test_loss", "held-out rows", " (monitored only)", VERMILION, (0, (4, 1.5))),
@@ -48,7 +48,7 @@ def draw_loss_curves(evaluation: Evaluation) -> ReportFigure | None:
     """Draw the mean loss by epoch and a band of most folds; None if there are no losses."""
     losses_by_kind = {
         kind: losses
-        for kind in LOSS_KINDS
+        for kind in LOSS_CURVES
         if np.isfinite(
             losses := pad_with_last([getattr(fold, kind.field) for fold in evaluation.folds])
         ).any()
