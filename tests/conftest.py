@@ -1,10 +1,13 @@
 """Fixtures that several test modules share."""
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -13,6 +16,21 @@ from hydra import compose, initialize_config_dir
 from pipeline.config.compose import parse_config
 from pipeline.config.schema import Config
 from pipeline.runtime import CONF_DIR, mlruns
+
+# A busy machine can take longer than Hypothesis's deadline of 0.2 s for any example.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _free_programs() -> Iterator[None]:
+    """Free the compiled programs of a test module; together they would take gigabytes."""
+    yield
+    compiled = sys.modules.get("pipeline.training.compiled")
+    if compiled and compiled._cache:
+        compiled._cache.clear()
+        sys.modules["keras"].backend.clear_session()
+        gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ from tests.keras_reference import training_config
 
 N_FITS, N_STEPS = 2, 6
 RNG = np.random.default_rng(0)
-SHAPES = ((5, 8), (8,), (8, 3), (3,))
+SHAPES = ((5, 3), (3,))
 WEIGHTS = [RNG.normal(size=(N_FITS, *shape)).astype(np.float32) for shape in SHAPES]
 GRADIENTS = [RNG.normal(size=(N_STEPS, N_FITS, *shape)).astype(np.float32) for shape in SHAPES]
 SCHEDULES = {
