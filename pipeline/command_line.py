@@ -32,12 +32,7 @@ def train() -> int:
 
 
 def hydra_command(task: Task, config_name: str = "config") -> int:
-    """Run the jobs that the command line describes and return the worst of their exit codes.
-
-    Args:
-        task: Runs one job from its composed configuration and its position in a sweep.
-        config_name: Primary configuration in `conf/`.
-    """
+    """Run the jobs that the command line describes and return the worst of their exit codes."""
     exit_codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
@@ -72,32 +67,19 @@ def parse(
 
 
 def run(function: Callable[[], object]) -> int:
-    """Call the function of a command and return the exit code; failures are printed.
-
-    Args:
-        function: The function; it may return an exit code.
-    """
-    codes: list[int] = []
-
-    def collect() -> None:
-        code = function()
-        codes.append(code if isinstance(code, int) else 0)
-
+    """Call the function of a command and return the exit code; failures are printed."""
     try:
-        outcome = attempt(collect)
+        return attempt(function).exit_code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
-    return outcome.exit_code or codes[0]
 
 
 def attempt(function: Callable[[], object], position: str = "") -> Outcome:
     """Call a function and return its outcome; failures are printed, not raised.
 
-    Args:
-        function: Returns the result.
-        position: Position of the job in its sweep, printed before a failure. The traceback is
-            left to the run in MLflow then.
+    The position of a job in its sweep is printed before a failure. The traceback is left to the
+    run in MLflow then.
     """
     prefix = f"{position} " if position else ""
     try:

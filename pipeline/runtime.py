@@ -44,9 +44,6 @@ def divide_cores(n_jobs: int) -> None:
 
     Call it before heavy imports: TensorFlow, scikit-learn and the libraries below them read the
     environment once. Variables that the user has set are kept.
-
-    Args:
-        n_jobs: Number of jobs that run at the same time.
     """
     limit_cores(max(1, _available_cores() // n_jobs))
 
@@ -194,11 +191,7 @@ def end_with_parent() -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name beside it, then rename it.
-
-    Args:
-        path: The file; missing folders are made.
-        write: Writes to the path it receives.
+    """Write a file under a temporary name beside it, then rename it; missing folders are made.
 
     Raises:
         UserError: If the file cannot be written.

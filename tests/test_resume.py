@@ -9,7 +9,6 @@ import pytest
 
 from pipeline.comparison.leaderboard import read_leaderboard
 from pipeline.errors import UserError
-from pipeline.evaluation.fingerprint import Fingerprint
 from pipeline.tracking.heartbeat import RunActiveError, this_process
 from pipeline.tracking.resume import claim_run, find_previous_run
 from pipeline.tracking.store import open_store, store_at
@@ -21,7 +20,7 @@ from pipeline.tracking.sweep_run import (
     record_failures,
 )
 
-THIS = Fingerprint("config", "data", "splits", "code")
+THIS = dict.fromkeys(("config_digest", "data_digest", "split_digest", "code_version"), "same")
 PLAN = SweepPlan("command", "digest", ("cv.n_splits",), 3, in_order=True)
 GONE = " ".join([this_process().split()[0], "999999999", "0"])
 
@@ -54,7 +53,7 @@ def begin(store, experiment_id):
 
 def make_run(experiment_id, status, identity=THIS, job=None, process=GONE, whole=True, **tags):
     client = mlflow.MlflowClient()
-    known = {**identity.as_tags(), "process": process, "headline": "accuracy", **tags}
+    known = {**identity, "process": process, "headline": "accuracy", **tags}
     if job:
         known |= {**job.tags, "mlflow.parentRunId": job.sweep.run_id}
     run_id = client.create_run(experiment_id, tags=known).info.run_id
@@ -69,50 +68,47 @@ def make_run(experiment_id, status, identity=THIS, job=None, process=GONE, whole
 
 def test_a_finished_run_is_reused(experiment_id):
     run_id = make_run(experiment_id, "FINISHED")
-    previous = find_previous_run(experiment_id, THIS.as_tags(), None)
+    previous = find_previous_run(experiment_id, THIS, None)
     assert (previous.run_id, previous.is_finished) == (run_id, True)
     assert previous.metrics["accuracy_mean"] == 0.75
 
 
-@pytest.mark.parametrize("part", ["config", "data", "splits", "code"])
+@pytest.mark.parametrize("part", THIS)
 def test_what_differs_in_anything_that_matters_is_not(experiment_id, part):
     make_run(experiment_id, "FINISHED")
     make_run(experiment_id, "KILLED")
-    assert (
-        find_previous_run(experiment_id, replace(THIS, **{part: "other"}).as_tags(), None).run_id
-        is None
-    )
+    assert find_previous_run(experiment_id, THIS | {part: "other"}, None).run_id is None
 
 
 @pytest.mark.parametrize("status", ["KILLED", "RUNNING"])
 def test_one_that_was_cut_off_goes_on(experiment_id, status):
     run_id = make_run(experiment_id, status)
-    previous = find_previous_run(experiment_id, THIS.as_tags(), None)
+    previous = find_previous_run(experiment_id, THIS, None)
     assert (previous.run_id, previous.is_finished) == (run_id, False)
 
 
 def test_one_that_mlflow_called_finished_at_a_sudden_exit_goes_on(experiment_id):
     run_id = make_run(experiment_id, "FINISHED", whole=False)
-    previous = find_previous_run(experiment_id, THIS.as_tags(), None)
+    previous = find_previous_run(experiment_id, THIS, None)
     assert (previous.run_id, previous.is_finished) == (run_id, False)
 
 
 def test_a_failed_one_runs_again_from_its_finished_folds(experiment_id):
     run_id = make_run(experiment_id, "FAILED")
-    previous = find_previous_run(experiment_id, THIS.as_tags(), None)
+    previous = find_previous_run(experiment_id, THIS, None)
     assert (previous.run_id, previous.failed) == (None, run_id)
 
 
 def test_the_latest_counts(experiment_id):
     make_run(experiment_id, "FINISHED")
     run_id = make_run(experiment_id, "KILLED")
-    assert find_previous_run(experiment_id, THIS.as_tags(), None).run_id == run_id
+    assert find_previous_run(experiment_id, THIS, None).run_id == run_id
 
 
 def test_nobody_takes_a_run_from_a_process_that_lives(experiment_id):
     make_run(experiment_id, "RUNNING", process=this_process())
     with pytest.raises(RunActiveError, match="is being written by process"):
-        find_previous_run(experiment_id, THIS.as_tags(), None)
+        find_previous_run(experiment_id, THIS, None)
 
 
 @pytest.mark.parametrize(("silent", "taken"), [(10, False), (1000, True)])
@@ -120,10 +116,10 @@ def test_a_process_on_another_host_is_given_up_when_it_is_silent(experiment_id, 
     seen = f"{time.time() - silent:.0f}"
     run_id = make_run(experiment_id, "RUNNING", process="elsewhere 1 0", seen=seen)
     if taken:
-        assert find_previous_run(experiment_id, THIS.as_tags(), None).run_id == run_id
+        assert find_previous_run(experiment_id, THIS, None).run_id == run_id
     else:
         with pytest.raises(RunActiveError):
-            find_previous_run(experiment_id, THIS.as_tags(), None)
+            find_previous_run(experiment_id, THIS, None)
 
 
 def test_a_single_run_takes_nothing_from_a_sweep_and_a_job_only_its_own(experiment_id, begin):
@@ -132,26 +128,24 @@ def test_a_single_run_takes_nothing_from_a_sweep_and_a_job_only_its_own(experime
     single = make_run(experiment_id, "KILLED")
     first = make_run(experiment_id, "KILLED", job=jobs[0])
     second = make_run(experiment_id, "KILLED", job=jobs[1])  # the same, swept over twice
-    assert find_previous_run(experiment_id, THIS.as_tags(), None).run_id == single
-    assert find_previous_run(experiment_id, THIS.as_tags(), jobs[0]).run_id == first
-    assert find_previous_run(experiment_id, THIS.as_tags(), jobs[1]).run_id == second
-    assert find_previous_run(experiment_id, THIS.as_tags(), jobs[2]).run_id is None
+    assert find_previous_run(experiment_id, THIS, None).run_id == single
+    assert find_previous_run(experiment_id, THIS, jobs[0]).run_id == first
+    assert find_previous_run(experiment_id, THIS, jobs[1]).run_id == second
+    assert find_previous_run(experiment_id, THIS, jobs[2]).run_id is None
 
 
 def test_a_sweeper_that_numbers_anew_finds_its_jobs_by_what_they_are(experiment_id, begin):
     sweep, _ = begin(replace(PLAN, in_order=False))
     run_id = make_run(experiment_id, "KILLED", job=sweep.job(7, ["seed=1"]))
-    assert (
-        find_previous_run(experiment_id, THIS.as_tags(), sweep.job(0, ["seed=1"])).run_id == run_id
-    )
+    assert find_previous_run(experiment_id, THIS, sweep.job(0, ["seed=1"])).run_id == run_id
 
 
 def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
     sweep, _ = begin()
     job = sweep.job(0, ["seed=1"])
-    old_data = make_run(experiment_id, "FINISHED", replace(THIS, data="old"), job)
+    old_data = make_run(experiment_id, "FINISHED", THIS | {"data_digest": "old"}, job)
     failed = make_run(experiment_id, "FAILED", job=job)
-    previous = find_previous_run(experiment_id, THIS.as_tags(), job)
+    previous = find_previous_run(experiment_id, THIS, job)
     assert (previous.run_id, previous.failed) == (None, failed)
     assert set(previous.replaced) == {old_data, failed}
 

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Describe the data set that the settings name and return the exit code.
-
-    Args:
-        argv: The settings; Hydra reads them from `sys.argv` itself.
-    """
+    """Describe the data set of the settings, which Hydra takes from `sys.argv` itself."""
     return hydra_command(lambda composed, _: attempt(lambda: _describe(composed)), "describe")
 
 

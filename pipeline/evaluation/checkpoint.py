@@ -45,11 +45,7 @@ class Checkpoint:
         return [fold for fold in folds if fold]
 
     def save(self, fold: FoldResult, elapsed: float) -> OSError | None:
-        """Write a fold in another thread, unless it is written already.
-
-        Args:
-            fold: The fold.
-            elapsed: Time in seconds that the run took so far, including previous attempts.
+        """Write a fold and the seconds of the run so far in another thread, unless it is written.
 
         Returns:
             The error of an earlier write, once; without the file, a kill costs the fold.

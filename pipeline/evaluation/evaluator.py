@@ -110,13 +110,10 @@ class Evaluation:
             for statistic, value in summary.as_dict().items()
         ]
         for name in ("loss", "val_loss", "test_loss"):
-            curve = mean_curve([getattr(fold, name) for fold in self.folds])
-            values += [
-                (f"epoch/{name}", float(loss), epoch) for epoch, loss in enumerate(curve, start=1)
-            ]
-        if self.decision is not None:
-            values += [("racing/advantage", self.decision.advantage, 0)]
-            values += [("racing/p", self.decision.p, 0)]
+            curve = enumerate(mean_curve([getattr(fold, name) for fold in self.folds]), start=1)
+            values += [(f"epoch/{name}", float(loss), epoch) for epoch, loss in curve]
+        if decision := self.decision:
+            values += [("racing/advantage", decision.advantage, 0), ("racing/p", decision.p, 0)]
         if self.n_fits_skipped:
             values += [("fits_saved", self.n_fits_skipped, 0)]
         return values

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -21,38 +20,24 @@ LIBRARIES = ("keras", "numpy", "scikit-learn", "tensorflow")  # whose versions m
 LENGTH = 32
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """Digests that determine the results of a run; runs with equal fingerprints are duplicates."""
+def compute_fingerprint(
+    config: Config, dataset: Dataset, splits: Sequence[Split]
+) -> dict[str, str]:
+    """Return the digests that determine the results of a run, by the names of their MLflow tags.
 
-    config: str
-    data: str
-    splits: str
-    code: str
-
-    def as_tags(self) -> dict[str, str]:
-        """Return the digests by the names of their MLflow tags."""
-        return {
-            "config_digest": self.config,
-            "data_digest": self.data,
-            "split_digest": self.splits,
-            "code_version": self.code,
-        }
-
-
-def compute_fingerprint(config: Config, dataset: Dataset, splits: Sequence[Split]) -> Fingerprint:
-    """Return the fingerprint of a configuration on a data set and its folds."""
+    Runs with equal fingerprints are duplicates.
+    """
     settings = {
         key: value
         for key, value in flatten(config).items()
         if not key.startswith(IGNORED_IN_FINGERPRINT)
     }
-    return Fingerprint(
-        digest(json.dumps(settings, sort_keys=True)),
-        dataset.digest,
-        split_digest(splits),
-        code_version(_own_callables(config)),
-    )
+    return {
+        "config_digest": digest(json.dumps(settings, sort_keys=True)),
+        "data_digest": dataset.digest,
+        "split_digest": split_digest(splits),
+        "code_version": code_version(_own_callables(config)),
+    }
 
 
 def code_version(callables: Sequence[str] = ()) -> str:
@@ -115,8 +100,7 @@ def _source_of(path: str) -> Path | None:
 
 def _git_commit() -> str | None:
     """Return the commit of the checkout that runs, marked where it has been changed since."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
         tracked = subprocess.run(
             [*git, "ls-files", "--error-unmatch", __file__], capture_output=True

@@ -45,7 +45,6 @@ class Race:
         lower_is_better: Whether lower values of the metric are better.
         alpha: Significance level.
         test_fraction: Mean of n_test / n_train over the folds of the first repeat.
-        n_repeats: Number of repeats.
     """
 
     incumbent: str
@@ -54,7 +53,6 @@ class Race:
     lower_is_better: bool
     alpha: float
     test_fraction: float
-    n_repeats: int
 
     def decide(self, scores: Sequence[float]) -> Decision | None:
         """Test the scores on the folds of the first repeat; None if they have no variance."""
@@ -96,24 +94,14 @@ def raced_metric(config: Config, splits: Sequence[Split]) -> str | None:
 def make_race(
     racing: RacingConfig, metric: str, splits: Sequence[Split], scores: Sequence[float]
 ) -> Race:
-    """Make the race of a configuration.
-
-    Args:
-        racing: Settings of the race.
-        metric: Name of the compared metric.
-        splits: All folds.
-        scores: Scores of the incumbent on all folds.
-    """
-    lower = lower_is_better(metric)
-    if racing.direction is not None:
-        lower = racing.direction == "minimize"
+    """Make the race of a configuration from the scores of the incumbent on all folds."""
+    default = "minimize" if lower_is_better(metric) else "maximize"
     first = [index for index, split in enumerate(splits) if split.repeat == 0]
     return Race(
         incumbent=str(racing.incumbent),
         scores=tuple(scores[index] for index in first),
         metric=metric,
-        lower_is_better=lower,
+        lower_is_better=(racing.direction or default) == "minimize",
         alpha=racing.alpha,
         test_fraction=float(np.mean([len(splits[i].test) / len(splits[i].train) for i in first])),
-        n_repeats=splits[-1].repeat + 1,
     )

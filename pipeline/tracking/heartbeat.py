@@ -31,11 +31,7 @@ def this_process() -> str:
 
 
 def is_process_running(process: str) -> bool | None:
-    """Return whether a process is still running; None if it belongs to another host.
-
-    Args:
-        process: Its id, from `this_process`.
-    """
+    """Return whether a process is still running; None if it belongs to another host."""
     host, pid, started = process.rsplit(" ", 2)
     if host != socket.gethostname():
         return None

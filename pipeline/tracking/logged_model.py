@@ -83,15 +83,12 @@ def log_model(files: ModelFiles) -> str:
 def predict_rows(
     model_uri: str, feature_names: Sequence[str], rows: Sequence[Sequence[float | str | None]]
 ) -> NDArray[np.float64]:
-    """Return the probabilities of a logged model for raw rows.
+    """Return the probabilities of a logged model for raw rows, of shape (n_rows, n_labels).
 
     Args:
         model_uri: Any URI that MLflow can load.
         feature_names: Names of the columns of `rows`.
         rows: Raw features of shape (n_rows, n_features): numbers, texts of categories, None.
-
-    Returns:
-        Probabilities of shape (n_rows, n_labels).
     """
     with _no_type_hint_warnings():
         model = mlflow.pyfunc.load_model(model_uri)

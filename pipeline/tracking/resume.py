@@ -47,12 +47,7 @@ class PreviousRun:
 def find_previous_run(
     experiment_id: str, fingerprint: Mapping[str, str], job: SweepJob | None
 ) -> PreviousRun:
-    """Find the latest run with the same configuration, data, folds and code.
-
-    Args:
-        experiment_id: Experiment to search.
-        fingerprint: Tags that the run must have.
-        job: Job of a sweep, whose previous runs have the same parent; None for a single run.
+    """Find the latest run with the same configuration, data, folds and code, in the same sweep.
 
     Raises:
         RunActiveError: If another process works on that run.

@@ -60,19 +60,16 @@ class DatasetInfo:
 
     def as_input(self) -> DatasetInput:
         """Return the data set as MLflow's entity; wide tables leave the columns to the model."""
-        columns: list[ColSpec | TensorSpec] = [
-            ColSpec("double", name) for name in self.feature_names
-        ]
+        columns: list[ColSpec | TensorSpec] = []
+        columns += [ColSpec("double", name) for name in self.feature_names]
         columns += [ColSpec("long", name) for name in self.label_names]
         schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
-        uri: dict[str, object] = (
-            {"uri": str(Path(self.path).absolute())} if self.path else {"tags": {}}
-        )
+        path = self.path and str(Path(self.path).absolute())
         entity = DatasetEntity(
             name=self.name,
             digest=self.digest,
             source_type="local" if self.path else "code",
-            source=json.dumps(uri),
+            source=json.dumps({"uri": path} if path else {"tags": {}}),
             schema=schema if len(schema) <= MAX_SCHEMA else None,
             profile=json.dumps(self.profile),
         )
@@ -88,12 +85,10 @@ class TrackedRun:
     """
 
     def __init__(self, run_id: str, is_continued: bool = False) -> None:
-        """Connect to the run.
+        """Connect to the run, of which a previous attempt may have logged a part.
 
-        Args:
-            run_id: Id of the run.
-            is_continued: Whether a previous attempt may have logged a part of it. MLflow takes no
-                second value for a param and keeps all values of a metric, so neither is sent twice.
+        MLflow takes no second value for a param and keeps all values of a metric, so neither is
+        sent twice.
         """
         self.run_id = run_id
         self.seconds_before = 0.0
@@ -139,12 +134,7 @@ class TrackedRun:
             self._client.log_inputs(self.run_id, [dataset.as_input()])
 
     def log_scores(self, step: int, scores: Mapping[str, float]) -> None:
-        """Log the scores of one fold; about once a second they are sent.
-
-        Args:
-            step: repeat * n_splits + fold.
-            scores: Score by metric name.
-        """
+        """Log the scores of one fold, number `step` of all; about once a second they are sent."""
         self._pending += [(f"fold/{name}", value, step) for name, value in scores.items()]
         if time.monotonic() - self._last_batch > SECONDS_BETWEEN_BATCHES:
             self.log_metrics([])
@@ -175,12 +165,7 @@ class TrackedRun:
             self._client.set_tag(self.run_id, key, value[:MAX_TAG])
 
     def log_files(self, folder: Path, tables: Iterable[str] = ()) -> None:
-        """Log the files of a folder.
-
-        Args:
-            folder: The folder.
-            tables: Names of the JSON files that MLflow shows as tables.
-        """
+        """Log the files of a folder; MLflow shows JSON files as tables that `tables` names."""
         self._client.log_artifacts(self.run_id, str(folder))
         shown = [{"path": name, "type": "table"} for name in tables]
         if shown:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +27,6 @@ FOLD = "fold/"  # prefix of metrics whose steps are folds
 MIN_PREFIX = 4  # characters of a run's id
 MAX_LISTED = 5  # runs of the same name in a message
 MAX_NAMES = 1000  # runs whose names are suggested
-
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
-class FoundRuns:
+class NamedRuns:
     """Finished runs, and the others of the sweeps that were named.
 
     Attributes:
@@ -106,13 +103,7 @@ def to_record(run: Run) -> RunRecord:
 def search_runs(
     experiment_ids: Sequence[str], condition: str = "", limit: int = 100_000
 ) -> list[RunRecord]:
-    """Return the runs of the store in use that fulfil a condition, newest first.
-
-    Args:
-        experiment_ids: Experiments to search.
-        condition: Filter in MLflow's search syntax.
-        limit: Largest number of runs.
-    """
+    """Return the runs of the store in use that fulfil a condition of MLflow, newest first."""
     runs: Any = mlflow.search_runs(
         list(experiment_ids),
         condition,
@@ -124,13 +115,7 @@ def search_runs(
 
 
 def page_address(server: str, experiment_id: str, run_id: str | None = None) -> str:
-    """Return the address of a page of MLflow's UI: the runs of an experiment, or one run.
-
-    Args:
-        server: Address of the server.
-        experiment_id: Id of the experiment.
-        run_id: Id of the run, or None for all training runs.
-    """
+    """Return the address of a page of MLflow's UI: the runs of an experiment, or one run."""
     run = f"/{run_id}" if run_id else ""
     return (
         f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs{run}"
@@ -174,7 +159,7 @@ class RunReader:
             )
         return self._experiment_ids[name]
 
-    def find(self, names: Sequence[str]) -> FoundRuns:
+    def find(self, names: Sequence[str]) -> NamedRuns:
         """Return the named runs, and the finished runs of the named sweeps.
 
         Args:
@@ -195,7 +180,7 @@ class RunReader:
             else:
                 _check_finished(run)
                 runs[run.run_id] = run
-        return FoundRuns(list(runs.values()), dict(skipped))
+        return NamedRuns(list(runs.values()), dict(skipped))
 
     def children(self, parent: str) -> list[RunRecord]:
         """Return the runs of a sweep's jobs, newest first, without superseded ones."""

@@ -78,9 +78,7 @@ def locate(config: TrackingConfig) -> Store:
 def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
     """Return the store of a tracking URI; by default SQLite under `mlruns/`.
 
-    Args:
-        uri: Tracking URI, or None for the default.
-        checkpoints: Folder for finished folds; None for one beside the store, or under `mlruns/`.
+    Checkpoints are by default beside an SQLite store, and under `mlruns/` for a server.
     """
     uri = uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
     given = checkpoints and Path(checkpoints).absolute()

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import mlflow
 
@@ -130,15 +129,16 @@ def begin_sweep(
         UserError: If another process is running that sweep.
     """
     client = mlflow.MlflowClient()
-    owner = {PROCESS: this_process(), PLAN: _as_json(plan)}
+    jobs = {"fixed": plan.fixed, "n_jobs": plan.n_jobs, "in_order": plan.in_order}
+    owner = {PROCESS: this_process(), PLAN: json.dumps(jobs)}
     with locked(store):
         previous = _latest(experiment_id, plan.digest, code_version) if resume else None
+        if previous and is_active(previous):
+            raise UserError(
+                f"resume: expected a sweep that has ended. Received: {previous.run_id}, "
+                f"which {describe_process(previous.tags[PROCESS])} is running."
+            )
         if previous:
-            if is_active(previous):
-                raise UserError(
-                    f"resume: expected a sweep that has ended. Received: {previous.run_id}, "
-                    f"which {describe_process(previous.tags[PROCESS])} is running."
-                )
             run_id = previous.run_id
             client.update_run(run_id, status="RUNNING")
             for key, value in owner.items():
@@ -155,11 +155,9 @@ def begin_sweep(
 def find_sweep(run_id: str) -> Sweep:
     """Return the sweep with that parent run, as its jobs see it."""
     run = mlflow.MlflowClient().get_run(run_id)
-    plan: dict[str, Any] = json.loads(run.data.tags[PLAN])
-    command, digest = run.data.tags["command"], run.data.tags[DIGEST]
-    fixed = tuple(plan["fixed"])
-    read = SweepPlan(command, digest, fixed, plan["n_jobs"], plan["in_order"])
-    return Sweep(run_id, run.info.experiment_id, read)
+    tags, plan = run.data.tags, json.loads(run.data.tags[PLAN])
+    plan |= {"command": tags["command"], "digest": tags[DIGEST], "fixed": tuple(plan["fixed"])}
+    return Sweep(run_id, run.info.experiment_id, SweepPlan(**plan))
 
 
 def end_sweep(sweep: Sweep, is_complete: bool, is_interrupted: bool) -> None:
@@ -178,9 +176,8 @@ def delete_sweep(sweep: Sweep) -> None:
 def children(sweep: Sweep, condition: str = "") -> list[RunRecord]:
     """Return the runs of a sweep's jobs that fulfil a condition, newest first."""
     of_sweep = f"tags.`{PARENT}` = '{sweep.run_id}'"
-    return search_runs(
-        [sweep.experiment_id], f"{of_sweep} AND {condition}" if condition else of_sweep
-    )
+    both = f"{of_sweep} AND {condition}" if condition else of_sweep
+    return search_runs([sweep.experiment_id], both)
 
 
 def previous_job_runs(job: SweepJob) -> list[RunRecord]:
@@ -203,11 +200,7 @@ def supersede(old: Iterable[str], new: str) -> None:
 
 @contextmanager
 def record_failures(job: SweepJob | None) -> Iterator[None]:
-    """Record an exception as a FAILED run of the job, unless another process works on it.
-
-    Args:
-        job: The job; None outside sweeps, where nothing is recorded.
-    """
+    """Record an exception as a FAILED run of the job, unless another process works on it."""
     try:
         yield
     except RunActiveError:
@@ -223,25 +216,11 @@ def record_failures(job: SweepJob | None) -> Iterator[None]:
 
 
 def record_failure(job: SweepJob, reason: str, trace: str = "") -> str:
-    """Make a FAILED run for a job that has none.
-
-    Args:
-        job: The job.
-        reason: Why it failed.
-        trace: The traceback, if there is one.
-
-    Returns:
-        The id of the run.
-    """
+    """Make a FAILED run for a job that has none, and return its id."""
     client = mlflow.MlflowClient()
-    tags = {
-        **job.tags,
-        PARENT: job.sweep.run_id,
-        "failure": reason[:MAX_TAG],
-        PROCESS: this_process(),
-    }
+    own = {PARENT: job.sweep.run_id, "failure": reason[:MAX_TAG], PROCESS: this_process()}
     name = job.name or f"job {job.number}"
-    run = client.create_run(job.sweep.experiment_id, tags=tags, run_name=name)
+    run = client.create_run(job.sweep.experiment_id, tags=job.tags | own, run_name=name)
     run_id = str(run.info.run_id)
     if trace:
         client.log_text(run_id, trace, "traceback.txt")
@@ -252,9 +231,7 @@ def record_failure(job: SweepJob, reason: str, trace: str = "") -> str:
 def end_dead_job(job: SweepJob, reason: str) -> None:
     """End the run of a job whose process is dead, so that it can be continued.
 
-    Args:
-        job: The job.
-        reason: Why the process died. If not empty, a job without a run gets a FAILED one.
+    If there is a reason to record, a job without a run gets a FAILED one.
     """
     client = mlflow.MlflowClient()
     runs = children(job.sweep, f"tags.sweep_job = '{job.number}'")
@@ -294,7 +271,3 @@ def _latest(experiment_id: str, digest: str, code_version: str) -> RunRecord | N
     same = f"tags.{DIGEST} = '{digest}' AND tags.code_version = '{code_version}'"
     runs = search_runs([experiment_id], same, limit=1)
     return runs[0] if runs else None
-
-
-def _as_json(plan: SweepPlan) -> str:
-    return json.dumps({"fixed": plan.fixed, "n_jobs": plan.n_jobs, "in_order": plan.in_order})
