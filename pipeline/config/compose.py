@@ -135,7 +135,7 @@ def _validate(schema: type[T], values: object, key: str = "", depth: int | None 
 def _format_error(
     details: ErrorDetails, schema: type, prefix: str, depth: int | None
 ) -> Iterator[str]:
-    names, owner, schema_by_kind = _locate(details["loc"], schema)
+    names, owner, by_kind = _locate(details["loc"], schema)
     key = ".".join([prefix] * bool(prefix) + names[:depth])
     kind, value = details["type"], details["input"]
     if kind == "union_tag_invalid":
@@ -147,7 +147,7 @@ def _format_error(
         siblings = (field.name for field in fields(owner))
         yield f"{key}: no such key. {suggest(names[-1], siblings)}"
     elif kind == "union_tag_invalid":
-        yield f"{key}: unknown kind {value!r}. {suggest(value, schema_by_kind)}"
+        yield f"{key}: unknown kind {value!r}. {suggest(value, by_kind)}"
     elif kind.startswith("missing"):
         yield f"{key}: missing."
     else:
@@ -164,18 +164,18 @@ def _locate(location: Iterable[int | str], schema: type) -> tuple[list[str], typ
         of each kind that the group at the location may have.
     """
     names: list[str] = []
-    owner, schema_by_kind = schema, {"": schema}
+    owner, by_kind = schema, {"": schema}
     for part in map(str, location):
-        if len(schema_by_kind) > 1 and part in schema_by_kind:
-            owner, schema_by_kind = schema_by_kind[part], {part: schema_by_kind[part]}
+        if len(by_kind) > 1 and part in by_kind:
+            owner, by_kind = by_kind[part], {part: by_kind[part]}
             continue
         names.append(part)
-        if len(schema_by_kind) == 1:
-            (owner,) = schema_by_kind.values()
-        field = owner.__dataclass_fields__.get(part) if schema_by_kind else None  # type: ignore[attr-defined]
+        if len(by_kind) == 1:
+            (owner,) = by_kind.values()
+        field = owner.__dataclass_fields__.get(part) if by_kind else None  # type: ignore[attr-defined]
         schemas = _dataclasses(field.type) if field else []
-        schema_by_kind = {kind: each for each in schemas for kind in _kind_names(each)}
-    return names, owner, schema_by_kind
+        by_kind = {kind: each for each in schemas for kind in _kind_names(each)}
+    return names, owner, by_kind
 
 
 def _dataclasses(annotation: Any) -> list[type]:
