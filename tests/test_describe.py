@@ -241,7 +241,7 @@ def test_the_command_writes_the_figure_and_nothing_else(tmp_path: Path) -> None:
     assert "HYDRA" not in done.stdout
     assert "No test row has" in done.stdout
     assert "try cv=multilabel_stratified" in done.stdout
-    assert max(map(len, done.stdout.split("No row has")[0].splitlines())) <= 100
+    assert max(map(len, done.stdout.split("No two rows have")[0].splitlines())) <= 100
     assert done.stdout.splitlines()[-1] == "Figure: results/describe/a_b_c.png"
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*") if path.is_file()}
     assert {path for path in files if not path.startswith(".")} == {"results/describe/a_b_c.png"}

@@ -145,7 +145,7 @@ def test_runs_that_differ_in_the_seed_alone_are_averaged():
     first, second = average_runs(runs, "seed")
     assert (first.name, second.name) == ("model.units=20", "model.units=40")
     assert first.run_ids == tuple(run.run_ids[0] for run in runs[:3])
-    with pytest.raises(UserError, match="Received: 3 runs that differ in seed alone"):
+    with pytest.raises(UserError, match="Received: 3 runs that differ only in seed"):
         average_runs(runs[:3], "seed")
     with pytest.raises(UserError, match=r"a setting of the runs\. Did you mean 'seed'\?"):
         average_runs(runs, "sed")

@@ -80,7 +80,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
 
 
 def _figure_path(arguments: argparse.Namespace, metric: str, run_ids: Sequence[str]) -> Path:
-    """Return the default path of a figure, another one for other runs or options."""
+    """Return the default path of a figure, which depends on the runs and options."""
     options = (arguments.alpha, arguments.rope, arguments.average, *run_ids)
     digest = sha256(" ".join(map(str, options)).encode()).hexdigest()[:8]
     return mlruns() / "compare" / f"{metric}-{len(run_ids)}-{digest}.png"
@@ -90,8 +90,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = argparse.ArgumentParser(
         prog="manyfold compare",
-        description="Which configuration is really better, and may one say so? Compares the scores "
-        "of finished runs fold by fold.",
+        description="Compare the scores of finished runs fold by fold, and test which differences "
+        "are significant.",
     )
     add = parser.add_argument
     add(
@@ -100,7 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SWEEP|RUN",
         help="name or id of a run, the start of its id, or a sweep: all its finished runs",
     )
-    add("--metric", help="by which to compare; else the headline, the first of scoring.metrics")
+    add("--metric", help="metric to compare (default: the headline, the first of scoring.metrics)")
     add(
         "--rope",
         type=_at_least_zero,
@@ -113,13 +113,13 @@ def make_parser() -> argparse.ArgumentParser:
         default=0.05,
         help="accepted chance of a single false difference among all pairs (default: 0.05)",
     )
-    add("--average", metavar="KEY", help="average runs that differ in this setting alone, as seed")
-    add("--json", type=Path, metavar="FILE", help="write all numbers there")
+    add("--average", metavar="KEY", help="average runs that differ only in this setting (seed)")
+    add("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     add(
         "--figure",
         type=_figure,
         metavar="FILE",
-        help="draw there (.png, .svg or .pdf), not under mlruns/compare",
+        help="file of the figure: .png, .svg or .pdf (default: under mlruns/compare)",
     )
     return parser
 

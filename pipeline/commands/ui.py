@@ -107,8 +107,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], server: str) -> None:
     while not _is_ready(server):
         if process.poll() is not None or time.monotonic() > deadline:
             raise UserError(
-                f"The MLflow server did not start at {server}. Its log is beside the store, in "
-                "mlflow.ui.log; another port may help: --port 5050"
+                f"The MLflow server did not start at {server}. Its log is the file *.ui.log beside "
+                "the store. Try another port: --port 5050"
             )
         time.sleep(0.2)
 

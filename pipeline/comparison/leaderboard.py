@@ -180,7 +180,7 @@ class Leaderboard:
     def failures(self) -> dict[str, list[Entry]]:
         """Group the jobs that did not finish by their reason, the most frequent one first.
 
-        Messages that differ in the received value alone count as one reason.
+        Messages that differ only in the received value count as one reason.
         """
         groups: dict[str, list[Entry]] = {}
         for entry in self.entries:

@@ -53,12 +53,12 @@ class Ranking:
     Attributes:
         metric: Name of the metric.
         lower_is_better: Whether lower is better.
-        alpha: Family-wise error rate: probability of any false difference among all pairs.
+        alpha: Family-wise error rate: probability of at least one false positive in all pairs.
         rope: Half the width of the region of practical equivalence, in units of the metric.
         names: Names of the configurations, the best mean first.
         scores: Scores by fold, of shape (n_configurations, n_folds).
         pairs: All pairs of configurations, ordered by their indices.
-        n_undefined: Number of skipped folds, in which the metric is undefined for some.
+        n_undefined: Number of folds that are skipped, as the metric is undefined for a run.
         n_unranked: Number of configurations that are not ranked but count in `p_holm`.
     """
 
@@ -184,7 +184,7 @@ def _pair(
     alpha: float,
     rope: float,
 ) -> Pair:
-    """Test the difference of two rows of scores, higher of which is better."""
+    """Test the difference of two rows of utilities, where higher is better."""
     advantages = utilities[first] - utilities[second]
     constant = are_constant(advantages, float(np.abs(utilities[[first, second]]).max()))
     test = None if constant else paired_test(advantages, test_fraction, alpha=alpha, rope=rope)

@@ -51,7 +51,7 @@ class RunScores:
 
 
 def to_run_scores(run: RunRecord) -> RunScores:
-    """Convert a run, with former names of settings replaced by the present ones.
+    """Convert a run; former names of settings are replaced by the present ones.
 
     Raises:
         UserError: If the run was not logged by Manyfold.
@@ -90,7 +90,7 @@ def make_names_unique(runs: Sequence[RunScores]) -> list[RunScores]:
 
 
 def drop_duplicates(runs: Sequence[RunScores]) -> list[RunScores]:
-    """Return the runs, of several with equal configuration, code, data and folds only the last."""
+    """Keep the last of the runs with equal configuration, code, data and folds."""
 
     def key(run: RunScores) -> tuple[str, ...]:
         has_fingerprint = any(run.fingerprint)
@@ -210,7 +210,7 @@ def choose_metric(runs: Sequence[RunScores], requested: str | None) -> str:
 
 
 def average_runs(runs: Sequence[RunScores], over: str) -> list[RunScores]:
-    """Average runs that differ in one setting alone.
+    """Average runs that differ only in one setting.
 
     Args:
         runs: Runs on the same folds.
@@ -236,7 +236,7 @@ def average_runs(runs: Sequence[RunScores], over: str) -> list[RunScores]:
     if len(groups) < 2:
         raise UserError(
             f"--average: expected at least two configurations. Received: {len(runs)} runs that "
-            f"differ in {over} alone."
+            f"differ only in {over}."
         )
     return make_names_unique([_average(group, over) for group in groups.values()])
 

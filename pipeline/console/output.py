@@ -1,4 +1,4 @@
-"""Output of a job: data set, progress, scores of folds, result, and commands to go on with."""
+"""Output of a job: data set, progress, scores of folds, result and next commands."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -65,9 +65,9 @@ def show_shape(summary: "DataSummary") -> None:
 
 
 def show_duplicates(summary: "DataSummary") -> None:
-    """Print the number of rows with the features of another row."""
+    """Print the number of rows that have the same features as another row."""
     if not summary.n_duplicates:
-        _out.print("No row has the features of another row.")
+        _out.print("No two rows have the same features.")
         return
     _out.print(summary.describe_duplicates(), style="yellow")
 
@@ -206,12 +206,12 @@ def show_continued(position: str, run_id: str, n_finished: int, n_folds: int) ->
 
 
 def show_checkpoint_error(error: OSError) -> None:
-    """Print that finished folds could not be saved for a later continuation."""
+    """Print that finished folds could not be saved for `resume=true`."""
     _out.print(f"Cannot save finished folds for resume=true: {error}", style="yellow")
 
 
 def show_commands(commands: Mapping[str, str]) -> None:
-    """Print commands to go on with, each after its name."""
+    """Print the next useful commands, each after its purpose."""
     width = max(map(len, commands))
     for name, command in commands.items():
         _out.print(f"{name:{width}}  {command}")
@@ -230,7 +230,7 @@ def show_run(run_id: str, experiment: str, command: str, address: str) -> None:
 
 
 def run_command(name: str, run_id: str, store: "Store") -> str:
-    """Return the command of this program for a run of a store, as a shell takes it."""
+    """Return a command of this program for a run of a store, quoted for a shell."""
     settings = [] if store.is_default else [f"tracking.uri={store.uri}"]
     return own_command(name, run_id, *settings)
 

@@ -29,11 +29,11 @@ class Checkpoint:
     """The finished folds of one run.
 
     Attributes:
-        elapsed: Time in seconds that previous attempts took, as far as it is known.
+        elapsed: Time in seconds that previous attempts took, until their last saved fold.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Set the folder of the run; it is made with the first file."""
+        """Set the folder of the run, which is created with its first file."""
         self._folder = folder
         self._written: set[Path] = set()
         self._write_error: OSError | None = None
@@ -48,7 +48,7 @@ class Checkpoint:
         """Write a fold and the seconds of the run so far in another thread, unless it is written.
 
         Returns:
-            The error of an earlier write, once; without the file, a kill costs the fold.
+            The error of a failed write, reported once; the fold is lost if the run is killed.
         """
         path = self._path(fold.split)
         if path not in self._written:

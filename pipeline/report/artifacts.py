@@ -116,7 +116,7 @@ def write_inputs(folder: Path, config: Config, summary: DataSummary) -> None:
 def write_result(
     folder: Path, evaluation: Evaluation, summary: DataSummary, run_info: RunInfo
 ) -> None:
-    """Write the tables, and the figures and the page where the configuration asks for them.
+    """Write the tables, and the figures and the page if they are configured.
 
     Args:
         folder: An empty folder.

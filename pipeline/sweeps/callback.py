@@ -67,7 +67,7 @@ class SweepCallback(Callback):
 
 
 def is_begun() -> bool:
-    """Return whether this process has to end a sweep."""
+    """Return whether this process has begun a sweep, which it has to end."""
     return _parent_run is not None
 
 
@@ -78,7 +78,7 @@ def set_expected_jobs(n_jobs: int, criterion: "Criterion") -> None:
 
 
 def end(code: int) -> int:
-    """End the sweep that has begun and return its exit code; `code` is the one so far."""
+    """End the sweep and return its exit code; `code` is the exit code so far."""
     global _parent_run
     assert _parent_run
     parent_run, _parent_run = _parent_run, None

@@ -97,7 +97,7 @@ class SearchReport:
 
 
 class Search:
-    """One search: asks the study for trials, launches them as jobs, tells the study the results.
+    """One search: asks the study for trials, launches them as jobs and stores their results.
 
     Attributes:
         n_failed: Number of failed trials, known at the end.

@@ -102,7 +102,7 @@ def validation_error(
 def set_joblib_batch_size(config: DictConfig) -> None:
     """Set joblib's batch size to one job.
 
-    Its `auto` infers a size from the seconds of the first jobs, which are few if runs are reused.
+    joblib's `auto` infers a size from the first jobs, which are too fast if they reuse runs.
     """
     launcher = config.hydra.launcher
     if not _is_joblib(config):

@@ -76,7 +76,7 @@ class ParentRun:
         console.show_sweep(self._sweep.run_id, plan.n_jobs, is_resumed, config.resume)
 
     def set_expected_jobs(self, n_jobs: int, criterion: Criterion) -> None:
-        """Set the number of jobs, as far as it is known, and the leaderboard's criterion."""
+        """Set the number of jobs known so far, and the criterion of the leaderboard."""
         plan = replace(self._sweep.plan, n_jobs=n_jobs)
         self._sweep, self._criterion = replace(self._sweep, plan=plan), criterion
 
@@ -84,7 +84,7 @@ class ParentRun:
         """End dead runs, print and log the leaderboard, and return the exit code of the sweep.
 
         Args:
-            code: Exit code so far: 0, or why no further jobs were launched.
+            code: Exit code so far: 0, or that of the error that stopped the sweep.
         """
         self._heartbeats.close()
         boards: list[Leaderboard] = []
@@ -104,7 +104,7 @@ class ParentRun:
         return code or int(not (board.is_complete and is_written and is_ended))
 
     def end_at_exit(self) -> None:
-        """End the run where nothing else did, without a leaderboard; not in forked processes."""
+        """End the run, without a leaderboard, if `end` was not called; not in forked processes."""
         if self._pid == os.getpid():
             end_dead_runs(self._sweep)
             end_sweep(self._sweep, read_leaderboard(self._sweep).is_complete, is_interrupted=False)
@@ -178,7 +178,7 @@ def quoted(value: str) -> str:
 
 
 def _next_commands(store: Store, sweep: Sweep, board: Leaderboard) -> dict[str, str]:
-    """Return the commands that are useful after the sweep, by a word for each."""
+    """Return the commands that are useful after the sweep, by their purpose."""
     commands, run_id = {}, sweep.run_id
     if board.n_ranked > 1:
         commands["Compare"] = run_command("compare", run_id, store)

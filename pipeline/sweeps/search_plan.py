@@ -180,8 +180,8 @@ def _study_file(base: DictConfig, digest: str) -> Path:
 def _check_space(space: SearchSpace, config: DictConfig, config_loader: ConfigLoader) -> None:
     """Reject a space without a valid configuration, or with an invalid bound, before any job.
 
-    The first and last value of every parameter are tried together, and each option that is a
-    file. What is valid here may still fail in combination with other values, in its own trial.
+    The first values of all parameters are tried together, the last ones too, and each option of a
+    config group. Other combinations of values may still be invalid; their trials then fail.
     """
     intervals = [key for key, it in space.parameters.items() if not isinstance(it, Choice)]
     low, high = ({key: it.bounds[end] for key, it in space.parameters.items()} for end in (0, 1))

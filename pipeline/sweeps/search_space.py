@@ -97,7 +97,7 @@ class SearchSpace:
 
 
 def split_overrides(overrides: Iterable[Override]) -> tuple[dict[str, Override], tuple[str, ...]]:
-    """Return the searched overrides by key, and the fixed ones; the last one of a key counts."""
+    """Return the searched overrides by key, and the fixed ones; the last one for a key wins."""
     last: dict[str, Override] = {}
     for override in overrides:
         key = override.get_key_element()
@@ -232,7 +232,7 @@ def make_objectives(
 
     Args:
         metrics: Names of metrics; None for the headline metric.
-        directions: One per metric; None for the known direction of each metric, and `maximize`
+        directions: One per metric; None for the usual direction of each metric, and `maximize`
             for metrics of the user.
         statistic: The number to optimize of each metric.
         scoring_metrics: The metrics that jobs compute, the headline metric first.

@@ -27,8 +27,8 @@ from pipeline.sweeps.search_space import Choice, Objective, Parameter, SearchSpa
 class StudyLock(JournalFileOpenLock):
     """Locks the file of a study for this process until `close`, or until the process ends.
 
-    Optuna's own locks are files, which a killed process leaves behind; the base class of them is
-    not public.
+    Optuna's own locks are files, which a killed process leaves behind. Their base class is not
+    public, so this class inherits from one of them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,11 +44,11 @@ class StudyLock(JournalFileOpenLock):
         except OSError as error:
             self._file.close()
             raise UserError(
-                f"resume: another process is running the search {path.stem}. Wait for its end."
+                f"resume: another process is running the search {path.stem}. Wait until it ends."
             ) from error
 
     def acquire(self) -> bool:
-        """Remove the half line that a kill or a full disk has left; called before each write."""
+        """Remove an incomplete last line, left by a kill or a full disk, before each write."""
         size = self._file.seek(0, os.SEEK_END)
         if size and os.pread(self._file.fileno(), 1, size - 1) != b"\n":
             self._file.seek(0)
@@ -64,7 +64,7 @@ class StudyLock(JournalFileOpenLock):
 
 
 def open_study(path: Path, objectives: Sequence[Objective]) -> tuple[StudyLock, optuna.Study]:
-    """Open the study of a file, or create both; the lock is to be closed at the end.
+    """Open the study in a file, or create both; close the lock at the end.
 
     Raises:
         UserError: If another process uses the study.

@@ -19,7 +19,7 @@ from pipeline.tracking.store import SUPERSEDED, Store, locked
 from pipeline.tracking.sweep_run import SweepJob, children, previous_job_runs
 
 FAILURE = "failure"  # tag: why a run did not finish
-N_LATEST = 100  # runs with the same fingerprint, among which one may be outside sweeps
+N_LATEST = 100  # runs with the same fingerprint to search for one outside sweeps
 SECONDS_TO_SETTLE = 2.0  # between writing the owner's tag to a server and reading it back
 
 
@@ -47,7 +47,7 @@ class PreviousRun:
 def find_previous_run(
     experiment_id: str, fingerprint: Mapping[str, str], job: SweepJob | None
 ) -> PreviousRun:
-    """Find the latest run with the same configuration, data, folds and code, in the same sweep.
+    """Find the latest run with the same fingerprint: in the sweep of the job, or outside sweeps.
 
     Raises:
         RunActiveError: If another process works on that run.

@@ -1,4 +1,4 @@
-"""A run in MLflow: receives plain values and files, and ends with the status that fits."""
+"""Log settings, metrics, tags and files to a run in MLflow, and end it with its status."""
 
 import json
 import math
@@ -178,7 +178,7 @@ class TrackedRun:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether a signal came; Python loses an exception that is raised in a finalizer."""
+        """Whether a signal arrived; its exception is ignored if raised in a finalizer."""
         return self._signum is not None
 
     def interrupt(self, signum: int, frame: FrameType | None = None) -> NoReturn:

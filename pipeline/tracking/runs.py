@@ -73,7 +73,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class NamedRuns:
-    """Finished runs, and the others of the sweeps that were named.
+    """The finished runs of a request, and the number of unfinished ones.
 
     Attributes:
         runs: The finished runs, each once.

@@ -35,9 +35,9 @@ SQLITE = "sqlite:///"
 LOCAL_SERVER = "http://127.0.0.1:5000"
 SECONDS_TO_ANSWER = 5
 
-logging.getLogger("mlflow").setLevel(logging.WARNING)  # no word on each table it creates
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nor bars for small files
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # nor links to each run
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it logs each table it creates
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # else a bar for each upload
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # else a link to each run
 
 
 @dataclass(frozen=True)

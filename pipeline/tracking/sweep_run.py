@@ -31,12 +31,12 @@ SECONDS_TO_END = 8.0  # for processes that received a signal
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The facts of a sweep that are known before its jobs run.
+    """A sweep as planned before its jobs run.
 
     Attributes:
         command: The command line, for people.
         digest: Digest that commands with the same jobs share.
-        fixed: Keys that the command sets alike for all jobs.
+        fixed: Keys that the command sets to the same value for all jobs.
         n_jobs: Number of jobs; None if only the sweeper knows.
         in_order: Whether the same command has the same jobs in the same order each time.
     """
@@ -116,7 +116,7 @@ def begin_sweep(
     Args:
         store: The store.
         experiment_id: Experiment of the run.
-        plan: The facts of the sweep.
+        plan: Plan of the sweep.
         name: Name of the parent run.
         code_version: Digest of the code; only a sweep of the same code is reopened.
         tags: More tags of a new parent run.
@@ -193,7 +193,7 @@ def previous_job_runs(job: SweepJob) -> list[RunRecord]:
 
 
 def supersede(old: Iterable[str], new: str) -> None:
-    """Mark runs as superseded, so that the sweep lists another in their stead."""
+    """Mark runs as superseded, so that the sweep lists the new run instead."""
     for run_id in old:
         mlflow.MlflowClient().set_tag(run_id, SUPERSEDED, new)
 
