@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
@@ -37,6 +37,7 @@ def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
         from pipeline.tracking import RunReader, locate, page_address
+        from pipeline.tracking.heartbeat import is_process_running, this_process
 
     store = locate(tracking)
     with console.waiting("reading the store"):
@@ -49,7 +50,7 @@ def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     if not store.database:
         console.show(page_address(store.uri, experiment_id, run_id))
         return
-    server = _running_server(store.database)
+    server = _running_server(store.database, is_process_running)
     if server:
         _show_page(page_address(server, experiment_id, run_id))
         return
@@ -59,7 +60,7 @@ def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     try:
         with console.waiting("starting the MLflow server"):
             _wait_until_ready(process, server)
-        note = json.dumps({"server": server})
+        note = json.dumps({"server": server, "process": this_process()})
         write_atomically(_note(store.database), lambda path: path.write_text(note))
         _show_page(page_address(server, experiment_id, run_id))
         console.show("Ctrl-C stops the server.")
@@ -84,13 +85,14 @@ def _note(database: Path) -> Path:
     return database.with_suffix(".ui.json")
 
 
-def _running_server(database: Path) -> str | None:
+def _running_server(database: Path, is_running: Callable[[str], bool | None]) -> str | None:
     """Return the address of the server that a previous call started, if it still answers."""
     try:
-        server = str(json.loads(_note(database).read_text())["server"])
+        note = json.loads(_note(database).read_text())
+        server, process = str(note["server"]), str(note["process"])
     except (OSError, ValueError, KeyError):
         return None
-    return server if _is_ready(server) else None
+    return server if is_running(process) and _is_ready(server) else None
 
 
 def _start_server(store: "Store", port: int) -> subprocess.Popen[bytes]:
