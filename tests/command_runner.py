@@ -1,0 +1,81 @@
+"""Runs the command line against a store of its own, and reads the runs that it leaves."""
+
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from pipeline import command_line
+
+
+class CommandRunner:
+    """Runs `python -m pipeline` with an MLflow store in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.client = MlflowClient(self.uri)
+
+    def start(self, *arguments: str, max_file_size: int | None = None) -> "subprocess.Popen[str]":
+        """Start the program in a process.
+
+        Args:
+            arguments: Of the command line.
+            max_file_size: Bytes that no file may exceed, as on a full disk; None for no limit.
+        """
+
+        def prepare_process():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if max_file_size:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_size, max_file_size))
+
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *self._complete(arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=prepare_process,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Run the program in a process and return what it printed: output and errors."""
+        process = self.start(*arguments)
+        out, err = process.communicate()
+        assert process.returncode == code, out + err
+        return out, err
+
+    def run_here(self, monkeypatch, capsys, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Run the program in this process, which has imported TensorFlow already."""
+        monkeypatch.setattr(sys, "argv", ["pipeline", *self._complete(arguments)])
+        returned = command_line.train()
+        out, err = capsys.readouterr()
+        assert returned == code, out + err
+        return out, err
+
+    def runs(self, experiment: str = "manyfold") -> list[Run]:
+        """Return the runs of an experiment, the latest first."""
+        found = self.client.get_experiment_by_name(experiment)
+        return self.client.search_runs([found.experiment_id]) if found else []
+
+    def jobs_and_parent(self) -> tuple[list[Run], Run | None]:
+        """Return the listed jobs of the only sweep in their order, and its parent run if any."""
+        runs = self.runs()
+        parents = [run for run in runs if "is_sweep" in run.data.tags]
+        assert len(parents) <= 1
+        jobs = [run for run in runs if run not in parents and "superseded_by" not in run.data.tags]
+        jobs.sort(key=lambda run: int(run.data.tags.get("sweep_job", 0)))
+        return jobs, parents[0] if parents else None
+
+    def _complete(self, arguments: tuple[str, ...]) -> list[str]:
+        folders = [f"hydra.run.dir={self.folder}/hydra", f"hydra.sweep.dir={self.folder}/sweep"]
+        has_store = any(argument.startswith("tracking.uri=") for argument in arguments)
+        return [*arguments, *folders, *([] if has_store else [f"tracking.uri={self.uri}"])]
+
+
+def artifact(run: Run, name: str) -> Path:
+    """Return the path of a file or folder that a run logged."""
+    return Path(run.info.artifact_uri.removeprefix("file://")) / name
