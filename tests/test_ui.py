@@ -1,0 +1,124 @@
+"""The command that opens the MLflow UI, with a store of one run and with a real server."""
+
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from urllib.request import urlopen
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from servers import free_port, started, wait_for
+
+from pipeline.commands import ui
+from pipeline.tracking.heartbeat import this_process
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> tuple[Path, str, str]:
+    """A store with one run: the database and the IDs of the experiment and the run."""
+    folder = tmp_path_factory.mktemp("store")
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment_id = client.create_experiment("manyfold", (folder / "artifacts").as_uri())
+    run = client.create_run(experiment_id, run_name="first")
+    client.set_terminated(run.info.run_id)
+    return folder / "mlflow.db", experiment_id, run.info.run_id
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command in this process; return exit code, output and errors."""
+    handler, uri = signal.getsignal(signal.SIGTERM), mlflow.get_tracking_uri()
+    monkeypatch.delenv("DISPLAY", raising=False)  # else a browser would open
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = ui.main(arguments)
+        return code, *capsys.readouterr()
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+    mlflow.set_tracking_uri(uri)
+
+
+def group(leader: int) -> list[int]:
+    """Return the running processes of a process group."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            state, _, pgrp = path.read_text().rpartition(")")[2].split()[:3]
+            if int(pgrp) == leader and state != "Z":
+                pids.append(int(path.parent.name))
+    return pids
+
+
+def test_a_missing_store_is_one_message(command, tmp_path):
+    code, out, err = command(f"tracking.uri=sqlite:///{tmp_path / 'gone.db'}")
+    assert (code, out) == (2, "")
+    assert "gone.db, which does not exist" in err.replace("\n", " ")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frist"], "'frist'. Did you mean 'first'?"),
+        (["tracking.experiment_name=manifold"], "Did you mean 'manyfold'?"),
+    ],
+)
+def test_an_unknown_run_or_experiment_is_an_error(command, store, arguments, message):
+    code, out, err = command(*arguments, f"tracking.uri=sqlite:///{store[0]}")
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_the_usual_port_is_preferred_and_another_one_used_if_it_is_taken(monkeypatch):
+    usual = free_port()
+    monkeypatch.setattr(ui, "PORT", usual)
+    assert ui._free_port() == usual
+    with socket.socket() as other:
+        other.bind((ui.HOST, usual))
+        other.listen()
+        port = ui._free_port()
+    assert port not in (0, usual)
+    with socket.socket() as server:
+        server.bind((ui.HOST, port))
+
+
+def test_a_server_whose_process_has_ended_is_not_reused(tmp_path):
+    database = tmp_path / "mlflow.db"
+    note = {"server": f"http://127.0.0.1:{free_port()}", "process": this_process()}
+    database.with_suffix(".ui.json").write_text(json.dumps(note))
+    assert ui._running_server(database, lambda process: True) is None  # does not answer
+    assert ui._running_server(database, lambda process: False) is None
+    database.with_suffix(".ui.json").write_text("{")
+    assert ui._running_server(database, lambda process: True) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the processes of /proc")
+def test_a_server_is_started_used_again_and_stopped(command, store, tmp_path):
+    database, experiment_id, run_id = store
+    server, log = f"http://127.0.0.1:{free_port()}", tmp_path / "log"
+    page = f"{server}/#/experiments/{experiment_id}/runs"
+    arguments = ["first", "--port", server.rpartition(":")[2], f"tracking.uri=sqlite:///{database}"]
+    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    with started([sys.executable, "-m", "pipeline", "ui", *arguments], log, env=environment) as it:
+        wait_for("the UI", lambda: "Ctrl-C" in log.read_text(), it, log)
+        query = "?workflowType=machine_learning"
+        assert log.read_text().splitlines()[0] == f"{page}/{run_id}{query}"
+        with urlopen(f"{server}/health") as answer:
+            assert answer.status == 200
+        # Both the store and the address of its server lead to the same server.
+        for uri in (f"sqlite:///{database}", server):
+            assert command("first", f"tracking.uri={uri}") == (0, f"{page}/{run_id}{query}\n", "")
+            assert command(f"tracking.uri={uri}") == (0, f"{page}{query}\n", "")
+        assert len(group(it.pid)) > 1
+        it.terminate()
+        assert it.wait(60) == 128 + signal.SIGTERM
+        # MLflow's own processes for jobs need some seconds to notice that their parent ended.
+        wait_for("the end of all processes", lambda: not group(it.pid))
+    assert not database.with_suffix(".ui.json").exists()
