@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from traceback import extract_tb
 
 MAX_SUGGESTIONS = 40
+MAX_COMPARED = 100  # characters of a name; comparing two takes the square of their length
 
 
 class UserError(ValueError):
@@ -29,7 +30,7 @@ def suggest(name: str, available: Iterable[str], listed: Iterable[str] | None = 
         listed: Names to list, if one of them can stand for several available ones.
     """
     names = sorted(available)
-    similar = difflib.get_close_matches(name, names, n=1)
+    similar = difflib.get_close_matches(name, names, n=1) if len(name) <= MAX_COMPARED else []
     hint = f"Did you mean {similar[0]!r}? " if similar else ""
     shown = names if listed is None else sorted(listed)
     more = f" and {len(shown) - MAX_SUGGESTIONS} more" if len(shown) > MAX_SUGGESTIONS else ""

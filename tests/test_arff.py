@@ -188,3 +188,11 @@ def test_garbage_is_an_error_or_read(text):
             parse_arff("t.arff", content)
         except UserError as error:
             assert str(error).startswith("t.arff: expected")  # noqa: PT017
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "99999999999"])
+def test_numbers_of_too_many_digits_are_errors(number, load):
+    with pytest.raises(UserError, match="a sparse row"):
+        load(HEADER + f"{{{number} 1}}\n", "dataset.labels=[l]")
+    with pytest.raises(UserError, match="one -C n in the relation"):
+        load(HEADER.replace("n r", f"n 'r: -C {number}'") + "1,x,0\n")

@@ -35,6 +35,7 @@ KEYS = {
     "dataset.new_rows": "dataset.predict_rows",
     "tracking.checkpoints": "tracking.checkpoint_dir",
 }
+MAX_PARTS = max(key.count(".") + 1 for key in KEYS)
 VALUES = {
     ("model", "python"): "keras",
     ("model.kind", "python"): "keras",
@@ -51,7 +52,7 @@ VALUES = {
 def translate_key(key: str) -> str:
     """Return the present name of a dotted key: the key itself, if it was never renamed."""
     parts = key.split(".")
-    for length in range(len(parts), 0, -1):
+    for length in range(min(len(parts), MAX_PARTS), 0, -1):
         prefix = ".".join(parts[:length])
         if prefix in KEYS:
             return ".".join([KEYS[prefix], *parts[length:]])

@@ -61,9 +61,9 @@ def _label_names(config: ArffConfig, path: Path, table: ArffTable) -> tuple[str,
         return select_columns(str(path), "labels", config.labels, names)
     xml = _find_xml(config, path)
     if xml:
-        labels = _labels_of_xml(xml)
+        labels, existing = _labels_of_xml(xml), set(names)
         for label in labels:
-            if label not in names:
+            if label not in existing:
                 raise UserError(
                     f"{xml}: expected labels that {path.name} has as attributes. Received: "
                     f"{label!r}. {suggest(label, names)}"
@@ -73,7 +73,7 @@ def _label_names(config: ArffConfig, path: Path, table: ArffTable) -> tuple[str,
 
 
 def _labels_of_relation(path: Path, table: ArffTable, names: list[str]) -> tuple[str, ...]:
-    counts = re.findall(r"(?<!\S)-C\s+(-?\d+)", table.relation, re.IGNORECASE)
+    counts = re.findall(r"(?<!\S)-C\s+(-?\d{1,9})(?!\d)", table.relation, re.IGNORECASE)
     if len(counts) != 1 or int(counts[0]) == 0:
         received = f"{len(counts)} such options" if len(counts) > 1 else "neither"
         raise UserError(
@@ -112,7 +112,8 @@ def _build_dataset(
     drop = select_columns(str(path), "drop", config.drop, names)
     check_disjoint_roles(str(path), {"labels": labels, "drop": drop})
     column_index = {name: j for j, name in enumerate(names)}
-    features = [name for name in names if name not in {*labels, *drop}]
+    others = {*labels, *drop}
+    features = [name for name in names if name not in others]
     for feature in features:
         kind = table.attributes[column_index[feature]].kind
         if kind not in {"numeric", "nominal"}:

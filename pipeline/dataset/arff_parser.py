@@ -21,8 +21,9 @@ from pipeline.errors import UserError, suggest
 
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _NAME = re.compile(rf"\s*({_QUOTED}|[^\s{{]+)\s*(.*)$", re.S)
-_VALUE = re.compile(rf"""\s*({_QUOTED}|[^,'"{{}}]*?)\s*(,|$)""")
-_PAIR = re.compile(rf"""\s*(\d+)\s+({_QUOTED}|[^,\s'"{{}}]+)\s*(,|$)""")
+# Possessive, or runs of spaces would be divided among its parts in every way before it fails.
+_VALUE = re.compile(rf"""\s*+(?:({_QUOTED})\s*+|([^,'"{{}}]*+))(,|$)""")
+_PAIR = re.compile(rf"""\s*(\d{{1,9}})\s+({_QUOTED}|[^,\s'"{{}}]+)\s*(,|$)""")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.S)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 _NUMERIC = {"numeric", "real", "integer"}
@@ -184,8 +185,9 @@ def _split_values(source: str, line_number: int, text: str) -> list[str | None]:
                 f"{text[end : end + 60].strip()!r} in line {line_number}, value {len(values)} (the "
                 "first is 0)."
             )
-        values.append(None if match[1] in _MISSING else _unquote(match[1]))
-        end, comma = match.end(), match[2]
+        value = match[1] or match[2].rstrip()
+        values.append(None if value in _MISSING else _unquote(value))
+        end, comma = match.end(), match[3]
     return values
 
 
@@ -197,7 +199,7 @@ def _parse_sparse_row(
     end, comma = 0, "," if body else ""
     if body and not any(mark in body for mark in "'\"{}"):
         split = [pair.split() for pair in body.split(",")]
-        if all(len(pair) == 2 and pair[0].isdecimal() for pair in split):
+        if all(len(it) == 2 and it[0].isdecimal() and len(it[0]) < 10 for it in split):
             pairs, comma = [(key, value) for key, value in split], ""
     while comma and body:
         match = _PAIR.match(body, end)

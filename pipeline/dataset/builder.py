@@ -127,9 +127,9 @@ def dataset_from_frame(
         warnings: Warnings of the reader.
     """
     table = _to_arrow(source, frame)
-    labels = tuple(labels)
-    features = tuple(name for name in table.column_names if name not in set(labels))
-    roles = ColumnRoles(features=features, labels=labels, typed=True)
+    labels = dict.fromkeys(labels)
+    features = tuple(name for name in table.column_names if name not in labels)
+    roles = ColumnRoles(features=features, labels=tuple(labels), typed=True)
     return build_dataset(name, source, roles, table, warnings)
 
 

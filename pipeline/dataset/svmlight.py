@@ -65,17 +65,31 @@ def load(config: SvmlightConfig) -> Dataset:
 
 
 def _find_bad_line(content: bytes, reason: str) -> str:
-    """Describe the first line that cannot be read by itself."""
-    for line_number, line in enumerate(content.splitlines(), start=1):
-        try:
-            load_svmlight_file(io.BytesIO(line), multilabel=True, zero_based=True)
-        except (ValueError, OverflowError, IndexError) as error:
-            text = line.decode("utf-8", "replace")
-            return (
-                "expected <label>,<label> <feature>:<value> ... in each line. Received: "
-                f"{text[:60]!r} in line {line_number} ({error})."
-            )
-    return f"expected lines of an svmlight file. Received: {reason}"
+    """Describe the first line that cannot be read by itself, found by halving the lines."""
+    lines = content.splitlines()
+    start, stop = 0, len(lines)
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        if _read_error(lines[start:middle]):
+            stop = middle
+        else:
+            start = middle
+    error = _read_error(lines[start:stop])
+    if error is None:
+        return f"expected lines of an svmlight file. Received: {reason}"
+    text = lines[start].decode("utf-8", "replace")
+    return (
+        "expected <label>,<label> <feature>:<value> ... in each line. Received: "
+        f"{text[:60]!r} in line {start + 1} ({error})."
+    )
+
+
+def _read_error(lines: list[bytes]) -> Exception | None:
+    try:
+        load_svmlight_file(io.BytesIO(b"\n".join(lines)), multilabel=True, zero_based=True)
+    except (ValueError, OverflowError, IndexError) as error:
+        return error
+    return None
 
 
 def _check_size(source: str, shape: tuple[int, int]) -> None:
