@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize_scalar
@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 from sklearn import metrics as sk
 
 from pipeline.config.schema import DecisionConfig, InnerCvConfig
+from pipeline.decision import tuning
 from pipeline.decision.rule import apply_temperature
 from pipeline.decision.tuning import (
     CANDIDATES,
@@ -21,6 +22,7 @@ from pipeline.decision.tuning import (
     tune_thresholds,
 )
 from pipeline.errors import UserError
+from pipeline.scoring import find_metric
 
 RNG = np.random.default_rng(3)
 Z = RNG.normal(size=(200, 4)) - [0, 1, 2, 0]
@@ -84,6 +86,73 @@ def test_no_change_of_a_single_threshold_improves_other_metrics(metric):
         for candidate in CANDIDATES[::7]:
             moved[label] = candidate
             assert value(metric, moved) <= value(metric, thresholds) + 1e-12
+
+
+RATIOS = ("precision", "recall", "f1", "jaccard")
+COUNTED = ["accuracy", *(f"{f}_{a}" for f in RATIOS for a in ("micro", "samples"))]
+
+
+def descend(metric, y, y_score, zero_division):
+    """Tune by computing the metric from all predictions for each candidate of each label."""
+
+    def best(values):
+        equals = [c for c, it in zip(CANDIDATES, values, strict=True) if it >= max(values) - 1e-12]
+        return min(equals, key=lambda c: abs(c - 0.5))
+
+    score = find_metric(metric, zero_division)
+    start = [score(y, y_score, (y_score > c).astype(np.int8)) for c in CANDIDATES]
+    thresholds = np.full(y.shape[1], best(start))
+    for _ in range(3):
+        before = thresholds.copy()
+        for label in range(y.shape[1]):
+            values = []
+            for candidate in CANDIDATES:
+                thresholds[label] = candidate
+                values.append(score(y, y_score, (y_score > thresholds).astype(np.int8)))
+            thresholds[label] = best(values)
+        if (thresholds == before).all():
+            break
+    return thresholds
+
+
+@pytest.mark.parametrize("metric", COUNTED)
+@given(data=st.data(), zero_division=st.sampled_from([0.0, 1.0]))
+@settings(max_examples=10)
+def test_counted_metrics_get_the_thresholds_of_brute_force(metric, data, zero_division):
+    shape = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 3)))
+    y = data.draw(arrays(np.int8, shape, elements=st.integers(0, 1)))  # some labels are constant
+    hundredths = st.integers(0, 100).map(lambda it: np.float32(it / 100))  # ties with candidates
+    anywhere = st.floats(0, 1, width=32)
+    few = st.sampled_from(np.float32([0.2, 0.5, 0.500001, 0.7]))
+    elements = data.draw(st.sampled_from([hundredths, anywhere, few]))
+    y_score = data.draw(arrays(np.float32, shape, elements=elements))
+    thresholds = tune_thresholds(decision("per_label", metric), y, y_score, zero_division)
+    np.testing.assert_array_equal(thresholds, descend(metric, y, y_score, zero_division))
+
+
+@pytest.mark.parametrize("metric", COUNTED)
+def test_a_counted_metric_is_computed_from_all_predictions_for_global_candidates_only(
+    metric, monkeypatch
+):
+    calls = []
+
+    def count(name, zero_division):
+        metric = find_metric(name, zero_division)
+        return lambda *tables: calls.append(name) or metric(*tables)
+
+    monkeypatch.setattr(tuning, "find_metric", count)
+    tune_thresholds(decision("per_label", metric), Y, Y_SCORE, 0.0)
+    assert len(calls) == len(CANDIDATES)
+
+
+def own_metric(y_true, y_score, y_pred):
+    return 2 * (y_true & y_pred).sum() / max(1, y_true.sum() + y_pred.sum())
+
+
+def test_a_metric_of_the_user_gets_the_same_thresholds():
+    own = tune_thresholds(decision("per_label", f"{__name__}.own_metric"), Y, Y_SCORE, 0.0)
+    counted = tune_thresholds(decision("per_label", "f1_micro"), Y, Y_SCORE, 0.0)
+    np.testing.assert_array_equal(own, counted)
 
 
 def test_a_label_without_positives_keeps_the_threshold_one_half():

@@ -1,7 +1,9 @@
 """Tune thresholds and temperatures on inner folds."""
 
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize.elementwise import find_root
 from scipy.special import expit
 
@@ -10,6 +12,7 @@ from pipeline.decision.rule import DecisionRule, apply_temperature, log_odds
 from pipeline.errors import UserError, suggest
 from pipeline.scoring import (
     DECISION_METRICS,
+    RATIO_METRICS,
     Counts,
     Labels,
     Metric,
@@ -29,7 +32,9 @@ def tune_thresholds(
 
     Candidates are the hundredths; of equally good ones, the nearest to 0.5 wins. If the metric is
     a mean over labels, each label has its own best threshold. For other metrics, coordinate descent
-    starts from the best global threshold and changes the threshold of one label at a time.
+    starts from the best global threshold and changes the threshold of one label at a time. That is
+    fast for accuracy and for averages over samples or all entries; another metric, such as the
+    user's own, is computed from all predictions for each candidate of each label.
 
     Args:
         config: The kind of threshold and the metric to optimize.
@@ -51,7 +56,22 @@ def tune_thresholds(
     best = _best_global(metric, sign, y_true, y_score)
     if config.threshold == "global":
         return best
-    return _coordinate_descent(metric, sign, y_true, y_score, best)
+    if config.threshold_metric in ("accuracy", *RATIO_METRICS):
+        counts = _RowCounts(config.threshold_metric, zero_division, y_true, y_score, best[0])
+        return _coordinate_descent(counts.values, counts.move, best)
+    y_pred = (y_score > best).astype(np.int8)
+
+    def move(label: int, threshold: float) -> None:
+        y_pred[:, label] = y_score[:, label] > threshold
+
+    def values(label: int) -> list[float]:
+        values = []
+        for candidate in CANDIDATES:
+            move(label, candidate)
+            values.append(sign * metric(y_true, y_score, y_pred))
+        return values
+
+    return _coordinate_descent(values, move, best)
 
 
 def match_cardinality(y_true: Labels, y_score: Scores) -> float:
@@ -77,22 +97,86 @@ def _best_global(
 
 
 def _coordinate_descent(
-    metric: Metric, sign: float, y_true: Labels, y_score: Scores, start: NDArray[np.float64]
+    values: Callable[[int], ArrayLike],
+    move: Callable[[int, float], None],
+    start: NDArray[np.float64],
 ) -> NDArray[np.float64]:
+    """Change the threshold of one label at a time to its best candidate.
+
+    Args:
+        values: Returns the metric with each candidate for a label; higher ones are better.
+        move: Changes the threshold of a label for the next call of `values`.
+        start: Thresholds to start from, of shape (n_labels,).
+    """
     thresholds = start.copy()
-    y_pred = (y_score > thresholds).astype(np.int8)
     for _ in range(MAX_ROUNDS):
         before = thresholds.copy()
         for label in range(len(thresholds)):
-            values = []
-            for candidate in CANDIDATES:
-                y_pred[:, label] = y_score[:, label] > candidate
-                values.append(sign * metric(y_true, y_score, y_pred))
-            thresholds[label] = _best(np.array([values]))[0]
-            y_pred[:, label] = y_score[:, label] > thresholds[label]
+            thresholds[label] = _best(np.array([values(label)]))[0]
+            move(label, thresholds[label])
         if (thresholds == before).all():
             break
     return thresholds
+
+
+class _RowCounts:
+    """The counts of each row, which the threshold of one label changes by at most one.
+
+    So accuracy and the micro and samples averages need no second look at the other labels.
+    """
+
+    def __init__(
+        self, metric: str, zero_division: float, y_true: Labels, y_score: Scores, start: float
+    ) -> None:
+        self._family, _, self._average = metric.rpartition("_")
+        self._zero_division = zero_division
+        # Label by label: each is read as a whole.
+        self._y_true, self._y_score = np.ascontiguousarray(y_true.T == 1), y_score.T.copy()
+        self._y_pred = self._y_score > start
+        self._counts = Counts.of(y_true, (y_score > start).astype(np.int8), "samples")
+
+    def values(self, label: int) -> NDArray[np.float64]:
+        y_true, others = self._y_true[label], self._without(label)
+        n_exceeded = np.searchsorted(CANDIDATES, self._y_score[label])
+        if self._average == "micro":
+            true_positive = others.true_positive.sum() + _sums_above(n_exceeded[y_true])
+            predicted = others.predicted.sum() + _sums_above(n_exceeded)
+            true = np.full_like(predicted, others.true.sum())
+            return self._row_values(Counts(true_positive, true, predicted))
+        unset = self._row_values(others)
+        gain = self._row_values(_add(others, y_true, np.True_)) - unset
+        return (unset.sum() + _sums_above(n_exceeded, gain)) / len(unset)
+
+    def move(self, label: int, threshold: float) -> None:
+        y_pred = self._y_score[label] > threshold
+        self._counts = _add(self._without(label), self._y_true[label], y_pred)
+        self._y_pred[label] = y_pred
+
+    def _without(self, label: int) -> Counts:
+        """Return the counts as if the label were predicted for no row."""
+        return _add(self._counts, self._y_true[label], self._y_pred[label], sign=-1)
+
+    def _row_values(self, counts: Counts) -> NDArray[np.float64]:
+        if self._family:
+            ratio: NDArray[np.float64] = getattr(counts, self._family)(self._zero_division)
+            return ratio
+        return (counts.true + counts.predicted == 2 * counts.true_positive).astype(np.float64)
+
+
+def _add(
+    counts: Counts, y_true: NDArray[np.bool_], y_pred: NDArray[np.bool_] | np.bool_, sign: int = 1
+) -> Counts:
+    """Add the predictions of one label to the counts of each row, or take them away."""
+    true_positive = counts.true_positive + sign * (y_true & y_pred)
+    return Counts(true_positive, counts.true, counts.predicted + sign * y_pred)
+
+
+def _sums_above(
+    n_exceeded: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.int64]:
+    """Return, for each candidate, the number or the weight of the rows whose score exceeds it."""
+    sums = np.bincount(n_exceeded, weights, minlength=len(CANDIDATES) + 1)
+    return sums[:0:-1].cumsum()[::-1]
 
 
 def _label_values(
