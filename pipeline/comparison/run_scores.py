@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from pipeline.config import IGNORED_IN_FINGERPRINT, translate_settings
+from pipeline.config import affects_scores, translate_settings
 from pipeline.errors import UserError, suggest
 from pipeline.scoring import RATIO_METRICS, lower_is_better, short_name, summary_key
 from pipeline.tracking import RunRecord
@@ -136,7 +136,7 @@ def _differing_keys(runs: Sequence[RunScores]) -> list[str]:
     return [
         key
         for key in keys
-        if not key.startswith(IGNORED_IN_FINGERPRINT)
+        if any(affects_scores(key, run.settings.get(key)) for run in runs)
         and len({run.settings.get(key) for run in runs}) > 1
     ]
 

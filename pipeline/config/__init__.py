@@ -1,7 +1,7 @@
 """The configuration: schema, composition and error messages."""
 
 from pipeline.config.compose import (
-    IGNORED_IN_FINGERPRINT,
+    affects_scores,
     compose_tracking,
     explain_hydra_error,
     flatten,

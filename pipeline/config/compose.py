@@ -21,9 +21,9 @@ from pipeline.runtime import CONF_DIR
 
 T = TypeVar("T")
 
-IGNORED_IN_FINGERPRINT = (
+_WITHOUT_INFLUENCE = (
     *("report", "racing", "tracking.", "resume", "dataset.predict_rows"),
-    *("training.fits_per_program", "training.n_threads"),
+    "training.n_threads",
 )  # prefixes of the keys that cannot change a score
 EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that need an optional dependency
 OPTIONAL_GROUPS = ("experiment", "racing", "search_space")  # without an option by default
@@ -77,6 +77,16 @@ def parse_settings(
 def to_yaml(config: Config) -> str:
     """Return the configuration as YAML that `parse_config` can read back."""
     return OmegaConf.to_yaml(OmegaConf.create(_to_json(config)))
+
+
+def affects_scores(key: str, value: object) -> bool:
+    """Return whether a setting can change a score.
+
+    The number of fits in a program can change the last bits, if it is set.
+    """
+    if key == "training.fits_per_program":
+        return value not in (None, "None")
+    return not key.startswith(_WITHOUT_INFLUENCE)
 
 
 def flatten(config: Config) -> dict[str, str]:

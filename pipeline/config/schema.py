@@ -113,7 +113,7 @@ class EarlyStoppingConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingConfig:
-    """Training of each fold; `fits_per_program` and `n_threads` affect only its speed."""
+    """Training of each fold; `n_threads` affects only speed, `fits_per_program` the last bits."""
 
     optimizer: Name
     learning_rate: PositiveFloat

@@ -145,7 +145,8 @@ class _RowCounts:
             return self._row_values(Counts(true_positive, true, predicted))
         unset = self._row_values(others)
         gain = self._row_values(_add(others, y_true, np.True_)) - unset
-        return (unset.sum() + _sums_above(n_exceeded, gain)) / len(unset)
+        means: NDArray[np.float64] = (unset.sum() + _sums_above(n_exceeded, gain)) / len(unset)
+        return means
 
     def move(self, label: int, threshold: float) -> None:
         y_pred = self._y_score[label] > threshold
@@ -157,10 +158,12 @@ class _RowCounts:
         return _add(self._counts, self._y_true[label], self._y_pred[label], sign=-1)
 
     def _row_values(self, counts: Counts) -> NDArray[np.float64]:
+        values: NDArray[np.float64]
         if self._family:
-            ratio: NDArray[np.float64] = getattr(counts, self._family)(self._zero_division)
-            return ratio
-        return (counts.true + counts.predicted == 2 * counts.true_positive).astype(np.float64)
+            values = getattr(counts, self._family)(self._zero_division)
+        else:
+            values = (counts.true + counts.predicted == 2 * counts.true_positive) * 1.0
+        return values
 
 
 def _add(

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, read_write
 
 from pipeline import console
 from pipeline.comparison import Criterion, Leaderboard, read_leaderboard
-from pipeline.config import IGNORED_IN_FINGERPRINT, parse_tracking
+from pipeline.config import affects_scores, parse_tracking
 from pipeline.console import run_command
 from pipeline.console.run_tables import leaderboard_tables
 from pipeline.evaluation.fingerprint import code_version, digest, versions
@@ -118,9 +118,7 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
     }
     fixed = [it for it in overrides if not it.is_sweep_override()]
     fixed_lines = sorted(
-        it.input_line or ""
-        for it in fixed
-        if not it.key_or_group.startswith(IGNORED_IN_FINGERPRINT)
+        it.input_line or "" for it in fixed if affects_scores(it.key_or_group, it.value())
     )
     # Not sorted: another order of the varied settings gives the jobs other numbers.
     varied_lines = [it.input_line or "" for it in overrides if it.is_sweep_override()]

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from pipeline.config import IGNORED_IN_FINGERPRINT, STRICT, Name, parse_settings
+from pipeline.config import STRICT, Name, affects_scores, parse_settings
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
 from pipeline.sweeps.overrides import validation_error
@@ -158,9 +158,7 @@ def _digest(base: DictConfig, space: SearchSpace, objectives: Sequence[Objective
         for group, values in groups.items()
         for key, value in (values if isinstance(values, dict) else {"": values}).items()
     }
-    hashed_settings = {
-        key: value for key, value in settings.items() if not key.startswith(IGNORED_IN_FINGERPRINT)
-    }
+    hashed_settings = {key: value for key, value in settings.items() if affects_scores(key, value)}
     content = [hashed_settings, repr(sorted(space.parameters.items())), repr(objectives)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
