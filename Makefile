@@ -9,7 +9,7 @@ run: .venv/installed
 
 # Two files at a time: more would want more memory and cores than many have.
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What needs Ray, submitit or PostgreSQL: two to four minutes, once they are installed.
 test-scale: .venv/scale

@@ -4,7 +4,10 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -48,13 +51,24 @@ class CommandRunner:
         assert process.returncode == code, out + err
         return out, err
 
-    def run_here(self, monkeypatch, capsys, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Run the program in this process, which has imported TensorFlow already."""
-        monkeypatch.setattr(sys, "argv", ["pipeline", *self._complete(arguments)])
-        returned = command_line.train()
-        out, err = capsys.readouterr()
-        assert returned == code, out + err
-        return out, err
+    def run_here(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Run the program in this process, which saves the import of TensorFlow.
+
+        Hydra would close all log handlers here, and with absl's handler the stream of pytest.
+        """
+        out, err = StringIO(), StringIO()
+        with (
+            patch.object(sys, "argv", ["pipeline", *self._complete(arguments)]),
+            patch("hydra._internal.logging_config.configure_logging"),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                returned = command_line.train()
+            except SystemExit as ended:
+                returned = ended.code
+        assert returned == code, out.getvalue() + err.getvalue()
+        return out.getvalue(), err.getvalue()
 
     def runs(self, experiment: str = "manyfold") -> list[Run]:
         """Return the runs of an experiment, the latest first."""

@@ -36,8 +36,13 @@ def make_monitored_fits(train_sizes=(30, 30, 28)):
 FITS = make_monitored_fits()
 
 
-@cache
-def train_all_epochs(fit_index, build=NETWORK):
+@pytest.fixture(scope="module")
+def train_all_epochs():
+    """Return a cached function, for all stopping rules apply to the same trainings."""
+    return cache(_train_all_epochs)
+
+
+def _train_all_epochs(fit_index, build):
     """Train a fit with Keras for all epochs, whatever the validation loss.
 
     Returns:
@@ -46,7 +51,8 @@ def train_all_epochs(fit_index, build=NETWORK):
     fit, config = FITS[fit_index], stopping_config()
     keras.utils.set_random_seed(fit.seed)
     model = build(X.shape[1])
-    model.compile(keras.optimizers.Adam(config.learning_rate), "binary_crossentropy")
+    optimizer = keras.optimizers.Adam(config.learning_rate)
+    model.compile(optimizer, "binary_crossentropy", jit_compile=False)
     epochs = []
     for epoch in range(EPOCHS):
         rows = epoch_order(fit.seed, epoch, fit.train)
@@ -57,9 +63,8 @@ def train_all_epochs(fit_index, build=NETWORK):
     return model, epochs
 
 
-def stop_with_keras(fit_index, early_stopping, build=NETWORK):
+def stop_with_keras(model, epochs, fit, early_stopping):
     """Apply Keras's callback; return validation losses, final weights and test probabilities."""
-    model, epochs = train_all_epochs(fit_index, build)
     callback = keras.callbacks.EarlyStopping(
         patience=early_stopping.patience,
         min_delta=early_stopping.min_delta,
@@ -77,7 +82,7 @@ def stop_with_keras(fit_index, early_stopping, build=NETWORK):
             break
     callback.on_train_end()
     weights = [v.numpy() for v in (*model.trainable_variables, *model.non_trainable_variables)]
-    return losses, weights, model(X[FITS[fit_index].test]).numpy()
+    return losses, weights, model(X[fit.test]).numpy()
 
 
 @pytest.mark.parametrize(
@@ -89,11 +94,13 @@ def stop_with_keras(fit_index, early_stopping, build=NETWORK):
     ],
     ids=str,
 )
-def test_each_fit_stops_like_a_model_of_keras(changes):
+def test_each_fit_stops_like_a_model_of_keras(train_all_epochs, changes):
     config = stopping_config(**changes)
     results = train(FITS, config)
-    for fit_index, result in enumerate(results):
-        val_loss, weights, y_score = stop_with_keras(fit_index, config.early_stopping)
+    for fit_index, (fit, result) in enumerate(zip(FITS, results, strict=True)):
+        val_loss, weights, y_score = stop_with_keras(
+            *train_all_epochs(fit_index, NETWORK), fit, config.early_stopping
+        )
         assert len(result.val_loss) == len(result.loss) == len(val_loss)
         np.testing.assert_allclose(result.val_loss, val_loss, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(result.y_score, y_score, rtol=1e-2, atol=1e-4)
@@ -104,11 +111,13 @@ def test_each_fit_stops_like_a_model_of_keras(changes):
     assert max(n_epochs) < EPOCHS
 
 
-def test_the_best_statistics_of_batch_normalization_are_restored():
+def test_the_best_statistics_of_batch_normalization_are_restored(train_all_epochs):
     config = stopping_config()
     for fit_index, result in enumerate(train(FITS[:2], config, BATCH_NORMALIZATION)):
         val_loss, weights, _ = stop_with_keras(
-            fit_index, config.early_stopping, BATCH_NORMALIZATION
+            *train_all_epochs(fit_index, BATCH_NORMALIZATION),
+            FITS[fit_index],
+            config.early_stopping,
         )
         assert len(result.val_loss) == len(val_loss)
         for actual, expected in zip(result.weights, weights, strict=True):
@@ -128,7 +137,7 @@ def test_a_fit_stops_the_same_alone_and_in_a_stack():
 
 
 def test_a_loss_that_is_not_a_number_stops_the_fit():
-    config = replace(stopping_config(), optimizer="sgd", learning_rate=1e30)
+    config = replace(stopping_config(), learning_rate=1e30)
     (result,) = train(FITS[:1], config)
     assert len(result.loss) == 3
     assert np.isnan(result.val_loss).all()

@@ -1,10 +1,8 @@
-"""The program as its users run it: what it prints, what it leaves, how it ends."""
+"""The program on a whole job: what it prints and logs, and how it ends."""
 
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,62 +10,30 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.tracking import MlflowClient
 
 from pipeline.scoring.statistics import summarise
+from tests.command_runner import CommandRunner, artifact
 
 QUICK = ("cv.n_splits=3", "cv.n_repeats=1", "training.epochs=3")
 
 
-class Store:
-    """A store of its own, and the program that writes to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
-
-    def command(self, *arguments: str) -> list[str]:
-        places = [f"tracking.uri={self.uri}", f"hydra.run.dir={self.folder}/hydra"]
-        places += [f"hydra.sweep.dir={self.folder}/sweep"]
-        return [sys.executable, "-m", "pipeline", *arguments, *places]
-
-    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        process = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, check=False
-        )
-        assert process.returncode == code, process.stdout + process.stderr
-        return process
-
-    @property
-    def client(self) -> MlflowClient:
-        return MlflowClient(self.uri)
-
-    def runs(self, experiment: str = "manyfold"):
-        found = self.client.get_experiment_by_name(experiment)
-        return self.client.search_runs([found.experiment_id]) if found else []
-
-
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
+def store(tmp_path_factory) -> CommandRunner:
+    return CommandRunner(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
 def default(store):
-    """The default experiment: what it printed, and its run."""
-    process = store.run("tracking.experiment_name=tutorial")
+    """The default experiment in a process of its own: what it printed, and its run."""
+    out, err = store.run("tracking.experiment_name=tutorial")
+    assert err == ""
     (run,) = store.runs("tutorial")
-    return process, run
+    return out, run
 
 
-def artifact(run, name: str) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://")) / name
-
-
-def test_it_prints_the_tutorials_lines_and_nothing_else(default):
-    process, run = default
-    assert process.stderr == ""
-    lines = process.stdout.splitlines()
+def test_it_prints_the_lines_of_the_tutorial_and_nothing_else(default):
+    out, run = default
+    lines = out.splitlines()
     assert lines[0].startswith("synthetic: 1000 rows, 10 features, 3 labels; ")
     assert len([line for line in lines if re.fullmatch(r">0\.\d{3}", line)]) == 30
     (accuracy,) = [line for line in lines if re.fullmatch(r"Accuracy: 0\.\d{3} \(0\.\d{3}\)", line)]
@@ -85,7 +51,7 @@ def _database(run) -> Path:
     return artifact(run, "").parents[3] / "mlflow.db"
 
 
-def test_the_run_holds_what_was_asked_for(default):
+def test_settings_and_versions_are_logged(default):
     _, run = default
     assert run.info.status == "FINISHED"
     assert run.data.params["cv.n_splits"] == "10"
@@ -95,7 +61,7 @@ def test_the_run_holds_what_was_asked_for(default):
     assert {"split_digest", "data_digest", "config_digest", "version.tensorflow"} <= tags.keys()
 
 
-def test_folds_are_steps_and_the_summary_follows_from_them(default, store):
+def test_folds_are_steps_of_metrics_and_the_summary_follows_from_them(default, store):
     _, run = default
     history = store.client.get_metric_history(run.info.run_id, "fold/accuracy")
     assert sorted(metric.step for metric in history) == list(range(30))
@@ -132,7 +98,7 @@ def test_the_tables_agree_with_the_metrics(default, store):
     assert [table["path"] for table in shown] == ["folds.json", "labels.json"]
 
 
-def test_the_figures_and_the_report_are_there(default):
+def test_figures_and_report_are_logged(default):
     _, run = default
     files = list(artifact(run, "figures").iterdir())
     assert {file.stem for file in files} == {
@@ -147,7 +113,7 @@ def test_the_figures_and_the_report_are_there(default):
     assert all(tag in page for tag in (run.info.run_id, run.data.tags["data_digest"]))
 
 
-def test_the_dataset_is_an_input_with_the_digest_of_all_values(default):
+def test_the_data_set_is_logged_with_the_digest_of_all_values(default):
     _, run = default
     (used,) = run.inputs.dataset_inputs
     assert used.dataset.digest == run.data.tags["data_digest"]
@@ -155,8 +121,8 @@ def test_the_dataset_is_an_input_with_the_digest_of_all_values(default):
     assert json.loads(used.dataset.profile)["n_samples"] == 1000
 
 
-def test_the_model_takes_raw_named_rows_and_names_its_labels(default, store):
-    process, run = default
+def test_the_logged_model_takes_raw_named_rows_and_names_its_labels(default, store):
+    out, run = default
     mlflow.set_tracking_uri(store.uri)
     (logged,) = store.client.search_logged_models([run.info.experiment_id])
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
@@ -164,88 +130,91 @@ def test_the_model_takes_raw_named_rows_and_names_its_labels(default, store):
     answer = model.predict(row[row.columns[::-1]])
     assert list(answer.columns) == ["y0", "y1", "y2"]
     printed = " ".join(f"{value:.5f}" for value in answer.to_numpy()[0])
-    assert f"Predicted: [{printed}]" in process.stdout
+    assert f"Predicted: [{printed}]" in out
     folder = Path(logged.artifact_location.removeprefix("file://"))
     assert "tensorflow==" in (folder / "requirements.txt").read_text()
 
 
 @pytest.fixture(scope="module")
-def seeds(store):
-    """Three runs: the second differs from the first in its report alone, the third in its seed.
-
-    The first has a process of its own.
-    """
-    asked = (*QUICK, "tracking.experiment_name=seeds")
-    store.run(*asked, "seed=5", "report=full")
-    store.run("--multirun", *asked, "seed=5,6", "report=none")
-    return [run for run in store.runs("seeds")[::-1] if "is_sweep" not in run.data.tags]
+def repeated(default, store):
+    """Two runs like the default one: one without a report, in another process, and other seed."""
+    quiet = ("tracking.experiment_name=repeated", "report=none")
+    store.run_here(*quiet)
+    store.run_here(*quiet, "seed=2")
+    other_seed, same = store.runs("repeated")
+    return same, other_seed
 
 
-def test_a_seed_repeats_a_run_and_another_does_not(seeds):
-    first, second, last = (pd.read_parquet(artifact(run, "predictions.parquet")) for run in seeds)
-    pd.testing.assert_frame_equal(first, second)
-    assert not first.equals(last)
+def read_predictions(run) -> pd.DataFrame:
+    return pd.read_parquet(artifact(run, "predictions.parquet"))
 
 
-def test_a_report_left_out_leaves_the_rest_as_it_is(seeds):
-    whole, without, _ = seeds
-    assert whole.data.tags["config_digest"] == without.data.tags["config_digest"]
-    scores = [{**run.data.metrics, "seconds": 0.0} for run in (whole, without)]
+def test_only_another_seed_changes_the_predictions(default, repeated):
+    _, run = default
+    same, other_seed = map(read_predictions, repeated)
+    pd.testing.assert_frame_equal(read_predictions(run), same)
+    assert not read_predictions(run).equals(other_seed)
+
+
+def test_a_run_without_a_report_differs_in_its_files_only(default, repeated):
+    _, run = default
+    same, _ = repeated
+    assert run.data.tags["config_digest"] == same.data.tags["config_digest"]
+    scores = [{**one.data.metrics, "seconds": 0.0} for one in (run, same)]
     assert scores[0] == scores[1]
-    left = [{file.name for file in artifact(run, "").iterdir()} for run in (whole, without)]
-    assert left[0] - left[1] == {"figures", "report.html"}
+    files = [{file.name for file in artifact(one, "").iterdir()} for one in (run, same)]
+    assert files[0] - files[1] == {"figures", "report.html"}
 
 
-def test_a_failed_run_says_why(store):
-    # Passes every check, trains, and breaks where the final model is saved.
-    broken = ("model=keras", "model.builder=tests.test_job.cannot_be_saved", *QUICK)
-    process = store.run(*broken, "tracking.experiment_name=broken", code=1)
-    assert "The job failed: RuntimeError: no config" in process.stderr
-    (run,) = store.runs("broken")
+def test_a_failed_run_keeps_its_scores_and_logs_the_reason(store):
+    # Passes every check, trains, and fails where the final model is saved.
+    builder = ("model=keras", "model.builder=tests.test_job.model_that_fails_to_save")
+    _, err = store.run_here(*builder, *QUICK, "tracking.experiment_name=failed", code=1)
+    assert "The job failed: RuntimeError: no config" in err
+    (run,) = store.runs("failed")
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"] == "RuntimeError: no config"
     assert "no config" in artifact(run, "traceback.txt").read_text()
-    assert "accuracy_mean" in run.data.metrics  # what was finished is kept
+    assert "accuracy_mean" in run.data.metrics
 
 
-def cannot_be_saved(n_features, n_labels, asked=[]):  # noqa: B006 - counts the calls
+def model_that_fails_to_save(n_features, n_labels, calls=[]):  # noqa: B006 - counts the calls
     import keras
 
     @keras.saving.register_keras_serializable("tests")
-    class Stubborn(keras.layers.Layer):
+    class FailingLayer(keras.layers.Layer):
         def call(self, x):
             return x
 
         def get_config(self):
-            asked.append(1)
-            if len(asked) > 1:  # the first time is the trial before training
+            calls.append(1)
+            if len(calls) > 1:  # the first call is the check before training
                 raise RuntimeError("no config")
             return super().get_config()
 
     inputs = keras.Input((n_features,))
-    outputs = keras.layers.Dense(n_labels, "sigmoid")(Stubborn()(inputs))
+    outputs = keras.layers.Dense(n_labels, "sigmoid")(FailingLayer()(inputs))
     return keras.Model(inputs, outputs)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_ends_killed(store, sent, code):
-    name = sent.name.lower()
-    command = store.command("training.epochs=200000", f"tracking.experiment_name={name}")
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    for _ in range(600):
-        if any("config_digest" in run.data.tags for run in store.runs(name)):
-            break
+@pytest.mark.parametrize(
+    ("sent", "code", "slow_model"),
+    [
+        (signal.SIGINT, 130, ("training.epochs=200000",)),
+        (signal.SIGTERM, 143, ("model=random_forest", "model.params.n_estimators=2000")),
+    ],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_an_interrupted_run_has_the_status_killed(store, sent, code, slow_model):
+    process = store.start(*slow_model, f"tracking.experiment_name={sent.name}")
+    while not any("config_digest" in run.data.tags for run in store.runs(sent.name)):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.1)
-    time.sleep(2)
+    time.sleep(1)
     process.send_signal(sent)
     process.communicate(timeout=60)
     assert process.returncode == code
-    (run,) = store.runs(name)
+    (run,) = store.runs(sent.name)
     assert run.info.status == "KILLED"
 
 
@@ -258,33 +227,31 @@ def test_an_interrupted_run_ends_killed(store, sent, code):
         ("sqlite:///{file}", "expected an SQLite store that can be written"),
     ],
 )
-def test_a_store_that_cannot_be_written_is_refused(tmp_path, uri, expected):
+def test_a_store_that_cannot_be_written_is_rejected_before_training(tmp_path, uri, expected):
     file = tmp_path / "not_a_database.db"
-    file.write_text("this is no database, and long enough to be seen as none" * 20)
-    uri = f"tracking.uri={uri.format(file=file)}"
-    command = [sys.executable, "-m", "pipeline", uri, f"hydra.run.dir={tmp_path}/hydra"]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert process.returncode == 2
-    assert expected in process.stderr
-    assert "Traceback" not in process.stderr
-    assert not re.search(r"^>0", process.stdout, re.MULTILINE)
+    file.write_text("this is not a database, and is long enough to be recognised as none" * 20)
+    store = CommandRunner(tmp_path)
+    out, err = store.run_here(f"tracking.uri={uri.format(file=file)}", code=2)
+    assert expected in err
+    assert "Traceback" not in err
+    assert not re.search(r"^>0", out, re.MULTILINE)
 
 
-def test_a_real_file(store, shared_data):
+def test_the_emotions_experiment(store, shared_data):
     path = shared_data / "emotions.arff"
-    process = store.run("experiment=emotions", f"dataset.path={path}", "cv.n_repeats=1")
+    out, _ = store.run_here("experiment=emotions", f"dataset.path={path}", "cv.n_repeats=1")
     (run,) = [run for run in store.runs() if run.info.run_name.startswith("emotions")]
-    assert "emotions: 593 rows, 72 features, 6 labels; 1.868 labels per row" in process.stdout
+    assert "emotions: 593 rows, 72 features, 6 labels; 1.868 labels per row" in out
     assert run.data.params["preprocessing.scaling"] == "standard"
     assert run.data.metrics["accuracy_mean"] > 0.25
 
 
-def test_labels_that_are_not_yes_or_no_are_refused(store, shared_data, tmp_path):
+def test_labels_that_are_not_binary_are_rejected(store, shared_data, tmp_path):
     xml = tmp_path / "solar.xml"
     xml.write_text('<labels xmlns="x"><label name="c-class"/></labels>')
     path = shared_data / "meka_solar_flare.arff"
-    process = store.run(f"dataset.path={path}", "dataset=arff", f"dataset.xml={xml}", code=2)
-    assert "labels" in process.stderr
+    _, err = store.run_here(f"dataset.path={path}", "dataset=arff", f"dataset.xml={xml}", code=2)
+    assert "labels" in err
 
 
 def test_a_table_of_numbers_and_categories_end_to_end(store, tmp_path):
@@ -297,7 +264,7 @@ def test_a_table_of_numbers_and_categories_end_to_end(store, tmp_path):
     table.loc[::11, "city"] = None
     path = tmp_path / "people.csv"
     table.to_csv(path, index=False)
-    process = store.run(
+    out, _ = store.run_here(
         *("dataset=table", f"dataset.path={path}", "dataset.labels=[tag_*]"),
         *("dataset.predict_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
         *("training.learning_rate=0.02", "tracking.experiment_name=table"),
@@ -312,7 +279,7 @@ def test_a_table_of_numbers_and_categories_end_to_end(store, tmp_path):
     answer = model.predict(rows)
     assert list(answer.columns) == ["tag_old", "tag_rome"]
     for row in answer.to_numpy():
-        assert f"Predicted: [{' '.join(f'{value:.5f}' for value in row)}]" in process.stdout
+        assert f"Predicted: [{' '.join(f'{value:.5f}' for value in row)}]" in out
     table = json.loads(artifact(run, "labels.json").read_text())
     labels = pd.DataFrame(table["data"], columns=table["columns"]).set_index("label")
     assert (labels["temperature_final"] != 1).all()

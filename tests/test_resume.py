@@ -1,4 +1,4 @@
-"""Which previous run spares a job its work, asked of stores with runs in every state."""
+"""Search for a previous run to reuse or continue, in stores with runs of every status."""
 
 import shutil
 import time
@@ -20,9 +20,11 @@ from pipeline.tracking.sweep_run import (
     record_failures,
 )
 
-THIS = dict.fromkeys(("config_digest", "data_digest", "split_digest", "code_version"), "same")
+FINGERPRINT = dict.fromkeys(
+    ("config_digest", "data_digest", "split_digest", "code_version"), "same"
+)
 PLAN = SweepPlan("command", "digest", ("cv.n_splits",), 3, in_order=True)
-GONE = " ".join([this_process().split()[0], "999999999", "0"])
+DEAD_PROCESS = " ".join([this_process().split()[0], "999999999", "0"])
 
 
 @pytest.fixture(scope="session")
@@ -45,107 +47,115 @@ def experiment_id(store):
 
 @pytest.fixture
 def begin(store, experiment_id):
-    """Begin a sweep, or take one up."""
+    """Return a function that begins a sweep or resumes one."""
     return lambda plan=PLAN, resume=False, code="code": begin_sweep(
         store, experiment_id, plan, "sweep", code, {}, resume
     )
 
 
-def make_run(experiment_id, status, identity=THIS, job=None, process=GONE, whole=True, **tags):
+def make_run(
+    experiment_id,
+    status,
+    fingerprint=FINGERPRINT,
+    job=None,
+    process=DEAD_PROCESS,
+    complete=True,
+    **tags,
+):
     client = mlflow.MlflowClient()
-    known = {**identity, "process": process, "headline": "accuracy", **tags}
+    run_tags = {**fingerprint, "process": process, "headline": "accuracy", **tags}
     if job:
-        known |= {**job.tags, "mlflow.parentRunId": job.sweep.run_id}
-    run_id = client.create_run(experiment_id, tags=known).info.run_id
-    if status == "FINISHED" and whole:
+        run_tags |= {**job.tags, "mlflow.parentRunId": job.sweep.run_id}
+    run_id = client.create_run(experiment_id, tags=run_tags).info.run_id
+    if status == "FINISHED" and complete:
         client.log_metric(run_id, "accuracy_mean", 0.75)
         client.log_metric(run_id, "seconds", 2.0)
     if status != "RUNNING":
         client.set_terminated(run_id, status)
-    time.sleep(0.002)  # the start times of runs are to differ
+    time.sleep(0.002)  # so that start times differ
     return run_id
 
 
 def test_a_finished_run_is_reused(experiment_id):
     run_id = make_run(experiment_id, "FINISHED")
-    previous = find_previous_run(experiment_id, THIS, None)
+    previous = find_previous_run(experiment_id, FINGERPRINT, None)
     assert (previous.run_id, previous.is_finished) == (run_id, True)
     assert previous.metrics["accuracy_mean"] == 0.75
 
 
-@pytest.mark.parametrize("part", THIS)
-def test_what_differs_in_anything_that_matters_is_not(experiment_id, part):
+@pytest.mark.parametrize("digest", FINGERPRINT)
+def test_a_run_with_another_digest_is_not_reused(experiment_id, digest):
     make_run(experiment_id, "FINISHED")
     make_run(experiment_id, "KILLED")
-    assert find_previous_run(experiment_id, THIS | {part: "other"}, None).run_id is None
+    assert find_previous_run(experiment_id, FINGERPRINT | {digest: "other"}, None).run_id is None
 
 
 @pytest.mark.parametrize("status", ["KILLED", "RUNNING"])
-def test_one_that_was_cut_off_goes_on(experiment_id, status):
+def test_an_interrupted_run_is_continued(experiment_id, status):
     run_id = make_run(experiment_id, status)
-    previous = find_previous_run(experiment_id, THIS, None)
+    previous = find_previous_run(experiment_id, FINGERPRINT, None)
     assert (previous.run_id, previous.is_finished) == (run_id, False)
 
 
-def test_one_that_mlflow_called_finished_at_a_sudden_exit_goes_on(experiment_id):
-    run_id = make_run(experiment_id, "FINISHED", whole=False)
-    previous = find_previous_run(experiment_id, THIS, None)
+def test_a_run_that_mlflow_marked_finished_at_a_sudden_exit_is_continued(experiment_id):
+    run_id = make_run(experiment_id, "FINISHED", complete=False)
+    previous = find_previous_run(experiment_id, FINGERPRINT, None)
     assert (previous.run_id, previous.is_finished) == (run_id, False)
 
 
-def test_a_failed_one_runs_again_from_its_finished_folds(experiment_id):
+def test_a_failed_run_is_repeated_from_its_finished_folds(experiment_id):
     run_id = make_run(experiment_id, "FAILED")
-    previous = find_previous_run(experiment_id, THIS, None)
+    previous = find_previous_run(experiment_id, FINGERPRINT, None)
     assert (previous.run_id, previous.failed) == (None, run_id)
 
 
-def test_the_latest_counts(experiment_id):
+def test_the_latest_run_is_continued(experiment_id):
     make_run(experiment_id, "FINISHED")
     run_id = make_run(experiment_id, "KILLED")
-    assert find_previous_run(experiment_id, THIS, None).run_id == run_id
+    assert find_previous_run(experiment_id, FINGERPRINT, None).run_id == run_id
 
 
-def test_nobody_takes_a_run_from_a_process_that_lives(experiment_id):
+def test_a_run_of_a_running_process_is_not_continued(experiment_id):
     make_run(experiment_id, "RUNNING", process=this_process())
     with pytest.raises(RunActiveError, match="is being written by process"):
-        find_previous_run(experiment_id, THIS, None)
+        find_previous_run(experiment_id, FINGERPRINT, None)
 
 
-@pytest.mark.parametrize(("silent", "taken"), [(10, False), (1000, True)])
-def test_a_process_on_another_host_is_given_up_when_it_is_silent(experiment_id, silent, taken):
-    seen = f"{time.time() - silent:.0f}"
+@pytest.mark.parametrize(("seconds", "is_dead"), [(10, False), (1000, True)])
+def test_a_process_on_another_host_is_dead_without_heartbeats(experiment_id, seconds, is_dead):
+    seen = f"{time.time() - seconds:.0f}"
     run_id = make_run(experiment_id, "RUNNING", process="elsewhere 1 0", seen=seen)
-    if taken:
-        assert find_previous_run(experiment_id, THIS, None).run_id == run_id
+    if is_dead:
+        assert find_previous_run(experiment_id, FINGERPRINT, None).run_id == run_id
     else:
         with pytest.raises(RunActiveError):
-            find_previous_run(experiment_id, THIS, None)
+            find_previous_run(experiment_id, FINGERPRINT, None)
 
 
-def test_a_single_run_takes_nothing_from_a_sweep_and_a_job_only_its_own(experiment_id, begin):
+def test_a_single_run_continues_no_job_and_a_job_only_its_own_run(experiment_id, begin):
     sweep, _ = begin()
     jobs = [sweep.job(number, [f"seed={number // 2}"]) for number in range(3)]
     single = make_run(experiment_id, "KILLED")
     first = make_run(experiment_id, "KILLED", job=jobs[0])
-    second = make_run(experiment_id, "KILLED", job=jobs[1])  # the same, swept over twice
-    assert find_previous_run(experiment_id, THIS, None).run_id == single
-    assert find_previous_run(experiment_id, THIS, jobs[0]).run_id == first
-    assert find_previous_run(experiment_id, THIS, jobs[1]).run_id == second
-    assert find_previous_run(experiment_id, THIS, jobs[2]).run_id is None
+    second = make_run(experiment_id, "KILLED", job=jobs[1])  # equal settings, twice in the sweep
+    assert find_previous_run(experiment_id, FINGERPRINT, None).run_id == single
+    assert find_previous_run(experiment_id, FINGERPRINT, jobs[0]).run_id == first
+    assert find_previous_run(experiment_id, FINGERPRINT, jobs[1]).run_id == second
+    assert find_previous_run(experiment_id, FINGERPRINT, jobs[2]).run_id is None
 
 
-def test_a_sweeper_that_numbers_anew_finds_its_jobs_by_what_they_are(experiment_id, begin):
+def test_jobs_of_a_sweeper_without_order_are_found_by_their_settings(experiment_id, begin):
     sweep, _ = begin(replace(PLAN, in_order=False))
     run_id = make_run(experiment_id, "KILLED", job=sweep.job(7, ["seed=1"]))
-    assert find_previous_run(experiment_id, THIS, sweep.job(0, ["seed=1"])).run_id == run_id
+    assert find_previous_run(experiment_id, FINGERPRINT, sweep.job(0, ["seed=1"])).run_id == run_id
 
 
 def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
     sweep, _ = begin()
     job = sweep.job(0, ["seed=1"])
-    old_data = make_run(experiment_id, "FINISHED", THIS | {"data_digest": "old"}, job)
+    old_data = make_run(experiment_id, "FINISHED", FINGERPRINT | {"data_digest": "old"}, job)
     failed = make_run(experiment_id, "FAILED", job=job)
-    previous = find_previous_run(experiment_id, THIS, job)
+    previous = find_previous_run(experiment_id, FINGERPRINT, job)
     assert (previous.run_id, previous.failed) == (None, failed)
     assert set(previous.replaced) == {old_data, failed}
 
@@ -163,13 +173,13 @@ def test_a_sweep_is_reopened_by_the_same_command_and_code(begin):
     assert begin()[0].run_id != first.run_id  # without `resume`
 
 
-def test_a_sweep_that_another_process_runs_is_left_to_it(begin):
+def test_a_sweep_of_a_running_process_is_not_resumed(begin):
     begin()
     with pytest.raises(UserError, match="a sweep that has ended"):
         begin(resume=True)
 
 
-def test_a_job_knows_what_sets_it_apart(begin):
+def test_title_and_tags_of_a_job_are_its_varied_settings(begin):
     sweep, _ = begin()
     overrides = ["cv.n_splits=3", "model.hidden_units=[8,4]", "+model.x=a=b", "++tracking.uri=c"]
     job = replace(sweep, plan=replace(PLAN, fixed=("cv.n_splits", "tracking.uri"))).job(
@@ -184,21 +194,21 @@ def test_a_job_knows_what_sets_it_apart(begin):
     }
 
 
-def test_lost_jobs_are_marked_and_told_of(experiment_id, begin):
+def test_runs_of_dead_jobs_are_ended_and_listed(experiment_id, begin):
     sweep, _ = begin()
     jobs = [sweep.job(number, [f"seed={number}"]) for number in range(3)]
-    lost = make_run(experiment_id, "RUNNING", job=jobs[0])
+    dead = make_run(experiment_id, "RUNNING", job=jobs[0])
     own = make_run(experiment_id, "RUNNING", job=jobs[1], process=this_process())
     end_dead_runs(sweep)
     states = {entry.run_id: entry.status for entry in read_leaderboard(sweep).entries}
-    assert states == {lost: "KILLED", own: "FAILED"}
+    assert states == {dead: "KILLED", own: "FAILED"}
     board = read_leaderboard(sweep)
     end_sweep(sweep, board.is_complete, is_interrupted=False)
     assert board.n_missing == 1
     assert mlflow.get_run(sweep.run_id).info.status == "FAILED"
 
 
-def test_a_job_that_fails_before_it_has_a_run_leaves_one(experiment_id, begin):
+def test_a_job_that_fails_before_its_run_starts_logs_a_failed_run(experiment_id, begin):
     sweep, _ = begin()
     job = sweep.job(2, ["seed=-1"])
     for _ in range(2):
@@ -209,7 +219,7 @@ def test_a_job_that_fails_before_it_has_a_run_leaves_one(experiment_id, begin):
     assert entry.reason == "seed: expected a value of at least 0."
 
 
-def test_a_store_whose_creation_was_cut_off_is_created_again(tmp_path):
+def test_a_partly_created_store_is_created_again(tmp_path):
     for name in ("mlflow.db.new", "mlflow.db.new-wal"):
         (tmp_path / name).write_bytes(b"half of it")
     open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "manyfold")

@@ -1,4 +1,4 @@
-"""Figures that others published, found again."""
+"""Scores of published experiments, reproduced."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ EMOTIONS = {
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_run_of_a_tree_on_emotions_reports_what_was_published(make_config, shared_data):
+def test_an_evaluation_of_a_tree_on_emotions_gives_the_published_scores(make_config, shared_data):
     config = make_config(
         *("dataset=arff", f"dataset.path={shared_data / 'emotions.arff'}", "preprocessing=none"),
         *("model=random_forest", "model.params.n_estimators=1", "model.params.random_state=1"),
@@ -34,7 +34,7 @@ def test_a_run_of_a_tree_on_emotions_reports_what_was_published(make_config, sha
         assert summary.mean == pytest.approx(EMOTIONS[name], rel=1e-15), name
 
 
-def test_a_tree_on_emotions_scores_as_published(make_config, shared_data):
+def test_the_published_scores_follow_from_a_plain_loop(make_config, shared_data):
     config = make_config(
         *("dataset=arff", f"dataset.path={shared_data / 'emotions.arff'}"),
         *(f"scoring.metrics=[{','.join(EMOTIONS)}]", "scoring.zero_division=1"),

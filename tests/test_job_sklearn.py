@@ -1,4 +1,4 @@
-"""A run of an estimator as users start it: without TensorFlow, and a model that is served."""
+"""A whole job of a scikit-learn model, without TensorFlow."""
 
 import subprocess
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.tracking import MlflowClient
+
+from tests.command_runner import CommandRunner, artifact
 
 PROGRAM = """
 import atexit, sys
@@ -17,7 +18,7 @@ main()
 """
 
 
-def test_a_run_needs_no_tensorflow_and_its_model_takes_raw_rows(tmp_path):
+def test_a_job_needs_no_tensorflow_and_its_logged_model_takes_raw_rows(tmp_path):
     city = np.tile(["Rome", "Bonn", "Oslo"], 30)
     age = np.arange(90.0)
     table = pd.DataFrame(
@@ -25,12 +26,12 @@ def test_a_run_needs_no_tensorflow_and_its_model_takes_raw_rows(tmp_path):
     )
     table.loc[::9, "age"] = np.nan
     table.to_csv(tmp_path / "people.csv", index=False)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    store = CommandRunner(tmp_path)
     command = [
         *(sys.executable, "-c", PROGRAM, "model=random_forest", "model.params.n_estimators=9"),
         *("dataset=table", f"dataset.path={tmp_path / 'people.csv'}", "dataset.labels=[tag_*]"),
         *("dataset.predict_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
-        *(f"tracking.uri={uri}", f"hydra.run.dir={tmp_path}/hydra", "model.ensemble_size=2"),
+        *(f"tracking.uri={store.uri}", f"hydra.run.dir={tmp_path}/hydra", "model.ensemble_size=2"),
     ]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
@@ -38,27 +39,25 @@ def test_a_run_needs_no_tensorflow_and_its_model_takes_raw_rows(tmp_path):
     assert process.stdout.rstrip().endswith("set()")
     assert len([line for line in process.stdout.splitlines() if line.startswith(">")]) == 3
 
-    client = MlflowClient(uri)
-    (run,) = client.search_runs(["1"])
+    (run,) = store.runs()
     assert run.info.run_name == "people RandomForestClassifier"
     assert run.data.metrics["accuracy_mean"] > 0.8
     assert not [name for name in run.data.metrics if name.startswith("epoch/")]
     assert run.data.params["model.params.n_estimators"] == "9"
     assert "training.epochs" not in run.data.params
-    artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
-    assert (artifacts / "figures" / "fold_scores.png").exists()
-    assert not (artifacts / "figures" / "training_curves.png").exists()
+    assert artifact(run, "figures/fold_scores.png").exists()
+    assert not artifact(run, "figures/training_curves.png").exists()
 
-    mlflow.set_tracking_uri(uri)
-    (logged,) = client.search_logged_models(["1"])
+    mlflow.set_tracking_uri(store.uri)
+    (logged,) = store.client.search_logged_models(["1"])
     folder = Path(logged.artifact_location.removeprefix("file://"))
-    needs = (folder / "requirements.txt").read_text()
-    assert "skops==" in needs
-    assert "tensorflow" not in needs
+    requirements = (folder / "requirements.txt").read_text()
+    assert "skops==" in requirements
+    assert "tensorflow" not in requirements
     assert not [path for path in folder.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib"}]
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
     rows = pd.DataFrame({"city": ["Rome", "Paris"], "age": [75, None]}, dtype=object)
-    answer = model.predict(rows)
-    assert list(answer.columns) == ["tag_old", "tag_rome"]
-    for row in answer.to_numpy():
+    y_score = model.predict(rows)
+    assert list(y_score.columns) == ["tag_old", "tag_rome"]
+    for row in y_score.to_numpy():
         assert f"Predicted: [{' '.join(f'{value:.5f}' for value in row)}]" in process.stdout
