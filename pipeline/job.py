@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline import console
 from pipeline.config import Config, flatten, parse_config, parse_tracking
 from pipeline.dataset import Dataset, DataSummary
@@ -22,8 +24,14 @@ from pipeline.evaluation import (
     versions,
 )
 from pipeline.evaluation.checkpoint import Checkpoint
-from pipeline.evaluation.evaluator import Evaluation, Evaluator, FoldResult
-from pipeline.evaluation.final_model import write_final_model
+from pipeline.evaluation.evaluator import (
+    N_CHECKED_ROWS,
+    Evaluation,
+    Evaluator,
+    FinalModel,
+    FoldResult,
+)
+from pipeline.model.saved_model import ModelDescription, write_model
 from pipeline.outcome import JobResult, SweepPosition
 from pipeline.report.artifacts import TABLES, write_inputs, write_result
 from pipeline.report.page import RunInfo
@@ -48,7 +56,7 @@ from pipeline.tracking import (
     supersede,
     track,
 )
-from pipeline.tracking.logged_model import log_model, predict_rows
+from pipeline.tracking.logged_model import check_model, log_model, predict_rows
 from pipeline.training import Stopped
 
 if TYPE_CHECKING:
@@ -279,7 +287,7 @@ def _log_result(
         model_uri = None
         if evaluation.final:
             with tempfile.TemporaryDirectory() as name:
-                model_uri = log_model(write_final_model(evaluation, Path(name)))
+                model_uri = _log_model(evaluation, evaluation.final, Path(name))
     if sweep_job:
         part = "" if evaluation.final else ", the first repeat only"
         how = f"{run.seconds:.1f} s{part}"
@@ -289,3 +297,16 @@ def _log_result(
     if rows and model_uri:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
             console.show_prediction(y_score)
+
+
+def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path) -> str:
+    """Write the final model, check that it predicts the same when loaded, and log it."""
+    config, dataset = evaluation.config, evaluation.dataset
+    is_complete = config.preprocessing.imputation == "none"
+    description = ModelDescription(dataset.schema, dataset.label_names, final.rule, is_complete)
+    write_model(folder, final.model, config.model, description)
+    X = dataset.X[:N_CHECKED_ROWS].copy()
+    if not is_complete:
+        X[-1] = np.nan
+    check_model(folder, dataset.schema.decode(X), final.predict_proba(X))
+    return log_model(folder, {"training rows": f"{final.n_train} of {dataset.n_samples}"})

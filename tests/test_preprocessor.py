@@ -209,7 +209,6 @@ def test_standard_is_scikit_learns_for_any_numbers(X, permutation):
 @pytest.mark.parametrize("options", OPTIONS[::5], ids=str)
 def test_the_compiled_program_prepares_the_same(options):
     import tensorflow as tf
-
     from pipeline.training.prepared import apply, layout_of, stacked
 
     X = mixed_table(60)

@@ -126,6 +126,7 @@ class TrainingConfig:
     focal_gamma: Annotated[float, Field(ge=1)]
     class_weight: Literal["balanced"] | None
     early_stopping: EarlyStoppingConfig
+    final_fit: Literal["train", "all"] | None
     fits_per_program: PositiveInt | None
     n_threads: PositiveInt | None
 

@@ -15,10 +15,11 @@ from pipeline.config import ArffConfig
 from pipeline.dataset.arff_parser import ArffTable, parse_arff
 from pipeline.dataset.column_roles import check_disjoint_roles, check_unique_names, select_columns
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.features import to_float32
 from pipeline.dataset.files import find_file, read_bytes, read_text
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
+from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.errors import UserError, suggest
+from pipeline.preprocessing import Column
 
 
 def load(config: ArffConfig) -> Dataset:
@@ -121,18 +122,20 @@ def _build_dataset(
                 f"{path}: expected numeric or nominal features. Received: {feature!r} of kind "
                 f"{kind}. Leave it out: dataset.drop=[{feature}]"
             )
-    categories = [
-        table.attributes[column_index[feature]].categories or None for feature in features
+    attributes = [table.attributes[column_index[feature]] for feature in features]
+    columns = [
+        Column(it.name, "category" if it.kind == "nominal" else "number", it.categories)
+        for it in attributes
     ]
-    y = [_encode_label(path, table, column_index[label]) for label in labels]
-    X = table.values[:, [column_index[feature] for feature in features]]
+    X, schema = encode_matrix(
+        str(path), columns, table.values[:, [column_index[name] for name in features]], ("?",)
+    )
     return Dataset(
         name=config.name or _stem(path),
-        X=to_float32(X) if X.size else X,
-        y=np.column_stack(y),
-        feature_names=tuple(features),
+        X=X,
+        y=np.column_stack([_encode_label(path, table, column_index[label]) for label in labels]),
+        schema=schema,
         label_names=labels,
-        categories=tuple(categories) if any(categories) else (),
         source=str(path),
     )
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import check_unique_names
-from pipeline.dataset.features import parse_number
 from pipeline.errors import UserError, suggest
+from pipeline.preprocessing import TableSchema
 
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _NAME = re.compile(rf"\s*({_QUOTED}|[^\s{{]+)\s*(.*)$", re.S)
@@ -236,9 +236,9 @@ def _to_numbers(
             _raise_for(source, "a declared category", attribute, texts[i], line_numbers[i], hint)
     if attribute.kind != "numeric":
         return np.full(len(texts), np.nan)
-    numbers = np.empty(len(texts))
+    numbers, spelling = np.empty(len(texts)), TableSchema(())
     for i, text in enumerate(texts):
-        number = np.nan if text is None else parse_number(text)
+        number = np.nan if text is None else spelling.parse_number(text)
         if number is None:
             _raise_for(source, "a number", attribute, text, line_numbers[i], ".")
         numbers[i] = number

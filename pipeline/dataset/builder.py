@@ -14,9 +14,10 @@ from pipeline.dataset.column_roles import (
     check_unique_columns,
 )
 from pipeline.dataset.dataset import TEST, TRAIN, Dataset
-from pipeline.dataset.features import encode_features, encode_texts, to_float32
 from pipeline.dataset.label_columns import encode_labels, to_binary
+from pipeline.dataset.schema_inference import encode_matrix, infer_schema
 from pipeline.errors import UserError
+from pipeline.preprocessing import Column, encode_texts
 
 _FOLD_NUMBERS = {"train": TRAIN, "test": TEST}
 
@@ -43,14 +44,13 @@ def build_dataset(
     group, fold, row_id = roles.group_column, roles.fold_column, roles.id_column
     try:
         label_names, y = encode_labels(source, roles, table)
-        X, categories, feature_warnings = encode_features(source, roles, table)
+        schema, feature_warnings = infer_schema(source, roles, table)
         return Dataset(
             name=name,
-            X=X,
+            X=schema.encode(table),
             y=y,
-            feature_names=roles.features,
+            schema=schema,
             label_names=label_names,
-            categories=categories,
             groups=None if group is None else _encode(source, "group_column", group, table)[0],
             fold=None if fold is None else _read_folds(source, fold, table),
             ids=None if row_id is None else _read_ids(source, row_id, table),
@@ -182,25 +182,16 @@ def dataset_from_arrays(
     features = _column_names(source, "X", X, feature_names)
     labels = _column_names(source, "y", y, label_names)
     columns = [to_binary(source, label, y[:, j]) for j, label in enumerate(labels)]
+    X, schema = encode_matrix(source, [Column(name) for name in features], X)
     return Dataset(
         name=name,
-        X=_to_floats(source, X),
+        X=X,
         y=np.column_stack(columns) if columns else np.empty((len(X), 0), dtype=np.int8),
-        feature_names=features,
+        schema=schema,
         label_names=labels,
         groups=groups,
         source=source,
     )
-
-
-def _to_floats(source: str, X: NDArray[Any]) -> NDArray[np.floating]:
-    if X.dtype == np.float32 or not X.size:
-        return np.ascontiguousarray(X, dtype=np.float32)
-    if X.dtype.kind in "iu" and X.dtype.itemsize == 8 and (X.max() > 2**53 or X.min() < -(2**53)):
-        raise UserError(
-            f"{source}: expected whole numbers up to 2**53 in X. Received: {X.min()} to {X.max()}."
-        )
-    return np.ascontiguousarray(to_float32(X.astype(np.float64)))
 
 
 def _is_frame(values: Any) -> bool:

@@ -31,6 +31,8 @@ class ColumnRoles:
         id_column: The column of row ids, or None.
         typed: Whether the source has typed columns. If not (CSV), a column in which most texts are
             numbers is an error, because one wrong cell makes Arrow read all of it as texts.
+        na_values: Texts that mean a missing value.
+        decimal: Decimal mark of numbers in texts.
     """
 
     features: tuple[str, ...]
@@ -43,6 +45,8 @@ class ColumnRoles:
     fold_column: str | None = None
     id_column: str | None = None
     typed: bool = False
+    na_values: tuple[str, ...] = ()
+    decimal: str = "."
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -84,6 +88,8 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
         label_separator=config.label_separator,
         categorical=frozenset(declared["categorical"]),
         numeric=frozenset(declared["numeric"]),
+        na_values=config.na_values,
+        decimal=config.decimal,
         **single,
     )
 

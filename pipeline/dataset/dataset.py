@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.preprocessing import TableSchema
 
 TRAIN, TEST = -1, 0
 MAX_SHOWN = 5
-LARGEST = 1e30  # absolute value of a feature
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +22,11 @@ class Dataset:
 
     Attributes:
         name: Short name, for titles and run names.
-        X: Features of shape (n_samples, n_features), float32 or float64; a category is its index
-            in `categories`, a missing value NaN; never infinite.
+        X: Features of shape (n_samples, n_features), as `schema.encode` returns them: numbers less
+            their offset, category codes, NaN where missing; never infinite.
         y: Indicator matrix of shape (n_samples, n_labels), int8, values {0, 1}.
-        feature_names: Unique names, in the order of the columns of `X`.
+        schema: Unique names, kinds and categories of the columns of `X`.
         label_names: Unique names, in the order of the columns of `y`.
-        categories: Categories of each feature as text, None if it is numeric; empty if all are
-            numeric.
         groups: Group of each row, of shape (n_samples,), or None.
         fold: Number of the fold that tests each row, -1 if it always trains, of shape (n_samples,),
             or None.
@@ -38,11 +37,10 @@ class Dataset:
     """
 
     name: str
-    X: NDArray[np.floating]
+    X: NDArray[np.float32]
     y: NDArray[np.int8]
-    feature_names: tuple[str, ...]
+    schema: TableSchema
     label_names: tuple[str, ...]
-    categories: tuple[tuple[str, ...] | None, ...] = ()
     groups: NDArray[np.int64] | None = None
     fold: NDArray[np.int64] | None = None
     ids: NDArray[np.str_] | None = None
@@ -64,6 +62,16 @@ class Dataset:
         object.__setattr__(self, "digest", self._digest())
 
     @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns of `X`."""
+        return self.schema.names
+
+    @property
+    def categories(self) -> tuple[tuple[str, ...] | None, ...]:
+        """Categories of each feature, None if it is numeric; empty if all are numeric."""
+        return self.schema.categories
+
+    @property
     def n_samples(self) -> int:
         """Number of rows."""
         return len(self.X)
@@ -80,11 +88,12 @@ class Dataset:
 
     def value(self, row: int, feature: int) -> str:
         """Format one value: a number, a category, or ? where it is missing."""
-        value = self.X[row, feature]
-        categories = self.categories[feature] if self.categories else None
+        value, column = self.X[row, feature], self.schema.columns[feature]
         if np.isnan(value):
             return "?"
-        return categories[int(value)] if categories else f"{value:.4g}"
+        if column.kind == "category":
+            return column.categories[int(value)]
+        return f"{value + column.offset:.4g}"
 
     @property
     def _where(self) -> str:
@@ -99,24 +108,23 @@ class Dataset:
             self._raise_invalid(missing, "no missing value", hint)
 
     def check_predict_rows(self, rows: Sequence[Sequence[float | str | None]]) -> None:
-        """Raise UserError if rows to predict do not have the columns of the features.
+        """Raise UserError if rows to predict do not suit the columns of the features.
 
         Args:
-            rows: Numbers and categories (known or unknown) of each row, None where missing.
+            rows: Numbers and texts of each row, None where missing.
         """
-        categories = self.categories or (None,) * self.n_features
         for row in rows:
             if len(row) != self.n_features:
                 raise UserError(
                     f"dataset.predict_rows: expected rows of {self.n_features} features. "
                     f"Received: a row of {len(row)}. dataset.predict_rows=[] predicts none."
                 )
-            for name, names, value in zip(self.feature_names, categories, row, strict=True):
-                if isinstance(value, str) and names is None:
-                    raise UserError(
-                        f"dataset.predict_rows: expected a number or null for feature {name!r}. "
-                        f"Received: {value!r}."
-                    )
+        if rows:
+            frame = pd.DataFrame(rows, columns=list(self.feature_names), dtype=object)
+            try:
+                self.schema.encode(frame)
+            except ValueError as error:
+                raise UserError(f"dataset.predict_rows: {error}") from error
 
     def _raise_invalid(self, invalid: NDArray[np.bool_], expected: str, hint: str) -> None:
         row, column = np.argwhere(invalid)[0]
@@ -152,19 +160,6 @@ class Dataset:
                     "the column."
                 )
 
-    def check_range(self) -> None:
-        """Raise UserError if a number is out of the range of float32, which training uses."""
-        if self.X.dtype == np.float32:
-            return
-        largest = np.fmax(np.fmax.reduce(self.X, axis=0), -np.fmin.reduce(self.X, axis=0))
-        for name, size in zip(self.feature_names, largest, strict=True):
-            if size > LARGEST or 0 < size < 1 / LARGEST:
-                raise UserError(
-                    f"{self._where}: expected features between {1 / LARGEST:g} and {LARGEST:g} in "
-                    f"size. Received: at most {size:g} in feature {name!r}. Multiply it by a "
-                    "constant, or take its logarithm."
-                )
-
     def _constant_labels(self) -> list[str]:
         counts = self.y.sum(axis=0)
         return [
@@ -182,6 +177,8 @@ class Dataset:
                 sha.update(np.ascontiguousarray(array).data)
         names = (self.feature_names, self.label_names, self.categories)
         sha.update(repr(names).encode())
+        if self.schema.offsets.any():
+            sha.update(repr(self.schema.offsets.tolist()).encode())
         if self.ids is not None:
             sha.update(repr(self.ids.tolist()).encode())
         return sha.hexdigest()[:32]

@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import ColumnRoles
-from pipeline.dataset.features import encode_texts, first_rows
 from pipeline.errors import UserError
+from pipeline.preprocessing import encode_texts
 
 _SPELLINGS = {
     **dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), 1),
@@ -131,7 +131,7 @@ def _encode_label_lists(
     codes, texts = encode_texts(column)
     lists = [
         _parse_label_list(source, name, text, separator, row)
-        for text, row in zip(texts, first_rows(codes, len(texts)), strict=True)
+        for text, row in zip(texts, _first_rows(codes, len(texts)), strict=True)
     ]
     _check_separator(source, name, separator, texts)
     label_names = tuple(sorted({label for labels in lists for label in labels}))
@@ -140,6 +140,13 @@ def _encode_label_lists(
     for code, labels in enumerate(lists):
         y_of_text[code, [column_index[label] for label in labels]] = 1
     return label_names, y_of_text[codes]
+
+
+def _first_rows(codes: NDArray[np.int64], n_codes: int) -> list[int]:
+    """Return the first row of each code, 0 for a code that no row has."""
+    used, rows = np.unique(codes, return_index=True)
+    row_by_code = dict(zip(used.tolist(), rows.tolist(), strict=True))
+    return [row_by_code.get(code, 0) for code in range(n_codes)]
 
 
 def _check_separator(source: str, name: str, separator: str, texts: list[str]) -> None:

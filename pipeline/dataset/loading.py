@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig, DatasetConfig, TableConfig
 from pipeline.dataset.dataset import TEST, TRAIN, Dataset
+from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.errors import UserError
+from pipeline.preprocessing import TableSchema
 
 
 def load(config: DatasetConfig) -> Dataset:
@@ -60,18 +62,16 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
         _check_same_columns(where, "labels", train.label_names, test.label_names)
     test = _reorder_features(test, train.feature_names)
     parts = (train, test)
-    _check_same_columns(where, "categorical features", *map(_categorical_features, parts))
-    categories = tuple(
-        None if one is None or other is None else tuple(sorted({*one, *other}))
-        for one, other in zip(train.categories, test.categories, strict=True)
-    )
+    kinds = [[f"{it.name} as {it.kind}" for it in part.schema.columns] for part in parts]
+    _check_same_columns(where, "kinds of features", *kinds)
     label_names = tuple(dict.fromkeys([*train.label_names, *test.label_names]))
+    X, schema = _join_features(where, train, test)
     return replace(
         train,
-        X=np.concatenate([_recode_categories(part, categories) for part in parts]),
+        X=X,
         y=np.concatenate([_reorder_labels(part, label_names) for part in parts]),
+        schema=schema,
         label_names=label_names,
-        categories=categories,
         ids=_join_ids(where, train, test),
         warnings=(),
         fold=np.repeat([TRAIN, TEST], [train.n_samples, test.n_samples]),
@@ -87,22 +87,13 @@ def _check_same_columns(where: str, kind: str, one: Sequence[str], other: Sequen
         )
 
 
-def _categorical_features(part: Dataset) -> list[str]:
-    categories = part.categories or (None,) * part.n_features
-    return [
-        name
-        for name, texts in zip(part.feature_names, categories, strict=True)
-        if texts is not None
-    ]
-
-
 def _reorder_features(part: Dataset, feature_names: tuple[str, ...]) -> Dataset:
     if part.feature_names == feature_names:
         return part
-    columns = [part.feature_names.index(name) for name in feature_names]
-    categories = tuple(part.categories[column] for column in columns) if part.categories else ()
-    X = np.ascontiguousarray(part.X[:, columns])
-    return replace(part, X=X, feature_names=feature_names, categories=categories)
+    indices = [part.feature_names.index(name) for name in feature_names]
+    columns = tuple(part.schema.columns[index] for index in indices)
+    X = np.ascontiguousarray(part.X[:, indices])
+    return replace(part, X=X, schema=replace(part.schema, columns=columns))
 
 
 def _reorder_labels(part: Dataset, label_names: tuple[str, ...]) -> NDArray[np.int8]:
@@ -123,14 +114,20 @@ def _join_ids(where: str, train: Dataset, test: Dataset) -> NDArray[np.str_] | N
     return np.concatenate([train.ids, test.ids])
 
 
-def _recode_categories(
-    part: Dataset, categories: tuple[tuple[str, ...] | None, ...]
-) -> NDArray[np.floating]:
-    """Return the features with category codes that index into `categories`."""
-    X = part.X.copy()
-    for feature, joined in enumerate(categories):
-        if joined is not None:
-            new_codes = np.array([joined.index(text) for text in part.categories[feature] or ()])
-            present = ~np.isnan(X[:, feature])
-            X[present, feature] = new_codes[X[present, feature].astype(np.int64)]
-    return X
+def _join_features(
+    where: str, train: Dataset, test: Dataset
+) -> tuple[NDArray[np.float32], TableSchema]:
+    """Return all features with the categories and offsets of both parts, and their schema."""
+    X = np.concatenate([train.X, test.X]).astype(np.float64)
+    X += np.repeat([part.schema.offsets for part in (train, test)], [len(train.X), len(test.X)], 0)
+    columns = []
+    pairs = zip(train.schema.columns, test.schema.columns, strict=True)
+    for feature, pair in enumerate(pairs):
+        categories = tuple(sorted({text for column in pair for text in column.categories}))
+        columns.append(replace(pair[0], categories=categories, offset=0.0))
+        code = {text: code for code, text in enumerate(categories)}
+        for column, values in zip(pair, np.split(X[:, feature], [len(train.X)]), strict=True):
+            if categories:
+                new_codes = np.array([*(code[text] for text in column.categories), np.nan])
+                values[:] = new_codes[np.nan_to_num(values, nan=-1).astype(np.int64)]
+    return encode_matrix(where, columns, X, train.schema.na_values, train.schema.decimal)

@@ -8,9 +8,10 @@ from sklearn.datasets import load_svmlight_file
 
 from pipeline.config import SvmlightConfig
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.features import to_float32
 from pipeline.dataset.files import decode, find_file, read_bytes
+from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.errors import UserError
+from pipeline.preprocessing import Column
 
 
 def load(config: SvmlightConfig) -> Dataset:
@@ -53,12 +54,13 @@ def load(config: SvmlightConfig) -> Dataset:
             )
     has_zero = zero_based == "auto" and (b" 0:" in content or b"\t0:" in content)
     first = 0 if zero_based is True or has_zero else 1
-    X = sparse.toarray()
+    columns = [Column(f"x{j + first}") for j in range(sparse.shape[1])]
+    X, schema = encode_matrix(str(path), columns, sparse.toarray())
     return Dataset(
         name=config.name or path.name.removesuffix(".gz").partition(".")[0] or path.name,
-        X=to_float32(X) if X.size else X,
+        X=X,
         y=y,
-        feature_names=tuple(f"x{j + first}" for j in range(X.shape[1])),
+        schema=schema,
         label_names=tuple(f"y{int(label)}" for label in labels),
         source=str(path),
     )

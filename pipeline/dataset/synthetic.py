@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.config import SyntheticConfig
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
+from pipeline.preprocessing import TableSchema
 
 _N_DRAWS = 4096
 
@@ -44,7 +45,7 @@ def load(config: SyntheticConfig) -> Dataset:
         name=config.name or "synthetic",
         X=X,
         y=y,
-        feature_names=tuple(f"x{i}" for i in range(config.n_features)),
+        schema=TableSchema.of_numbers(f"x{i}" for i in range(config.n_features)),
         label_names=tuple(f"y{i}" for i in range(config.n_classes)),
     )
 

@@ -1,20 +1,14 @@
-"""Calibrate probabilities and predict labels from them."""
+"""Calibrate probabilities and predict labels from them.
+
+Logged models carry this file, so it imports nothing of Manyfold.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
-from pipeline.scoring import EPSILON, Labels, Scores
-
-
-def apply_temperature(y_score: Scores, temperature: NDArray[np.float64]) -> Scores:
-    """Divide the log-odds of probabilities by the temperature of each label."""
-    if (temperature == 1).all():
-        return y_score
-    calibrated: Scores = expit(log_odds(y_score) / temperature).astype(np.float32)
-    return calibrated
+EDGE = float(np.finfo(np.float32).eps)  # probabilities are clipped to [EDGE, 1 - EDGE]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +23,26 @@ class DecisionRule:
     temperature: NDArray[np.float64]
     threshold: NDArray[np.float64]
 
-    def calibrate(self, y_score: Scores) -> Scores:
+    def calibrate(self, y_score: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the calibrated probabilities of a model."""
         return apply_temperature(y_score, self.temperature)
 
-    def decide(self, y_score: Scores) -> Labels:
+    def decide(self, y_score: NDArray[np.float32]) -> NDArray[np.int8]:
         """Return 1 where the calibrated probability exceeds the threshold, else 0."""
         return (y_score > self.threshold).astype(np.int8)
 
 
-def log_odds(y_score: Scores) -> NDArray[np.float64]:
-    """Return the log-odds of probabilities, clipped to [EPSILON, 1 - EPSILON]."""
-    odds: NDArray[np.float64] = logit(np.clip(y_score.astype(np.float64), EPSILON, 1 - EPSILON))
+def apply_temperature(
+    y_score: NDArray[np.float32], temperature: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Divide the log-odds of probabilities by the temperature of each label."""
+    if (temperature == 1).all():
+        return y_score
+    return (1 / (1 + np.exp(-log_odds(y_score) / temperature))).astype(np.float32)
+
+
+def log_odds(y_score: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the log-odds of probabilities, clipped to [EDGE, 1 - EDGE]."""
+    inside = np.clip(y_score.astype(np.float64), EDGE, 1 - EDGE)
+    odds: NDArray[np.float64] = np.log(inside) - np.log1p(-inside)
     return odds

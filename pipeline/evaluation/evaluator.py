@@ -13,7 +13,6 @@ from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
 from pipeline.evaluation.inputs import FoldPlan, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
-from pipeline.preprocessing import Preprocessor
 from pipeline.scoring import (
     MetricSummary,
     check_finite,
@@ -24,6 +23,8 @@ from pipeline.scoring import (
     summary_key,
 )
 from pipeline.training import FitResult, mean_curve
+
+N_CHECKED_ROWS = 20  # whose probabilities the final model must have
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +59,23 @@ class FoldResult:
 
 @dataclass(frozen=True, eq=False)
 class FinalModel:
-    """The model that is trained on all rows and logged.
+    """The model that is logged.
 
     Attributes:
-        model: Keras model or scikit-learn estimator; takes preprocessed features.
-        preprocessor: Preprocessing learnt from all rows.
-        rule: Calibration and thresholds, learnt from all rows.
+        model: Keras model or scikit-learn pipeline; takes encoded rows.
+        rule: Calibration and thresholds, learnt from its training rows.
+        n_train: Number of its training rows; all rows, unless `training.final_fit` is train.
     """
 
     model: Any
-    preprocessor: Preprocessor
     rule: DecisionRule
+    n_train: int
+
+    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return calibrated probabilities of encoded rows, of shape (n, n_labels)."""
+        if hasattr(self.model, "predict_proba"):
+            return self.rule.calibrate(self.model.predict_proba(X))
+        return self.rule.calibrate(np.asarray(self.model(X, training=False)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +283,10 @@ class Evaluator:
         ensemble = [next(trained) for _ in plan.outer]
         fit = self._fits[plan.outer[0]]
         model = self._trainer.final_model(ensemble, fit)
-        return FinalModel(model, fit.preprocessor, self._rule(plan, trained))
+        rule = self._rule(plan, trained)
+        final = FinalModel(model, rule, len(plan.split.train))
+        check_finite(final.predict_proba(self._dataset.X[plan.split.train[:N_CHECKED_ROWS]]))
+        return final
 
 
 def _mean(ensemble: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeVar
+from itertools import groupby
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from pipeline.cv import (
 )
 from pipeline.dataset import Dataset, DataSummary, load, summarise
 from pipeline.decision import check_threshold_metric, needs_inner
-from pipeline.preprocessing import fit_preprocessor
+from pipeline.errors import UserError
+from pipeline.preprocessing import Preprocessor, fit_preprocessors
 from pipeline.runtime import heavy_imports, import_tensorflow
 from pipeline.scoring import check_metrics
 from pipeline.training import NO_ROWS, FitSpec
@@ -72,7 +74,6 @@ def load_inputs(config: Config) -> EvaluationInputs:
     dataset, summary = _cached(
         _datasets, source, load_dataset, lambda it: it[0].X.nbytes + it[0].y.nbytes
     )
-    dataset.check_range()
     if config.preprocessing.imputation == "none":
         dataset.check_complete()
     splits, split_warnings = _cached(
@@ -122,6 +123,15 @@ class FoldPlan:
         return [index for part in (self.outer, *self.inner) for index in part]
 
 
+class _Rows(NamedTuple):
+    """Rows of fits that differ only in their seeds, the models of an ensemble."""
+
+    train: NDArray[np.int64]
+    valid: NDArray[np.int64]
+    test: NDArray[np.int64]
+    seeds: list[int]
+
+
 def plan_fits(
     config: Config, dataset: Dataset, splits: Sequence[Split]
 ) -> tuple[list[FitSpec], list[FoldPlan], FoldPlan]:
@@ -133,51 +143,66 @@ def plan_fits(
     Raises:
         UserError: If the training folds are too small for inner folds.
     """
+    fit = partial(fit_preprocessors, config.preprocessing, dataset.X, dataset.schema)
+    final_split = Split(-1, -1, final_rows(config, dataset, splits), NO_ROWS)
+    rows = [_rows(config, dataset, (it.repeat, it.fold), it) for it in splits]
+    final_fits = _rows(config, dataset, "final", final_split)
+    outer: list[Preprocessor] = []
+    for _, folds in groupby(zip(splits, rows, strict=True), key=lambda fold: fold[0].repeat):
+        outer += fit([parts[0].train for _, parts in folds])
+    outer += fit([final_fits[0].train], is_final=True)
     fits: list[FitSpec] = []
-    rows = np.arange(dataset.n_samples)
-    all_rows = Split(repeat=-1, fold=-1, train=rows, test=NO_ROWS)
-    folds = [
-        _plan_fold(config, dataset, (split.repeat, split.fold), split, fits) for split in splits
-    ]
-    final = _plan_fold(config, dataset, "final", all_rows, fits)
-    return fits, folds, final
+    plans = []
+    for split, parts, preprocessor in zip(
+        [*splits, final_split], [*rows, final_fits], outer, strict=True
+    ):
+        preprocessors = [preprocessor, *fit([part.train for part in parts[1:]])]
+        ranges = []
+        for part, learnt in zip(parts, preprocessors, strict=True):
+            first = len(fits)
+            fits += [FitSpec(it, part.train, part.test, learnt, part.valid) for it in part.seeds]
+            ranges.append(range(first, len(fits)))
+        plans.append(FoldPlan(split, ranges[0], tuple(ranges[1:])))
+    return fits, plans[:-1], plans[-1]
 
 
-def _plan_fold(
-    config: Config, dataset: Dataset, fold_id: FoldId, split: Split, fits: list[FitSpec]
-) -> FoldPlan:
+def final_rows(config: Config, dataset: Dataset, splits: Sequence[Split]) -> NDArray[np.int64]:
+    """Return the rows to train the final model on.
+
+    Raises:
+        UserError: If these are to be the training rows of several folds.
+    """
+    is_predefined = config.cv.kind == "predefined" and len(splits) == 1
+    if (config.training.final_fit or ("train" if is_predefined else "all")) == "all":
+        return np.arange(dataset.n_samples)
+    if len(splits) > 1:
+        raise UserError(
+            "training.final_fit: expected all, because each of the folds has other training rows. "
+            f"Received: train, with {len(splits)} folds."
+        )
+    return splits[0].train
+
+
+def _rows(config: Config, dataset: Dataset, fold_id: FoldId, split: Split) -> list[_Rows]:
+    """Return the rows of the outer fits of a fold, then those of its inner folds."""
     parts = [(split.train, split.test)]
     if needs_inner(config.decision):
         inner, seed = config.decision.inner_cv, fit_seed(config.seed, fold_id)
         fraction = inner.validation_fraction
         parts += inner_splits(dataset, split.train, inner.n_splits, fraction, seed)
-    ranges = []
+    stopping = config.training.early_stopping
+    has_epochs = not isinstance(config.model, SklearnModelConfig)
+    rows = []
     for number, (train, test) in enumerate(parts):
-        first = len(fits)
         seeds = [
             fit_seed(config.seed, fold_id, number, model_index)
             for model_index in range(config.model.ensemble_size)
         ]
-        fits += _ensemble_fits(config, dataset, train, test, seeds)
-        ranges.append(range(first, len(fits)))
-    return FoldPlan(split, ranges[0], tuple(ranges[1:]))
-
-
-def _ensemble_fits(
-    config: Config,
-    dataset: Dataset,
-    train: NDArray[np.int64],
-    test: NDArray[np.int64],
-    seeds: Sequence[int],
-) -> list[FitSpec]:
-    """Plan fits on the same rows that differ only in their seeds."""
-    stopping, valid = config.training.early_stopping, NO_ROWS
-    has_epochs = not isinstance(config.model, SklearnModelConfig)
-    if stopping.patience is not None and has_epochs:
-        train, valid = validation_part(dataset, train, stopping.validation_fraction, seeds[0])
-    X, categories = dataset.X, dataset.categories
-    preprocessor = fit_preprocessor(config.preprocessing, X, categories, train)
-    return [FitSpec(seed, train, test, preprocessor, valid) for seed in seeds]
+        valid = NO_ROWS
+        if stopping.patience is not None and has_epochs:
+            train, valid = validation_part(dataset, train, stopping.validation_fraction, seeds[0])
+        rows.append(_Rows(train, valid, test, seeds))
+    return rows
 
 
 def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> Trainer:

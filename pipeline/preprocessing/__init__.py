@@ -1,3 +1,6 @@
-"""Preprocessing of features, learnt per fold."""
+"""From raw rows to the input of a model: the schema of a table, and what each fold learns."""
 
-from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor, fit_preprocessor
+from pipeline.preprocessing.column_values import encode_texts, is_text
+from pipeline.preprocessing.fitting import fit_preprocessors
+from pipeline.preprocessing.preprocessor import NO_COLUMN, Layout, Preprocessor
+from pipeline.preprocessing.table_schema import Column, TableSchema

@@ -11,6 +11,7 @@ from pipeline.scoring.number_format import (
 )
 from pipeline.scoring.scorer import (
     DECISION_METRICS,
+    DIVERGED_HINT,
     RATIO_METRICS,
     check_finite,
     check_metrics,

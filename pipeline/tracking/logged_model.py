@@ -1,5 +1,9 @@
 """Log, load and register the final model."""
 
+import json
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -16,31 +20,14 @@ from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.tracking.pyfunc_model import ServedModel
 from pipeline.tracking.runs import FINISHED, RunReader, RunRecord
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep_run import BEST
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
+TOLERANCE = 1e-5  # of probabilities, between the compiled program's arithmetic and the loaded model
 CHAMPION = "champion"  # alias of the version that was promoted last
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """A final model, written to files.
-
-    Attributes:
-        feature_names: Columns of its input.
-        label_names: Columns of its output.
-        artifacts: Path of each file by the name that `pyfunc_model.py` loads it by.
-        code_paths: Files and packages of the user's own code, or None.
-        pip_requirements: Requirements with their versions.
-    """
-
-    feature_names: Sequence[str]
-    label_names: Sequence[str]
-    artifacts: Mapping[str, str]
-    code_paths: list[str] | None
-    pip_requirements: list[str]
 
 
 @dataclass(frozen=True)
@@ -60,24 +47,79 @@ class PromotedModel:
     uri: str
 
 
-def log_model(files: ModelFiles) -> str:
-    """Log a model to the active run and return its URI."""
+def log_model(folder: Path, metadata: Mapping[str, str]) -> str:
+    """Log a model folder to the active run and return the URI of the model.
+
+    Args:
+        folder: Folder with the model in `model/`, the code that it needs in `code/`, and
+            `requirements.txt`.
+        metadata: Texts about the model, shown by MLflow.
+    """
+    serving = json.loads((folder / "model" / "schema.json").read_text(encoding="utf-8"))
     any_type = AnyType()  # type: ignore[no-untyped-call] # "double" would refuse whole numbers
     signature = ModelSignature(
-        Schema([ColSpec(any_type, name) for name in files.feature_names]),
-        Schema([ColSpec("double", name) for name in files.label_names]),
+        Schema([ColSpec(any_type, column["name"]) for column in serving["columns"]]),
+        Schema([ColSpec("double", name) for name in serving["label_names"]]),
         ParamSchema([ParamSpec("decide", "boolean", False)]),
     )
     with _no_type_hint_warnings():
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(PYFUNC_MODEL),
-            artifacts=dict(files.artifacts),
-            code_paths=files.code_paths,
+            artifacts={"model": str(folder / "model")},
+            code_paths=[str(path) for path in sorted((folder / "code").iterdir())],
             signature=signature,
-            pip_requirements=files.pip_requirements,
+            pip_requirements=(folder / "requirements.txt").read_text().split(),
+            metadata=dict(metadata),
         )
     return str(info.model_uri)
+
+
+def check_model(folder: Path, rows: pd.DataFrame, y_score: NDArray[np.floating]) -> None:
+    """Load a model folder and compare its probabilities with those of the trained model.
+
+    Args:
+        folder: As of `log_model`.
+        rows: Raw rows.
+        y_score: Probabilities of the trained model for them, of shape (n_rows, n_labels).
+
+    Raises:
+        UserError: If they differ.
+    """
+    served = ServedModel()
+    served.load(folder / "model")
+    difference = np.abs(served.predict(None, rows).to_numpy() - y_score).max(initial=0)
+    if not difference <= TOLERANCE:
+        raise UserError(
+            "model: expected a model that predicts the same after it is saved and loaded. "
+            f"Received: probabilities that differ by {difference:.2g}. Check get_config and the "
+            "saved state of its own layers."
+        )
+
+
+def check_in_subprocess(folder: Path) -> None:
+    """Load a model folder in a process that has only the code in the folder.
+
+    Raises:
+        UserError: If it cannot be loaded, as it needs modules of the user that are not there.
+    """
+    script = (
+        "import runpy, sys, pathlib; "
+        "runpy.run_path(sys.argv[1])['ServedModel']().load(pathlib.Path(sys.argv[2]))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script, str(PYFUNC_MODEL), str(folder / "model")],
+        cwd=folder / "model",
+        env={**os.environ, "PYTHONPATH": str(folder / "code")},
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode:
+        reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(
+            "model: expected a model that loads in another process with the modules it imports. "
+            f"Received: {reason}. Import all of its modules where they are used, or install them."
+        )
 
 
 def predict_rows(

@@ -49,7 +49,8 @@ class FitResult:
         val_loss: Loss on the rows `valid`; empty without such rows.
         test_loss: Loss on the rows `test`; empty without such rows. It is only reported; training
             never uses it.
-        weights: Trainable, then non-trainable variables of a Keras model, in its order.
+        weights: Trainable, then non-trainable variables of a Keras model, in its order, without
+            those of the preprocessing.
         estimator: Fitted scikit-learn model; None for a Keras model.
     """
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.training.optimization import row_losses
-from pipeline.training.prepared import Layout, Prepare, apply
 from pipeline.training.stack import PADDING, EarlyStoppingState, Inputs, Losses, Outputs, State
 from pipeline.training.stack_plan import ProgramKey
 
@@ -31,29 +30,28 @@ class Program:
     """Training of a stack, compiled once for each shape of its inputs.
 
     Attributes:
-        model: The architecture; its own weights are not used.
+        network: The preprocessing layer and the model; their own weights are not used.
         initial_weights: Trainable and non-trainable initial weights by seed, cached for later
             trainings.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        network: keras.Model,
         optimizer: keras.Optimizer,
-        layout: Layout,
         config: TrainingConfig,
     ) -> None:
         """Build the functional optimizer; compilation waits for the first call of `run`."""
-        optimizer.build(model.trainable_variables)
-        self.model = model
+        optimizer.build(network.trainable_variables)
+        self.network = network
         self.initial_weights: dict[int, tuple[Weights, Weights]] = {}
-        self._optimizer, self._layout, self._config = optimizer, layout, config
+        self._optimizer, self._config = optimizer, config
         self.run = tf.function(self._train_epochs, jit_compile=True, autograph=False)
 
     def initial_stopping(self, state: State, n_idle: int, test: tf.Tensor) -> EarlyStoppingState:
         """Return the state before the first epoch; the last `n_idle` slots count as stopped."""
         n_chunks, n_slots, chunk_size = test.shape
-        n_labels = self.model.output_shape[-1]
+        n_labels = self.network.output_shape[-1]
         return EarlyStoppingState(
             list(state.trainable) if self._restores_best else [],
             list(state.non_trainable) if self._restores_best else [],
@@ -159,17 +157,17 @@ class Program:
         """Train each slot on its batch; a slot that has stopped or has no rows stays unchanged."""
 
         def train_slot(slot: tuple[Any, ...]) -> tuple[State, tf.Tensor]:
-            state, active, rows, prepare, label_weights = slot
-            x, y, row_weights = self._gather(inputs, rows, prepare)
-            n_rows = tf.reduce_sum(row_weights)
+            state, active, rows, first_row, label_weights = slot
+            x, y, is_row = self._gather(inputs, rows, first_row)
+            n_rows = tf.reduce_sum(tf.cast(is_row, tf.float32))
             with tf.GradientTape() as tape:
                 tape.watch(state.trainable)
-                y_score, non_trainable, penalties = self.model.stateless_call(
+                y_score, non_trainable, penalties = self.network.stateless_call(
                     state.trainable, state.non_trainable, x, training=True, return_losses=True
                 )
                 by_row = row_losses(self._config, y, y_score, label_weights)
                 # The mean is over the rows that are not padding, as in a smaller batch of Keras.
-                loss = tf.reduce_sum(by_row * row_weights) / tf.maximum(n_rows, 1.0)
+                loss = tf.reduce_sum(tf.where(is_row, by_row, 0.0)) / tf.maximum(n_rows, 1.0)
                 loss += tf.add_n(penalties) if penalties else 0.0
             gradients = tape.gradient(
                 loss, state.trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO
@@ -187,7 +185,7 @@ class Program:
             return selected, loss * n_rows
 
         mapped: tuple[State, tf.Tensor] = tf.vectorized_map(
-            train_slot, (state, active, rows, inputs.prepare, inputs.label_weights)
+            train_slot, (state, active, rows, inputs.first_rows, inputs.label_weights)
         )
         return mapped
 
@@ -199,18 +197,18 @@ class Program:
         """
 
         def score_slot(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-            state, rows, prepare, label_weights = slot
-            x, y, row_weights = self._gather(inputs, rows, prepare)
-            y_score, _, penalties = self.model.stateless_call(
+            state, rows, first_row, label_weights = slot
+            x, y, is_row = self._gather(inputs, rows, first_row)
+            y_score, _, penalties = self.network.stateless_call(
                 state.trainable, state.non_trainable, x, training=False, return_losses=True
             )
             by_row = row_losses(self._config, y, y_score, label_weights)
             by_row += tf.add_n(penalties) if penalties else 0.0
-            return tf.reduce_sum(by_row * row_weights), y_score
+            return tf.reduce_sum(tf.where(is_row, by_row, 0.0)), y_score
 
         def score_chunk(i: tf.Tensor, total: tf.Tensor, y_score: tf.Tensor) -> tuple[Any, ...]:
             loss, chunk = tf.vectorized_map(
-                score_slot, (state, rows[i], inputs.prepare, inputs.label_weights)
+                score_slot, (state, rows[i], inputs.first_rows, inputs.label_weights)
             )
             return i + 1, total + loss, tf.tensor_scatter_nd_update(y_score, [[i]], chunk[None])
 
@@ -230,12 +228,12 @@ class Program:
         return total / tf.maximum(n_rows, 1.0), tf.transpose(y_score, [1, 0, 2, 3])
 
     def _gather(
-        self, inputs: Inputs, rows: tf.Tensor, prepare: Prepare
+        self, inputs: Inputs, rows: tf.Tensor, first_row: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return model inputs, labels and weights of rows; padding has weight 0."""
-        indices = tf.maximum(rows, 0)
-        x = apply(prepare, self._layout, tf.gather(inputs.X, indices))
-        return x, tf.gather(inputs.y, indices), tf.cast(rows != PADDING, tf.float32)
+        """Return encoded features and labels of rows, and whether each is a row or padding."""
+        is_row = rows != PADDING
+        indices = tf.where(is_row, rows, first_row)
+        return tf.gather(inputs.X, indices), tf.gather(inputs.y, indices), is_row
 
 
 def _where(condition: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import UserError
+from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
+from pipeline.preprocessing.preprocessor import Layout
 from pipeline.runtime import n_cores
+from pipeline.scoring import DIVERGED_HINT
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
-from pipeline.training.compiled import Program, cached_program
+from pipeline.training.compiled import Program, Weights, cached_program
 from pipeline.training.optimization import functional, make_optimizer
-from pipeline.training.prepared import layout_of
-from pipeline.training.stack import Outputs, StackInputs, State, stack_states
+from pipeline.training.stack import MAX_SCORED_ROWS, Outputs, StackInputs, State, stack_states
 from pipeline.training.stack_plan import (
     ProgramKey,
     Stack,
@@ -44,7 +46,7 @@ class KerasTrainer:
         self,
         build: Callable[[int], keras.Model],
         config: TrainingConfig,
-        X: NDArray[np.floating],
+        X: NDArray[np.float32],
         y: NDArray[np.int8],
         fits: Sequence[FitSpec],
         architecture: str | None = None,
@@ -55,7 +57,7 @@ class KerasTrainer:
             build: Returns the untrained model for a number of input columns. Its randomness must
                 come from Keras, NumPy or Python's `random`, which are seeded before each call.
             config: Optimizer, epochs, batch size and other settings of the training.
-            X: Raw features of shape (n_samples, n_features).
+            X: Encoded features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
             fits: All fits.
             architecture: Identifies the model that `build` returns; trainers of one architecture
@@ -67,16 +69,16 @@ class KerasTrainer:
         self._build, self._config, self._fits = build, config, fits
         self._inputs = StackInputs(config, X, y, fits)
         self._n_train = [len(fit.train) for fit in fits]
-        keys = [self._program_key(fit, double=X.dtype == np.float64) for fit in fits]
+        keys = [self._program_key(fit) for fit in fits]
         self._programs = {key: self._find_program(architecture, key) for key in set(keys)}
         self._optimizer_states = {key: self._initial_optimizer_state(key) for key in set(keys)}
         self._plan = self._plan_stacks(keys[0])
-        some_rows = fits[0].preprocessor.transform(X[: config.batch_size])
+        model = self._programs[keys[0]].network.layers[-1]
         self._shapes = stack_shapes(
             keys,
             self._n_train,
             config.batch_size,
-            exact_batches=depends_on_batch(self._programs[keys[0]].model, some_rows),
+            exact_batches=depends_on_batch(model, _varied_rows(fits[0], X)),
         )
         self._initial_states: list[State] = []
         self._stop = Event()
@@ -143,29 +145,52 @@ class KerasTrainer:
         self._stop.set()
 
     def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> keras.Model:
-        """Return the model of one fit, or an ensemble that averages fits of equal preprocessing."""
-        models = [self._build(fit.preprocessor.n_columns) for _ in ensemble]
+        """Return the network of one fit, or an ensemble that averages fits of equal preprocessing.
+
+        It takes encoded rows.
+
+        Raises:
+            UserError: If a weight is not finite.
+        """
+        layout = fit.preprocessor.layout
+        layer = PreprocessingLayer(layout)
+        models = [self._build(layout.n_columns) for _ in ensemble]
         for model, result in zip(models, ensemble, strict=True):
+            if not all(np.isfinite(weight).all() for weight in result.weights):
+                raise UserError(
+                    "Expected finite weights. Received: NaN or infinity in the final model: its "
+                    f"training diverged. {DIVERGED_HINT}"
+                )
             variables = [*model.trainable_variables, *model.non_trainable_variables]
             for variable, value in zip(variables, result.weights, strict=True):
                 variable.assign(value)
+        inputs = keras.Input((len(layout.numeric) + len(layout.categorical),))
+        prepared = layer(inputs)
+        for variable, value in zip(layer.weights, weights_of(fit.preprocessor), strict=True):
+            variable.assign(value)
         if len(models) == 1:
-            return models[0]
-        inputs = keras.Input((fit.preprocessor.n_columns,))
+            return keras.Model(inputs, models[0](prepared))
         for index, model in enumerate(models):
             model.name = f"member_{index}"  # names within a model must differ
-        return keras.Model(inputs, keras.layers.Average()([model(inputs) for model in models]))
+        outputs = [model(prepared) for model in models]
+        return keras.Model(inputs, keras.layers.Average()(outputs))
 
-    def _program_key(self, fit: FitSpec, *, double: bool) -> ProgramKey:
+    def _program_key(self, fit: FitSpec) -> ProgramKey:
         n_steps = None
         if self._config.lr_schedule is not None:
             n_steps = -(-len(fit.train) // self._config.batch_size) * self._config.epochs
-        return ProgramKey(layout_of(fit.preprocessor, double=double), n_steps)
+        return ProgramKey(fit.preprocessor.layout, n_steps)
+
+    def _network(self, layout: Layout) -> keras.Model:
+        """Return the preprocessing layer with the untrained model behind it."""
+        n_features = len(layout.numeric) + len(layout.categorical)
+        model = self._build(layout.n_columns)
+        return keras.Sequential([keras.Input((n_features,)), PreprocessingLayer(layout), model])
 
     def _find_program(self, architecture: str | None, key: ProgramKey) -> Program:
         def make() -> Program:
             optimizer = functional(make_optimizer(self._config, key.n_steps))
-            return Program(self._build(key.layout.n_columns), optimizer, key.layout, self._config)
+            return Program(self._network(key.layout), optimizer, self._config)
 
         if architecture is None:
             return make()
@@ -174,11 +199,11 @@ class KerasTrainer:
     def _initial_optimizer_state(self, key: ProgramKey) -> list[NDArray[np.generic]]:
         """Return the optimizer variables before the first step, including the learning rate."""
         optimizer = make_optimizer(self._config, key.n_steps)
-        optimizer.build(self._programs[key].model.trainable_variables)
+        optimizer.build(self._programs[key].network.trainable_variables)
         return [variable.numpy() for variable in optimizer.variables]
 
     def _plan_stacks(self, key: ProgramKey) -> StackPlan:
-        variables = self._programs[key].model.trainable_variables
+        variables = self._programs[key].network.trainable_variables
         n_weights = sum(int(np.prod(variable.shape)) for variable in variables)
         return plan_stacks(
             n_fits=len(self._fits),
@@ -192,10 +217,16 @@ class KerasTrainer:
         )
 
     def _initial_state(self, fit_index: int) -> State:
-        key, seed = self._shapes[fit_index].key, self._fits[fit_index].seed
+        key, fit = self._shapes[fit_index].key, self._fits[fit_index]
+        trainable, non_trainable = self._initial_weights(key, fit.seed)
+        arrays = weights_of(fit.preprocessor)
+        return State(trainable, [*arrays, *non_trainable], self._optimizer_states[key])
+
+    def _initial_weights(self, key: ProgramKey, seed: int) -> tuple[Weights, Weights]:
+        """Return the trainable and non-trainable weights of the model before the first step."""
         cached = self._programs[key].initial_weights
         if seed in cached:
-            return State(*cached[seed], self._optimizer_states[key])
+            return cached[seed]
         keras.utils.set_random_seed(seed)
         model = self._build(key.layout.n_columns)
         weights = (
@@ -204,7 +235,7 @@ class KerasTrainer:
         )
         if model.count_params() * (len(cached) + 1) <= MAX_CACHED_WEIGHTS:
             cached[seed] = weights
-        return State(*weights, self._optimizer_states[key])
+        return weights
 
     def _assign_stacks(self, fit_indices: Sequence[int]) -> list[Stack]:
         size = self._plan.fits_per_program
@@ -214,8 +245,8 @@ class KerasTrainer:
         """Trace the program of a stack; return a call that compiles it and trains no epoch."""
         program = self._programs[stack.shape.key]
         zeros = State(
-            [np.zeros(v.shape, v.dtype) for v in program.model.trainable_variables],
-            [np.zeros(v.shape, v.dtype) for v in program.model.non_trainable_variables],
+            [np.zeros(v.shape, v.dtype) for v in program.network.trainable_variables],
+            [np.zeros(v.shape, v.dtype) for v in program.network.non_trainable_variables],
             self._optimizer_states[stack.shape.key],
         )
         state = stack_states([zeros] * stack.n_slots)
@@ -248,6 +279,19 @@ class KerasTrainer:
                 break
         seconds = (time.perf_counter() - began) / len(stack.fit_indices)
         return self._inputs.results(stack, state, stopping, np.concatenate(losses, axis=1), seconds)
+
+
+def _varied_rows(fit: FitSpec, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return some training rows as input of the model, with two different ones if there are."""
+    evenly = fit.train[:: -(-len(fit.train) // 32)]
+    first = X[fit.train[0]]
+    for start in range(0, len(fit.train), MAX_SCORED_ROWS):
+        rows = fit.train[start : start + MAX_SCORED_ROWS]
+        differs = ~((X[rows] == first) | (np.isnan(X[rows]) & np.isnan(first))).all(axis=1)
+        if differs.any():
+            evenly = np.append(evenly, rows[differs.argmax()])
+            break
+    return fit.preprocessor.transform(X[np.append(fit.train[:1], evenly)])
 
 
 def _first_line(error: Exception) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.config import SklearnModelConfig, TrainingConfig
-from pipeline.model.multilabel import MultilabelEnsemble, fit_labels
-from pipeline.model.sklearn_models import check_model
-from pipeline.model.skops_file import check_savable
+from pipeline.model.multilabel import MultilabelEnsemble
+from pipeline.model.saved_model import check_savable
+from pipeline.model.sklearn_models import check_model, fit_labels
 from pipeline.runtime import n_cores
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
 
@@ -40,7 +41,7 @@ class SklearnTrainer:
         self,
         config: SklearnModelConfig,
         training: TrainingConfig,
-        X: NDArray[np.floating],
+        X: NDArray[np.float32],
         y: NDArray[np.int8],
         fits: Sequence[FitSpec],
     ) -> None:
@@ -49,7 +50,7 @@ class SklearnTrainer:
         Args:
             config: The estimator and its parameters.
             training: Settings of the training; only `class_weight` and `n_threads` apply.
-            X: Raw features of shape (n_samples, n_features).
+            X: Encoded features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
             fits: All fits.
 
@@ -104,9 +105,10 @@ class SklearnTrainer:
         """Request an early end of the training, after the current fit."""
         self._stop.set()
 
-    def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> MultilabelEnsemble:
-        """Return the model of one fit, or an ensemble that averages several fits."""
-        return MultilabelEnsemble(tuple(result.estimator for result in ensemble))
+    def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> Pipeline:
+        """Return the pipeline of one fit, or of several whose probabilities are averaged."""
+        classifier = MultilabelEnsemble([result.estimator for result in ensemble])
+        return Pipeline([("preprocessor", fit.preprocessor), ("classifier", classifier)])
 
     def _train(self, fit_indices: list[int]) -> Generator[_Completed]:
         """Yield completed fits in any order.
@@ -151,7 +153,7 @@ class SklearnTrainer:
 def _fit(
     config: SklearnModelConfig,
     training: TrainingConfig,
-    X: NDArray[np.floating],
+    X: NDArray[np.float32],
     y: NDArray[np.int8],
     fit_index: int,
     fit: FitSpec,

@@ -8,9 +8,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
+from pipeline.preprocessing.layer import N_WEIGHTS
 from pipeline.training.base import NO_ROWS, FitResult, FitSpec
 from pipeline.training.optimization import label_weights
-from pipeline.training.prepared import Prepare, shared_table, stacked
 from pipeline.training.stack_plan import Stack, n_steps
 
 PADDING = -1  # row number that stands for no row
@@ -54,9 +54,10 @@ class Inputs(NamedTuple):
     """Data of one call of a program; training does not change them.
 
     Attributes:
-        X: Raw features of all rows, of shape (n_samples, n_features).
+        X: Encoded features of all rows, of shape (n_samples, n_features).
         y: Labels of all rows, of shape (n_samples, n_labels).
-        prepare: Preprocessing of each slot.
+        first_rows: First training row of each slot, which stands in for `PADDING`, of shape
+            (n_slots,). No other row may: its numbers could overflow in the network.
         label_weights: Weights of each label's absence and presence, of shape
             (n_slots, 2, n_labels).
         batches: Row numbers, of shape (n_epochs, n_steps, n_slots, batch_size).
@@ -70,7 +71,7 @@ class Inputs(NamedTuple):
 
     X: tf.Tensor
     y: tf.Tensor
-    prepare: Prepare
+    first_rows: tf.Tensor
     label_weights: tf.Tensor
     batches: tf.Tensor
     last_batches: tf.Tensor
@@ -118,13 +119,13 @@ class StackInputs:
     def __init__(
         self,
         config: TrainingConfig,
-        X: NDArray[np.floating],
+        X: NDArray[np.float32],
         y: NDArray[np.int8],
         fits: Sequence[FitSpec],
     ) -> None:
         """Copy the features X and the labels y of all rows to the device."""
         self._fits = fits
-        self._X, self._y = shared_table(X), tf.constant(y, tf.float32)
+        self._X, self._y = tf.constant(X), tf.constant(y, tf.float32)
         self._label_weights = [label_weights(config, y, fit.train) for fit in fits]
         self._n_test = max(len(fit.test) for fit in fits)
         self._n_valid = max(len(fit.valid) for fit in fits)
@@ -162,7 +163,7 @@ class StackInputs:
         return Inputs(
             X=self._X,
             y=self._y,
-            prepare=stacked([self._fits[fit_index].preprocessor for fit_index in stack.slots]),
+            first_rows=tf.constant([self._fits[i].train[0] for i in stack.slots], tf.int32),
             label_weights=tf.constant(np.stack([self._label_weights[i] for i in stack.slots])),
             batches=tf.constant(batches),
             last_batches=tf.constant(last_batches),
@@ -186,7 +187,8 @@ class StackInputs:
         is the training time of each fit.
         """
         best = stopping if stopping.trainable or stopping.non_trainable else state
-        weights = [tensor.numpy() for tensor in (*best.trainable, *best.non_trainable)]
+        model_weights = (*best.trainable, *best.non_trainable[N_WEIGHTS:])
+        weights = [tensor.numpy() for tensor in model_weights]
         y_score = stopping.y_score.numpy()
         y_score = y_score.reshape(len(y_score), -1, y_score.shape[-1])  # joins the chunks
         n_epochs = stopping.n_epochs.numpy()

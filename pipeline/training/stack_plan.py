@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.training.prepared import Layout
+from pipeline.preprocessing import Layout
 
 CACHE_BYTES = 4 * 2**20  # memory of one stack, by benchmarks/stacking.py on a server core of 2026
 MIN_STACKS = 4  # so that up to four cores share the stacks, given at least as many fits
@@ -227,11 +227,12 @@ def depends_on_batch(model: keras.Model, x: NDArray[np.float32]) -> bool:
 
     Args:
         model: A built model.
-        x: Some rows of its input, of shape (n, n_columns).
+        x: Some rows of its input, of shape (n, n_columns), the more varied the better.
     """
-    batch, candidates = x[:9], x[9:] if len(x) > 9 else x
+    batch = x[:9]
     changed = batch.copy()
-    changed[-1] = candidates[(candidates != batch[-1]).any(axis=1).argmax()]
+    others = x[(x != batch[-1]).any(axis=1)]
+    changed[-1] = others[-1] if len(others) else batch[-1] + 1
 
     def outputs(x: NDArray[np.float32]) -> list[NDArray[np.generic]]:
         y, non_trainable, penalties = model.stateless_call(

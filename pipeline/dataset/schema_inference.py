@@ -1,0 +1,234 @@
+"""Infer the schema of a table: the kind, the categories and the offset of each feature."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.dataset.column_roles import ColumnRoles
+from pipeline.errors import UserError
+from pipeline.preprocessing import Column, TableSchema, encode_texts, is_text
+from pipeline.preprocessing.column_values import LARGEST, Kind
+from pipeline.preprocessing.table_schema import MAX_SHOWN
+
+_EXACT_FLOAT64 = 2**53
+_MANY_CATEGORIES = 100
+_N_SAMPLED_ROWS = 1000  # to choose offsets
+_MAX_RATIO = 4  # of a median to the spread; a larger one costs float32 more than two of 24 bits
+
+
+def infer_schema(
+    source: str, roles: ColumnRoles, table: pa.Table
+) -> tuple[TableSchema, tuple[str, ...]]:
+    """Infer the schema of the feature columns of a table.
+
+    Args:
+        source: Origin of the table, for messages.
+        roles: Roles of the columns.
+        table: At least one row.
+
+    Returns:
+        The schema, and warnings.
+
+    Raises:
+        UserError: If a column has an unusable type or value.
+    """
+    spelling = TableSchema((), roles.na_values, roles.decimal)
+    columns = [
+        _infer_column(source, roles, spelling, name, table.column(name)) for name in roles.features
+    ]
+    n_samples = table.num_rows
+    warnings = [
+        f"feature {it.name!r} has {len(it.categories)} categories in {n_samples} rows: an id or "
+        "free text? Then leave it out"
+        for it in columns
+        if len(it.categories) > max(_MANY_CATEGORIES, n_samples // 2)
+    ]
+    return TableSchema(tuple(columns), roles.na_values, roles.decimal), tuple(warnings)
+
+
+def encode_matrix(
+    source: str,
+    columns: Sequence[Column],
+    X: NDArray[Any],
+    na_values: tuple[str, ...] = (),
+    decimal: str = ".",
+) -> tuple[NDArray[np.float32], TableSchema]:
+    """Return the features of a matrix of numbers and category codes, and their schema.
+
+    Args:
+        source: Origin of the matrix, for messages.
+        columns: Its columns, without offsets.
+        X: Numbers and category codes of shape (n_samples, n_features), NaN where missing.
+        na_values: Texts that mean a missing value in rows to predict.
+        decimal: Decimal mark of numbers in texts of rows to predict.
+
+    Raises:
+        UserError: If a number is infinite, or out of the range of float32.
+    """
+    may_be_inexact = X.dtype.kind in "iu" and X.dtype.itemsize == 8 and X.size
+    if may_be_inexact and (X.max() > _EXACT_FLOAT64 or X.min() < -_EXACT_FLOAT64):
+        raise UserError(
+            f"{source}: expected whole numbers up to 2**53 in X. Received: {X.min()} to {X.max()}."
+        )
+    names = tuple(column.name for column in columns)
+    is_number = np.array([column.kind != "category" for column in columns], dtype=bool)
+    offsets = np.where(is_number, _infer_offsets(X), 0.0) if X.size else np.zeros(len(columns))
+    schema = TableSchema(
+        tuple(
+            replace(column, offset=float(offset))
+            for column, offset in zip(columns, offsets, strict=True)
+        ),
+        na_values,
+        decimal,
+    )
+    _check_scale(source, names, X)
+    try:
+        return schema.encode(X), schema
+    except ValueError as error:
+        raise UserError(f"{source}: {error} Correct it or drop the row.") from error
+
+
+def _infer_offsets(X: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the value to subtract from each column of numbers, so that float32 suffices.
+
+    It is the median where that is large against the interquartile range (or the range, if that is
+    0), else 0. Up to 1,000 evenly spaced rows are looked at: an offset is a unit, not a statistic.
+
+    Args:
+        X: Numbers of shape (n_samples, n_columns), NaN where missing.
+    """
+    sample = X[:: -(-len(X) // _N_SAMPLED_ROWS)]
+    offsets = np.zeros(X.shape[1])
+    # Where less than half of the rows have the same sign, the median is not large.
+    same_sign = np.maximum((sample > 0).sum(axis=0), (sample < 0).sum(axis=0))
+    n_present = len(sample) - np.isnan(sample).sum(axis=0)
+    for column in np.flatnonzero(2 * same_sign > n_present):
+        present = sample[~np.isnan(sample[:, column]), column].astype(np.float64)
+        low, median, high = np.quantile(present, [0.25, 0.5, 0.75])
+        spread = high - low
+        if spread == 0:
+            values = X[:, column].astype(np.float64)
+            spread = np.fmax.reduce(values) - np.fmin.reduce(values)
+        if spread > 0 and abs(median) > _MAX_RATIO * spread:
+            offsets[column] = np.float32(median)
+    return offsets
+
+
+def _check_scale(source: str, names: tuple[str, ...], X: NDArray[np.floating]) -> None:
+    """Raise UserError if all numbers of a column are too small for float32.
+
+    Args:
+        source: Origin of the numbers, for messages.
+        names: Names of the columns.
+        X: Numbers of shape (n_samples, n_columns), NaN where missing.
+    """
+    if not X.size:
+        return
+    largest = np.fmax(np.fmax.reduce(X, axis=0), -np.fmin.reduce(X, axis=0))
+    for name, size in zip(names, largest, strict=True):
+        if 0 < size < 1 / LARGEST:
+            raise UserError(
+                f"{source}: expected features of at least {1 / LARGEST:g} in size. Received: at "
+                f"most {size:g} in feature {name!r}. Multiply it by a constant, or take its "
+                "logarithm."
+            )
+
+
+def _infer_column(
+    source: str, roles: ColumnRoles, spelling: TableSchema, name: str, values: pa.ChunkedArray
+) -> Column:
+    kind = _infer_kind(source, roles, name, values.type)
+    if kind == "category":
+        codes, texts = encode_texts(values)
+        if not _are_numbers(source, roles, spelling, name, codes, texts):
+            present = [text for text in texts if not spelling.is_missing(text)]
+            return Column(name, kind, categories=tuple(sorted(present)))
+        kind = "number"
+    elif pa.types.is_integer(values.type) and values.type.bit_width == 64:
+        _check_exact(source, name, values)
+    try:
+        numbers = spelling.encode_column(Column(name, kind), values)[:, None]
+    except ValueError as error:
+        raise UserError(f"{source}: {error} Correct it or drop the row.") from error
+    _check_scale(source, (name,), numbers)
+    return Column(name, kind, offset=float(_infer_offsets(numbers)[0]))
+
+
+def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -> Kind:
+    """Return the kind of a column by its type and its role; texts may still be numbers."""
+    types = pa.types
+    if types.is_temporal(kind) and name in roles.numeric:
+        if types.is_duration(kind):
+            return "duration"
+        return "time" if types.is_time(kind) else "datetime"
+    is_category = name in roles.categorical and not types.is_nested(kind)
+    if is_category or types.is_dictionary(kind) or is_text(kind):
+        return "category"
+    checks = (
+        types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null
+    )  # fmt: skip
+    if not any(check(kind) for check in checks):
+        dates = "as a number (seconds since 1970) in dataset.numeric, or "
+        raise UserError(
+            f"{source}: expected features that are numbers or texts. Received: {kind} in column "
+            f"{name!r}, from row 0 on. Leave it out, or in a table declare it "
+            f"{dates if types.is_temporal(kind) else ''}as a category in dataset.categorical."
+        )
+    return "number"
+
+
+def _check_exact(source: str, name: str, values: pa.ChunkedArray) -> None:
+    numbers = values.fill_null(0).to_numpy()
+    inexact = (numbers > _EXACT_FLOAT64) | (numbers < -_EXACT_FLOAT64)
+    if inexact.any():
+        row = int(inexact.argmax())
+        raise UserError(
+            f"{source}: expected whole numbers up to 2**53. Received: {numbers[row]} in column "
+            f"{name!r}, row {row} (the first is 0). If it is an id, leave it out; in a table, name "
+            "it in dataset.id_column or dataset.categorical."
+        )
+
+
+def _are_numbers(
+    source: str,
+    roles: ColumnRoles,
+    spelling: TableSchema,
+    name: str,
+    codes: NDArray[np.int64],
+    texts: list[str],
+) -> bool:
+    """Return whether texts are numbers, and not categories.
+
+    Raises:
+        UserError: If some texts are no numbers although the column is declared numeric, or although
+            most of the others are: then a single wrong cell made Arrow read the column as texts.
+    """
+    declared = name in roles.numeric
+    if not declared and (roles.typed or name in roles.categorical):
+        return False
+    invalid = [
+        code
+        for code, text in enumerate(texts)
+        if spelling.parse_number(text) is None and not spelling.is_missing(text)
+    ]
+    any_mark = TableSchema(())
+    n_like_numbers = sum(
+        any_mark.parse_number(text.replace(",", ".")) is not None for text in texts
+    )
+    if not declared and (not invalid or 2 * n_like_numbers < len(texts)):
+        return False
+    if invalid:
+        row = int(np.isin(codes, invalid).argmax())
+        examples = ", ".join(repr(texts[code][:20]) for code in invalid[:MAX_SHOWN])
+        raise UserError(
+            f"{source}: expected numbers in column {name!r}. Received: {texts[codes[row]][:60]!r} "
+            f"in row {row} (the first is 0), one of {len(invalid)} such texts among {len(texts)} "
+            f"different values: {examples}. Correct it, "
+            "name it in dataset.na_values, give \"dataset.decimal=','\" if it has a decimal comma, "
+            "or declare the column in dataset.categorical."
+        )
+    return True

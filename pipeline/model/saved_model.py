@@ -1,0 +1,219 @@
+"""Write the folder of a trained model: its files, its code and its requirements.
+
+model/schema.json                 columns of raw rows, labels, thresholds
+model/model.keras | model.skops   preprocessing and model
+code/                             the modules of Manyfold and of the user that loading needs
+requirements.txt
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import file_digest
+from importlib import import_module
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zipfile import ZIP_DEFLATED
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import ModelConfig, SklearnModelConfig
+from pipeline.decision import DecisionRule
+from pipeline.errors import UserError
+from pipeline.model.multilabel import MultilabelEnsemble
+from pipeline.model.sklearn_models import build_estimator, fit_labels
+from pipeline.preprocessing import TableSchema
+
+PACKAGE = Path(__file__).parents[1]
+CODE = (
+    "preprocessing/column_values.py",
+    "preprocessing/table_schema.py",
+    "preprocessing/preprocessor.py",
+    "preprocessing/layer.py",
+    "decision/rule.py",
+    "model/multilabel.py",
+)
+"""Modules that logged models carry; they import each other and libraries, nothing else."""
+
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn")
+KERAS_REQUIREMENTS = ("keras", "tensorflow")
+SKLEARN_REQUIREMENTS = ("skops",)
+TRUSTED_PACKAGES = ("numpy", "scipy", "sklearn")
+OWN_TYPES = (
+    "pipeline.model.multilabel.FittedEstimator",
+    "pipeline.model.multilabel.MultilabelClassifier",
+    "pipeline.model.multilabel.MultilabelEnsemble",
+    "pipeline.preprocessing.preprocessor.Preprocessor",
+)
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a served model must know beside its weights.
+
+    Attributes:
+        schema: Columns of raw rows.
+        label_names: Names of the labels.
+        rule: Calibration and thresholds.
+        requires_complete_rows: Whether missing numbers are refused, as nothing imputes them.
+    """
+
+    schema: TableSchema
+    label_names: Sequence[str]
+    rule: DecisionRule
+    requires_complete_rows: bool
+
+
+def write_model(
+    folder: Path, model: Any, config: ModelConfig, description: ModelDescription
+) -> None:
+    """Write a model into a folder.
+
+    Args:
+        folder: An empty folder.
+        model: Keras model of encoded rows, or scikit-learn pipeline.
+        config: Configuration of the model.
+        description: What serving needs to know.
+    """
+    files = folder / "model"
+    files.mkdir()
+    requirements = [*REQUIREMENTS]
+    own = config.code_path
+    serving: dict[str, Any] = {
+        **description.schema.as_dict(),
+        "label_names": list(description.label_names),
+        "temperature": description.rule.temperature.tolist(),
+        "threshold": description.rule.threshold.tolist(),
+        "requires_complete_rows": description.requires_complete_rows,
+        "modules": [own.rpartition(".")[0]] if own else [],
+    }
+    has_own_code = _write_code(folder / "code", config)
+    if isinstance(config, SklearnModelConfig):
+        requirements += SKLEARN_REQUIREMENTS
+        packages = own_packages(config)
+        path = files / "model.skops"
+        serving["trusted"] = save_sklearn(model, path, packages)
+        with path.open("rb") as file:
+            serving["digest"] = file_digest(file, "sha256").hexdigest()
+        if not has_own_code:  # an installed package is required, not copied
+            distributions = packages_distributions()
+            requirements += [
+                it for package in packages for it in distributions.get(package, [])[:1]
+            ]
+    else:
+        requirements += KERAS_REQUIREMENTS
+        model.save(files / "model.keras")
+    (files / "schema.json").write_text(json.dumps(serving), encoding="utf-8")
+    lines = [f"{package}=={version(package)}\n" for package in sorted(requirements)]
+    (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def _write_code(folder: Path, config: ModelConfig) -> bool:
+    """Copy the modules that loading needs; return whether some are the user's own."""
+    for name in CODE:
+        path = folder / PACKAGE.name / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((PACKAGE / name).read_bytes())
+        for package in (path.parent, folder / PACKAGE.name):
+            (package / "__init__.py").touch()
+    return False
+
+
+def own_packages(config: SklearnModelConfig) -> list[str]:
+    """Return the packages of the user's own estimator, other than scikit-learn."""
+    module = type(build_estimator(config)).__module__
+    packages = {path.partition(".")[0] for path in (config.estimator, module)}
+    return sorted(packages - set(TRUSTED_PACKAGES))
+
+
+def save_sklearn(model: Any, path: Path, user_packages: Sequence[str] = ()) -> list[str]:
+    """Save a scikit-learn pipeline with skops, a file format that contains no code.
+
+    Args:
+        model: The pipeline.
+        path: File to write.
+        user_packages: Packages of the user's estimator, whose types are trusted too.
+
+    Returns:
+        The types that a reader must trust beyond those that skops trusts.
+
+    Raises:
+        UserError: If loading the file would require trust in other packages.
+    """
+    try:
+        _skops().dump(model, path, compression=ZIP_DEFLATED, compresslevel=1)
+        untrusted: list[str] = _skops().get_untrusted_types(file=path)
+    except Exception as error:
+        raise UserError(
+            "model.estimator: expected one that skops can save without pickle. Received: "
+            f"{_format_error(error)}"
+        ) from error
+    foreign = [name for name in untrusted if not _is_trusted(name, user_packages)]
+    if foreign:
+        packages = ", ".join([*TRUSTED_PACKAGES, *user_packages])
+        raise UserError(
+            f"model.estimator: expected one made of classes of {packages} only, because a saved "
+            f"model is loaded with these. Received: also {', '.join(foreign)}."
+        )
+    return untrusted
+
+
+def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArray[np.int8]) -> None:
+    """Raise UserError if the user's own estimator cannot predict or be saved and loaded.
+
+    It is fitted to a few preprocessed rows X and their labels y.
+    """
+    user_packages = own_packages(config)
+    if not user_packages:
+        return
+    try:
+        model = fit_labels(config, X, y, seed=0)
+    except Exception:
+        return  # perhaps for lack of rows; the training will raise the error if there is one
+    expected = f"model.estimator: expected {config.estimator} to"
+    try:
+        y_score = model(X)
+    except Exception as error:
+        raise UserError(
+            f"{expected} predict the rows it was fitted to. Received: {_format_error(error)}"
+        ) from error
+    if not ((y_score >= 0) & (y_score <= 1)).all():
+        raise UserError(
+            f"{expected} return probabilities in [0, 1]. Received: from {y_score.min():.3g} to "
+            f"{y_score.max():.3g}."
+        )
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.skops")
+        trusted = save_sklearn(MultilabelEnsemble([model]), path, user_packages)
+        try:
+            _skops().load(path, trusted=trusted)
+        except Exception as error:
+            raise UserError(
+                f"{expected} be one that skops can load. Received: {_format_error(error)}"
+            ) from error
+
+
+def _skops() -> Any:
+    """Import skops, and with it all of scikit-learn, when a model is saved."""
+    import skops.io
+
+    return skops.io
+
+
+def _format_error(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()[:300]}"
+
+
+def _is_trusted(name: str, user_packages: Sequence[str]) -> bool:
+    """Return whether a name is a class of a trusted package, or anything of the user's."""
+    module, _, attribute = name.rpartition(".")
+    package = module.partition(".")[0]
+    if package in user_packages:
+        return True
+    return name in OWN_TYPES or (
+        package in TRUSTED_PACKAGES
+        and isinstance(getattr(import_module(module), attribute, None), type)
+    )

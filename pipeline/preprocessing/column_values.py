@@ -1,0 +1,155 @@
+"""Convert the values of one column: numbers, dates, times, durations and texts.
+
+Logged models carry this file, so it imports nothing of Manyfold.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+LARGEST = 1e30  # absolute value of a number; float32 ends at 3e38, and training squares numbers
+BOOLEANS = {"true": 1.0, "false": 0.0}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Kind = Literal["number", "datetime", "time", "duration", "category"]
+
+
+def canonical(text: str) -> str:
+    """Return one text for all spellings of a number or a boolean: 8 and 8.0, TRUE and true."""
+    text = text.strip()
+    if text.lower() in BOOLEANS:
+        return text.lower()
+    try:
+        return f"{float(text):.15g}"
+    except ValueError:
+        return text
+
+
+def encode_texts(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+    """Encode a column as texts.
+
+    Returns:
+        The code of each row, -1 where the value is missing, and the texts by code: in the order of
+        a dictionary column's own dictionary, else of their first occurrence.
+    """
+    if pa.types.is_timestamp(values.type):  # pandas has another resolution than Arrow
+        values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
+    if not pa.types.is_dictionary(values.type):
+        texts = values if is_text(values.type) else values.cast(pa.string())
+        values = texts.dictionary_encode()
+    values = values.unify_dictionaries()
+    codes = [chunk.indices.cast(pa.int64()).fill_null(-1).to_numpy() for chunk in values.chunks]
+    if not codes:
+        return np.empty(0, dtype=np.int64), []
+    return np.concatenate(codes), values.chunk(0).dictionary.cast(pa.string()).to_pylist()
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether an Arrow type is a text, or a dictionary of texts."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def check_size(name: str, values: NDArray[Any]) -> None:
+    """Raise ValueError if a number of a column is infinite or too large to train with."""
+    with np.errstate(invalid="ignore"):
+        invalid = np.abs(values) > LARGEST
+    if invalid.any():
+        row = int(invalid.argmax())
+        raise ValueError(
+            f"Expected finite numbers up to {LARGEST:g} in size. Received: {values[row]:g} in "
+            f"column {name!r}, row {row} (the first is 0), one of {int(invalid.sum())} such values."
+        )
+
+
+def to_arrow(values: "pd.Series[Any]", decimal: str = ".") -> pa.ChunkedArray:
+    """Return a column of a data frame; as texts if its values are of several types."""
+    try:
+        array = pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, OverflowError):
+        array = pa.array([_to_text(value, decimal) for value in values], pa.string())
+    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+
+
+def _to_text(value: Any, decimal: str) -> str | None:
+    if isinstance(value, float):
+        return None if np.isnan(value) else str(value).replace(".", decimal)
+    return None if value is None or value is pd.NA or value is pd.NaT else str(value)
+
+
+def to_numbers(name: str, values: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column of numbers or booleans as numbers; `name` is for the message."""
+    types, kind = pa.types, values.type
+    if types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    if types.is_boolean(kind):
+        values = values.cast(pa.uint8())
+    elif types.is_decimal(kind) or types.is_null(kind):
+        values = values.cast(pa.float64())
+    elif not (types.is_integer(kind) or types.is_floating(kind)):
+        raise ValueError(f"Expected numbers in column {name!r}. Received: {kind}.")
+    numbers: NDArray[np.float64] = values.to_numpy().astype(np.float64, copy=False)
+    return numbers
+
+
+def to_seconds(name: str, kind: Kind, values: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column of dates, times or durations in seconds; numbers are seconds already."""
+    types = pa.types
+    is_kind = {
+        "datetime": types.is_timestamp(values.type) or types.is_date(values.type),
+        "time": types.is_time(values.type),
+        "duration": types.is_duration(values.type),
+    }
+    if not types.is_temporal(values.type):
+        return to_numbers(name, values)
+    if not is_kind[kind]:
+        raise ValueError(f"Expected {EXPECTED[kind]} in column {name!r}. Received: {values.type}.")
+    microseconds = {"datetime": pa.timestamp("us"), "time": pa.time64("us")}
+    target = microseconds.get(kind, pa.duration("us"))
+    integers = values.cast(target, safe=False).cast(pa.int64()).cast(pa.float64(), safe=False)
+    seconds: NDArray[np.float64] = integers.to_numpy() / 1e6
+    return seconds
+
+
+def _parse_datetime(text: str) -> float | None:
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return (aware - _EPOCH).total_seconds()
+
+
+def _parse_time(text: str) -> float | None:
+    try:
+        value = time.fromisoformat(text)
+    except ValueError:
+        return None
+    return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
+
+
+def _parse_duration(text: str) -> float | None:
+    try:
+        return float(pd.Timedelta(text).total_seconds())
+    except ValueError:
+        return None
+
+
+PARSERS: dict[str, Callable[[str], float | None]] = {
+    "datetime": _parse_datetime,
+    "time": _parse_time,
+    "duration": _parse_duration,
+}
+EXPECTED = {
+    "number": "numbers",
+    "datetime": "dates such as 2026-01-31 or 2026-01-31 12:30:00",
+    "time": "times such as 12:30:00",
+    "duration": "durations such as 1 days 12:30:00",
+}

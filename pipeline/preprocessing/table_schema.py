@@ -1,0 +1,254 @@
+"""Encode raw rows as a matrix of numbers and category codes, for training and for serving alike.
+
+Logged models carry this file, so it imports nothing of Manyfold.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.preprocessing.column_values import (
+    BOOLEANS,
+    EXPECTED,
+    LARGEST,
+    PARSERS,
+    Kind,
+    canonical,
+    check_size,
+    encode_texts,
+    is_text,
+    to_arrow,
+    to_numbers,
+    to_seconds,
+)
+
+FORMAT = 1  # of the schema's JSON; models of another format are refused
+MAX_SHOWN = 5
+
+Rows = pa.Table | pd.DataFrame | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A feature column.
+
+    Attributes:
+        name: Name of the column.
+        kind: Kind of its values. Dates and times (since 1970), times of day (since midnight) and
+            durations become seconds.
+        categories: Texts of the categories, by code; empty for other kinds.
+        offset: Value that is subtracted from each number, so that float32 keeps the digits of
+            numbers that are large against their spread, such as seconds since 1970.
+    """
+
+    name: str
+    kind: Kind = "number"
+    categories: tuple[str, ...] = ()
+    offset: float = 0.0
+
+    @cached_property
+    def codes(self) -> dict[str, int]:
+        """Code of each category's text and, where it is unambiguous, of its canonical spelling."""
+        spellings = [canonical(text) for text in self.categories]
+        unique = {text for text in spellings if spellings.count(text) == 1}
+        codes = {text: code for code, text in enumerate(spellings) if text in unique}
+        return codes | {text: code for code, text in enumerate(self.categories)}
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The feature columns of a table, and the spelling of their values.
+
+    Attributes:
+        columns: Feature columns, in the order of the matrix.
+        na_values: Texts that mean a missing value; those that are numbers also match numbers.
+        decimal: Decimal mark of numbers in texts.
+    """
+
+    columns: tuple[Column, ...]
+    na_values: tuple[str, ...] = ()
+    decimal: str = "."
+
+    @classmethod
+    def of_numbers(cls, names: Iterable[str]) -> "TableSchema":
+        """Return the schema of a table whose features are all numbers, without offsets."""
+        return cls(tuple(Column(name) for name in names))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TableSchema":
+        """Return the schema of `as_dict`.
+
+        Raises:
+            ValueError: If another version of Manyfold wrote it in another format.
+        """
+        if values.get("format") != FORMAT:
+            raise ValueError(
+                f"Expected a schema of format {FORMAT}. Received: format {values.get('format')}, "
+                "of a model that another version of Manyfold logged. Load it with that version, or "
+                "train it again."
+            )
+        columns = [{**it, "categories": tuple(it["categories"])} for it in values["columns"]]
+        return cls(
+            tuple(Column(**column) for column in columns),
+            tuple(values["na_values"]),
+            values["decimal"],
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the schema as JSON types."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def categories(self) -> tuple[tuple[str, ...] | None, ...]:
+        """Categories of each column, None if it is numeric; empty if all are numeric."""
+        by_column = [it.categories if it.kind == "category" else None for it in self.columns]
+        return tuple(by_column) if any(it is not None for it in by_column) else ()
+
+    @property
+    def offsets(self) -> NDArray[np.float64]:
+        """Offset of each column, of shape (n_columns,)."""
+        return np.array([column.offset for column in self.columns], dtype=np.float64)
+
+    def encode(self, rows: Rows) -> NDArray[np.float32]:
+        """Return numbers less their offset and category codes, NaN where missing.
+
+        Args:
+            rows: Named columns in any order, others are ignored; or an array of numbers and
+                category codes in the order of `columns`.
+
+        Returns:
+            Matrix of shape (n_rows, n_columns). An unknown category counts as missing.
+
+        Raises:
+            ValueError: If a column is missing, or a value does not suit its column; the message
+                names column, row and value.
+        """
+        if isinstance(rows, np.ndarray):
+            return self._encode_array(rows)
+        names = rows.column_names if isinstance(rows, pa.Table) else map(str, rows.columns)
+        position = {name: index for index, name in enumerate(names)}
+        absent = [name for name in self.names if name not in position]
+        if absent:
+            raise ValueError(
+                f"Expected the columns of the features. Received: none named "
+                f"{shorten(absent)}, but {shorten(list(position))}."
+            )
+        X = np.empty((len(rows), len(self.columns)), dtype=np.float32)
+        for j, column in enumerate(self.columns):
+            if isinstance(rows, pa.Table):
+                values = self.encode_column(column, rows.column(position[column.name]))
+            else:
+                values = self.encode_column(
+                    column, to_arrow(rows.iloc[:, position[column.name]], self.decimal)
+                )
+            X[:, j] = values - column.offset if column.offset else values
+        return X
+
+    def decode(self, X: NDArray[np.float32]) -> pd.DataFrame:
+        """Return rows that `encode` turns into `X`: numbers, seconds and texts of categories."""
+        frame = {}
+        for column, values in zip(self.columns, X.T, strict=True):
+            if column.kind == "category":
+                texts = [None if np.isnan(it) else column.categories[int(it)] for it in values]
+                frame[column.name] = pd.Series(texts, dtype=object)
+            else:
+                frame[column.name] = pd.Series(values.astype(np.float64) + column.offset)
+        return pd.DataFrame(frame)
+
+    def encode_column(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
+        """Return a column as numbers with their offset, or as category codes; NaN where missing."""
+        if column.kind == "category":
+            return self._to_codes(column, values)
+        if is_text(values.type):
+            numbers = self._parse_texts(column, values)
+        elif column.kind == "number":
+            numbers = to_numbers(column.name, values)
+        else:
+            numbers = to_seconds(column.name, column.kind, values)
+        if self._na_numbers:
+            numbers = np.where(np.isin(numbers, self._na_numbers), np.nan, numbers)
+        check_size(column.name, numbers)
+        return numbers
+
+    def parse_number(self, text: str) -> float | None:
+        """Return the number that a text spells, or None if it spells none."""
+        if self.decimal != ".":
+            if "." in text:
+                return None
+            text = text.replace(self.decimal, ".")
+        try:
+            return None if "_" in text else float(text)
+        except ValueError:
+            return None
+
+    def is_missing(self, text: str) -> bool:
+        """Return whether a text means a missing value, as a text or as a number."""
+        return text in self.na_values or self.parse_number(text) in self._na_numbers
+
+    @cached_property
+    def _na_numbers(self) -> list[float]:
+        numbers = map(self.parse_number, self.na_values)
+        return [number for number in numbers if number is not None and np.isfinite(number)]
+
+    def _encode_array(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        if rows.ndim != 2 or rows.shape[1] != len(self.columns):
+            raise ValueError(
+                f"Expected rows of {len(self.columns)} features. Received: an array of shape "
+                f"{rows.shape}."
+            )
+        with np.errstate(over="ignore", under="ignore"):
+            X = np.ascontiguousarray(rows, dtype=np.float32)
+        shifted = np.flatnonzero(self.offsets)
+        if len(shifted):
+            X = X.copy() if X is rows else X
+            X[:, shifted] = rows[:, shifted].astype(np.float64) - self.offsets[shifted]
+        if X.size and max(np.fmax.reduce(X, axis=None), -np.fmin.reduce(X, axis=None)) > LARGEST:
+            for name, values in zip(self.names, rows.T, strict=True):
+                check_size(name, values)
+        return X
+
+    def _to_codes(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
+        codes, texts = encode_texts(values)
+        code_of_text = [
+            np.nan
+            if self.is_missing(text)
+            else column.codes.get(text, column.codes.get(canonical(text), np.nan))
+            for text in texts
+        ]
+        return np.array([*code_of_text, np.nan])[codes]
+
+    def _parse_texts(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
+        """Parse a column of texts; a blank text is missing, as it is no number of any kind."""
+        codes, texts = encode_texts(values)
+        parse = {"number": self._parse_number_or_boolean, **PARSERS}[column.kind]
+        numbers = [
+            np.nan if not text.strip() or self.is_missing(text) else parse(text.strip())
+            for text in texts
+        ]
+        if None in numbers:
+            code = numbers.index(None)
+            raise ValueError(
+                f"Expected {EXPECTED[column.kind]} in column {column.name!r}. Received: "
+                f"{texts[code][:60]!r} in row {int((codes == code).argmax())} (the first is 0)."
+            )
+        return np.array([*numbers, np.nan], dtype=np.float64)[codes]
+
+    def _parse_number_or_boolean(self, text: str) -> float | None:
+        return BOOLEANS.get(text.lower(), self.parse_number(text))
+
+
+def shorten(names: list[str]) -> str:
+    """Return the first names of a list."""
+    shown = ", ".join(map(repr, names[:MAX_SHOWN]))
+    return f"{shown} and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else shown
