@@ -1,0 +1,291 @@
+"""The served model gives raw rows the probabilities that the trainer gave the same rows."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow.pyfunc.scoring_server import infer_and_parse_data
+from sklearn.datasets import dump_svmlight_file
+
+from pipeline.cv import Split
+from pipeline.dataset import load
+from pipeline.dataset.builder import dataset_from_arrays, dataset_from_frame
+from pipeline.evaluation.evaluator import Evaluator
+from pipeline.model.saved_model import ModelDescription, write_model
+from pipeline.tracking.pyfunc_model import ServedModel
+
+N = 40
+TOLERANCE = 1e-6
+
+
+def serve(config, dataset, folder):
+    """Train on some rows, write the final model, and load it.
+
+    Returns:
+        The served model, and the probabilities of all rows by the trained one.
+    """
+    rows = np.arange(dataset.n_samples)
+    evaluator = Evaluator(config, dataset, [Split(0, 0, rows[5:], rows[:5])])
+    list(evaluator.folds(lambda n: None))
+    final = evaluator.evaluation().final
+    is_complete = config.preprocessing.imputation == "none"
+    description = ModelDescription(dataset.schema, dataset.label_names, final.rule, is_complete)
+    write_model(folder, final.model, config.model, description)
+    served = ServedModel()
+    served.load(folder / "model")
+    return served, final.predict_proba(dataset.X)
+
+
+def as_json(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return rows as they arrive through each JSON that MLflow's server takes."""
+    text = {
+        orient: rows.to_json(orient=orient, date_format="iso", double_precision=15)
+        for orient in ("split", "records")
+    }
+    split = json.loads(text["split"])
+    columns = {name: [row[j] for row in split["data"]] for j, name in enumerate(split["columns"])}
+    bodies = (
+        {"dataframe_split": split},
+        {"dataframe_records": json.loads(text["records"])},
+        {"inputs": columns},
+    )
+    return [pd.DataFrame(infer_and_parse_data(body)) for body in bodies]
+
+
+def assert_served(served, expected, rows):
+    """Compare the probabilities of raw rows, as a data frame and as JSON, with the trainer's."""
+    for sent in (rows, *as_json(rows)):
+        actual = served.predict(None, sent).to_numpy()
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+
+
+def mixed_frame(seed=0):
+    """Return a table with columns of every kind; cells are missing in most."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "plain": rng.normal(size=N).round(3),
+            "größe": rng.normal(1e-6, 1e-6, size=N),
+            "huge": rng.normal(1e9, 3e8, size=N).round(),
+            "offset": 16_000_000 + rng.integers(0, 2, size=N),
+            "position": (5_412_345 + rng.random(N)).round(2),
+            "count": rng.integers(0, 9, size=N),
+            "date": pd.Timestamp("2026-01-31")
+            + pd.to_timedelta(rng.integers(0, 40, size=N), unit="D"),
+            "when": pd.Timestamp("2026-01-31 12:30:00")
+            + pd.to_timedelta(rng.integers(0, 9**6, size=N), unit="s"),
+            "room": rng.choice([8, 9, 10], size=N),
+            "city": rng.choice(["Rome", "Oslo", "São Paulo"], size=N),
+            "open": rng.random(N) < 0.5,
+        }
+    )
+    labels = pd.DataFrame(rng.integers(0, 2, size=(N, 2)), columns=["l0", "l1"])
+    return frame, labels
+
+
+CATEGORICAL = ("room", "city")
+DATES = ("date", "when")
+SKLEARN = ("model=logistic",)
+KERAS = ("training.epochs=3", "training.batch_size=16", "training.learning_rate=0.01")
+
+
+def table_config(make_config, path, *options, categorical=CATEGORICAL, numeric=DATES):
+    return make_config(
+        *("dataset=table", f"dataset.path={path}", "dataset.labels=['l?']"),
+        f"dataset.categorical=[{','.join(categorical)}]",
+        f"dataset.numeric=[{','.join(numeric)}]",
+        *options,
+    )
+
+
+def write_csv(path, frame, labels, missing="", decimal=".", separator=",", n_missing=3):
+    """Write a CSV file with some missing cells, and dates as in ISO 8601."""
+    table = pd.concat([frame.astype(object), labels], axis=1)
+    rng = np.random.default_rng(1)
+    for name in frame.columns:
+        table.loc[rng.choice(N, size=n_missing, replace=False), name] = missing
+    for name in DATES:
+        form = "%Y-%m-%d" if name == "date" else "%Y-%m-%d %H:%M:%S"
+        table[name] = [
+            it if isinstance(it, str) else pd.Timestamp(it).strftime(form) for it in table[name]
+        ]
+    if decimal == ",":
+        table = table.map(lambda it: str(it).replace(".", ",") if isinstance(it, float) else it)
+    table.to_csv(path, index=False, sep=separator)
+
+
+READINGS = {
+    "as pandas does": {},
+    "without missing values of its own": {"keep_default_na": False},
+    "as texts": {"dtype": str, "keep_default_na": False},
+    "with dates": {"parse_dates": list(DATES)},
+}
+
+
+@pytest.mark.parametrize("model", [SKLEARN, KERAS], ids=["scikit-learn", "keras"])
+def test_a_csv_file_with_columns_of_every_kind(tmp_path, make_config, model):
+    path = tmp_path / "t.csv"
+    write_csv(path, *mixed_frame())
+    config = table_config(make_config, path, *model, "preprocessing.add_indicator=true")
+    served, expected = serve(config, load(config.dataset), tmp_path)
+    for reading in READINGS.values():
+        rows = pd.read_csv(path, **reading)
+        assert_served(served, expected, rows)
+
+
+def test_a_tsv_file_with_decimal_commas_and_a_number_for_missing_values(tmp_path, make_config):
+    path = tmp_path / "t.tsv"
+    write_csv(path, *mixed_frame(), missing="-999", decimal=",", separator="\t")
+    options = ("'dataset.decimal=\",\"'", "dataset.na_values=['-999']")
+    config = table_config(make_config, path, *SKLEARN, "dataset.decimal=','", options[1])
+    dataset = load(config.dataset)
+    assert np.isnan(dataset.X).sum() == 3 * len(dataset.feature_names)
+    served, expected = serve(config, dataset, tmp_path)
+    for reading in ({"decimal": ","}, {}, {"dtype": str}):
+        assert_served(served, expected, pd.read_csv(path, sep="\t", **reading))
+
+
+def test_a_parquet_file_with_typed_columns(tmp_path, make_config):
+    frame, labels = mixed_frame()
+    rng = np.random.default_rng(2)
+    frame["wait"] = pd.to_timedelta(rng.integers(0, 9**6, size=N), unit="s")
+    frame["price"] = [f"{it:.2f}" for it in rng.normal(9, 2, size=N)]
+    frame["city"] = frame["city"].astype("category")
+    frame.loc[:3, ["plain", "date", "wait", "city"]] = None
+    table = pa.Table.from_pandas(pd.concat([frame, labels], axis=1))
+    seconds = pa.array(rng.integers(0, 86_400, size=N), pa.int32())
+    table = table.append_column("time", seconds.cast(pa.time32("s")))
+    position = table.column_names.index("price")
+    table = table.set_column(position, "price", table["price"].cast(pa.decimal128(9, 2)))
+    path = tmp_path / "t.parquet"
+    pa.parquet.write_table(table, path)
+    config = table_config(make_config, path, *SKLEARN, numeric=(*DATES, "wait", "time"))
+    served, expected = serve(config, load(config.dataset), tmp_path)
+    rows = pd.read_parquet(path)
+    assert_served(
+        served,
+        expected,
+        rows.astype({"wait": object}).assign(
+            wait=[None if pd.isna(it) else str(it) for it in rows["wait"]],
+            time=rows["time"].map(str),
+            price=rows["price"].astype(float),
+        ),
+    )
+    np.testing.assert_allclose(served.predict(None, rows), expected, rtol=0, atol=TOLERANCE)
+
+
+DENSE = """@relation 't: -C 1'
+@attribute l {0,1}
+@attribute size numeric
+@attribute 'the city' {Rome,'São Paulo',Oslo}
+@attribute room {8,9}
+@data
+"""
+
+
+def arff_rows(rng):
+    return pd.DataFrame(
+        {
+            "size": 16_000_000 + rng.integers(0, 2, size=N),
+            "the city": rng.choice(["Rome", "São Paulo", "Oslo", "?"], size=N),
+            "room": rng.choice(["8", "9"], size=N),
+        }
+    )
+
+
+@pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "sparse"])
+def test_an_arff_file(tmp_path, make_config, is_sparse):
+    rng = np.random.default_rng(3)
+    rows, label = arff_rows(rng), rng.integers(0, 2, size=N)
+    lines = []
+    for y, (size, city, room) in zip(label, rows.to_numpy(), strict=True):
+        city = city if city == "?" else f"'{city}'"
+        sparse = f"{{0 {y},1 {size},2 {city},3 {room}}}"
+        lines.append(sparse if is_sparse else f"{y},{size},{city},{room}")
+    path = tmp_path / "t.arff"
+    path.write_text(DENSE + "\n".join(lines))
+    config = make_config("dataset=arff", f"dataset.path={path}", *SKLEARN)
+    served, expected = serve(config, load(config.dataset), tmp_path)
+    assert_served(served, expected, rows)
+    assert_served(served, expected, rows.replace("?", None).astype({"room": float}))
+
+
+def test_npz_and_svmlight_files(tmp_path, make_config):
+    rng = np.random.default_rng(4)
+    X = np.column_stack([rng.poisson(1, size=(N, 3)), 1e7 + rng.random(N)])
+    y = rng.integers(0, 2, size=(N, 2))
+    np.savez(tmp_path / "t.npz", X=X, y=y)
+    dump_svmlight_file(X, y, str(tmp_path / "t.svm"), multilabel=True, zero_based=False)
+    for kind, path, first in (("npz", "t.npz", 0), ("svmlight", "t.svm", 1)):
+        config = make_config(f"dataset={kind}", f"dataset.path={tmp_path / path}", *SKLEARN)
+        folder = tmp_path / kind
+        folder.mkdir()
+        served, expected = serve(config, load(config.dataset), folder)
+        rows = pd.DataFrame(X, columns=[f"x{j + first}" for j in range(4)])
+        assert_served(served, expected, rows)
+
+
+def test_a_data_frame_and_arrays(tmp_path, make_config):
+    frame, labels = mixed_frame()
+    frame = frame.drop(columns=list(DATES))
+    frame.loc[:4, "plain"] = np.nan
+    dataset = dataset_from_frame("t", "t", pd.concat([frame, labels], axis=1), ["l0", "l1"])
+    served, expected = serve(make_config(*SKLEARN, "preprocessing=standard"), dataset, tmp_path)
+    assert_served(served, expected, frame)
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    X = frame.drop(columns=["city"]).to_numpy(np.float64)
+    dataset = dataset_from_arrays("t", "t", X, labels)
+    served, expected = serve(make_config(*SKLEARN, "preprocessing=standard"), dataset, folder)
+    assert_served(served, expected, pd.DataFrame(X, columns=dataset.feature_names))
+
+
+CELLS = {
+    "number": st.one_of(st.none(), st.floats(-1e12, 1e12), st.integers(-(2**53), 2**53)),
+    "small": st.one_of(st.none(), st.floats(-1e-9, 1e-9)),
+    "shifted": st.one_of(st.none(), st.integers(2**40, 2**40 + 9)),
+    "boolean": st.booleans(),
+    "date": st.one_of(st.none(), st.datetimes().map(lambda it: it.replace(microsecond=0))),
+    "category": st.one_of(st.none(), st.sampled_from(["a", "8", "8.0", "ß", "x y", "TRUE"])),
+    "code": st.one_of(st.none(), st.integers(-3, 3)),
+}
+
+
+@pytest.fixture(scope="module")
+def any_config(make_config):
+    return table_config(make_config, "t.csv", *SKLEARN)
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_any_csv_file(any_config, data):
+    n = data.draw(st.integers(12, 30))
+    kinds = data.draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=5))
+    columns = {}
+    for number, kind in enumerate(kinds):
+        values = data.draw(st.lists(CELLS[kind], min_size=n, max_size=n))
+        if len({it for it in values if it is not None}) > 1:
+            columns[f"{kind}{number}"] = values
+    columns = columns or {"number0": list(range(n))}
+    frame = pd.DataFrame({name: pd.Series(it, dtype=object) for name, it in columns.items()})
+    labels = pd.DataFrame({"l0": [0, 1] * (n // 2) + [0] * (n % 2)})
+    with TemporaryDirectory() as name:
+        path = Path(name) / "t.csv"
+        pd.concat([frame, labels], axis=1).to_csv(path, index=False)
+        dataset = replace(
+            any_config.dataset,
+            path=str(path),
+            categorical=tuple(it for it in columns if it.startswith(("category", "code"))),
+            numeric=tuple(it for it in columns if it.startswith("date")),
+        )
+        served, expected = serve(replace(any_config, dataset=dataset), load(dataset), Path(name))
+        for reading in ({}, {"keep_default_na": False}, {"dtype": str}):
+            assert_served(served, expected, pd.read_csv(path, **reading))
