@@ -28,16 +28,16 @@ from pipeline.evaluation.evaluator import (
     N_CHECKED_ROWS,
     Evaluation,
     Evaluator,
-    FinalModel,
     FoldResult,
 )
-from pipeline.model.saved_model import ModelDescription, write_model
+from pipeline.model.saved_model import FinalModel, write_model
 from pipeline.outcome import JobResult, SweepPosition
 from pipeline.report.artifacts import TABLES, write_inputs, write_result
 from pipeline.report.page import RunInfo
 from pipeline.runtime import is_parallel_job
 from pipeline.scoring import MetricSummary, short_name
 from pipeline.tracking import (
+    FINAL_FIT,
     DatasetInfo,
     PreviousRun,
     RunReader,
@@ -286,6 +286,7 @@ def _log_result(
             run.log_files(Path(name), tables=TABLES)
         model_uri = None
         if evaluation.final:
+            run.set_tags({FINAL_FIT: evaluation.describe_final_fit()})
             with tempfile.TemporaryDirectory() as name:
                 model_uri = _log_model(evaluation, evaluation.final, Path(name))
     if sweep_job:
@@ -293,6 +294,8 @@ def _log_result(
         how = f"{run.seconds:.1f} s{part}"
         console.show_job_result(sweep_job.position, evaluation.summary, how)
         return
+    if evaluation.config.cv.kind == "predefined" or evaluation.config.training.final_fit:
+        console.show(evaluation.describe_final_fit())
     rows = evaluation.config.dataset.predict_rows
     if rows and model_uri:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
@@ -301,12 +304,9 @@ def _log_result(
 
 def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path) -> str:
     """Write the final model, check that it predicts the same when loaded, and log it."""
-    config, dataset = evaluation.config, evaluation.dataset
-    is_complete = config.preprocessing.imputation == "none"
-    description = ModelDescription(dataset.schema, dataset.label_names, final.rule, is_complete)
-    write_model(folder, final.model, config.model, description)
-    X = dataset.X[:N_CHECKED_ROWS].copy()
-    if not is_complete:
+    write_model(folder, final, evaluation.config.model)
+    X = evaluation.dataset.X[:N_CHECKED_ROWS].copy()
+    if not final.requires_complete_rows:
         X[-1] = np.nan
-    check_model(folder, dataset.schema.decode(X), final.predict_proba(X))
-    return log_model(folder, {"training rows": f"{final.n_train} of {dataset.n_samples}"})
+    check_model(folder, final.schema.decode(X), final.predict_proba(X))
+    return log_model(folder, {"final_fit": evaluation.describe_final_fit()})

@@ -19,7 +19,7 @@ from pipeline.cv import Split
 from pipeline.dataset import load
 from pipeline.dataset.builder import dataset_from_arrays, dataset_from_frame
 from pipeline.evaluation.evaluator import Evaluator
-from pipeline.model.saved_model import ModelDescription, write_model
+from pipeline.model.saved_model import write_model
 from pipeline.tracking.pyfunc_model import ServedModel
 
 N = 40
@@ -36,9 +36,7 @@ def serve(config, dataset, folder):
     evaluator = Evaluator(config, dataset, [Split(0, 0, rows[5:], rows[:5])])
     list(evaluator.folds(lambda n: None))
     final = evaluator.evaluation().final
-    is_complete = config.preprocessing.imputation == "none"
-    description = ModelDescription(dataset.schema, dataset.label_names, final.rule, is_complete)
-    write_model(folder, final.model, config.model, description)
+    write_model(folder, final, config.model)
     served = ServedModel()
     served.load(folder / "model")
     return served, final.predict_proba(dataset.X)

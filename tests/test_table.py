@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.schema import Config
-from pipeline.dataset import csv_file, loading
+from pipeline.dataset import loading, table
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 
@@ -228,7 +228,7 @@ def test_times_are_seconds_if_declared_numbers(load, values, seconds):
     [("1", "2.5"), ("1", "x"), ("", "3"), ("true", "maybe"), ("2020-01-01", "never")],
 )
 def test_a_late_row_can_change_the_type_of_a_column(load, first, late, monkeypatch):
-    monkeypatch.setattr(csv_file, "_BLOCK_SIZE", 2**10)
+    monkeypatch.setattr(table, "_BLOCK_SIZE", 2**10)
     rows = [f"{first},{i % 2}\n" for i in range(2000)]
     declared = ["dataset.categorical=[a]"] if late in {"x", "never"} else []
     dataset = load("a,l\n" + "".join(rows) + f"{late},1\n", "dataset.labels=[l]", *declared)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
 from pipeline.evaluation.inputs import FoldPlan, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
+from pipeline.model.saved_model import FinalModel
 from pipeline.scoring import (
     MetricSummary,
     check_finite,
@@ -58,27 +58,6 @@ class FoldResult:
 
 
 @dataclass(frozen=True, eq=False)
-class FinalModel:
-    """The model that is logged.
-
-    Attributes:
-        model: Keras model or scikit-learn pipeline; takes encoded rows.
-        rule: Calibration and thresholds, learnt from its training rows.
-        n_train: Number of its training rows; all rows, unless `training.final_fit` is train.
-    """
-
-    model: Any
-    rule: DecisionRule
-    n_train: int
-
-    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return calibrated probabilities of encoded rows, of shape (n, n_labels)."""
-        if hasattr(self.model, "predict_proba"):
-            return self.rule.calibrate(self.model.predict_proba(X))
-        return self.rule.calibrate(np.asarray(self.model(X, training=False)))
-
-
-@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The result of a configuration: all folds, their summary and the final model.
 
@@ -103,6 +82,20 @@ class Evaluation:
     decision: Decision | None = None
     n_fits: int = 0
     n_fits_skipped: int = 0
+
+    def describe_final_fit(self) -> str:
+        """Say in a sentence on which rows the final model is trained; empty without one."""
+        if self.final is None:
+            return ""
+        n, n_train = self.dataset.n_samples, self.final.n_train
+        is_held_out = self.config.cv.kind == "predefined"
+        if n_train < n:
+            return (
+                f"Final model: trained on the {n_train:,} training rows, without the "
+                f"{n - n_train:,} test rows (training.final_fit=train)."
+            )
+        tested = ", also on the test rows of cv=predefined" if is_held_out else ""
+        return f"Final model: trained on all {n:,} rows{tested} (training.final_fit=all)."
 
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.
@@ -283,8 +276,14 @@ class Evaluator:
         ensemble = [next(trained) for _ in plan.outer]
         fit = self._fits[plan.outer[0]]
         model = self._trainer.final_model(ensemble, fit)
-        rule = self._rule(plan, trained)
-        final = FinalModel(model, rule, len(plan.split.train))
+        final = FinalModel(
+            model=model,
+            rule=self._rule(plan, trained),
+            schema=self._dataset.schema,
+            label_names=self._dataset.label_names,
+            requires_complete_rows=self._config.preprocessing.imputation == "none",
+            n_train=len(plan.split.train),
+        )
         check_finite(final.predict_proba(self._dataset.X[plan.split.train[:N_CHECKED_ROWS]]))
         return final
 

@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from pipeline.config import ModelConfig, SklearnModelConfig
 from pipeline.decision import DecisionRule
 from pipeline.errors import UserError
-from pipeline.model.multilabel import MultilabelEnsemble
-from pipeline.model.sklearn_models import build_estimator, fit_labels
 from pipeline.preprocessing import TableSchema
 
 PACKAGE = Path(__file__).parents[1]
@@ -50,44 +48,45 @@ OWN_TYPES = (
 )
 
 
-@dataclass(frozen=True)
-class ModelDescription:
-    """What a served model must know beside its weights.
+@dataclass(frozen=True, eq=False)
+class FinalModel:
+    """The model that is logged.
 
     Attributes:
+        model: Keras model or scikit-learn pipeline; takes encoded rows.
+        rule: Calibration and thresholds, learnt from its training rows.
         schema: Columns of raw rows.
         label_names: Names of the labels.
-        rule: Calibration and thresholds.
         requires_complete_rows: Whether missing numbers are refused, as nothing imputes them.
+        n_train: Number of training rows.
     """
 
+    model: Any
+    rule: DecisionRule
     schema: TableSchema
     label_names: Sequence[str]
-    rule: DecisionRule
     requires_complete_rows: bool
+    n_train: int
+
+    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return calibrated probabilities of encoded rows, of shape (n, n_labels)."""
+        if hasattr(self.model, "predict_proba"):
+            return self.rule.calibrate(self.model.predict_proba(X))
+        return self.rule.calibrate(np.asarray(self.model(X, training=False)))
 
 
-def write_model(
-    folder: Path, model: Any, config: ModelConfig, description: ModelDescription
-) -> None:
-    """Write a model into a folder.
-
-    Args:
-        folder: An empty folder.
-        model: Keras model of encoded rows, or scikit-learn pipeline.
-        config: Configuration of the model.
-        description: What serving needs to know.
-    """
+def write_model(folder: Path, final: FinalModel, config: ModelConfig) -> None:
+    """Write a model into an empty folder, as described above."""
     files = folder / "model"
     files.mkdir()
     requirements = [*REQUIREMENTS]
     own = config.code_path
     serving: dict[str, Any] = {
-        **description.schema.as_dict(),
-        "label_names": list(description.label_names),
-        "temperature": description.rule.temperature.tolist(),
-        "threshold": description.rule.threshold.tolist(),
-        "requires_complete_rows": description.requires_complete_rows,
+        **final.schema.as_dict(),
+        "label_names": list(final.label_names),
+        "temperature": final.rule.temperature.tolist(),
+        "threshold": final.rule.threshold.tolist(),
+        "requires_complete_rows": final.requires_complete_rows,
         "modules": [own.rpartition(".")[0]] if own else [],
     }
     has_own_code = _write_code(folder / "code", config)
@@ -95,7 +94,7 @@ def write_model(
         requirements += SKLEARN_REQUIREMENTS
         packages = own_packages(config)
         path = files / "model.skops"
-        serving["trusted"] = save_sklearn(model, path, packages)
+        serving["trusted"] = save_sklearn(final.model, path, packages)
         with path.open("rb") as file:
             serving["digest"] = file_digest(file, "sha256").hexdigest()
         if not has_own_code:  # an installed package is required, not copied
@@ -105,7 +104,7 @@ def write_model(
             ]
     else:
         requirements += KERAS_REQUIREMENTS
-        model.save(files / "model.keras")
+        final.model.save(files / "model.keras")
     (files / "schema.json").write_text(json.dumps(serving), encoding="utf-8")
     lines = [f"{package}=={version(package)}\n" for package in sorted(requirements)]
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
@@ -124,6 +123,8 @@ def _write_code(folder: Path, config: ModelConfig) -> bool:
 
 def own_packages(config: SklearnModelConfig) -> list[str]:
     """Return the packages of the user's own estimator, other than scikit-learn."""
+    from pipeline.model.sklearn_models import build_estimator
+
     module = type(build_estimator(config)).__module__
     packages = {path.partition(".")[0] for path in (config.estimator, module)}
     return sorted(packages - set(TRUSTED_PACKAGES))
@@ -166,6 +167,9 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
 
     It is fitted to a few preprocessed rows X and their labels y.
     """
+    from pipeline.model.multilabel import MultilabelEnsemble
+    from pipeline.model.sklearn_models import fit_labels
+
     user_packages = own_packages(config)
     if not user_packages:
         return

@@ -4,7 +4,15 @@ from pipeline.tracking.heartbeat import RunActiveError, send_heartbeats
 from pipeline.tracking.resume import PreviousRun, claim_run, find_previous_run, list_again
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track
 from pipeline.tracking.runs import RunReader, RunRecord, page_address
-from pipeline.tracking.store import SUPERSEDED, Store, check_store, locate, open_store, store_at
+from pipeline.tracking.store import (
+    FINAL_FIT,
+    SUPERSEDED,
+    Store,
+    check_store,
+    locate,
+    open_store,
+    store_at,
+)
 from pipeline.tracking.sweep_run import (
     BEST,
     VARIED,

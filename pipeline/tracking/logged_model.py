@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.tracking.pyfunc_model import ServedModel
 from pipeline.tracking.runs import FINISHED, RunReader, RunRecord
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import FINAL_FIT, Store
 from pipeline.tracking.sweep_run import BEST
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
@@ -192,9 +192,10 @@ def _description(run: RunRecord) -> str:
         return "undefined" if value is None else f"{value:.3f}"
 
     interval = f"{number('ci_low')} to {number('ci_high')}"
+    final_fit = run.tags.get(FINAL_FIT, "")
     return (
         f"{metric} (mean: {number('mean')}, std: {number('std')}, 95% interval: {interval}); "
-        f"run {run.run_id}; data {run.tags['data_digest']}"
+        f"run {run.run_id}; data {run.tags['data_digest']}. {final_fit}"
     )
 
 
