@@ -1,14 +1,16 @@
 """Build Keras models: multi-layer perceptrons and the user's own."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from pipeline.config import KerasModelConfig, MlpConfig, ModelConfig
 from pipeline.errors import UserError, describe_exception, suggest
@@ -154,3 +156,108 @@ def _check_params(key: str, name: str, module: object) -> None:
         ) from error
     finally:
         random.setstate(state)
+
+
+Weights = list[NDArray[np.generic]]
+MAX_SEEDS = 10_000  # that one model may draw
+TEMPLATE_SEEDS = (1, 2)
+
+
+class WeightInitializer:
+    """Draws the initial weights of a model from explicit seeds, without building it again.
+
+    Keras gives each initializer and each dropout layer without a seed the next number of Python's
+    global generator. This class finds out which number each weight of a model depends on, and
+    computes the numbers itself. The weights are those of a model that is built after
+    `keras.utils.set_random_seed(seed)`, but nothing else in the process can disturb them.
+
+    Attributes:
+        is_explicit: Whether that is possible. If not, as with random numbers of NumPy in a user's
+            builder, the model is built for each seed.
+    """
+
+    def __init__(self, build: Callable[[], keras.Model]) -> None:
+        """Build the model for one seed, to learn what its weights depend on, and check another."""
+        self._build = build
+        model, other = (_build_with_seed(build, seed) for seed in TEMPLATE_SEEDS)
+        self._n_trainable = len(model.trainable_variables)
+        self._values, expected = _weights(model), _weights(other)
+        sources = list(_random_sources(model, _seed_stream(TEMPLATE_SEEDS[0], MAX_SEEDS)))
+        self._draws = [
+            None
+            if np.array_equal(value, value_of_other)  # a constant, such as zeros
+            else next((draw for draw in sources if np.array_equal(draw(value), value)), None)
+            for value, value_of_other in zip(self._values, expected, strict=True)
+        ]
+        drawn = self._draw(TEMPLATE_SEEDS[1])
+        self.is_explicit = all(map(np.array_equal, drawn, expected))
+
+    def __call__(self, seed: int) -> tuple[Weights, Weights]:
+        """Return the trainable and the non-trainable weights before the first step."""
+        weights = self._draw(seed) if self.is_explicit else self._build_weights(seed)
+        return weights[: self._n_trainable], weights[self._n_trainable :]
+
+    def _draw(self, seed: int) -> Weights:
+        n_seeds = max((draw.position + 1 for draw in self._draws if draw), default=0)
+        seeds = _seed_stream(seed, n_seeds)
+        return [
+            replace(draw, seed=seeds[draw.position])(value) if draw else value
+            for draw, value in zip(self._draws, self._values, strict=True)
+        ]
+
+    def _build_weights(self, seed: int) -> Weights:
+        return _weights(_build_with_seed(self._build, seed))
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """A weight by its initializer (None for the state of a seed generator) and its seed.
+
+    Attributes:
+        initializer: The initializer.
+        position: Position of the seed among those that the model draws.
+        seed: The seed.
+    """
+
+    initializer: keras.initializers.Initializer | None
+    position: int
+    seed: int
+
+    def __call__(self, like: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return the weight, with the shape and the type of another."""
+        if self.initializer is None:
+            return np.resize(np.array([self.seed, 0], like.dtype), like.shape)
+        initializer = copy(self.initializer)
+        initializer.seed = self.seed
+        return np.asarray(initializer(like.shape, str(like.dtype)))
+
+
+def _random_sources(model: keras.Model, seeds: Sequence[int]) -> Iterator[_Draw]:
+    """Yield the initializers and seed generators of a model whose seeds are in the stream."""
+    positions = {seed: position for position, seed in enumerate(seeds)}
+    for layer in model._flatten_layers():
+        for value in vars(layer).values():
+            seed = getattr(value, "seed", None)
+            is_initializer = isinstance(value, keras.initializers.Initializer)
+            if is_initializer and isinstance(seed, int) and seed in positions:
+                yield _Draw(value, positions[seed], seed)
+            elif isinstance(value, keras.random.SeedGenerator):
+                seed = int(np.asarray(value.state)[0])
+                if seed in positions:
+                    yield _Draw(None, positions[seed], seed)
+
+
+def _seed_stream(seed: int, n: int) -> list[int]:
+    """Return the first numbers that Keras draws as seeds after `set_random_seed(seed)`."""
+    generator = random.Random(seed)
+    return [generator.randint(1, 10**9) for _ in range(n)]
+
+
+def _build_with_seed(build: Callable[[], keras.Model], seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return build()
+
+
+def _weights(model: keras.Model) -> Weights:
+    variables = (*model.trainable_variables, *model.non_trainable_variables)
+    return [np.asarray(variable) for variable in variables]

@@ -16,14 +16,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
+from pipeline.model.keras_models import WeightInitializer
 from pipeline.training.optimization import row_losses
 from pipeline.training.stack import PADDING, EarlyStoppingState, Inputs, Losses, Outputs, State
 from pipeline.training.stack_plan import ProgramKey
-
-Weights = list[NDArray[np.generic]]
 
 
 class Program:
@@ -31,8 +29,7 @@ class Program:
 
     Attributes:
         network: The preprocessing layer and the model; their own weights are not used.
-        initial_weights: Trainable and non-trainable initial weights by seed, cached for later
-            trainings.
+        initializer: Draws the initial weights of the model.
     """
 
     def __init__(
@@ -40,11 +37,12 @@ class Program:
         network: keras.Model,
         optimizer: keras.Optimizer,
         config: TrainingConfig,
+        initializer: WeightInitializer,
     ) -> None:
         """Build the functional optimizer; compilation waits for the first call of `run`."""
         optimizer.build(network.trainable_variables)
         self.network = network
-        self.initial_weights: dict[int, tuple[Weights, Weights]] = {}
+        self.initializer = initializer
         self._optimizer, self._config = optimizer, config
         self.run = tf.function(self._train_epochs, jit_compile=True, autograph=False)
 

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import UserError
+from pipeline.model.keras_models import WeightInitializer
 from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
 from pipeline.preprocessing.preprocessor import Layout
 from pipeline.runtime import n_cores
 from pipeline.scoring import DIVERGED_HINT
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
-from pipeline.training.compiled import Program, Weights, cached_program
+from pipeline.training.compiled import Program, cached_program
 from pipeline.training.optimization import functional, make_optimizer
 from pipeline.training.stack import MAX_SCORED_ROWS, Outputs, StackInputs, State, stack_states
 from pipeline.training.stack_plan import (
@@ -29,8 +30,6 @@ from pipeline.training.stack_plan import (
     plan_stacks,
     stack_shapes,
 )
-
-MAX_CACHED_WEIGHTS = 2**24  # initial weights that a program caches for later trainings: 64 MB
 
 
 class KerasTrainer:
@@ -55,7 +54,7 @@ class KerasTrainer:
 
         Args:
             build: Returns the untrained model for a number of input columns. Its randomness must
-                come from Keras, NumPy or Python's `random`, which are seeded before each call.
+                come from Keras, NumPy or Python's `random`.
             config: Optimizer, epochs, batch size and other settings of the training.
             X: Encoded features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
@@ -81,6 +80,10 @@ class KerasTrainer:
             exact_batches=depends_on_batch(model, _varied_rows(fits[0], X)),
         )
         self._initial_states: list[State] = []
+        if not all(program.initializer.is_explicit for program in self._programs.values()):
+            # Before other threads begin, which could draw from the same generators.
+            self._initial_states = [self._initial_state(index) for index in range(len(fits))]
+        self._is_compiled = False
         self._stop = Event()
 
     @property
@@ -101,7 +104,8 @@ class KerasTrainer:
         one_per_shape = {it.shape: it for it in self._assign_stacks(fit_indices)}.values()
         with ThreadPoolExecutor(self._plan.n_threads) as executor:
             compilations = [executor.submit(call) for call in map(self._trace, one_per_shape)]
-            self._initial_states = [self._initial_state(index) for index in fit_indices]
+            if not self._initial_states:
+                self._initial_states = [self._initial_state(index) for index in fit_indices]
             try:
                 for compilation in compilations:
                     compilation.result()
@@ -116,6 +120,7 @@ class KerasTrainer:
                     "model: expected layers that XLA can compile, because all folds train in one "
                     f"program. Received: {_first_line(error)}"
                 ) from error
+        self._is_compiled = True
 
     def train(
         self, progress: Progress = lambda n: None, fit_indices: Sequence[int] | None = None
@@ -125,7 +130,7 @@ class KerasTrainer:
         Epochs that early stopping skips count as progress when a stack has stopped.
         """
         self._stop.clear()
-        if not self._initial_states:
+        if not self._is_compiled:
             self.compile()
         fit_indices = range(len(self._fits)) if fit_indices is None else fit_indices
         stacks = self._assign_stacks(fit_indices)
@@ -190,7 +195,8 @@ class KerasTrainer:
     def _find_program(self, architecture: str | None, key: ProgramKey) -> Program:
         def make() -> Program:
             optimizer = functional(make_optimizer(self._config, key.n_steps))
-            return Program(self._network(key.layout), optimizer, self._config)
+            initializer = WeightInitializer(lambda: self._build(key.layout.n_columns))
+            return Program(self._network(key.layout), optimizer, self._config, initializer)
 
         if architecture is None:
             return make()
@@ -218,24 +224,9 @@ class KerasTrainer:
 
     def _initial_state(self, fit_index: int) -> State:
         key, fit = self._shapes[fit_index].key, self._fits[fit_index]
-        trainable, non_trainable = self._initial_weights(key, fit.seed)
+        trainable, non_trainable = self._programs[key].initializer(fit.seed)
         arrays = weights_of(fit.preprocessor)
         return State(trainable, [*arrays, *non_trainable], self._optimizer_states[key])
-
-    def _initial_weights(self, key: ProgramKey, seed: int) -> tuple[Weights, Weights]:
-        """Return the trainable and non-trainable weights of the model before the first step."""
-        cached = self._programs[key].initial_weights
-        if seed in cached:
-            return cached[seed]
-        keras.utils.set_random_seed(seed)
-        model = self._build(key.layout.n_columns)
-        weights = (
-            [variable.numpy() for variable in model.trainable_variables],
-            [variable.numpy() for variable in model.non_trainable_variables],
-        )
-        if model.count_params() * (len(cached) + 1) <= MAX_CACHED_WEIGHTS:
-            cached[seed] = weights
-        return weights
 
     def _assign_stacks(self, fit_indices: Sequence[int]) -> list[Stack]:
         size = self._plan.fits_per_program

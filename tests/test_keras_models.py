@@ -1,0 +1,100 @@
+"""Initial weights are those of a model that is built with a seed, whatever else draws numbers."""
+
+import random
+from functools import partial
+from threading import Event, Thread
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.model.keras_models import WeightInitializer, mlp
+from tests.keras_reference import NETWORK, assert_equal_weights, make_fits, train, training_config
+
+MODELS = {
+    "perceptron": {},
+    "dropout and batch normalization": {
+        "hidden_units": (8, 4),
+        "dropout": 0.3,
+        "batch_normalization": True,
+    },
+    "orthogonal": {"kernel_initializer": "orthogonal"},
+    "logistic regression": {"hidden_units": ()},
+}
+
+
+def custom_model():
+    """Return a model with embedded randomness: a fixed seed, a shared layer, a normal bias."""
+    inputs = keras.Input((5,))
+    shared = keras.layers.Dense(5, bias_initializer="random_normal")
+    x = keras.layers.GaussianNoise(0.1)(shared(shared(inputs)))
+    fixed = keras.initializers.GlorotUniform(seed=3)
+    return keras.Model(inputs, keras.layers.Dense(2, "sigmoid", kernel_initializer=fixed)(x))
+
+
+def numpy_model():
+    """Return a model with weights of NumPy's global generator."""
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, "sigmoid")])
+    model.layers[0].kernel.assign(np.random.normal(size=(5, 2)))
+    return model
+
+
+def weights_after_seeding(build, seed):
+    keras.utils.set_random_seed(seed)
+    model = build()
+    variables = (*model.trainable_variables, *model.non_trainable_variables)
+    return [variable.numpy() for variable in variables]
+
+
+@pytest.mark.parametrize(
+    ("build", "is_explicit"),
+    [
+        *((partial(mlp, 5, 2, **options), True) for options in MODELS.values()),
+        (custom_model, True),
+        (numpy_model, False),
+    ],
+    ids=[*MODELS, "custom", "numpy"],
+)
+def test_weights_are_those_of_a_model_built_with_the_seed(build, is_explicit):
+    initializer = WeightInitializer(build)
+    assert initializer.is_explicit is is_explicit
+    for seed in (0, 7, 2**32 - 1):
+        trainable, non_trainable = initializer(seed)
+        for actual, expected in zip(
+            [*trainable, *non_trainable], weights_after_seeding(build, seed), strict=True
+        ):
+            assert actual.dtype == expected.dtype
+            np.testing.assert_array_equal(actual, expected)
+
+
+def test_other_threads_that_draw_random_numbers_change_nothing():
+    config = training_config(epochs=2)
+    expected = train(make_fits(), config)
+    stop = Event()
+
+    def disturb():
+        while not stop.wait(1e-4):
+            random.seed(random.random())
+            np.random.seed(random.randrange(2**32))
+
+    thread = Thread(target=disturb)
+    thread.start()
+    try:
+        disturbed = train(make_fits(), config)
+    finally:
+        stop.set()
+        thread.join()
+    for result, other in zip(disturbed, expected, strict=True):
+        assert_equal_weights(result, other)
+
+
+def test_equal_settings_agree_in_every_bit_and_other_groupings_to_a_millionth():
+    fits = make_fits((40, 40, 40, 40))
+    groupings = {size: train(fits, training_config(fits_per_program=size)) for size in (1, 2, 4)}
+    repeated = train(fits, training_config(fits_per_program=2))
+    for result, again in zip(groupings[2], repeated, strict=True):
+        assert_equal_weights(result, again)
+        np.testing.assert_array_equal(result.y_score, again.y_score)
+    for results in groupings.values():
+        for result, expected in zip(results, groupings[2], strict=True):
+            np.testing.assert_allclose(result.y_score, expected.y_score, rtol=0, atol=1e-6)
