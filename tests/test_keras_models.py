@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.model.keras_models import WeightInitializer, mlp
-from tests.keras_reference import NETWORK, assert_equal_weights, make_fits, train, training_config
+from tests.keras_reference import make_fits, train, training_config
+from tests.test_keras_trainer import assert_equal_weights
 
 MODELS = {
     "perceptron": {},

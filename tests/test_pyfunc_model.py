@@ -1,10 +1,15 @@
 """The served model gives raw rows the probabilities that the trainer gave the same rows."""
 
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -21,6 +26,8 @@ from pipeline.dataset.builder import dataset_from_arrays, dataset_from_frame
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.model.saved_model import write_model
 from pipeline.tracking.pyfunc_model import ServedModel
+from tests.command_runner import CommandRunner
+from tests.servers import BIN, free_port, listens, started, wait_for
 
 N = 40
 TOLERANCE = 1e-6
@@ -287,3 +294,72 @@ def test_any_csv_file(any_config, data):
         served, expected = serve(replace(any_config, dataset=dataset), load(dataset), Path(name))
         for reading in ({}, {"keep_default_na": False}, {"dtype": str}):
             assert_served(served, expected, pd.read_csv(path, **reading))
+
+
+def post(port: int, body: dict) -> tuple[int, dict]:
+    """Send JSON to a served model and return the status and the answer."""
+    request = Request(
+        f"http://127.0.0.1:{port}/invocations",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_mlflow_serves_a_logged_model(tmp_path):
+    store = CommandRunner(tmp_path)
+    path = tmp_path / "t.csv"
+    frame, labels = mixed_frame()
+    write_csv(path, frame, labels)
+    store.run_here(
+        *("dataset=table", f"dataset.path={path}", "dataset.labels=['l?']", "report=none"),
+        *(f"dataset.categorical=[{','.join(CATEGORICAL)}]", "cv.n_splits=2", "cv.n_repeats=1"),
+        *(f"dataset.numeric=[{','.join(DATES)}]", "dataset.predict_rows=[]", *SKLEARN),
+    )
+    (run,) = store.runs()
+    (logged,) = store.client.search_logged_models([run.info.experiment_id])
+    rows = pd.read_csv(path)[list(frame.columns)].head()
+    model = mlflow.pyfunc.load_model(logged.artifact_location)
+    expected = model.predict(rows).to_dict("records")
+    port, log = free_port(), tmp_path / "log"
+    command = [
+        *(sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"),
+        *("-m", logged.artifact_location, "--host", "127.0.0.1", "--port", str(port)),
+    ]
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    with started(command, log, cwd=tmp_path, env=environment) as server:
+        wait_for("the served model", lambda: listens(port), server, log)
+        split = json.loads(rows.to_json(orient="split", double_precision=15))
+        records = json.loads(rows.to_json(orient="records", double_precision=15))
+        columns = {name: [record[name] for record in records] for name in rows}
+        for body in (
+            {"dataframe_split": split},
+            {"dataframe_records": records},
+            {"inputs": columns},
+        ):
+            status, answer = post(port, body)
+            assert status == 200, answer
+            for actual, probabilities in zip(answer["predictions"], expected, strict=True):
+                assert actual == pytest.approx(probabilities, abs=TOLERANCE)
+        status, answer = post(port, {"dataframe_records": records, "params": {"decide": True}})
+        decided = [{name: float(p > 0.5) for name, p in row.items()} for row in expected]
+        assert answer["predictions"] == decided
+        for value, message in (
+            (float("inf"), "Expected finite numbers"),
+            ("many", "Expected numbers in column 'plain'. Received: 'many' in row 1"),
+        ):
+            records[1]["plain"] = value
+            status, answer = post(port, {"dataframe_records": records})
+            assert status == 400
+            assert message in answer["message"]
+
+
+def test_a_model_that_was_logged_before_there_was_a_schema_loads_as_before():
+    model = mlflow.pyfunc.load_model(str(Path(__file__).parent / "models" / "before_schema"))
+    rows = pd.DataFrame({"age": [50, 30, None], "city": ["Rome", "Oslo", "Paris"]})
+    expected = [[0.7119448, 0.9079509], [0.0667760, 0.1194463], [0.6928009, 0.5425525]]
+    np.testing.assert_allclose(model.predict(rows), expected, atol=TOLERANCE)

@@ -17,6 +17,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from pipeline.decision.rule import DecisionRule
@@ -58,11 +59,15 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
             params: `{"decide": True}` for 0/1 predictions.
 
         Raises:
-            ValueError: If a column is missing or a value does not suit its column.
+            MlflowException: If a column is missing or a value does not suit its column; a server
+                answers with its message and status 400.
         """
-        X = self._schema.encode(model_input)
-        if self._serving["requires_complete_rows"]:
-            self._check_complete(X)
+        try:
+            X = self._schema.encode(model_input)
+            if self._serving["requires_complete_rows"]:
+                self._check_complete(X)
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
         y_score = self._rule.calibrate(self._predict_proba(X))
         if params and params.get("decide"):
             y_score = self._rule.decide(y_score).astype(np.float64)
