@@ -56,7 +56,7 @@ from pipeline.tracking import (
     supersede,
     track,
 )
-from pipeline.tracking.logged_model import check_model, log_model, predict_rows
+from pipeline.tracking.logged_model import check_code, check_model, log_model, predict_rows
 from pipeline.training import Stopped
 
 if TYPE_CHECKING:
@@ -304,9 +304,11 @@ def _log_result(
 
 def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path) -> str:
     """Write the final model, check that it predicts the same when loaded, and log it."""
-    write_model(folder, final, evaluation.config.model)
+    has_user_code = write_model(folder, final, evaluation.config.model)
     X = evaluation.dataset.X[:N_CHECKED_ROWS].copy()
     if not final.requires_complete_rows:
         X[-1] = np.nan
     check_model(folder, final.schema.decode(X), final.predict_proba(X))
+    if has_user_code:
+        check_code(folder)
     return log_model(folder, {"final_fit": evaluation.describe_final_fit()})

@@ -1,4 +1,4 @@
-"""Project paths, CPU cores, heavy imports, user callables and written files."""
+"""Project paths, CPU cores, heavy imports and written files."""
 
 import gc
 import logging
@@ -11,11 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Thread
-from typing import Any
 
 from pipeline.errors import UserError
 
@@ -136,37 +134,6 @@ def _buffered_stderr() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-def import_callable(key: str, path: str) -> Callable[..., Any]:
-    """Import a callable by its dotted path, such as `my_module.build`.
-
-    Args:
-        key: Configuration key of the path, for error messages.
-        path: Module and attribute; the module may be in the working directory.
-
-    Raises:
-        UserError: If the module cannot be imported or the attribute is not a callable.
-    """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    module, _, name = path.rpartition(".")
-    try:
-        value = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"{key}: expected the dotted path of a callable, module.name. Received: {path!r} "
-            f"({error}). The module must be importable: in the working directory or installed."
-        ) from error
-    except Exception as error:  # raised by the user's module
-        raise UserError(
-            f"{key}: expected {path!r} to be importable. Received: {type(error).__name__}: {error}"
-        ) from error
-    if not callable(value):
-        raise UserError(
-            f"{key}: expected a callable. Received: {path!r}, a {type(value).__name__}."
-        )
-    return value  # type: ignore[no-any-return]
 
 
 SECONDS_TO_END = 5  # from SIGTERM to the exit of a process whose parent has ended

@@ -23,8 +23,10 @@ from sklearn.datasets import dump_svmlight_file
 from pipeline.cv import Split
 from pipeline.dataset import load
 from pipeline.dataset.builder import dataset_from_arrays, dataset_from_frame
+from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.model.saved_model import write_model
+from pipeline.tracking.logged_model import check_code
 from pipeline.tracking.pyfunc_model import ServedModel
 from tests.command_runner import CommandRunner
 from tests.servers import BIN, free_port, listens, started, wait_for
@@ -363,3 +365,59 @@ def test_a_model_that_was_logged_before_there_was_a_schema_loads_as_before():
     rows = pd.DataFrame({"age": [50, 30, None], "city": ["Rome", "Oslo", "Paris"]})
     expected = [[0.7119448, 0.9079509], [0.0667760, 0.1194463], [0.6928009, 0.5425525]]
     np.testing.assert_allclose(model.predict(rows), expected, atol=TOLERANCE)
+
+
+ESTIMATOR = """
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+{import_prior}
+
+
+class Frequency(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.frequency_ = prior.smooth(np.mean(y))
+        self.classes_ = np.array([0, 1])
+        return self
+
+    def predict_proba(self, X):
+        return np.tile([1 - self.frequency_, self.frequency_], (len(X), 1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "import_prior", "travels"),
+    [
+        ("static", "from . import prior", True),
+        (
+            "dynamic",
+            "from importlib import import_module\nprior = import_module('{}.prior')",
+            False,
+        ),
+    ],
+)
+def test_the_users_code_travels_with_the_model(
+    tmp_path, make_config, monkeypatch, name, import_prior, travels
+):
+    package = f"own_{name}"  # a namespace package, as it has no __init__.py
+    (tmp_path / package).mkdir()
+    text = ESTIMATOR.format(import_prior=import_prior.format(package))
+    (tmp_path / package / "estimators.py").write_text(text)
+    (tmp_path / package / "prior.py").write_text("def smooth(p): return float(0.9 * p + 0.05)")
+    (tmp_path / package / "rows.bin").write_bytes(b"much data")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = make_config(
+        "model=sklearn", f"model.estimator={package}.estimators.Frequency", "preprocessing=standard"
+    )
+    X = np.random.default_rng(0).normal(size=(N, 2))
+    dataset = dataset_from_arrays("t", "t", X, (X > 0.5).astype(int))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    served, expected = serve(config, dataset, folder)
+    assert_served(served, expected, pd.DataFrame(X, columns=dataset.feature_names))
+    copied = {path.name for path in (folder / "code" / package).iterdir()}
+    assert copied == ({"estimators.py", "prior.py"} if travels else {"estimators.py"})
+    if travels:
+        check_code(folder)
+    else:
+        with pytest.raises(UserError, match=r"No module named 'own_dynamic\.prior'"):
+            check_code(folder)

@@ -4,7 +4,7 @@ from pipeline.config import PythonDatasetConfig
 from pipeline.dataset.builder import dataset_from_features_and_labels
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError, describe_exception
-from pipeline.runtime import import_callable
+from pipeline.user_code import import_callable
 
 
 def load(config: PythonDatasetConfig) -> Dataset:

@@ -1,35 +1,21 @@
 """Fingerprints: digests of configuration, data, folds and code, which determine the results."""
 
-import ast
 import json
 import subprocess
-import sys
-import sysconfig
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
-from importlib.machinery import ModuleSpec
-from importlib.metadata import packages_distributions, version
-from importlib.util import find_spec, resolve_name
+from importlib.metadata import version
 from pathlib import Path
-from pkgutil import get_importer
 
 from pipeline.config import Config, affects_scores, flatten
 from pipeline.cv import Split, split_digest
 from pipeline.dataset import Dataset
+from pipeline.user_code import find_user_code
 
-_distributions = cache(packages_distributions)
 PACKAGE = Path(__file__).parents[1]
 VERSIONS = ("manyfold", "keras", "mlflow", "numpy", "scikit-learn", "tensorflow")
-# Libraries whose versions may change a score, and the names of their modules.
-LIBRARIES = {
-    "keras": "keras",
-    "numpy": "numpy",
-    "scikit-learn": "sklearn",
-    "tensorflow": "tensorflow",
-}
-STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
+LIBRARIES = ("keras", "numpy", "scikit-learn", "tensorflow")  # whose versions may change a score
 LENGTH = 32
 
 
@@ -59,8 +45,11 @@ def code_version(callables: Sequence[str] = ()) -> str:
             user's modules that these import.
     """
     sha = sha256(_manyfold().encode())
-    for part in sorted(set(_user_code(callables))):
-        sha.update(part.encode())
+    code = find_user_code(callables)
+    for name, path in sorted(code.modules.items()):
+        sha.update(f"{name} {sha256(path.read_bytes()).hexdigest()}".encode())
+    for package in sorted(code.packages):
+        sha.update(f"{package} {version(package)}".encode())
     return sha.hexdigest()[:LENGTH]
 
 
@@ -90,69 +79,6 @@ def _own_callables(config: Config) -> list[str]:
     metrics = [*config.scoring.metrics, config.decision.threshold_metric]
     own = [name for name in metrics if "." in name]
     return [*own, config.model.code_path] if config.model.code_path else own
-
-
-def _user_code(callables: Sequence[str]) -> Iterator[str]:
-    """Yield a digest of each module of the user, and the version of each installed package.
-
-    The modules are those that define the callables and those that they import, also indirectly.
-    No code runs, so modules whose names are only known at run time are not found.
-    """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    waiting, seen = list(callables), set[str]()
-    while waiting:
-        parts = waiting.pop().split(".")
-        for length in range(1, len(parts) + 1):  # a module's packages run before it
-            name = ".".join(parts[:length])
-            if name in seen or parts[0] in LIBRARIES.values():
-                continue
-            seen.add(name)
-            spec = _find_module(name)
-            path = Path(spec.origin).resolve() if spec and spec.origin else None
-            if spec is None or path is None or not path.is_file() or PACKAGE in path.parents:
-                continue
-            if {"site-packages", "dist-packages"} & set(path.parts):
-                distributions = _distributions().get(parts[0], [])
-                yield from (f"{package} {version(package)}" for package in distributions)
-                if distributions:
-                    continue
-            elif STANDARD_LIBRARY in path.parents:
-                continue
-            content = path.read_bytes()
-            yield f"{name} {sha256(content).hexdigest()}"
-            waiting += _imported_names(spec, content)
-
-
-def _find_module(name: str) -> ModuleSpec | None:
-    """Find a module without importing the packages that it is in."""
-    prefix, *others = name.split(".")
-    try:
-        spec = find_spec(prefix)
-    except ValueError:  # __main__, or an empty name
-        return None
-    for part in others:
-        prefix += f".{part}"
-        locations = (spec and spec.submodule_search_locations) or ()  # none of a class
-        finders = filter(None, map(get_importer, locations))
-        specs = (finder.find_spec(prefix) for finder in finders)
-        spec = next(filter(None, specs), None)
-    return spec
-
-
-def _imported_names(spec: ModuleSpec, content: bytes) -> Iterator[str]:
-    """Yield the dotted names that a module imports: modules, and names that may be modules."""
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # the import of the module will explain it
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            with suppress(ImportError):  # more dots than packages
-                module = resolve_name("." * node.level + (node.module or ""), spec.parent or "")
-                yield from (f"{module}.{name.name}" for name in node.names)
 
 
 def _git_commit() -> str | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import KerasModelConfig, MlpConfig, ModelConfig
 from pipeline.errors import UserError, describe_exception, suggest
-from pipeline.runtime import import_callable
+from pipeline.user_code import import_callable
 
 
 def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Model:

@@ -7,11 +7,11 @@ requirements.txt
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
 from importlib import import_module
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +24,7 @@ from pipeline.config import ModelConfig, SklearnModelConfig
 from pipeline.decision import DecisionRule
 from pipeline.errors import UserError
 from pipeline.preprocessing import TableSchema
+from pipeline.user_code import find_user_code
 
 PACKAGE = Path(__file__).parents[1]
 CODE = (
@@ -75,12 +76,16 @@ class FinalModel:
         return self.rule.calibrate(np.asarray(self.model(X, training=False)))
 
 
-def write_model(folder: Path, final: FinalModel, config: ModelConfig) -> None:
-    """Write a model into an empty folder, as described above."""
+def write_model(folder: Path, final: FinalModel, config: ModelConfig) -> bool:
+    """Write a model into an empty folder, as described above.
+
+    Returns:
+        Whether code of the user is part of it.
+    """
     files = folder / "model"
     files.mkdir()
-    requirements = [*REQUIREMENTS]
     own = config.code_path
+    code = find_user_code([own] if own else [])
     serving: dict[str, Any] = {
         **final.schema.as_dict(),
         "label_names": list(final.label_names),
@@ -89,36 +94,36 @@ def write_model(folder: Path, final: FinalModel, config: ModelConfig) -> None:
         "requires_complete_rows": final.requires_complete_rows,
         "modules": [own.rpartition(".")[0]] if own else [],
     }
-    has_own_code = _write_code(folder / "code", config)
+    requirements = {*REQUIREMENTS, *code.packages}
     if isinstance(config, SklearnModelConfig):
-        requirements += SKLEARN_REQUIREMENTS
-        packages = own_packages(config)
+        requirements |= {*SKLEARN_REQUIREMENTS}
         path = files / "model.skops"
-        serving["trusted"] = save_sklearn(final.model, path, packages)
+        serving["trusted"] = save_sklearn(final.model, path, own_packages(config))
         with path.open("rb") as file:
             serving["digest"] = file_digest(file, "sha256").hexdigest()
-        if not has_own_code:  # an installed package is required, not copied
-            distributions = packages_distributions()
-            requirements += [
-                it for package in packages for it in distributions.get(package, [])[:1]
-            ]
     else:
-        requirements += KERAS_REQUIREMENTS
+        requirements |= {*KERAS_REQUIREMENTS}
         final.model.save(files / "model.keras")
     (files / "schema.json").write_text(json.dumps(serving), encoding="utf-8")
     lines = [f"{package}=={version(package)}\n" for package in sorted(requirements)]
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
+    _write_code(folder / "code", code.modules)
+    return bool(code.modules)
 
 
-def _write_code(folder: Path, config: ModelConfig) -> bool:
-    """Copy the modules that loading needs; return whether some are the user's own."""
+def _write_code(folder: Path, user_modules: Mapping[str, Path]) -> None:
+    """Copy the modules that loading needs, at their places below a folder."""
     for name in CODE:
         path = folder / PACKAGE.name / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((PACKAGE / name).read_bytes())
         for package in (path.parent, folder / PACKAGE.name):
             (package / "__init__.py").touch()
-    return False
+    for module, source in user_modules.items():
+        is_package = source.name == "__init__.py"
+        path = folder.joinpath(*module.split("."), *(["__init__"] if is_package else []))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".py").write_bytes(source.read_bytes())
 
 
 def own_packages(config: SklearnModelConfig) -> list[str]:

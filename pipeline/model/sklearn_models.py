@@ -20,7 +20,7 @@ from sklearn.utils import get_tags
 from pipeline.config import SklearnModelConfig
 from pipeline.errors import UserError, suggest
 from pipeline.model.multilabel import FittedEstimator, MultilabelClassifier
-from pipeline.runtime import import_callable
+from pipeline.user_code import import_callable
 
 N_CALIBRATION_FOLDS = 5
 CHAIN_PARAMS = ("chain_method", "cv", "order")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoringConfig
 from pipeline.errors import UserError, describe_exception, suggest
-from pipeline.runtime import import_callable
 from pipeline.scoring import classification_metrics, ranking_metrics
 from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores, mean_ratio
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
+from pipeline.user_code import import_callable
 
 CONFIG_KEY = "scoring.metrics"
 ABBREVIATIONS = {"roc": "ROC", "auc": "AUC", "ndcg": "nDCG"}

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 
@@ -97,12 +98,20 @@ def check_model(folder: Path, rows: pd.DataFrame, y_score: NDArray[np.floating])
         )
 
 
-def check_in_subprocess(folder: Path) -> None:
-    """Load a model folder in a process that has only the code in the folder.
+_checked_code: set[str] = set()  # digests of code that another process has loaded
+
+
+def check_code(folder: Path) -> None:
+    """Load a model folder in a process that has only the code in the folder, once for each code.
 
     Raises:
         UserError: If it cannot be loaded, as it needs modules of the user that are not there.
     """
+    sha = sha256()
+    for path in sorted((folder / "code").rglob("*.py")):
+        sha.update(path.read_bytes())
+    if sha.hexdigest() in _checked_code:
+        return
     script = (
         "import runpy, sys, pathlib; "
         "runpy.run_path(sys.argv[1])['ServedModel']().load(pathlib.Path(sys.argv[2]))"
@@ -117,9 +126,11 @@ def check_in_subprocess(folder: Path) -> None:
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(
-            "model: expected a model that loads in another process with the modules it imports. "
-            f"Received: {reason}. Import all of its modules where they are used, or install them."
+            "model: expected a model that another process can load with the modules that its code "
+            f"imports. Received: {reason}. Import these modules by an import statement, or install "
+            "them as a package."
         )
+    _checked_code.add(sha.hexdigest())
 
 
 def predict_rows(
