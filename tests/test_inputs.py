@@ -1,11 +1,15 @@
-"""Loading data and folds once per process."""
+"""Loading data and folds once per process, and the rows of all fits."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pipeline.cv import make_splits
+from pipeline.dataset.builder import dataset_from_arrays
 from pipeline.errors import UserError
 from pipeline.evaluation import inputs
-from pipeline.evaluation.inputs import load_inputs
+from pipeline.evaluation.inputs import load_inputs, plan_fits
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +75,52 @@ def test_a_large_table_is_dropped_before_another_is_loaded():
     assert cached_bytes == [0, half, half, half, 0]
     assert inputs._cached(cache, 4, lambda: 1 / 0, lambda it: it) == 1
     assert len(cache) == 1
+
+
+def complete_table(n=60):
+    """Return a data set with a column around 2000 without missing values, and one with some."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(2000, 5, size=n), rng.normal(size=n)])
+    X[::7, 1] = np.nan
+    return dataset_from_arrays("t", "t", X, (rng.random((n, 2)) < 0.5).astype(int)), X
+
+
+def test_the_final_fit_imputes_columns_that_are_complete_in_training(make_config):
+    dataset, X = complete_table()
+    config = make_config("training.early_stopping.patience=5", "preprocessing=standard")
+    splits = make_splits(config.cv, dataset)
+    fits, _, final = plan_fits(config, dataset, splits)
+    fit = fits[final.outer[0]]
+    assert 0 < len(fit.valid) < 60
+    expected = np.nanmedian(X[fit.train], axis=0) - dataset.schema.offsets
+    np.testing.assert_allclose(fit.preprocessor.fill, expected, rtol=1e-6)
+
+
+def test_the_final_fit_of_predefined_folds_leaves_their_test_rows_out(make_config):
+    dataset, _ = complete_table()
+    fold = np.repeat([-1, 0], [40, 20])
+    dataset = replace(dataset, fold=fold)
+
+    def final_train(*settings, dataset=dataset):
+        config = make_config("cv=predefined", "preprocessing=standard", *settings)
+        splits = make_splits(config.cv, dataset)
+        fits, _, final = plan_fits(config, dataset, splits)
+        return fits[final.outer[0]].train
+
+    np.testing.assert_array_equal(final_train(), np.arange(40))
+    np.testing.assert_array_equal(final_train("training.final_fit=all"), np.arange(60))
+    several = replace(dataset, fold=np.arange(60) % 3)
+    np.testing.assert_array_equal(final_train(dataset=several), np.arange(60))
+    with pytest.raises(UserError, match=r"training\.final_fit: expected all.*with 3 folds"):
+        final_train("training.final_fit=train", dataset=several)
+
+
+def test_the_final_fit_of_other_folds_takes_all_rows_unless_told(make_config):
+    dataset, _ = complete_table()
+    for settings, n_train in (((), 60), (("training.final_fit=train",), 45)):
+        config = make_config(
+            "cv=shuffle_split", "cv.n_splits=1", "cv.test_size=0.25", "preprocessing=standard",
+            *settings,
+        )  # fmt: skip
+        fits, _, final = plan_fits(config, dataset, make_splits(config.cv, dataset))
+        assert len(fits[final.outer[0]].train) == n_train
