@@ -53,7 +53,9 @@ class PreprocessingLayer(keras.layers.Layer):  # type: ignore[misc]
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Return the model's input for encoded rows."""
         layout = self.layout
-        numbers = tf.gather(x, layout.numeric, axis=1) if layout.categorical else x
+        numbers = x
+        if layout.categorical:
+            numbers = tf.gather(x, tf.constant(layout.numeric, tf.int32), axis=1)  # may be empty
         missing = tf.math.is_nan(numbers)
         numbers = tf.where(missing, self.fill.value, numbers) - self.center.value
         parts = [numbers / self.scale.value]
