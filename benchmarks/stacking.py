@@ -20,7 +20,8 @@ import numpy as np
 from benchmarks.tutorial import compose_config
 from pipeline.config.schema import TrainingConfig
 from pipeline.model.keras_models import mlp
-from pipeline.preprocessing.preprocessor import fit_preprocessor
+from pipeline.preprocessing.fitting import fit_preprocessors
+from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.training.base import FitSpec
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.stack_plan import plan_stacks
@@ -60,8 +61,9 @@ def seconds_per_epoch(workload: Workload, config: TrainingConfig) -> float:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(workload.n_samples, workload.n_features)).astype(np.float32)
     y = (rng.random((workload.n_samples, workload.n_labels)) < 0.3).astype(np.int8)
-    preprocessor = fit_preprocessor(
-        compose_config().preprocessing, X, (), np.arange(workload.n_samples)
+    schema = TableSchema.of_numbers(f"x{j}" for j in range(workload.n_features))
+    (preprocessor,) = fit_preprocessors(
+        compose_config().preprocessing, X, schema, [np.arange(workload.n_samples)]
     )
     folds = np.arange(workload.n_samples) % 10
     fits = [

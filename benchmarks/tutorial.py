@@ -11,7 +11,7 @@ from pipeline.config.compose import parse_config
 from pipeline.config.schema import Config
 from pipeline.cv.splitters import Split
 from pipeline.dataset.dataset import Dataset
-from pipeline.preprocessing.preprocessor import fit_preprocessor
+from pipeline.preprocessing.fitting import fit_preprocessors
 from pipeline.runtime import CONF_DIR
 from pipeline.training.base import FitSpec, fit_seed
 
@@ -24,14 +24,13 @@ def compose_config(*overrides: str) -> Config:
 
 def make_fits(config: Config, dataset: Dataset, work: Iterable[tuple[int, Split]]) -> list[FitSpec]:
     """Return one fit for each pair of seed and split."""
+    seeds, splits = zip(*work, strict=True)
+    preprocessors = fit_preprocessors(
+        config.preprocessing, dataset.X, dataset.schema, [split.train for split in splits]
+    )
     return [
-        FitSpec(
-            fit_seed(seed, (split.repeat, split.fold)),
-            split.train,
-            split.test,
-            fit_preprocessor(config.preprocessing, dataset.X, (), split.train),
-        )
-        for seed, split in work
+        FitSpec(fit_seed(seed, (split.repeat, split.fold)), split.train, split.test, preprocessor)
+        for seed, split, preprocessor in zip(seeds, splits, preprocessors, strict=True)
     ]
 
 

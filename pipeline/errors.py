@@ -21,6 +21,12 @@ def describe_exception(error: Exception) -> str:
     return f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
 
 
+def locate(where: str, error: ValueError, hint: str = "") -> UserError:
+    """Return an error that says where another one occurred, and what to do about it."""
+    message = str(error)
+    return UserError(f"{where}: {message[:1].lower()}{message[1:]}{hint and ' '}{hint}")
+
+
 def suggest(name: str, available: Iterable[str], listed: Iterable[str] | None = None) -> str:
     """Return a hint for an unknown name: the most similar one, and all available ones.
 

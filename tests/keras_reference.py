@@ -7,12 +7,11 @@ import numpy as np
 
 from pipeline.config.schema import EarlyStoppingConfig, TrainingConfig
 from pipeline.model.keras_models import mlp
-from pipeline.preprocessing.preprocessor import fit_preprocessor
 from pipeline.training.base import FitSpec, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.optimization import make_optimizer
 from pipeline.training.stack import epoch_order
-from tests.test_preprocessor import preprocessing
+from tests.test_preprocessor import fit_preprocessor, numeric_schema, preprocessing
 
 N_SAMPLES, N_FEATURES, N_LABELS = 50, 5, 3
 RNG = np.random.default_rng(0)
@@ -38,6 +37,7 @@ def training_config(**changes) -> TrainingConfig:
         "focal_gamma": 2.0,
         "class_weight": None,
         "early_stopping": NO_EARLY_STOPPING,
+        "final_fit": None,
         "fits_per_program": 2,
         "n_threads": None,
     }
@@ -49,7 +49,8 @@ def make_fits(train_sizes=(40, 40, 40), scaling="none", X=X) -> list[FitSpec]:
     fits = []
     for fold, size in enumerate(train_sizes):
         rows = np.random.default_rng(fold).permutation(N_SAMPLES)
-        preprocessor = fit_preprocessor(preprocessing(scaling=scaling), X, (), rows[:size])
+        config = preprocessing(scaling=scaling)
+        preprocessor = fit_preprocessor(config, X, numeric_schema(X), rows[:size])
         fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:size], rows[size:], preprocessor))
     return fits
 

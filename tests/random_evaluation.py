@@ -10,6 +10,7 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.loading import load
 from pipeline.decision.tuning import fixed_rule
 from pipeline.evaluation.evaluator import Evaluation, FoldResult
+from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.scoring.scorer import score
 from pipeline.scoring.statistics import summarise
 
@@ -35,7 +36,8 @@ def make_dataset(y, label_names=None, **fields) -> Dataset:
     """Return a data set with these labels and two arbitrary features."""
     names = label_names or tuple(f"y{i}" for i in range(y.shape[1]))
     X = np.arange(2 * len(y), dtype=np.float32).reshape(-1, 2)
-    return Dataset("random", X, y.astype(np.int8), ("x0", "x1"), tuple(names), **fields)
+    schema = TableSchema.of_numbers(["x0", "x1"])
+    return Dataset("random", X, y.astype(np.int8), schema, tuple(names), **fields)
 
 
 def make_evaluation(

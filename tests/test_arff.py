@@ -115,7 +115,7 @@ def test_meka_labels_may_come_first(load):
     dataset = load(text + "@attribute a real\n@data\n0,1,5\n1,0,6\n")
     assert dataset.label_names == ("l", "m")
     assert dataset.y.tolist() == [[0, 1], [1, 0]]
-    assert dataset.X.ravel().tolist() == [5, 6]
+    assert dataset.schema.decode(dataset.X)["a"].tolist() == [5, 6]
 
 
 def test_omitted_values_of_a_sparse_row_are_zero_or_the_first_category(load):

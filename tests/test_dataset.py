@@ -7,11 +7,15 @@ from pipeline import console
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.summary import summarise
 from pipeline.errors import UserError
+from pipeline.preprocessing.table_schema import Column, TableSchema
+
+MIXED = TableSchema((Column("a", "category", ("x", "y")), Column("b")))
 
 
 def make(X=((1.0, 2.0), (3.0, 4.0)), y=((0,), (1,)), **more) -> Dataset:
-    arguments = {"feature_names": ("a", "b"), "label_names": ("l",), **more}
-    return Dataset(name="small", X=np.array(X), y=np.array(y, dtype=np.int8), **arguments)
+    arguments = {"schema": TableSchema.of_numbers("ab"), "label_names": ("l",), **more}
+    X, y = np.array(X, dtype=np.float32), np.array(y, dtype=np.int8)
+    return Dataset(name="small", X=X, y=y, **arguments)
 
 
 def test_the_digest_covers_every_value_and_name():
@@ -21,13 +25,16 @@ def test_the_digest_covers_every_value_and_name():
     others = [
         make(X=((1.0, 2.0), (3.0, 4.5))),
         make(y=((1,), (1,))),
-        make(feature_names=("a", "c")),
+        make(schema=TableSchema.of_numbers("ac")),
         make(groups=np.array([0, 1])),
-        make(categories=(("x", "y"), None)),
+        make(label_names=("m",)),
+        make(schema=MIXED),
+        make(schema=TableSchema((Column("a", "category", ("x", "z")), Column("b")))),
+        make(schema=TableSchema((Column("a", offset=1.0), Column("b")))),
         make(ids=np.array(["x", "z"])),
         make(ids=np.array(["y", "z"])),
     ]
-    assert len({same, *(other.digest for other in others)}) == 8
+    assert len({same, *(other.digest for other in others)}) == 1 + len(others)
 
 
 def test_infinite_values_are_errors():
@@ -57,10 +64,10 @@ def test_a_feature_without_values_is_an_error():
         make(X=((1.0, np.nan), (3.0, np.nan)))
 
 
-@pytest.mark.parametrize("names", [{"feature_names": ("a", "a")}, {"feature_names": ("a", "l")}])
+@pytest.mark.parametrize("names", ["aa", "al"])
 def test_duplicate_names_are_errors(names):
     with pytest.raises(UserError, match=r"names that occur once .*Received: '[al]' more than once"):
-        make(**names)
+        make(schema=TableSchema.of_numbers(names))
 
 
 @pytest.mark.parametrize("value", [0, 1])
@@ -83,7 +90,7 @@ def test_at_most_five_warnings_are_shown(capsys):
 
 
 def test_categories_are_shown_as_texts(capsys):
-    mixed = make(X=((1.0, 0.5), (np.nan, 4.0)), categories=(("x", "y"), None))
+    mixed = make(X=((1.0, 0.5), (np.nan, 4.0)), schema=MIXED)
     console.show_dataset(mixed, summarise(mixed))
     shown = capsys.readouterr().out
     assert "  y 0.5 -> 0\n  ? 4 -> 1\n" in shown
@@ -96,11 +103,11 @@ def test_categories_are_shown_as_texts(capsys):
             (1.0,),
             r"rows of 2 features\. Received: a row of 1\. .*predict_rows=\[\] predicts none\.",
         ),
-        (("x", "y"), r"a number or null for feature 'b'\. Received: 'y'\."),
+        (("x", "y"), r"numbers in column 'b'\. Received: 'y' in row 1 \(the first is 0\)\."),
     ],
 )
 def test_predict_rows_must_match_the_features(row, message):
-    dataset = make(X=((1.0, 0.5), (0.0, 4.0)), categories=(("x", "yy"), None))
+    dataset = make(X=((1.0, 0.5), (0.0, 4.0)), schema=MIXED)
     dataset.check_predict_rows([("x", None), (None, 3.0), ("never seen", 1.0)])
     with pytest.raises(UserError, match=f"^dataset.predict_rows: expected {message}$"):
         dataset.check_predict_rows([("x", 1.0), row])

@@ -19,6 +19,7 @@ from pipeline.cv.diagnostics import SplitWarning
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.summary import DataSummary, summarise
 from pipeline.errors import shorten
+from pipeline.preprocessing.table_schema import Column, TableSchema
 from pipeline.report.per_label import draw_label_frequencies
 
 ROOT = Path(__file__).parents[1]
@@ -38,15 +39,17 @@ def small() -> Dataset:
                 [NAN, 1, 7],
                 [NAN, 1, 7],
                 [2, NAN, 7],
-            ]
+            ],
+            dtype=np.float32,
         ),
         y=np.array(
             [[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [1, 1, 0], [1, 1, 0], [0, 1, 0]],
             dtype=np.int8,
         ),
-        feature_names=("length", "colour", "always"),
+        schema=TableSchema(
+            (Column("length"), Column("colour", "category", ("red", "blue")), Column("always"))
+        ),
         label_names=("warm", "loud", "never"),
-        categories=(None, ("red", "blue"), None),
         groups=np.array([3, 3, 3, 9, 9, 5, 5]),
     )
 
@@ -83,7 +86,9 @@ def test_summary_goes_through_json(small: Dataset) -> None:
 
 @given(
     X=arrays(
-        float, st.tuples(st.integers(1, 12), st.just(2)), elements=st.sampled_from([0, 1, NAN])
+        np.float32,
+        st.tuples(st.integers(1, 12), st.just(2)),
+        elements=st.sampled_from([0, 1, NAN]),
     ),
     seed=st.integers(0, 1000),
 )
@@ -91,7 +96,7 @@ def test_summary_goes_through_json(small: Dataset) -> None:
 def test_summary_agrees_with_counting_one_by_one(X: np.ndarray, seed: int) -> None:
     X[0] = 0  # a feature without values is an error
     y = np.random.default_rng(seed).integers(0, 2, (len(X), 3), dtype=np.int8)
-    summary = summarise(Dataset("table", X, y, ("a", "b"), ("p", "q", "r")))
+    summary = summarise(Dataset("table", X, y, TableSchema.of_numbers("ab"), ("p", "q", "r")))
     rows = [tuple(map(str, row)) for row in X]
     first_rows = [rows.index(row) for row in rows]
     assert summary.n_duplicates == sum(first < i for i, first in enumerate(first_rows))
@@ -115,15 +120,16 @@ def test_the_summary_does_not_change_the_data(small: Dataset) -> None:
 def many(n_labels: int) -> Dataset:
     generator = np.random.default_rng(0)
     y = (generator.uniform(size=(200, n_labels)) < np.linspace(0, 0.4, n_labels)).astype(np.int8)
-    X = generator.normal(size=(200, 9))
+    X = generator.normal(size=(200, 9)).astype(np.float32)
     X[0, :5] = NAN
     return Dataset(
         name="many / labels: name",
         X=X,
         y=y,
-        feature_names=tuple(f"a feature with rather a long name, number {i}" for i in range(9)),
+        schema=TableSchema.of_numbers(
+            f"a feature with rather a long name, number {i}" for i in range(9)
+        ),
         label_names=tuple(f"[red]a label with rather a long name, {i}" for i in range(n_labels)),
-        categories=(None,) * 9,
     )
 
 

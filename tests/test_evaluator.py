@@ -78,7 +78,7 @@ def test_an_evaluation_equals_a_plain_loop(config, evaluation):
     assert evaluation.summary["accuracy"].std == pytest.approx(np.std(accuracies))
 
     final = evaluation.final
-    y_score = final.model(final.preprocessor.transform(dataset.X)).numpy()
+    y_score = final.model(dataset.X).numpy()
     expected = model_fit(dataset, np.arange(70), fit_seed(config.seed, "final"))
     np.testing.assert_allclose(y_score, expected, atol=1e-4)
 

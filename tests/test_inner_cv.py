@@ -12,10 +12,10 @@ from pipeline.decision.tuning import learn_rule
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.model.keras_models import build_model
-from pipeline.preprocessing.preprocessor import fit_preprocessor
 from pipeline.training.base import FitSpec, fit_seed
 from tests.keras_reference import model_fit
 from tests.test_evaluator import SMALL
+from tests.test_preprocessor import fit_preprocessor
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_the_rule_equals_that_of_a_loop_over_inner_folds(make_config):
     build = partial(build_model, config.model, n_labels=3)
     y_true, y_score = [], []
     for inner_fold, (train, test) in enumerate(inner, start=1):
-        preprocessor = fit_preprocessor(config.preprocessing, dataset.X, dataset.categories, train)
+        preprocessor = fit_preprocessor(config.preprocessing, dataset.X, dataset.schema, train)
         fit = FitSpec(fit_seed(config.seed, (0, 0), inner_fold), train, test, preprocessor)
         y_score.append(model_fit(fit, config.training, build, dataset.X, y=dataset.y)[2])
         y_true.append(dataset.y[test])

@@ -7,14 +7,15 @@ import keras
 import numpy as np
 import pytest
 
+from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.model.keras_models import mlp
-from pipeline.preprocessing.preprocessor import fit_preprocessor
 from pipeline.training import compiled
 from pipeline.training.base import FitSpec, Stopped, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.optimization import label_weights
 from tests.keras_reference import (
     LOGISTIC_REGRESSION,
+    N_FEATURES,
     N_LABELS,
     N_SAMPLES,
     NETWORK,
@@ -26,7 +27,16 @@ from tests.keras_reference import (
     train,
     training_config,
 )
-from tests.test_preprocessor import CATEGORIES, OPTIONS, mixed_table, preprocessing
+from tests.test_preprocessor import (
+    CATEGORICAL,
+    NUMERIC,
+    OPTIONS,
+    SCHEMA,
+    fit_preprocessor,
+    mixed_table,
+    numeric_schema,
+    preprocessing,
+)
 
 
 def assert_equal_weights(result, other, atol=0.0):
@@ -94,7 +104,7 @@ def test_categories_and_missing_values_equal_model_fit():
     X[orders[1][30:32], 1] = 3  # a category that only the first fold sees in training
     fits = []
     for fold, rows in enumerate(orders):
-        preprocessor = fit_preprocessor(preprocessing(add_indicator=True), X, CATEGORIES, rows[:30])
+        preprocessor = fit_preprocessor(preprocessing(add_indicator=True), X, SCHEMA, rows[:30])
         fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:30], rows[30:], preprocessor))
     assert fits[0].preprocessor.n_columns != fits[1].preprocessor.n_columns
     assert_equal_to_model_fit(fits, training_config(), X=X, atol=2e-6)
@@ -124,7 +134,7 @@ def test_the_seed_of_a_fit_decides_its_dropout_masks():
         return model
 
     rows = np.arange(N_SAMPLES)
-    preprocessor = fit_preprocessor(preprocessing(scaling="none"), X, (), rows)
+    preprocessor = fit_preprocessor(preprocessing(scaling="none"), X, numeric_schema(X), rows)
     fits = [FitSpec(seed, rows, rows[:0], preprocessor) for seed in (1, 2, 1)]
     losses = [
         result.loss[0] for result in train(fits, training_config(batch_size=64, epochs=1), build)
@@ -143,7 +153,7 @@ def fits_with_every_preprocessing(X):
     rows = np.random.default_rng(3).permutation(N_SAMPLES)
     train, test = rows[:35], rows[35:]
     fits = [
-        FitSpec(7, train, test, fit_preprocessor(preprocessing(**options), X, CATEGORIES, train))
+        FitSpec(7, train, test, fit_preprocessor(preprocessing(**options), X, SCHEMA, train))
         for options in OPTIONS
     ]
     return fits, test
@@ -155,8 +165,8 @@ def test_values_of_test_rows_do_not_change_training_with_any_preprocessing():
     config = training_config(optimizer="sgd", epochs=1)
     expected = train(fits, config, LOGISTIC_REGRESSION, X)
     extreme, missing = X.copy(), X.copy()
-    extreme[np.ix_(test, [0, 2, 3])] = 1e20
-    extreme[np.ix_(test, [1, 4])] = 0
+    extreme[np.ix_(test, NUMERIC)] = 1e20
+    extreme[np.ix_(test, CATEGORICAL)] = 0
     missing[test] = np.nan
     for changed in (extreme, missing):
         fits, _ = fits_with_every_preprocessing(changed)
@@ -175,7 +185,7 @@ def test_deleted_test_rows_do_not_change_training():
     new_number = {row: number for number, row in enumerate(kept)}
     train_rows = np.array([new_number[row] for row in fit.train])
     test_rows = np.array([new_number[row] for row in test[:5]])
-    preprocessor = fit_preprocessor(preprocessing(**OPTIONS[0]), X[kept], CATEGORIES, train_rows)
+    preprocessor = fit_preprocessor(preprocessing(**OPTIONS[0]), X[kept], SCHEMA, train_rows)
     smaller = FitSpec(7, train_rows, test_rows, preprocessor)
     config = training_config(optimizer="sgd", epochs=2)
     complete, *_ = train([fit, same_layout], config, LOGISTIC_REGRESSION, X)
@@ -184,17 +194,18 @@ def test_deleted_test_rows_do_not_change_training():
     np.testing.assert_allclose(complete.y_score[:5], reduced.y_score, atol=1e-6)
 
 
-def test_an_offset_that_float32_cannot_represent_changes_nothing():
+def test_numbers_far_from_zero_train_like_the_same_numbers_near_it():
     config = training_config(optimizer="sgd", learning_rate=0.1)
-    near = X.astype(np.float64)
-    far = near.copy()
+    far = X.astype(np.float64)
     far[:, 0] += 1.7e9  # like seconds since 1970; float32 resolves 128 of them
+    encoded, schema = encode_matrix("t", numeric_schema(X).columns, far)
+    assert schema.offsets.astype(bool).tolist() == [True] + [False] * (N_FEATURES - 1)
     results = [
         train(make_fits(scaling="standard", X=table), config, LOGISTIC_REGRESSION, table)
-        for table in (near, far)
+        for table in (X, encoded)
     ]
     for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one.y_score, other.y_score, atol=1e-4)
+        np.testing.assert_allclose(one.y_score, other.y_score, atol=1e-6)
 
 
 def test_the_final_model_scores_like_its_fit_and_an_ensemble_like_the_mean_of_its_fits():
@@ -202,12 +213,12 @@ def test_the_final_model_scores_like_its_fit_and_an_ensemble_like_the_mean_of_it
     fits = [fit, replace(fit, seed=99)]
     trainer = KerasTrainer(NETWORK, training_config(), X, Y, fits, repr(NETWORK))
     results = list(trainer.train())
-    x = fit.preprocessor.transform(X[fit.test])
+    rows = X[fit.test]
     for result in results:
-        y_score = trainer.final_model([result], fit)(x)
+        y_score = trainer.final_model([result], fit)(rows)
         np.testing.assert_allclose(y_score, result.y_score, atol=1e-5)
     mean = (results[0].y_score + results[1].y_score) / 2
-    np.testing.assert_allclose(trainer.final_model(results, fit)(x), mean, atol=1e-6)
+    np.testing.assert_allclose(trainer.final_model(results, fit)(rows), mean, atol=1e-6)
     assert np.abs(results[0].y_score - results[1].y_score).max() > 0.01
 
 

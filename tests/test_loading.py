@@ -10,6 +10,7 @@ from pipeline.dataset.builder import parse_fold
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.loading import join, load
 from pipeline.errors import UserError
+from pipeline.preprocessing.table_schema import TableSchema
 
 
 @pytest.mark.parametrize(
@@ -24,9 +25,9 @@ def test_numbers_and_the_words_train_and_test_are_folds(text: str, fold: int | N
 def table(n: int) -> Dataset:
     return Dataset(
         name="half",
-        X=np.full((n, 2), float(n)),
+        X=np.full((n, 2), n, dtype=np.float32),
         y=np.ones((n, 2), dtype=np.int8),
-        feature_names=("a", "b"),
+        schema=TableSchema.of_numbers("ab"),
         label_names=("p", "q"),
     )
 
@@ -52,7 +53,11 @@ def test_different_columns_and_common_rows_are_errors() -> None:
 
 def test_columns_are_joined_by_name() -> None:
     train = table(2)
-    test = replace(table(1), feature_names=("b", "a"), X=train.X[:1, ::-1] + [[0, 5]])
+    test = replace(
+        table(1),
+        schema=TableSchema.of_numbers("ba"),
+        X=train.X[:1, ::-1] + np.array([[0, 5]], np.float32),
+    )
     assert join(train, test).X[2].tolist() == (train.X[0] + [5, 0]).tolist()
 
 

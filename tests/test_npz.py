@@ -17,7 +17,7 @@ def load(path) -> Dataset:
 
 
 def test_arrays_are_read(tmp_path):
-    X = np.array([[1, 2.5], [np.nan, 4]])
+    X = np.array([[1, 2.5], [np.nan, 9]])
     np.savez(tmp_path / "t.npz", X=X, y=[[1, 0], [0, 1]])
     dataset = load(tmp_path / "t.npz")
     assert dataset.name == "t"
@@ -43,14 +43,29 @@ def test_names_and_groups_are_read(tmp_path):
     assert dataset.groups.tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize(
-    ("value", "dtype"), [(2**24, "float32"), (2**24 + 1, "float64"), (1e-60, "float64")]
-)
-def test_float32_unless_values_are_lost(value, dtype, tmp_path):
-    np.savez(tmp_path / "t.npz", X=np.array([[value], [0]]), y=[0, 1])
+@pytest.mark.parametrize("value", [2**24, 2**24 + 1, 2**40 + 1, 2**53 - 2, 0.1])
+def test_large_numbers_keep_their_digits(value, tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.array([[value], [value + 1]]), y=[0, 1])
     dataset = load(tmp_path / "t.npz")
-    assert dataset.X.dtype == dtype
-    assert dataset.X[0, 0] == value
+    assert dataset.X.dtype == np.float32
+    assert np.diff(dataset.X[:, 0]) == 1
+
+
+@pytest.mark.parametrize(
+    "X", [[[True], [False]], np.array([[1], [200]], np.uint8), np.array([[-128], [7]], np.int8)]
+)
+def test_arrays_of_other_types_are_read(X, tmp_path):
+    np.savez(tmp_path / "t.npz", X=X, y=[0, 1])
+    dataset = load(tmp_path / "t.npz")
+    np.testing.assert_array_equal(dataset.X, np.asarray(X, dtype=np.float32))
+
+
+@pytest.mark.parametrize("value", [2**53 + 2, -(2**60), 2**63])
+def test_whole_numbers_that_float64_cannot_hold_are_errors(value, tmp_path):
+    dtype = np.uint64 if value == 2**63 else np.int64
+    np.savez(tmp_path / "t.npz", X=np.array([[value], [0]], dtype), y=[0, 1])
+    with pytest.raises(UserError, match=r"whole numbers up to 2\*\*53 in X\. Received: "):
+        load(tmp_path / "t.npz")
 
 
 @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())

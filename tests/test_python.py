@@ -79,7 +79,7 @@ def test_one_label_may_be_a_vector(monkeypatch):
         ((FRAME, LABELS[:2]), "X and y of equal length. Received: 3 and 2 rows"),
         ((X[0], Y), r"X of shape \(n_samples, n_columns\)"),
         ((X, Y + 1), r"label 'y0', row 0"),
-        ((np.where(np.isnan(X), np.inf, X), Y), "inf in row 1, feature 'x0'"),
+        ((np.where(np.isnan(X), np.inf, X), Y), "inf in column 'x0', row 1"),
         ((np.array([["a"], ["b"], ["c"]]), Y), "X of numbers. Received: an array of <U1"),
         ((FRAME, FRAME), "'a' in both"),
         ((pd.concat([FRAME, FRAME], axis=1), LABELS), "different names. Received: 'a'"),

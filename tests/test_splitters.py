@@ -18,6 +18,7 @@ from pipeline.config.schema_data import (
 from pipeline.cv.splitters import Split, make_splits, split_digest
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
+from pipeline.preprocessing.table_schema import TableSchema
 
 BY_ROWS = ("repeated_kfold", "multilabel_stratified")
 BY_GROUPS = ("group_kfold", "stratified_group_kfold")
@@ -31,13 +32,13 @@ def table(
     y: NDArray[np.int8],
     groups: NDArray[np.int64] | None = None,
     fold: NDArray[np.int64] | None = None,
-    X: NDArray[np.float64] | None = None,
+    X: NDArray[np.float32] | None = None,
 ) -> Dataset:
     return Dataset(
         name="table",
-        X=np.zeros((len(y), 1)) if X is None else X,
+        X=np.zeros((len(y), 1), np.float32) if X is None else X,
         y=y,
-        feature_names=("x",),
+        schema=TableSchema.of_numbers(["x"]),
         label_names=tuple(f"y{label}" for label in range(y.shape[1])),
         groups=groups,
         fold=fold,
@@ -109,7 +110,8 @@ def test_folds_of_rows_differ_by_one_row_at_most(
 @pytest.mark.parametrize("kind", [*BY_ROWS, *BY_GROUPS])
 def test_splits_depend_on_labels_groups_and_seed_alone(kind: str) -> None:
     dataset = random_table(0)
-    elsewhere = table(dataset.y, dataset.groups, X=np.random.default_rng(1).normal(size=(120, 1)))
+    X = np.random.default_rng(1).normal(size=(120, 1)).astype(np.float32)
+    elsewhere = table(dataset.y, dataset.groups, X=X)
     once = make_splits(kfold(kind, n_repeats=3), dataset)
     assert equal_splits(once, make_splits(kfold(kind, n_repeats=3), elsewhere))
     assert not equal_splits(once, make_splits(kfold(kind, n_repeats=3, random_state=2), dataset))

@@ -60,5 +60,5 @@ def test_files_of_scikit_learn_are_read_back(tmp_path, X, data):
     path = tmp_path / "t.svm"
     dump_svmlight_file(X, y, str(path), multilabel=True, zero_based=False)
     dataset = load(path, n_features=4, zero_based=False)
-    np.testing.assert_array_equal(dataset.X, X)
+    np.testing.assert_array_equal(dataset.schema.decode(dataset.X), X)
     np.testing.assert_array_equal(dataset.y, y)

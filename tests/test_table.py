@@ -17,11 +17,12 @@ from pipeline.config.schema import Config
 from pipeline.dataset import loading, table
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
+from pipeline.preprocessing.column_values import LARGEST
 
 TEXTS = st.text(string.ascii_letters + string.digits + " ,;'\"\n#é|", max_size=8).map(
     lambda text: f"t{text}"
 )
-FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False)
+FLOATS = st.floats(-LARGEST, LARGEST, width=32).filter(lambda x: x == 0 or abs(x) >= 1e-29)
 
 
 @pytest.fixture
@@ -48,6 +49,11 @@ def load(tmp_path, make_config):
 def texts(dataset: Dataset, column: int) -> list[str | None]:
     categories = dataset.categories[column]
     return [None if np.isnan(v) else categories[int(v)] for v in dataset.X[:, column]]
+
+
+def numbers(dataset: Dataset, column: int) -> np.ndarray:
+    """Return the numbers of a feature as they are in the file."""
+    return dataset.X[:, column] + dataset.schema.offsets[column]
 
 
 SIMPLE = "a,b,tag_x,tag_y\n1,2.5,0,1\n3,,1,0\n"
@@ -91,8 +97,10 @@ def test_every_format_gives_the_same(load, file):
 def test_written_values_are_read_back(load, file, rows):
     frame = pd.DataFrame(rows, columns=["a", "b", "c", "l"])
     dataset = load(frame, "dataset.labels=[l]", file=file)
-    np.testing.assert_array_equal(dataset.X[:, 0], frame["a"].to_numpy(np.float32))
-    np.testing.assert_array_equal(dataset.X[:, 1], frame["b"])
+    for column, name in enumerate("ab"):
+        offset = dataset.schema.columns[column].offset
+        written = (frame[name].to_numpy(np.float64) - offset).astype(np.float32)
+        np.testing.assert_array_equal(dataset.X[:, column], written)
     assert texts(dataset, 2) == frame["c"].tolist()
     assert dataset.categories[2] == tuple(sorted(set(frame["c"])))
     np.testing.assert_array_equal(dataset.y[:, 0], frame["l"])
@@ -189,21 +197,36 @@ def test_missing_values_have_the_configured_texts(load):
     assert texts(dataset, 1) == ["NA", "x"]
 
 
+@pytest.mark.parametrize("value", ["16777217", "1700000001", "1099511627777", "9e29", "0.1"])
+@pytest.mark.parametrize("file", ["t.csv", "t.parquet"])
+def test_large_numbers_keep_their_digits(load, value, file):
+    frame = pd.DataFrame({"a": [float(value), float(value) * (1 + 2e-8)], "l": [0, 1]})
+    dataset = load(frame, "dataset.labels=[l]", file=file)
+    assert dataset.X.dtype == np.float32
+    written = frame["a"].to_numpy() - frame["a"].iloc[0]
+    read = numbers(dataset, 0) - numbers(dataset, 0)[0]
+    np.testing.assert_allclose(read, written, rtol=1e-7)
+
+
 @pytest.mark.parametrize(
-    ("value", "dtype"),
-    [("16777216", "float32"), ("16777217", "float64"), ("1700000001", "float64"),
-     ("3.5e39", "float64"), ("1e-60", "float64"), ("0.1", "float32"), ("1e30", "float64")],
+    ("values", "message"),
+    [(["3.5e39", "1"], r"up to 1e\+30 in size\. Received: 3\.5e\+39 in column 'a', row 0 \(the f"),
+     (["-inf", "inf"], r"Received: -inf in column 'a', row 0 .*, one of 2 such values\. Correct"),
+     (["1e-60", "0"], r"at least 1e-30 in size. Received: at most 1e-60 in feature 'a'\.")],
 )  # fmt: skip
-def test_float32_unless_values_are_lost(load, value, dtype):
-    dataset = load(f"a,b,l\n{value},0.5,0\n1,2,1\n", "dataset.labels=[l]")
-    assert dataset.X.dtype == dtype
-    assert dataset.X[0, 0] == np.dtype(dtype).type(value)
+def test_numbers_out_of_the_range_of_float32_are_errors(load, values, message):
+    with pytest.raises(UserError, match=rf"t\.csv: expected .*{message}"):
+        load(f"a,b,l\n{values[0]},1,0\n{values[1]},2,1\n", "dataset.labels=[l]")
+
+
+def test_a_small_number_beside_others_is_zero(load):
+    assert load("a,l\n1e-60,0\n1,1\n", "dataset.labels=[l]").X[:, 0].tolist() == [0, 1]
 
 
 def test_dates_are_numbers_only_if_declared(load):
     content = "d,l\n1970-01-02,0\n1970-01-03 00:00:01,1\n"
     dataset = load(content, "dataset.labels=[l]", "dataset.numeric=[d]")
-    np.testing.assert_array_equal(dataset.X[:, 0], [86400, 172801])
+    np.testing.assert_array_equal(numbers(dataset, 0), [86400, 172801])
     dataset = load(content, "dataset.labels=[l]", "dataset.categorical=[d]")
     assert texts(dataset, 0) == ["1970-01-02", "1970-01-03 00:00:01"]
 
@@ -220,7 +243,7 @@ def test_times_are_seconds_if_declared_numbers(load, values, seconds):
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pa.table({"t": pa.array(values), "l": [0, 1]}), buffer)
     dataset = load(buffer.getvalue(), "dataset.labels=[l]", "dataset.numeric=[t]", file="t.parquet")
-    np.testing.assert_array_equal(dataset.X[:, 0], seconds)
+    np.testing.assert_array_equal(numbers(dataset, 0), seconds)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, locate
 from pipeline.preprocessing import TableSchema
 
 TRAIN, TEST = -1, 0
@@ -124,7 +124,7 @@ class Dataset:
             try:
                 self.schema.encode(frame)
             except ValueError as error:
-                raise UserError(f"dataset.predict_rows: {error}") from error
+                raise locate("dataset.predict_rows", error) from error
 
     def _raise_invalid(self, invalid: NDArray[np.bool_], expected: str, hint: str) -> None:
         row, column = np.argwhere(invalid)[0]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import ColumnRoles
-from pipeline.errors import UserError
+from pipeline.errors import UserError, locate
 from pipeline.preprocessing import Column, TableSchema, encode_texts, is_text
 from pipeline.preprocessing.column_values import LARGEST, Kind
 from pipeline.preprocessing.table_schema import MAX_SHOWN
@@ -89,7 +89,7 @@ def encode_matrix(
     try:
         return schema.encode(X), schema
     except ValueError as error:
-        raise UserError(f"{source}: {error} Correct it or drop the row.") from error
+        raise locate(source, error, "Correct it or drop the row.") from error
 
 
 def _infer_offsets(X: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -108,11 +108,12 @@ def _infer_offsets(X: NDArray[np.floating]) -> NDArray[np.float64]:
     n_present = len(sample) - np.isnan(sample).sum(axis=0)
     for column in np.flatnonzero(2 * same_sign > n_present):
         present = sample[~np.isnan(sample[:, column]), column].astype(np.float64)
-        low, median, high = np.quantile(present, [0.25, 0.5, 0.75])
-        spread = high - low
-        if spread == 0:
-            values = X[:, column].astype(np.float64)
-            spread = np.fmax.reduce(values) - np.fmin.reduce(values)
+        with np.errstate(invalid="ignore", over="ignore"):  # infinity is refused later
+            low, median, high = np.quantile(present, [0.25, 0.5, 0.75])
+            spread = high - low
+            if spread == 0:
+                values = X[:, column].astype(np.float64)
+                spread = np.fmax.reduce(values) - np.fmin.reduce(values)
         if spread > 0 and abs(median) > _MAX_RATIO * spread:
             offsets[column] = np.float32(median)
     return offsets
@@ -128,7 +129,7 @@ def _check_scale(source: str, names: tuple[str, ...], X: NDArray[np.floating]) -
     """
     if not X.size:
         return
-    largest = np.fmax(np.fmax.reduce(X, axis=0), -np.fmin.reduce(X, axis=0))
+    largest = np.maximum(np.abs(np.fmax.reduce(X, axis=0)), np.abs(np.fmin.reduce(X, axis=0)))
     for name, size in zip(names, largest, strict=True):
         if 0 < size < 1 / LARGEST:
             raise UserError(
@@ -153,7 +154,7 @@ def _infer_column(
     try:
         numbers = spelling.encode_column(Column(name, kind), values)[:, None]
     except ValueError as error:
-        raise UserError(f"{source}: {error} Correct it or drop the row.") from error
+        raise locate(source, error, "Correct it or drop the row.") from error
     _check_scale(source, (name,), numbers)
     return Column(name, kind, offset=float(_infer_offsets(numbers)[0]))
 

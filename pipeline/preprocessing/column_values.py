@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-LARGEST = 1e30  # absolute value of a number; float32 ends at 3e38, and training squares numbers
+# The largest absolute value of a number: float32 ends at 3e38, and training squares numbers.
+LARGEST = float(np.float32(1e30))
 BOOLEANS = {"true": 1.0, "false": 0.0}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,8 +38,13 @@ def encode_texts(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]
         The code of each row, -1 where the value is missing, and the texts by code: in the order of
         a dictionary column's own dictionary, else of their first occurrence.
     """
-    if pa.types.is_timestamp(values.type):  # pandas has another resolution than Arrow
-        values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
+    types, kind = pa.types, values.type
+    if types.is_timestamp(kind):  # pandas has other resolutions than Arrow
+        values = values.cast(pa.timestamp("us", kind.tz), safe=False)
+    elif types.is_time(kind):
+        values = values.cast(pa.time64("us"), safe=False)
+    elif types.is_duration(kind):
+        values = values.cast(pa.duration("us"), safe=False)
     if not pa.types.is_dictionary(values.type):
         texts = values if is_text(values.type) else values.cast(pa.string())
         values = texts.dictionary_encode()
@@ -62,10 +68,10 @@ def check_size(name: str, values: NDArray[Any]) -> None:
     with np.errstate(invalid="ignore"):
         invalid = np.abs(values) > LARGEST
     if invalid.any():
-        row = int(invalid.argmax())
+        row, n = int(invalid.argmax()), int(invalid.sum())
         raise ValueError(
             f"Expected finite numbers up to {LARGEST:g} in size. Received: {values[row]:g} in "
-            f"column {name!r}, row {row} (the first is 0), one of {int(invalid.sum())} such values."
+            f"column {name!r}, row {row} (the first is 0){f', one of {n} such values' * (n > 1)}."
         )
 
 
