@@ -32,8 +32,7 @@ def folds(n_splits=5):
 def folds_beside_always_training_rows():
     """The first 20 rows always train, the others are tested in one of four folds."""
     return [
-        np.append(ALL_ROWS[:20], ALL_ROWS[20:][train])
-        for train, _ in KFold(4).split(ALL_ROWS[20:])
+        np.append(ALL_ROWS[:20], ALL_ROWS[20:][train]) for train, _ in KFold(4).split(ALL_ROWS[20:])
     ]
 
 

@@ -27,7 +27,9 @@ MODELS = {
 def custom_model():
     """Return a model with embedded randomness: a fixed seed, a shared layer, a normal bias."""
     inputs = keras.Input((5,))
-    shared = keras.layers.Dense(5, bias_initializer="random_normal")
+    shared = keras.layers.Dense(
+        5, kernel_initializer="orthogonal", bias_initializer="random_normal"
+    )
     x = keras.layers.GaussianNoise(0.1)(shared(shared(inputs)))
     fixed = keras.initializers.GlorotUniform(seed=3)
     return keras.Model(inputs, keras.layers.Dense(2, "sigmoid", kernel_initializer=fixed)(x))

@@ -126,7 +126,9 @@ def test_test_rows_have_no_influence(options):
 
 def test_a_category_of_test_rows_alone_is_unknown():
     X = np.array([[0.0], [1.0], [0.0], [2.0]])
-    preprocessor = fit_preprocessor(preprocessing(), X, categorical_schema("a", "b", "c"), np.arange(3))
+    preprocessor = fit_preprocessor(
+        preprocessing(), X, categorical_schema("a", "b", "c"), np.arange(3)
+    )
     assert preprocessor.transform(X).tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
 
 
@@ -143,7 +145,9 @@ def test_the_number_of_category_columns_is_rounded_up():
     for n in (5, 16, 90, 93, 95):
         X = np.arange(n, dtype=float)[:, None]
         names = tuple(f"c{i:03}" for i in range(n))
-        preprocessor = fit_preprocessor(preprocessing(), X, categorical_schema(*names), np.arange(n))
+        preprocessor = fit_preprocessor(
+            preprocessing(), X, categorical_schema(*names), np.arange(n)
+        )
         assert n <= preprocessor.n_columns <= n * 9 / 8
         prepared = preprocessor.transform(X)
         np.testing.assert_array_equal(prepared[:, :n], np.eye(n))

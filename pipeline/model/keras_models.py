@@ -186,7 +186,7 @@ class WeightInitializer:
         self._draws = [
             None
             if np.array_equal(value, value_of_other)  # a constant, such as zeros
-            else next((draw for draw in sources if np.array_equal(draw(value), value)), None)
+            else next((draw for draw in sources if draw.is_source(value)), None)
             for value, value_of_other in zip(self._values, expected, strict=True)
         ]
         drawn = self._draw(TEMPLATE_SEEDS[1])
@@ -230,6 +230,15 @@ class _Draw:
         initializer = copy(self.initializer)
         initializer.seed = self.seed
         return np.asarray(initializer(like.shape, str(like.dtype)))
+
+    def is_source(self, weight: NDArray[np.generic]) -> bool:
+        """Return whether a weight was drawn so."""
+        if (self.initializer is None) == np.issubdtype(weight.dtype, np.floating):
+            return False
+        try:
+            return np.array_equal(self(weight), weight)
+        except ValueError:  # some initializers are for matrices alone
+            return False
 
 
 def _random_sources(model: keras.Model, seeds: Sequence[int]) -> Iterator[_Draw]:

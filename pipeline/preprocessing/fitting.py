@@ -179,9 +179,7 @@ def _statistics(
     return merged
 
 
-def _find_blocks(
-    is_member: NDArray[np.bool_], max_blocks: int
-) -> list[NDArray[np.int64]] | None:
+def _find_blocks(is_member: NDArray[np.bool_], max_blocks: int) -> list[NDArray[np.int64]] | None:
     """Return the rows of each block; None if there are too many.
 
     Args:
