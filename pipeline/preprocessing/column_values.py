@@ -65,9 +65,8 @@ def is_text(kind: pa.DataType) -> bool:
 
 def check_size(name: str, values: NDArray[Any]) -> None:
     """Raise ValueError if a number of a column is infinite or too large to train with."""
-    with np.errstate(invalid="ignore"):
+    if len(values) and max(np.fmax.reduce(values), -np.fmin.reduce(values)) > LARGEST:
         invalid = np.abs(values) > LARGEST
-    if invalid.any():
         row, n = int(invalid.argmax()), int(invalid.sum())
         raise ValueError(
             f"Expected finite numbers up to {LARGEST:g} in size. Received: {values[row]:g} in "
