@@ -43,7 +43,8 @@ def out_of_fold(y_true, y_score, y_pred=None):
     y_pred = (y_score > 0.5).astype(np.int8) if y_pred is None else y_pred
     names = tuple(f"y{i}" for i in range(y_true.shape[1]))
     y_score = y_score.astype(np.float32)
-    return OutOfFold("random", names, y_true.astype(np.int8), y_score, y_pred, len(y_true))
+    rows = np.arange(len(y_true))
+    return OutOfFold("random", names, y_true.astype(np.int8), y_score, y_pred, rows)
 
 
 @pytest.fixture
@@ -84,6 +85,55 @@ def test_wilson_intervals_equal_scipy(n_positive, n):
     low, high = wilson_interval(np.array([n_positive / n]), np.array([float(n)]))
     expected = stats.binomtest(n_positive, n).proportion_ci(method="wilson")
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+def test_the_variance_of_a_bin_is_that_of_the_bootstrap_of_rows(rng):
+    """A row is drawn with all its predictions."""
+    y_true = np.repeat(rng.random((400, 3)) < 0.3, 3, axis=1)
+    y_score = np.full(y_true.shape, 0.3)
+    y_score[:, ::2] += 0.2 * rng.random((400, 5))
+    rows = np.tile(np.arange(200), 2)  # two repeats
+    result = replace(out_of_fold(y_true, y_score), rows=rows)
+    bins = calibration_bins(result)
+    fractions = []
+    for _ in range(1000):
+        drawn = rng.integers(0, 200, 200)
+        drawn = np.concatenate([drawn, drawn + 200])
+        again = calibration_bins(
+            replace(result, y_true=result.y_true[drawn], y_score=result.y_score[drawn])
+        )
+        fractions.append(again.fraction_positive)
+    p = bins.fraction_positive
+    np.testing.assert_allclose(
+        np.std(fractions, axis=0) ** 2, p * (1 - p) / bins.n_independent, rtol=0.2
+    )
+
+
+@pytest.mark.parametrize("n_repeats", [1, 3])
+@pytest.mark.parametrize("dependence", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_whiskers_cover_the_probability_if_labels_depend_on_each_other(
+    rng, p, dependence, n_repeats
+):
+    n_rows, n_labels, covered = 150, 8, []
+    rows = np.tile(np.arange(n_rows), n_repeats)
+    y_score = np.full((len(rows), n_labels), p)
+    for _ in range(600):
+        z = np.sqrt(dependence) * rng.normal(size=(n_rows, 1))
+        z = z + np.sqrt(1 - dependence) * rng.normal(size=(n_rows, n_labels))
+        y_true = (z < stats.norm.ppf(p))[rows]
+        bins = calibration_bins(replace(out_of_fold(y_true, y_score), rows=rows))
+        low, high = wilson_interval(bins.fraction_positive, bins.n_independent)
+        covered.append(low[0] <= p <= high[0])
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.03)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_bin_of_equal_labels_has_as_many_independent_predictions_as_rows(value):
+    bins = calibration_bins(out_of_fold(np.full((7, 5), value), np.full((7, 5), 0.5)))
+    assert bins.n_independent.tolist() == [7]
+    one = calibration_bins(out_of_fold(np.array([[0, 1]]), np.full((1, 2), 0.5)))
+    assert one.n_independent.tolist() == [1]
 
 
 def test_precision_recall_curves_equal_scikit_learn(predictions):

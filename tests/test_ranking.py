@@ -96,12 +96,14 @@ def test_without_variance_there_is_no_test_and_no_conclusion():
     )
 
 
-def make_ranking(n, significant=(), equivalent=(), n_unranked=0, advantage=0.02):
+def make_ranking(n, significant=(), equivalent=(), n_unranked=0, advantage=0.02, p_equivalent=0.98):
     """Return a ranking of a, b, c ... in which these pairs of indices have these results."""
 
     def pair(i, j):
         p = 0.001 if (i, j) in significant else 0.5
-        probabilities = (0.01, 0.98, 0.01) if (i, j) in equivalent else (0.6, 0.3, 0.1)
+        probabilities = (0.6, 0.3, 0.1)
+        if (i, j) in equivalent:
+            probabilities = ((1 - p_equivalent) / 2, p_equivalent, (1 - p_equivalent) / 2)
         return Pair(i, j, advantage, PairedTest((0.0031, 0.0412), p, *probabilities), p)
 
     return Ranking(
@@ -194,7 +196,7 @@ BEST_PAIRS = tuple((0, i) for i in range(1, 5))
             '"b", "c" and "d"; of all 6 pairs, 1 differs significantly (Holm-adjusted p < 0.05).',
         ),
         (
-            make_ranking(5, (), ALL),
+            make_ranking(5, (), ALL, p_equivalent=0.99),
             '"a" leads, but is practically equivalent to all of the other 4; of all 10 pairs, none '
             "differs significantly (Holm-adjusted p < 0.05).",
         ),
@@ -208,6 +210,19 @@ BEST_PAIRS = tuple((0, i) for i in range(1, 5))
 )
 def test_conclusions(ranking, sentence):
     assert describe_conclusion(ranking) == sentence
+
+
+@pytest.mark.parametrize("n", [3, 5, 9])
+@pytest.mark.parametrize("significant", [False, True])
+def test_several_are_equivalent_only_if_all_are_at_once(n, significant):
+    """Even if the differences depend on each other in the worst way, by Bonferroni's inequality."""
+    pairs = [(0, i) for i in range(1, n)]
+    for p_equivalent in (0.951, 1 - 0.0501 / (n - 1), 1 - 0.0499 / (n - 1), 0.9999):
+        ranking = make_ranking(n, pairs if significant else (), pairs, p_equivalent=p_equivalent)
+        is_certain = (n - 1) * (1 - p_equivalent) < ranking.alpha
+        claims = ("practically equivalent", "though by less than")
+        assert any(it in describe_conclusion(ranking) for it in claims) == is_certain
+        assert all(ranking.is_equivalent(pair) for pair in ranking.pairs[: n - 1])
 
 
 @pytest.mark.parametrize(

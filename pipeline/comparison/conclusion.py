@@ -14,7 +14,7 @@ def describe_conclusion(ranking: Ranking) -> str:
     """Return a sentence that compares the best configuration with the others.
 
     "Significantly better" requires a Holm-adjusted p-value below alpha, "practically equivalent" a
-    probability above 1 - alpha; otherwise nothing is claimed.
+    probability above 1 - alpha, of all named pairs at once; otherwise nothing is claimed.
     """
     if len(ranking.names) == 2 and not ranking.n_unranked:
         return _describe_two(ranking, ranking.pairs[0])
@@ -71,14 +71,14 @@ def _describe_many(ranking: Ranking) -> str:
     adjusted_p = f"Holm-adjusted p < {ranking.alpha:g}"
     adjusted = f"{adjusted_p} over {ranking.n_pairs:,} pairs"
     better = f"{best} is significantly better than {_list(ranking, worse, 'each')}"
-    if worse and all(ranking.is_equivalent(pair) for pair in worse):
+    if worse and ranking.is_equivalent(*worse):
         better += f", though by less than {ranking.rope:g}"
     if not rivals:
         least = min(worse, key=lambda pair: pair.advantage)
         advantage = format_number(least.advantage, least.decimals)
         difference = f"its {_metric(ranking)} is {_direction(ranking)} by {advantage} or more"
         return f"{better}: {difference} ({adjusted})."
-    are_equivalent = all(ranking.is_equivalent(pair) for pair in rivals)
+    are_equivalent = ranking.is_equivalent(*rivals)
     equivalent = f"practically equivalent to {_list(ranking, rivals, 'all')}"
     if worse and are_equivalent:
         return f"{better} ({adjusted}), and {equivalent}."

@@ -88,9 +88,14 @@ class Ranking:
         """Return whether the two differ significantly, adjusted for all pairs."""
         return pair.p_holm < self.alpha
 
-    def is_equivalent(self, pair: Pair) -> bool:
-        """Return whether the two are practically equivalent, with probability 1 - alpha."""
-        return pair.test is not None and pair.test.equivalent > 1 - self.alpha
+    def is_equivalent(self, *pairs: Pair) -> bool:
+        """Return whether all pairs at once are practically equivalent, with probability 1 - alpha.
+
+        The probability that one of them is not is at most the sum of their probabilities
+        (Bonferroni's inequality), whatever the dependence between the differences.
+        """
+        doubts = [1.0 if pair.test is None else 1 - pair.test.equivalent for pair in pairs]
+        return sum(doubts) < self.alpha
 
     def shown_pairs(self) -> list[Pair]:
         """Return the pairs to show: all of a few configurations; of many, those with the best.

@@ -25,12 +25,14 @@ class CalibrationBins:
         mean_score: Mean predicted probability.
         fraction_positive: Fraction of the predictions whose label is present.
         count: Number of predictions.
+        n_independent: Number of independent predictions whose fraction would vary as much.
     """
 
     bin_index: NDArray[np.int64]
     mean_score: Values
     fraction_positive: Values
     count: NDArray[np.int64]
+    n_independent: Values
 
     @property
     def error(self) -> float:
@@ -41,17 +43,48 @@ class CalibrationBins:
 
 def calibration_bins(out_of_fold: OutOfFold) -> CalibrationBins:
     """Group the predictions into bins of equal width; an edge belongs to the bin below it."""
-    count = np.zeros(N_BINS, dtype=np.int64)
-    score_sum, n_positive = np.zeros(N_BINS), np.zeros(N_BINS)
+    _, row_index = np.unique(out_of_fold.rows, return_inverse=True)
+    counts = np.zeros((row_index.max(initial=0) + 1, N_BINS), dtype=np.int64)  # of each row
+    positives, score_sum = np.zeros_like(counts), np.zeros(N_BINS)
     for y_true, y_score in zip(out_of_fold.y_true.T, out_of_fold.y_score.T, strict=True):
         scores = y_score.astype(np.float64)
         bins = np.clip(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
-        count += np.bincount(bins, minlength=N_BINS)
+        np.add.at(counts, (row_index, bins), 1)
+        np.add.at(positives, (row_index, bins), y_true)
         score_sum += np.bincount(bins, weights=scores, minlength=N_BINS)
-        n_positive += np.bincount(bins, weights=y_true, minlength=N_BINS)
-    occupied = np.flatnonzero(count)
-    n = count[occupied]
-    return CalibrationBins(occupied, score_sum[occupied] / n, n_positive[occupied] / n, n)
+    occupied = np.flatnonzero(counts.any(axis=0))
+    counts, positives = counts[:, occupied], positives[:, occupied]
+    n = counts.sum(axis=0)
+    return CalibrationBins(
+        occupied,
+        score_sum[occupied] / n,
+        positives.sum(axis=0) / n,
+        n,
+        _n_independent(counts, positives),
+    )
+
+
+def _n_independent(counts: NDArray[np.int64], positives: NDArray[np.int64]) -> Values:
+    """Return the number of independent predictions whose fraction of positives varies as much.
+
+    A row's labels depend on each other, and so do repeated predictions of it. So the variance is
+    that of rows: linearized, as in surveys of clusters. Equal labels have no variance; of these,
+    each row counts once.
+
+    Args:
+        counts: Predictions of each row in each bin, of shape (n_rows, n_bins).
+        positives: Those whose label is present.
+
+    References:
+        Korn and Graubard, Analysis of Health Surveys, Wiley 1999.
+    """
+    n, n_rows = counts.sum(axis=0), (counts > 0).sum(axis=0)
+    fraction = positives.sum(axis=0) / n
+    residuals = positives - fraction * counts
+    variance = (residuals**2).sum(axis=0) / n**2 * n_rows / np.maximum(n_rows - 1, 1)
+    varies = (variance > 0) & (n_rows > 1)
+    effective = np.divide(fraction * (1 - fraction), variance, out=n_rows * 1.0, where=varies)
+    return np.clip(effective, 1, n)
 
 
 def draw_calibration(out_of_fold: OutOfFold) -> ReportFigure:
@@ -61,13 +94,13 @@ def draw_calibration(out_of_fold: OutOfFold) -> ReportFigure:
     labels = f"all {n_labels} labels together" if n_labels > 1 else "1 label"
     sheet = Sheet(
         f"Calibration of the probabilities: {out_of_fold.name}",
-        f"{out_of_fold.description}, {labels}. Whiskers: 95% interval of the fraction, "
-        "given the number of rows.",
+        f"{out_of_fold.description}, {labels}. Whiskers: 95% interval of the fraction; "
+        "rows count as independent, labels of a row do not.",
         SIDE + BAR_HEIGHT + 0.62,
     )
     curve = sheet.axes(LEFT, 0, SIDE, SIDE)
     histogram = sheet.axes(LEFT, SIDE + 0.12, SIDE, BAR_HEIGHT)
-    _draw_curve(curve, bins, out_of_fold.n_rows / len(out_of_fold.y_true))
+    _draw_curve(curve, bins)
     _draw_histogram(histogram, bins)
     top = 0.02
     for name, value in (
@@ -90,10 +123,8 @@ def wilson_interval(fraction: Values, n: Values) -> tuple[Values, Values]:
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
-def _draw_curve(axes: Axes, bins: CalibrationBins, rows_per_prediction: float) -> None:
-    """Draw the bins with their intervals, in which repeated predictions of a row count once."""
-    n = np.maximum(bins.count * rows_per_prediction, 1)
-    low, high = wilson_interval(bins.fraction_positive, n)
+def _draw_curve(axes: Axes, bins: CalibrationBins) -> None:
+    low, high = wilson_interval(bins.fraction_positive, bins.n_independent)
     axes.plot((0, 1), (0, 1), color=GREY, linestyle=(0, (1, 2)), linewidth=1.1)
     axes.vlines(bins.mean_score, low, high, color=BLUE, linewidth=1.1)
     marker: Style = {"color": BLUE, "markersize": 5, "mec": "white", "mew": 0.7}

@@ -18,7 +18,8 @@ class OutOfFold:
         y_true: Indicator matrix of shape (n_predictions, n_labels).
         y_score: Finite probabilities of the same shape.
         y_pred: Predicted labels of the same shape.
-        n_rows: Number of distinct rows; less than n_predictions in repeated cross-validation.
+        rows: Row of the data set of each prediction, of shape (n_predictions,); in repeated
+            cross-validation, each row occurs several times.
     """
 
     name: str
@@ -26,7 +27,12 @@ class OutOfFold:
     y_true: NDArray[np.int8]
     y_score: NDArray[np.float32]
     y_pred: NDArray[np.int8]
-    n_rows: int
+    rows: NDArray[np.int64]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of distinct rows."""
+        return len(np.unique(self.rows))
 
     @property
     def description(self) -> str:
@@ -52,5 +58,5 @@ def collect_out_of_fold(evaluation: Evaluation) -> OutOfFold:
         dataset.y[rows],
         y_score,
         y_pred,
-        len(np.unique(rows)),
+        rows,
     )
