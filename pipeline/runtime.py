@@ -1,4 +1,4 @@
-"""Project paths, CPU cores, heavy imports and written files."""
+"""Project paths, CPU cores, memory, heavy imports and written files."""
 
 import gc
 import logging
@@ -29,7 +29,9 @@ def mlruns() -> Path:
 
 CORES_VARIABLE = "MANYFOLD_CORES"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-CGROUP = Path("/sys/fs/cgroup")  # of Linux; limits the CPU time of containers
+CGROUP = Path("/sys/fs/cgroup")  # of Linux; limits the CPU time and memory of containers
+PROC = Path("/proc")  # of Linux
+_FILE_CACHES = ("inactive_file", "active_file")
 
 
 def n_cores() -> int:
@@ -88,6 +90,47 @@ def _cpu_quota() -> int | None:
     if not (quota.isdigit() and int(period) > 0):  # "max" or -1: no quota
         return None
     return math.ceil(int(quota) / int(period))
+
+
+def available_memory() -> int:
+    """Return the bytes that this process can use without swapping or exceeding a limit.
+
+    Allocating them is no test: systems that overcommit memory grant any amount, and kill the
+    process when it uses it.
+    """
+    try:
+        lines = (PROC / "meminfo").read_text().splitlines()
+        free = 1024 * next(int(it.split()[1]) for it in lines if it.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # macOS
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(0, min([free, *_cgroup_memory()]))
+
+
+def _cgroup_memory() -> Iterator[int]:
+    """Yield the bytes that are left of each memory limit of this process's control groups."""
+    try:
+        lines = (PROC / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, names = CGROUP, ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):  # version 1 of cgroups
+            root, names = CGROUP / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts) + 1):
+            group = root.joinpath(*parts[:depth])
+            try:
+                limit, used = (int((group / name).read_text()) for name in names)
+                usage = dict(it.split() for it in (group / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # no limit, or a group outside the container
+                continue
+            # Cached files count as used, but give way to the process.
+            cached = [usage.get(f"total_{it}", usage.get(it, 0)) for it in _FILE_CACHES]
+            yield limit - used + sum(map(int, cached))
 
 
 @contextmanager

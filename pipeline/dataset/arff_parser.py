@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import check_unique_names
+from pipeline.dataset.files import check_fits_memory
 from pipeline.errors import UserError, suggest
 from pipeline.preprocessing import TableSchema
 
@@ -72,10 +73,13 @@ def parse_arff(source: str, text: str) -> ArffTable:
         raise UserError(f"{source}: expected @attribute lines before @data. Received: none.")
     names = [attribute.name for attribute in attributes]
     check_unique_names(source, "attributes", names)
+    data = list(lines)
+    is_sparse = bool(data) and data[0][1].startswith("{")
+    check_fits_memory(source, (len(data), len(names)), 20 if is_sparse else 100)  # bytes, and texts
     columns: list[list[str | None]] = [[] for _ in attributes]
     rows: list[list[int]] = [[] for _ in attributes]  # row of each value in `columns`
     line_numbers: list[int] = []  # of each row
-    for line_number, line in lines:
+    for line_number, line in data:
         for column, value in _parse_row(source, line_number, line, names):
             columns[column].append(value)
             rows[column].append(len(line_numbers))

@@ -14,6 +14,7 @@ from pipeline.dataset.column_roles import (
     check_unique_columns,
 )
 from pipeline.dataset.dataset import TEST, TRAIN, Dataset
+from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.label_columns import encode_labels, to_binary
 from pipeline.dataset.schema_inference import encode_matrix, infer_schema
 from pipeline.errors import UserError
@@ -223,6 +224,7 @@ def _to_arrow(source: str, values: Any, key: str = "X") -> pa.Table:
 
 def _to_matrix(source: str, key: str, values: Any) -> NDArray[Any]:
     if hasattr(values, "toarray"):  # sparse
+        check_fits_memory(source, values.shape, values.dtype.itemsize + 12)  # float64 and float32
         values = values.toarray()
     try:
         array = np.asarray(values)

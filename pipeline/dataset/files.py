@@ -1,12 +1,19 @@
-"""Read files, with errors that name the path."""
+"""Read files, with errors that name the path, and check that tables fit into memory."""
 
 import difflib
 import gzip
+import io
+import math
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.runtime import available_memory
+
+_BLOCK_SIZE = 2**24  # bytes
+_COPIES = 3  # of a file's content: its bytes, its text and the lines of it
 
 
 def find_file(path: str) -> Path:
@@ -36,14 +43,44 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes, decompressed if its name ends in .gz."""
+    """Return a file's bytes, decompressed if its name ends in .gz.
+
+    Raises:
+        UserError: If it cannot be read, or is too large for the memory.
+    """
+    content, limit = io.BytesIO(), available_memory() // _COPIES
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                return file.read()
-        return path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while block := file.read(_BLOCK_SIZE):
+                content.write(block)
+                if content.tell() > limit:
+                    raise size_error(str(path), f"more than {limit / 2**30:,.1f} GiB of text")
+        return content.getvalue()
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: expected a file that can be read. Received: {error}.") from error
+
+
+def check_fits_memory(source: str, shape: Sequence[int], bytes_per_cell: int) -> None:
+    """Raise UserError if a table is too large for the memory; call it before allocating one.
+
+    Args:
+        source: Origin of the table, for the message.
+        shape: Shape of the table.
+        bytes_per_cell: Memory that a value takes, in all copies of the table that exist at once.
+    """
+    needed = math.prod(shape) * bytes_per_cell
+    if needed > available_memory():
+        size = " x ".join(f"{n:,}" for n in shape)
+        raise size_error(source, f"{size} values, which take {needed / 2**30:,.1f} GiB")
+
+
+def size_error(source: str, received: str) -> UserError:
+    """Return the error for a table that is too large for the memory."""
+    return UserError(
+        f"{source}: expected a table that fits into memory, of which "
+        f"{available_memory() / 2**30:,.1f} GiB are available. Received: {received}. Leave out "
+        "rows or columns, or use a machine with more memory."
+    )
 
 
 def decode(path: Path, content: bytes) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import ColumnRoles
+from pipeline.dataset.files import check_fits_memory
 from pipeline.errors import UserError
 from pipeline.preprocessing import encode_texts
 
@@ -136,6 +137,7 @@ def _encode_label_lists(
     _check_separator(source, name, separator, texts)
     label_names = tuple(sorted({label for labels in lists for label in labels}))
     column_index = {label: j for j, label in enumerate(label_names)}
+    check_fits_memory(source, (len(texts) + len(codes), len(label_names)), 1)
     y_of_text = np.zeros((len(texts) + 1, len(label_names)), dtype=np.int8)  # last row: missing
     for code, labels in enumerate(lists):
         y_of_text[code, [column_index[label] for label in labels]] = 1

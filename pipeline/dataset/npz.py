@@ -4,17 +4,19 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from pipeline.config import NpzConfig
 from pipeline.dataset.builder import dataset_from_arrays
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import find_file
+from pipeline.dataset.files import check_fits_memory, find_file
 from pipeline.errors import UserError, suggest
 
+_USED = ("X", "y", "feature_names", "label_names", "groups")
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -34,11 +36,11 @@ def load(config: NpzConfig) -> Dataset:
         UserError: If the file is damaged, holds Python objects, or lacks X or y.
     """
     path = find_file(config.path)
-    arrays = _read_arrays(path)
+    arrays, names = _read_arrays(path)
     for key in ("X", "y"):
         if key not in arrays:
             raise UserError(
-                f"{path}: expected arrays X and y. Received: no {key}. {suggest(key, arrays)}"
+                f"{path}: expected arrays X and y. Received: no {key}. {suggest(key, names)}"
             )
     groups = arrays.get("groups")
     if groups is not None:
@@ -59,12 +61,19 @@ def load(config: NpzConfig) -> Dataset:
     )
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Return the arrays that are used, and the names of all."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not hasattr(file, "files"):
                 raise ValueError("a single array")
-            return {key: file[key] for key in file.files}
+            used = [key for key in _USED if key in file.files]
+            for key in used:
+                with file.zip.open(f"{key}.npy") as array:
+                    _check_header(f"{path}, {key}", array, n_copied=12 if key == "X" else 1)
+            return {key: file[key] for key in used}, file.files
+    except UserError:
+        raise
     except _READ_ERRORS as error:
         reason = str(error).partition("\n")[0]
         if "pickle" in reason:  # NumPy's message suggests to load the objects, which can run code
@@ -73,3 +82,17 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             f"{path}: expected arrays that numpy.savez wrote, without Python objects. Received: "
             f"{reason}"
         ) from error
+
+
+def _check_header(source: str, file: IO[bytes], n_copied: int) -> None:
+    """Check the size of an array, which its header declares, before it is read.
+
+    Args:
+        source: Origin of the array, for the message.
+        file: The array.
+        n_copied: Bytes per value of its copies, such as X in float64 and float32.
+    """
+    is_first_version = npy.read_magic(file) == (1, 0)
+    read = npy.read_array_header_1_0 if is_first_version else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    check_fits_memory(source, shape, dtype.itemsize + n_copied)

@@ -11,6 +11,7 @@ from pipeline.config import OpenmlConfig
 from pipeline.dataset.builder import dataset_from_frame
 from pipeline.dataset.column_roles import check_disjoint_roles, select_columns
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.files import check_fits_memory
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
 
@@ -33,7 +34,7 @@ def load(config: OpenmlConfig) -> Dataset:
         )
     source = f"OpenML {config.data_id or config.data_name}"
     bunch, fetch_warnings = _fetch(config, source)
-    frame = _frame(bunch)
+    frame = _frame(bunch, source)
     targets = config.labels or _targets(source, bunch.details)
     labels = select_columns(source, "labels", targets, bunch.feature_names)
     drop = select_columns(source, "drop", config.drop, bunch.feature_names)
@@ -88,10 +89,11 @@ def _fetch(config: OpenmlConfig, source: str) -> tuple[Any, tuple[str, ...]]:
     return bunch, texts
 
 
-def _frame(bunch: Any) -> Any:
+def _frame(bunch: Any, source: str) -> Any:
     """Return all columns as one data frame, also of a sparse data set."""
     if bunch.frame is not None:
         return bunch.frame
+    check_fits_memory(source, bunch.data.shape, 20)  # an array, Arrow's columns and the matrix
     frame = pd.DataFrame(bunch.data.toarray(), columns=bunch.feature_names)
     for name, categories in (bunch.categories or {}).items():
         codes = frame[name].fillna(-1).astype(int)

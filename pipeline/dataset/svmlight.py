@@ -1,14 +1,13 @@
 """Read multi-label svmlight files: one row per line, `<label>,<label> <feature>:<value> ...`."""
 
 import io
-import os
 
 import numpy as np
 from sklearn.datasets import load_svmlight_file
 
 from pipeline.config import SvmlightConfig
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import decode, find_file, read_bytes
+from pipeline.dataset.files import check_fits_memory, decode, find_file, read_bytes
 from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.errors import UserError
 from pipeline.preprocessing import Column
@@ -39,9 +38,10 @@ def load(config: SvmlightConfig) -> Dataset:
         )
     except (ValueError, OverflowError, IndexError) as error:
         raise UserError(f"{path}: {_find_bad_line(content, str(error))}") from error
-    _check_size(str(path), sparse.shape)
+    check_fits_memory(str(path), sparse.shape, 12)  # float64 and float32
     labels = sorted({label for labels in row_labels for label in labels})
     column_index = {label: j for j, label in enumerate(labels)}
+    check_fits_memory(str(path), (len(row_labels), len(labels)), 1)
     y = np.zeros((len(row_labels), len(labels)), dtype=np.int8)
     for row, labels_of_row in enumerate(row_labels):
         y[row, [column_index[label] for label in labels_of_row]] = 1
@@ -92,13 +92,3 @@ def _read_error(lines: list[bytes]) -> Exception | None:
     except (ValueError, OverflowError, IndexError) as error:
         return error
     return None
-
-
-def _check_size(source: str, shape: tuple[int, int]) -> None:
-    needed = 8 * shape[0] * shape[1]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if 2 * needed > memory:
-        raise UserError(
-            f"{source}: expected a table that fits into memory twice. Received: {shape[0]} x "
-            f"{shape[1]}, {needed / 2**30:.0f} GiB, on a machine with {memory / 2**30:.0f} GiB."
-        )

@@ -1,5 +1,6 @@
 """Read CSV, TSV and Parquet files with Arrow."""
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ from pipeline.config import TableConfig
 from pipeline.dataset.builder import build_dataset
 from pipeline.dataset.column_roles import ColumnRoles, assign_roles
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import find_file, read_bytes
+from pipeline.dataset.files import check_fits_memory, find_file, read_bytes, size_error
 from pipeline.errors import UserError
+from pipeline.runtime import available_memory
 
 _FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
@@ -38,7 +40,9 @@ def load(config: TableConfig) -> Dataset:
     else:
         file = CsvFile(path, config, config.separator or _SEPARATORS[file_format])
     roles = assign_roles(config, file.names)
-    return build_dataset(name, str(path), roles, file.read(roles))
+    table = file.read(roles)
+    check_fits_memory(str(path), (table.num_rows, len(roles.features)), 8)
+    return build_dataset(name, str(path), roles, table)
 
 
 def _guess_format(path: Path) -> str:
@@ -49,6 +53,28 @@ def _guess_format(path: Path) -> str:
             f"Received: {suffix or 'no ending'!r}. Name its format, such as dataset.format=csv"
         )
     return _FORMATS[suffix]
+
+
+class _BoundedFile(io.RawIOBase):
+    """A file, decompressed, that raises UserError once the table that Arrow reads is too large."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, pa.input_stream(str(path))
+        # The matrix of the features takes half as much as Arrow's table.
+        self._limit = pa.total_allocated_bytes() + available_memory() * 2 // 3
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if pa.total_allocated_bytes() > self._limit:
+            raise size_error(str(self._path), f"more than {self._limit / 2**30:,.1f} GiB of values")
+        content: bytes = self._file.read(size)
+        return content
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class CsvFile:
@@ -92,9 +118,9 @@ class CsvFile:
         # infer them from all rows, which only helps where a later row contradicts the first ones.
         try:
             schema = self._read_schema(roles)
-            return pa.csv.read_csv(self._path, *self._options(roles, schema))
+            return pa.csv.read_csv(_BoundedFile(self._path), *self._options(roles, schema))
         except _ARROW_ERRORS:
-            return pa.csv.read_csv(self._path, *self._options(roles))
+            return pa.csv.read_csv(_BoundedFile(self._path), *self._options(roles))
 
     def _read_schema(self, roles: ColumnRoles | None) -> pa.Schema:
         """Return the names and types of the columns in the first block of the file."""
@@ -183,7 +209,7 @@ class CsvFile:
     def _find_ragged_line(self) -> str:
         """Return the first line with too many or too few values; only one thread counts lines."""
         try:
-            pa.csv.read_csv(self._path, *self._options(None, use_threads=False))
+            pa.csv.read_csv(_BoundedFile(self._path), *self._options(None, use_threads=False))
         except pa.ArrowInvalid as error:
             match = re.search(r"Row #(\d+): Expected \d+ columns, got \d+: ?(.*)", str(error), re.S)
             if match:
@@ -245,6 +271,8 @@ class ParquetFile:
         Raises:
             UserError: If the file is damaged.
         """
+        shape = (self._file.metadata.num_rows, len(roles.used))
+        check_fits_memory(str(self._path), shape, 12)  # Arrow's table and the matrix
         try:
             return self._file.read(columns=list(roles.used))
         except (pa.ArrowException, OSError) as error:

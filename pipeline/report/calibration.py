@@ -84,7 +84,8 @@ def _n_independent(counts: NDArray[np.int64], positives: NDArray[np.int64]) -> V
     variance = (residuals**2).sum(axis=0) / n**2 * n_rows / np.maximum(n_rows - 1, 1)
     varies = (variance > 0) & (n_rows > 1)
     effective = np.divide(fraction * (1 - fraction), variance, out=n_rows * 1.0, where=varies)
-    return np.clip(effective, 1, n)
+    n_independent: Values = np.clip(effective, 1, n)
+    return n_independent
 
 
 def draw_calibration(out_of_fold: OutOfFold) -> ReportFigure:
