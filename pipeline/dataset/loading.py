@@ -62,8 +62,8 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
         _check_same_columns(where, "labels", train.label_names, test.label_names)
     test = _reorder_features(test, train.feature_names)
     parts = (train, test)
-    kinds = [[f"{it.name} as {it.kind}" for it in part.schema.columns] for part in parts]
-    _check_same_columns(where, "kinds of features", *kinds)
+    typed = [[f"{it.name} as {it.kind}" for it in part.schema.columns] for part in parts]
+    _check_same_columns(where, "kinds of features", *typed)
     label_names = tuple(dict.fromkeys([*train.label_names, *test.label_names]))
     X, schema = _join_features(where, train, test)
     return replace(

@@ -189,8 +189,7 @@ class WeightInitializer:
             else next((draw for draw in sources if draw.is_source(value)), None)
             for value, value_of_other in zip(self._values, expected, strict=True)
         ]
-        drawn = self._draw(TEMPLATE_SEEDS[1])
-        self.is_explicit = all(map(np.array_equal, drawn, expected))
+        self.is_explicit = all(map(np.array_equal, self._draw(TEMPLATE_SEEDS[1]), expected))
 
     def __call__(self, seed: int) -> tuple[Weights, Weights]:
         """Return the trainable and the non-trainable weights before the first step."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pipeline.config import ModelConfig, SklearnModelConfig
 from pipeline.decision import DecisionRule
 from pipeline.errors import UserError
+from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.preprocessing import TableSchema
 from pipeline.user_code import find_user_code
 
@@ -128,9 +129,7 @@ def _write_code(folder: Path, user_modules: Mapping[str, Path]) -> None:
 
 def own_packages(config: SklearnModelConfig) -> list[str]:
     """Return the packages of the user's own estimator, other than scikit-learn."""
-    from pipeline.model.sklearn_models import build_estimator
-
-    module = type(build_estimator(config)).__module__
+    module = type(_sklearn_models().build_estimator(config)).__module__
     packages = {path.partition(".")[0] for path in (config.estimator, module)}
     return sorted(packages - set(TRUSTED_PACKAGES))
 
@@ -172,14 +171,11 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
 
     It is fitted to a few preprocessed rows X and their labels y.
     """
-    from pipeline.model.multilabel import MultilabelEnsemble
-    from pipeline.model.sklearn_models import fit_labels
-
     user_packages = own_packages(config)
     if not user_packages:
         return
     try:
-        model = fit_labels(config, X, y, seed=0)
+        model = _sklearn_models().fit_labels(config, X, y, seed=0)
     except Exception:
         return  # perhaps for lack of rows; the training will raise the error if there is one
     expected = f"model.estimator: expected {config.estimator} to"
@@ -203,6 +199,13 @@ def check_savable(config: SklearnModelConfig, X: NDArray[np.floating], y: NDArra
             raise UserError(
                 f"{expected} be one that skops can load. Received: {_format_error(error)}"
             ) from error
+
+
+def _sklearn_models() -> Any:
+    """Import scikit-learn's meta-estimators, when a model of scikit-learn is used."""
+    from pipeline.model import sklearn_models
+
+    return sklearn_models
 
 
 def _skops() -> Any:
