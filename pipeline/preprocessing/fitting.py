@@ -2,27 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import PreprocessingConfig
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor, round_up
 from pipeline.preprocessing.table_schema import TableSchema
 
 FLAG_CATEGORIES = {"0", "1"}
 MAX_BLOCKS_PER_FOLD = 2  # more blocks than this would not save time
 MAX_CELLS = 2**22  # that are held in float64 at once
-
-
-class Options(Protocol):
-    """Kinds of imputation, scaling and encoding, as in the group `preprocessing`."""
-
-    scaling: str
-    imputation: str
-    fill_value: float
-    add_indicator: bool
-    min_frequency: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +105,7 @@ class _Statistics:
 
 
 def fit_preprocessors(
-    options: Options,
+    config: PreprocessingConfig,
     X: NDArray[np.floating],
     schema: TableSchema,
     train_sets: Sequence[NDArray[np.int64]],
@@ -133,7 +123,7 @@ def fit_preprocessors(
     own rows enter a preprocessor, so other rows cannot influence it, not even in a last bit.
 
     Args:
-        options: Kind of imputation, scaling and encoding.
+        config: Kind of imputation, scaling and encoding.
         X: All encoded rows, of shape (n_samples, n_features).
         schema: Their schema.
         train_sets: Row numbers of the training rows of each fold.
@@ -148,7 +138,7 @@ def fit_preprocessors(
         for position, feature in enumerate(numeric):
             needs_fill[position] = np.isnan(X[:, feature].max())
     return [
-        _fit(options, X, schema, train, statistics, needs_fill)
+        _fit(config, X, schema, train, statistics, needs_fill)
         for train, statistics in zip(train_sets, _statistics(X, schema, train_sets), strict=True)
     ]
 
@@ -199,7 +189,7 @@ def _find_blocks(is_member: NDArray[np.bool_], max_blocks: int) -> list[NDArray[
 
 
 def _fit(
-    options: Options,
+    config: PreprocessingConfig,
     X: NDArray[np.floating],
     schema: TableSchema,
     train: NDArray[np.int64],
@@ -210,11 +200,11 @@ def _fit(
     offsets = schema.offsets[numeric]
     has_missing = statistics.n_missing > 0
     fill = np.zeros(len(numeric))
-    match options.imputation:
+    match config.imputation:
         case "none":
             fill[:] = np.nan
         case "constant":
-            fill = options.fill_value - offsets
+            fill = config.fill_value - offsets
         case "mean":
             fill = statistics.mean
         case "median":
@@ -222,7 +212,7 @@ def _fit(
                 values = X[train, numeric[position]]
                 fill[position] = np.median(values[~np.isnan(values)].astype(np.float64))
     imputed = statistics.impute(np.where(has_missing, fill, 0))
-    match options.scaling:
+    match config.scaling:
         case "none":
             center, scale = -offsets, np.ones(len(numeric))
         case "standard":
@@ -234,11 +224,11 @@ def _fit(
             scale = high - low
         case "minmax":
             center, scale = imputed.low, imputed.high - imputed.low
-    if options.scaling != "none":
+    if config.scaling != "none":
         # A smaller scale would be flushed to 0 in float32.
         is_constant = (imputed.low == imputed.high) | (scale < np.finfo(np.float32).tiny)
         scale = np.where(is_constant, 1.0, scale)
-    indicators = np.flatnonzero(has_missing) if options.add_indicator else np.empty(0, np.int64)
+    indicators = np.flatnonzero(has_missing) if config.add_indicator else np.empty(0, np.int64)
     n_spare = round_up(len(indicators)) - len(indicators)
     return Preprocessor(
         numeric,
@@ -247,12 +237,12 @@ def _fit(
         scale.astype(np.float32),
         np.append(indicators, np.full(n_spare, NO_COLUMN)),
         categorical,
-        _category_columns(options, schema, statistics.category_counts),
+        _category_columns(config, schema, statistics.category_counts),
     )
 
 
 def _category_columns(
-    options: Options, schema: TableSchema, category_counts: Sequence[NDArray[np.int64]]
+    config: PreprocessingConfig, schema: TableSchema, category_counts: Sequence[NDArray[np.int64]]
 ) -> list[NDArray[np.int64]]:
     """Return the column of each category, for each categorical feature."""
     columns, n_used = [], 0
@@ -261,7 +251,7 @@ def _category_columns(
         column = np.full(len(feature.categories), NO_COLUMN)
         is_flag = set(feature.categories) == FLAG_CATEGORIES
         encoded = np.array(feature.categories) == "1" if is_flag else counts > 0
-        frequent = encoded & (is_flag | (counts >= options.min_frequency))
+        frequent = encoded & (is_flag | (counts >= config.min_frequency))
         column[frequent] = n_used + np.arange(frequent.sum())
         n_used += int(frequent.sum())
         rare = encoded & ~frequent

@@ -26,9 +26,8 @@ class PreprocessingLayer(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, layout: Layout, **kwargs: Any) -> None:
         """Set the sizes; `trainable` and `dtype` may come back from a saved configuration."""
         super().__init__(**{"trainable": False, "dtype": "float32", **kwargs})
-        self.layout = Layout(
-            *(tuple(part) if isinstance(part, list | tuple) else part for part in layout)
-        )
+        numeric, categorical, n_categories, *sizes = layout  # lists in a saved configuration
+        self.layout = Layout(tuple(numeric), tuple(categorical), tuple(n_categories), *sizes)
 
     def build(self, input_shape: Any) -> None:
         """Make the weights, in the order of `weights_of`.

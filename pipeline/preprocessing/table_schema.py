@@ -6,7 +6,7 @@ Logged models carry this file, so it imports nothing of Manyfold.
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ from pipeline.preprocessing.column_values import (
 FORMAT = 1  # of the schema's JSON; models of another format are refused
 MAX_SHOWN = 5
 
-Rows = pa.Table | pd.DataFrame | NDArray[Any]
+Rows: TypeAlias = pa.Table | pd.DataFrame | NDArray[Any]
 
 
 @dataclass(frozen=True)
