@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -250,12 +251,13 @@ def _train(
                 evaluator.stop()
 
         try:
-            for step, fold in enumerate(evaluator.folds(progress, finished, race)):
-                if not is_quiet:
-                    console.show_fold(next(iter(fold.scores.values())))
-                run.log_scores(step, fold.scores)
-                if error := checkpoint.save(fold, run.seconds):
-                    console.show_checkpoint_error(error)
+            with closing(evaluator.folds(progress, finished, race)) as folds:
+                for step, fold in enumerate(folds):
+                    if not is_quiet:
+                        console.show_fold(next(iter(fold.scores.values())))
+                    run.log_scores(step, fold.scores)
+                    if error := checkpoint.save(fold, run.seconds):
+                        console.show_checkpoint_error(error)
         except Stopped:
             run.raise_interrupt()
             raise

@@ -1,5 +1,7 @@
 """`Evaluator` against a plain loop over a splitter of scikit-learn, `model.fit` and metrics."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -168,3 +170,16 @@ def test_finished_folds_are_not_trained_again_and_change_no_other_result(
     models = evaluation.final.model, resumed.final.model
     weights = zip(*(model.get_weights() for model in models), strict=True)
     assert all((one == other).all() for one, other in weights)
+
+
+def test_no_thread_trains_on_after_a_diverged_fold(make_config):
+    one_at_a_time = ("training.fits_per_program=1", "training.n_threads=1")
+    diverging = ("training.learning_rate=1e30", "training.optimizer=sgd", "training.epochs=2000")
+    config = make_config(*SMALL, *one_at_a_time, *diverging)
+    evaluator, epochs = make_evaluator(config), []
+    with pytest.raises(UserError, match="diverged") as raised:
+        list(evaluator.folds(epochs.append))
+    n_done = sum(epochs)
+    time.sleep(0.5)
+    assert raised.tb  # which keeps the frames of the training
+    assert sum(epochs) == n_done < 2000 * 3  # of 6 folds and the final model

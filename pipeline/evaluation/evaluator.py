@@ -1,6 +1,7 @@
 """Cross-validate one configuration, then fit the final model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,10 +178,11 @@ class Evaluator:
         progress: Callable[[int], None],
         finished: Sequence[FoldResult] = (),
         race: Race | None = None,
-    ) -> Iterator[FoldResult]:
+    ) -> Generator[FoldResult]:
         """Train and score the folds, and yield each in order as soon as it is available.
 
-        The final model is trained with the last of the folds.
+        The final model is trained with the last of the folds. Closing the generator ends the
+        training.
 
         Args:
             progress: Called from any thread with the units of progress since the last call.
@@ -210,14 +212,13 @@ class Evaluator:
         is_last = len(self._folds) + len(missing) == len(self._fold_plans)
         to_train = [*missing, self._final_plan] if is_last else missing
         fit_indices = [index for plan in to_train for index in plan.fit_indices]
-        trained = self._trainer.train(progress, fit_indices)
-        for plan in plans:
-            if plan in missing:
-                self._folds[plan.fold_id] = self._result(plan, trained)
-            yield self._folds[plan.fold_id]
-        if is_last:
-            self._final = self._make_final(trained)
-        trained.close()
+        with closing(self._trainer.train(progress, fit_indices)) as trained:
+            for plan in plans:
+                if plan in missing:
+                    self._folds[plan.fold_id] = self._result(plan, trained)
+                yield self._folds[plan.fold_id]
+            if is_last:
+                self._final = self._make_final(trained)
 
     def evaluation(self) -> Evaluation:
         """Return the result, once `folds` is exhausted."""

@@ -144,6 +144,7 @@ class KerasTrainer:
                     yield results.pop(fit_index)
             finally:
                 self.stop()
+                executor.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
         """Request an early end of the training, after the current calls of programs."""
