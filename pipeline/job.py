@@ -97,7 +97,7 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
         with console.waiting("compiling the training and opening the MLflow store"):
             experiment_id = open_store(store, config.tracking.experiment_name)
             if previous.run_id:
-                claim_run(store, previous.run_id)
+                claim_run(store, previous.run_id, previous.process)
         with track(
             experiment_id,
             _run_name(config, inputs.dataset, sweep_job),

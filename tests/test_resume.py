@@ -1,6 +1,7 @@
 """Search for a previous run to reuse or continue, in stores with runs of every status."""
 
 import shutil
+import threading
 import time
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.comparison.leaderboard import read_leaderboard
 from pipeline.errors import UserError
+from pipeline.tracking import heartbeat
 from pipeline.tracking.heartbeat import RunActiveError, this_process
 from pipeline.tracking.resume import claim_run, find_previous_run
 from pipeline.tracking.store import open_store, store_at
@@ -121,15 +123,30 @@ def test_a_run_of_a_running_process_is_not_continued(experiment_id):
         find_previous_run(experiment_id, FINGERPRINT, None)
 
 
-@pytest.mark.parametrize(("seconds", "is_dead"), [(10, False), (1000, True)])
-def test_a_process_on_another_host_is_dead_without_heartbeats(experiment_id, seconds, is_dead):
-    seen = f"{time.time() - seconds:.0f}"
-    run_id = make_run(experiment_id, "RUNNING", process="elsewhere 1 0", seen=seen)
-    if is_dead:
+@pytest.mark.parametrize("minutes", [-10, 0, 10])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_process_on_another_host_is_heard_whatever_its_clock_shows(
+    experiment_id, monkeypatch, minutes, is_running
+):
+    """Heartbeats are sent by a thread, whose clock differs here from that of the main thread."""
+    seconds = {"SECONDS_BETWEEN_HEARTBEATS": 0.1, "SECONDS_TO_LISTEN": 10.0 if is_running else 1.0}
+    for name, value in {**seconds, "SECONDS_BETWEEN_LOOKS": 0.05}.items():
+        monkeypatch.setattr(heartbeat, name, value, raising=False)
+    clock = time.time
+
+    def shifted_clock() -> float:
+        return clock() + 60 * minutes * (threading.current_thread() is not threading.main_thread())
+
+    monkeypatch.setattr(time, "time", shifted_clock)
+    run_id = make_run(experiment_id, "RUNNING", process="elsewhere 1 0")
+    with heartbeat.send_heartbeats(run_id):
+        time.sleep(0.5)
+        if is_running:
+            with pytest.raises(RunActiveError):
+                find_previous_run(experiment_id, FINGERPRINT, None)
+    if not is_running:
+        time.sleep(0.5)
         assert find_previous_run(experiment_id, FINGERPRINT, None).run_id == run_id
-    else:
-        with pytest.raises(RunActiveError):
-            find_previous_run(experiment_id, FINGERPRINT, None)
 
 
 def test_a_single_run_continues_no_job_and_a_job_only_its_own_run(experiment_id, begin):
@@ -228,11 +245,11 @@ def test_a_partly_created_store_is_created_again(tmp_path):
 
 def test_only_one_of_two_processes_continues_a_run(store, experiment_id):
     run_id = make_run(experiment_id, "KILLED")
-    claim_run(store, run_id)
+    claim_run(store, run_id, DEAD_PROCESS)
     run = mlflow.get_run(run_id)
     assert (run.info.status, run.data.tags["process"]) == ("RUNNING", this_process())
     with pytest.raises(RunActiveError, match="is being written by process"):
-        claim_run(store, run_id)
+        claim_run(store, run_id, DEAD_PROCESS)
 
 
 def test_of_two_owners_written_to_a_server_the_last_continues_the_run(
@@ -247,4 +264,4 @@ def test_of_two_owners_written_to_a_server_the_last_continues_the_run(
         "time.sleep", lambda _: mlflow.MlflowClient().set_tag(run_id, "process", other)
     )
     with pytest.raises(RunActiveError, match="process 1 on elsewhere"):
-        claim_run(server, run_id)
+        claim_run(server, run_id, DEAD_PROCESS)

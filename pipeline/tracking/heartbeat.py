@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -12,13 +12,15 @@ from threading import Event, Thread
 import mlflow
 
 from pipeline.errors import UserError
-from pipeline.tracking.runs import RunRecord
+from pipeline.runtime import raise_interrupt
+from pipeline.tracking.runs import RunRecord, to_record
 
 NO_SUCH_PROCESS = ""
 PROCESS = "process"  # tag: id of the process that works on the run
 SEEN = "seen"  # tag: time of the last heartbeat
-SECONDS_BETWEEN_HEARTBEATS = 60
-MAX_SECONDS_OF_SILENCE = 300  # after which a process on another host counts as dead
+SECONDS_BETWEEN_HEARTBEATS = 30
+SECONDS_TO_LISTEN = 120  # without a heartbeat, a process on another host counts as dead
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 class RunActiveError(UserError):
@@ -46,7 +48,7 @@ def describe_process(process: str) -> str:
 
 @contextmanager
 def send_heartbeats(run_id: str) -> Iterator[None]:
-    """Send a heartbeat to a run every minute, for processes on other hosts to see."""
+    """Send a heartbeat to a run every 30 s, for processes on other hosts to see."""
     client, stopped = mlflow.MlflowClient(), Event()
 
     def send() -> None:
@@ -62,15 +64,35 @@ def send_heartbeats(run_id: str) -> Iterator[None]:
 
 
 def is_active(run: RunRecord) -> bool:
-    """Return whether a process is still working on a run."""
-    if run.status != "RUNNING":
-        return False
-    process = run.tags.get(PROCESS)
-    is_running = is_process_running(process) if process else None
-    if is_running is not None:
-        return is_running
-    seen = float(run.tags.get(SEEN, run.started / 1000))
-    return time.time() - seen < MAX_SECONDS_OF_SILENCE
+    """Return whether a process is still working on a run; may listen to it for two minutes."""
+    return bool(find_active([run]))
+
+
+def find_active(runs: Sequence[RunRecord]) -> set[str]:
+    """Return the ids of the runs on which processes are still working.
+
+    A process of another host sends heartbeats. The time in them is that of its own clock, which
+    may differ from the one here, so this listens until the next one arrives.
+    """
+    active, remote = set(), {}
+    for run in runs:
+        process = run.tags.get(PROCESS)
+        is_running = is_process_running(process) if process else None
+        if run.status == "RUNNING" and is_running is None:
+            remote[run.run_id] = run.tags.get(SEEN)
+        elif run.status == "RUNNING" and is_running:
+            active.add(run.run_id)
+    client, deadline = mlflow.MlflowClient(), time.monotonic() + SECONDS_TO_LISTEN
+    while remote and time.monotonic() < deadline:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        raise_interrupt()
+        for run_id, seen in [*remote.items()]:
+            run = to_record(client.get_run(run_id))
+            if run.status != "RUNNING" or run.tags.get(SEEN) != seen:
+                del remote[run_id]
+                if run.status == "RUNNING":
+                    active.add(run_id)
+    return active
 
 
 def _start_time(pid: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import mlflow
 
+from pipeline.runtime import uninterrupted
 from pipeline.tracking.heartbeat import (
     PROCESS,
     SEEN,
@@ -32,6 +33,7 @@ class PreviousRun:
         is_finished: Whether the run is finished, so that nothing is left to train.
         metrics: Its metrics.
         failed: Id of a failed run with the same fingerprint, whose finished folds are valid.
+        process: Id of the process that worked on the run to continue, and is dead.
         replaced: Ids of the runs that the run of the job supersedes.
         n_fits_skipped: Fits that racing skipped; above 0, the run has only the first repeat.
     """
@@ -40,6 +42,7 @@ class PreviousRun:
     is_finished: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
     failed: str | None = None
+    process: str | None = None
     replaced: tuple[str, ...] = ()
     n_fits_skipped: int = 0
 
@@ -64,18 +67,21 @@ def find_previous_run(
     if not runs:
         return PreviousRun(replaced=_ids(others))
     latest = runs[0]
-    _check_not_active(latest)
+    if is_active(latest):
+        raise _active_error(latest)
     if latest.status == "FAILED":
         return PreviousRun(failed=latest.run_id, replaced=_ids(others))
     return PreviousRun(
         run_id=latest.run_id,
         is_finished=latest.status == "FINISHED" and "seconds" in latest.metrics,
         metrics=latest.metrics,
+        process=latest.tags.get(PROCESS),
         n_fits_skipped=int(latest.metrics.get("fits_saved", 0)),
         replaced=_ids(run for run in others if run.run_id != latest.run_id),
     )
 
 
+@uninterrupted()
 def list_again(run_id: str) -> None:
     """Remove the tags that keep a previous run out of its sweep's leaderboard."""
     client = mlflow.MlflowClient()
@@ -83,33 +89,40 @@ def list_again(run_id: str) -> None:
         client.delete_tag(run_id, tag)
 
 
-def claim_run(store: Store, run_id: str) -> None:
+def claim_run(store: Store, run_id: str, dead_process: str | None) -> None:
     """Make this process the owner of a run that it continues.
 
     Of two processes that continue the same run at once, one is refused. An SQLite store is locked
     meanwhile. A server has no lock: there, both may write the owner's tag, and the one that does
     not read its own a moment later is refused.
 
+    Args:
+        store: The store.
+        run_id: Id of the run.
+        dead_process: Id of the process that worked on it.
+
     Raises:
         RunActiveError: If another process owns the run.
     """
     client, owner = mlflow.MlflowClient(), this_process()
     with locked(store):
-        _check_not_active(to_record(client.get_run(run_id)))
-        client.set_tag(run_id, PROCESS, owner)
-        client.set_tag(run_id, SEEN, f"{time.time():.0f}")
-        client.update_run(run_id, status="RUNNING")
-        if not store.database:
-            time.sleep(SECONDS_TO_SETTLE)
-    record = to_record(client.get_run(run_id))
-    if record.tags[PROCESS] != owner:
-        raise _active_error(record)
-    list_again(run_id)
-
-
-def _check_not_active(run: RunRecord) -> None:
-    if is_active(run):
-        raise _active_error(run)
+        run = to_record(client.get_run(run_id))
+        if run.status == "RUNNING" and run.tags.get(PROCESS) != dead_process:
+            raise _active_error(run)
+        try:
+            with uninterrupted():
+                client.set_tag(run_id, PROCESS, owner)
+                client.set_tag(run_id, SEEN, f"{time.time():.0f}")
+                client.update_run(run_id, status="RUNNING")
+                if not store.database:
+                    time.sleep(SECONDS_TO_SETTLE)
+                run = to_record(client.get_run(run_id))
+                if run.tags[PROCESS] != owner:
+                    raise _active_error(run)
+                list_again(run_id)
+        except (KeyboardInterrupt, SystemExit):
+            client.set_terminated(run_id, "KILLED")
+            raise
 
 
 def _active_error(run: RunRecord) -> RunActiveError:

@@ -17,6 +17,7 @@ from pipeline.tracking.heartbeat import (
     RunActiveError,
     describe_process,
     is_active,
+    find_active,
     is_process_running,
     this_process,
 )
@@ -27,6 +28,7 @@ DIGEST, PLAN, BEST = "sweep_digest", "sweep_plan", "best_run_id"
 VARIED = "varied."  # prefix of the tags that hold varied settings
 NOT_IN_TAGS = re.compile(r"[^\w./ -]")  # characters that MLflow refuses in names of tags
 SECONDS_TO_END = 8.0  # for processes that received a signal
+RUNNING = "attributes.status = 'RUNNING'"
 
 
 @dataclass(frozen=True)
@@ -244,24 +246,31 @@ def end_dead_job(job: SweepJob, reason: str) -> None:
         record_failure(job, reason)
 
 
-def end_dead_runs(sweep: Sweep) -> None:
+def end_dead_runs(sweep: Sweep, is_resumed: bool = False) -> None:
     """End the runs of jobs whose processes are dead, when no job should be running.
 
     Processes of this host that are alive get a few seconds to end by themselves.
     """
-    client, deadline = mlflow.MlflowClient(), time.monotonic() + SECONDS_TO_END
+    client, dead = mlflow.MlflowClient(), set()
+    if is_resumed:
+        runs = children(sweep, RUNNING)
+        dead = {run.run_id for run in runs} - find_active(runs)
+    deadline = time.monotonic() + SECONDS_TO_END
     while True:
         is_ending = False
         for run in children(sweep, "attributes.status = 'RUNNING'"):
             process = run.tags.get(PROCESS, "")
             if process == this_process():
                 failure = "Its end could not be written; the error is on the screen of the sweep."
-                client.set_tag(run.run_id, "failure", failure)
-                client.set_terminated(run.run_id, "FAILED")
-            elif not is_active(run):
-                client.set_terminated(run.run_id, "KILLED")
+                with uninterrupted():
+                    client.set_tag(run.run_id, "failure", failure)
+                    client.set_terminated(run.run_id, "FAILED")
+            elif is_running is False or run.run_id in dead:
+                with uninterrupted():
+                    client.set_terminated(run.run_id, "KILLED")
             else:
-                is_ending |= bool(process and is_process_running(process))
+                is_ending |= bool(is_running)
+            is_running = is_process_running(process) if process else None
         if not is_ending or time.monotonic() > deadline:
             return
         time.sleep(0.2)
