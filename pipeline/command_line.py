@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline import sweeps
 from pipeline.config import TrackingConfig, compose_tracking, explain_hydra_error, parse_config
-from pipeline.errors import UserError
+from pipeline.errors import UserError, hide_all, mask, mask_logs
 from pipeline.outcome import JobResult, Outcome, SweepPosition
-from pipeline.runtime import CONF_DIR, heavy_imports, mlruns
+from pipeline.runtime import CONF_DIR, handle_signals, heavy_imports, mlruns, raise_interrupt
 
 if TYPE_CHECKING:
     from pipeline.tracking import SweepJob
@@ -37,17 +37,31 @@ def hydra_command(task: Task, config_name: str = "config") -> int:
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
     def job(config: DictConfig) -> "Outcome | float | None":
-        outcome = task(config, _sweep_position())
+        mask_logs()
+        with handle_signals():  # a job of a parallel sweep has a process of its own
+            outcome = task(config, _sweep_position())
+            raise_interrupt()  # if its exception was lost, no other job may start
         exit_codes.append(outcome.exit_code)
         is_searched = HydraConfig.get().sweeper._target_ == sweeps.OPTUNA_SWEEPER
         return outcome if is_searched else outcome.objective
 
+    try:
+        sys.argv[1:] = hide_all(sys.argv[1:])
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    mask_logs()
     sweeps.register()
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors are formatted here, not by Hydra
-    code = _run_hydra(job) or int(sweeps.OptunaSweeper.n_failed > 0)
-    if sweeps.is_begun():
-        return sweeps.end(code)
+    try:
+        with handle_signals():
+            code = _run_hydra(job) or int(sweeps.OptunaSweeper.n_failed > 0)
+            if sweeps.is_begun():
+                return sweeps.end(code)
+    except KeyboardInterrupt:  # at the end of a sweep
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
     return code or (exit_codes[0] if len(exit_codes) == 1 else int(any(exit_codes)))
 
 
@@ -61,6 +75,7 @@ def parse(
     """
     if any(argument.partition("=")[0] == "--tracking-uri" for argument in argv):
         parser.error("--tracking-uri was renamed: use tracking.uri=...")
+    argv = hide_all(argv)  # as the parser prints what it does not know
     settings = [it for it in argv if it.startswith(SETTINGS) and "=" in it]
     arguments = parser.parse_args([it for it in argv if it not in settings])
     return arguments, compose_tracking(settings)
@@ -69,7 +84,8 @@ def parse(
 def run(function: Callable[[], object]) -> int:
     """Call the function of a command and return the exit code; failures are printed."""
     try:
-        return attempt(function).exit_code
+        with handle_signals():
+            return attempt(function).exit_code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -92,7 +108,7 @@ def attempt(function: Callable[[], object], position: str = "") -> Outcome:
         if not position:
             _print_error(traceback.format_exc())
         _print_error(f"{prefix}The job failed: {type(error).__name__}: {error}")
-        return Outcome(1, failure=f"{type(error).__name__}: {error}")
+        return Outcome(1, failure=mask(f"{type(error).__name__}: {error}"))
 
 
 def _train(composed: DictConfig, position: SweepPosition | None) -> Outcome:
@@ -139,10 +155,9 @@ def _run_hydra(job: Callable[[], Any]) -> int:
         return 2
     except Exception as error:
         message = explain_hydra_error(error, sys.argv[1:])
-        if message is None and not sweeps.is_begun():
-            raise
         is_dead_worker = type(error).__name__ == "TerminatedWorkerError"  # its traceback says less
-        print(message or (error if is_dead_worker else traceback.format_exc()), file=sys.stderr)
+        text = message or (str(error) if is_dead_worker else traceback.format_exc())
+        print(mask(text), file=sys.stderr)
         return 1 if message is None else 2
     return 0
 

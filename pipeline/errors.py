@@ -1,11 +1,39 @@
-"""UserError, and texts for error messages."""
+"""UserError, texts for error messages, and the masking of passwords in URIs."""
 
 import difflib
-from collections.abc import Iterable
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
 from traceback import extract_tb
 
+VARIABLE = "MANYFOLD_URIS"  # environment variable: URIs with passwords, separated by spaces
+TRACKING_URI = "MLFLOW_TRACKING_URI"  # environment variable of MLflow
 MAX_SUGGESTIONS = 40
 MAX_COMPARED = 100  # characters of a name; comparing two takes the square of their length
+MASK = "***"  # of user and password, and of tokens
+_PASSWORD = (  # with its user; digits after the colon may be a port
+    r"[^\s/?#@:'\"]*:(?!\d+(?:[/?#,\s'\"]|$))(?:[^\s'\"@]*@)+?"
+    r"(?=[^\s/?#@,'\"]*(?:[/?#,\s'\"\]}]|$))"  # followed by a host
+)
+_TOKEN = r"(?:(?<=http://)|(?<=https://))[^\s/?#@:'\",]+@"
+URI = re.compile(rf"\b([a-zA-Z][\w+.-]*://)({_PASSWORD}|{_TOKEN})?([^\s'\",\[\]{{}}]*)")
+_QUERY = re.compile(
+    r"([?&;][\w.-]*(?:token|passw|pwd|secret|key|sig|credential|auth)[\w.-]*=)[^&;#]+", re.I
+)
+
+
+def mask(text: str) -> str:
+    """Mask user and password, and tokens in the query, of each URI in a text."""
+    return URI.sub(_mask_uri, text) if "://" in text else text
+
+
+def _mask_uri(uri: re.Match[str]) -> str:
+    credentials = f"{MASK}@" if uri[2] else ""
+    rest = _QUERY.sub(rf"\1{MASK}", uri[3])
+    return f"{uri[1]}{credentials}{rest}"
 
 
 class UserError(ValueError):
@@ -13,6 +41,10 @@ class UserError(ValueError):
 
     The message says what was expected, what was received and what to type.
     """
+
+    def __init__(self, message: str) -> None:
+        """Mask passwords and tokens in the message."""
+        super().__init__(mask(message))
 
 
 def describe_exception(error: Exception) -> str:
@@ -49,3 +81,78 @@ def shorten(name: str, length: int) -> str:
         return name
     tail = (length - 1) // 2
     return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def hide(text: str) -> str:
+    """Mask the URIs of a setting, and keep them for this process and those that it starts."""
+    uris = {mask(match[0]): match[0] for match in URI.finditer(text)}
+    secret = {masked: uri for masked, uri in uris.items() if uri != masked}
+    if secret:
+        os.environ[VARIABLE] = " ".join((_uris_by_mask() | secret).values())
+    return mask(text)
+
+
+def hide_all(arguments: Sequence[str]) -> list[str]:
+    """Mask the URIs of a command line, and keep them.
+
+    Raises:
+        UserError: If two URIs differ in what is masked only.
+    """
+    uris = {match[0] for argument in arguments for match in URI.finditer(argument)}
+    for masked, n in Counter(map(mask, uris)).items():
+        if n > 1:
+            raise UserError(
+                f"Expected URIs that differ in more than passwords and tokens. Received: {masked} "
+                f"with {n} different ones."
+            )
+    return [hide(argument) for argument in arguments]
+
+
+def reveal(text: str) -> str:
+    """Return a setting with its masked URIs as they were before.
+
+    Raises:
+        UserError: If a URI is unknown, as in settings that were copied from a run.
+    """
+    if MASK not in text:
+        return text
+    uris = _uris_by_mask()
+    for match in URI.finditer(text):
+        if MASK in match[0] and match[0] not in uris:
+            raise UserError(
+                f"Expected a URI with its user, password and tokens. Received: {match[0]}, where "
+                f"they are masked. Give it anew: as tracking.uri=... or in {TRACKING_URI} if it is "
+                f"that of the MLflow store, else in {VARIABLE}."
+            )
+    return URI.sub(lambda match: uris.get(match[0], match[0]), text)
+
+
+def credential_variables() -> dict[str, str]:
+    """Return the environment variables that jobs on other machines need to reach the store."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("MLFLOW_TRACKING_") or name == VARIABLE
+    }
+
+
+@cache
+def mask_logs() -> None:
+    """Mask the URIs in all messages and tracebacks that libraries log."""
+    make_record = logging.getLogRecordFactory()
+
+    def make_masked_record(*args: object, **kwargs: object) -> logging.LogRecord:
+        record = make_record(*args, **kwargs)
+        if "://" in str(record.args) + str(record.msg):
+            record.msg, record.args = mask(record.getMessage()), ()
+        if record.exc_info and record.exc_info[0]:
+            record.exc_text = mask(logging.Formatter().formatException(record.exc_info))
+        return record
+
+    logging.setLogRecordFactory(make_masked_record)
+
+
+def _uris_by_mask() -> dict[str, str]:
+    """Return the URIs in the environment by their masked form."""
+    uris = [os.environ.get(TRACKING_URI, ""), *os.environ.get(VARIABLE, "").split()]
+    return {mask(uri): uri for uri in uris if uri != mask(uri)}

@@ -35,7 +35,7 @@ from pipeline.model.saved_model import FinalModel, write_model
 from pipeline.outcome import JobResult, SweepPosition
 from pipeline.report.artifacts import TABLES, write_inputs, write_result
 from pipeline.report.page import RunInfo
-from pipeline.runtime import is_parallel_job
+from pipeline.runtime import is_interrupted, is_parallel_job, raise_interrupt
 from pipeline.scoring import MetricSummary, short_name
 from pipeline.tracking import (
     FINAL_FIT,
@@ -247,7 +247,7 @@ def _train(
 
         def progress(n: int) -> None:
             advance(n)
-            if run.is_interrupted:
+            if is_interrupted():
                 evaluator.stop()
 
         try:
@@ -259,7 +259,7 @@ def _train(
                     if error := checkpoint.save(fold, run.seconds):
                         console.show_checkpoint_error(error)
         except Stopped:
-            run.raise_interrupt()
+            raise_interrupt()
             raise
     console.show_training_warnings(evaluator.warnings)
     return evaluator.evaluation()

@@ -1,4 +1,4 @@
-"""Project paths, CPU cores, memory, heavy imports and written files."""
+"""Project paths, CPU cores, imports, written files, signals and the end of a process."""
 
 import gc
 import logging
@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Thread
+from threading import Thread, current_thread, main_thread
+from types import FrameType
 
 from pipeline.errors import UserError
 
@@ -30,8 +31,6 @@ def mlruns() -> Path:
 CORES_VARIABLE = "MANYFOLD_CORES"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 CGROUP = Path("/sys/fs/cgroup")  # of Linux; limits the CPU time and memory of containers
-PROC = Path("/proc")  # of Linux
-_FILE_CACHES = ("inactive_file", "active_file")
 
 
 def n_cores() -> int:
@@ -92,47 +91,6 @@ def _cpu_quota() -> int | None:
     return math.ceil(int(quota) / int(period))
 
 
-def available_memory() -> int:
-    """Return the bytes that this process can use without swapping or exceeding a limit.
-
-    Allocating them is no test: systems that overcommit memory grant any amount, and kill the
-    process when it uses it.
-    """
-    try:
-        lines = (PROC / "meminfo").read_text().splitlines()
-        free = 1024 * next(int(it.split()[1]) for it in lines if it.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # macOS
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(0, min([free, *_cgroup_memory()]))
-
-
-def _cgroup_memory() -> Iterator[int]:
-    """Yield the bytes that are left of each memory limit of this process's control groups."""
-    try:
-        lines = (PROC / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            root, names = CGROUP, ("memory.max", "memory.current")
-        elif "memory" in controllers.split(","):  # version 1 of cgroups
-            root, names = CGROUP / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        else:
-            continue
-        parts = [part for part in path.split("/") if part]
-        for depth in range(len(parts) + 1):
-            group = root.joinpath(*parts[:depth])
-            try:
-                limit, used = (int((group / name).read_text()) for name in names)
-                usage = dict(it.split() for it in (group / "memory.stat").read_text().splitlines())
-            except (OSError, ValueError):  # no limit, or a group outside the container
-                continue
-            # Cached files count as used, but give way to the process.
-            cached = [usage.get(f"total_{it}", usage.get(it, 0)) for it in _FILE_CACHES]
-            yield limit - used + sum(map(int, cached))
-
-
 @contextmanager
 def heavy_imports() -> Iterator[None]:
     """Switch garbage collection off during imports, and exempt the imported objects from it.
@@ -177,6 +135,82 @@ def _buffered_stderr() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AT_ONCE = b"Ended at once. Unfinished runs stay RUNNING until resume=true continues them.\n"
+
+
+class _State:
+    """The signals of this process."""
+
+    is_handled = False  # by `handle_signals`
+    first: int | None = None
+    is_pending = False  # the first one arrived during a write and has not been raised yet
+    n_writes = 0  # number of `uninterrupted` blocks around the running code
+
+
+@contextmanager
+def handle_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt or SystemExit after a signal; after a second Ctrl-C, end at once.
+
+    The signals belong to the outermost block. Other threads than the main one get none.
+    """
+    if _State.is_handled or current_thread() is not main_thread():
+        yield
+        return
+    previous = {}
+    _State.is_handled, _State.first, _State.is_pending = True, None, False
+    try:
+        for signum in SIGNALS:
+            previous[signum] = signal.signal(signum, _receive)
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+        _State.is_handled = False
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delay signals until the end of the block, which writes.
+
+    An exception in the middle of a transaction would leave the database locked.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    _State.n_writes += 1
+    try:
+        yield
+    finally:
+        _State.n_writes -= 1
+        if _State.is_pending and not _State.n_writes:
+            raise_interrupt()
+
+
+def is_interrupted() -> bool:
+    """Return whether a signal arrived; Python drops its exception if a finalizer was running."""
+    return _State.first is not None
+
+
+def raise_interrupt() -> None:
+    """Raise the exception for the signal again, if one arrived."""
+    _State.is_pending = False
+    if _State.first == signal.SIGINT:
+        raise KeyboardInterrupt
+    if _State.first is not None:
+        raise SystemExit(128 + _State.first)
+
+
+def _receive(signum: int, frame: FrameType | None) -> None:
+    if _State.first is None:
+        _State.first, _State.is_pending = signum, True
+        if not _State.n_writes:
+            raise_interrupt()
+    elif signum == signal.SIGINT:
+        os.write(2, AT_ONCE)
+        os._exit(128 + signum)
 
 
 SECONDS_TO_END = 5  # from SIGTERM to the exit of a process whose parent has ended

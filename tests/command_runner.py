@@ -18,17 +18,20 @@ from pipeline import command_line
 class CommandRunner:
     """Runs `python -m pipeline` with an MLflow store in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, uri: str | None = None) -> None:
         self.folder = folder
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
         self.client = MlflowClient(self.uri)
 
-    def start(self, *arguments: str, max_file_size: int | None = None) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, max_file_size: int | None = None, new_session: bool = False
+    ) -> "subprocess.Popen[str]":
         """Start the program in a process.
 
         Args:
             arguments: Of the command line.
             max_file_size: Bytes that no file may exceed, as on a full disk; None for no limit.
+            new_session: Whether its process group is its own.
         """
 
         def prepare_process():
@@ -42,6 +45,7 @@ class CommandRunner:
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=prepare_process,
+            start_new_session=new_session,
         )
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
@@ -86,7 +90,7 @@ class CommandRunner:
 
     def _complete(self, arguments: tuple[str, ...]) -> list[str]:
         folders = [f"hydra.run.dir={self.folder}/hydra", f"hydra.sweep.dir={self.folder}/sweep"]
-        has_store = any(argument.startswith("tracking.uri=") for argument in arguments)
+        has_store = any(it.startswith(("tracking.uri=", "tracking=")) for it in arguments)
         return [*arguments, *folders, *([] if has_store else [f"tracking.uri={self.uri}"])]
 
 

@@ -159,6 +159,18 @@ def ray_cluster(folder: Path, path: str) -> Iterator[str]:
 
 
 @contextmanager
+def open_mlflow_server(folder: Path, password: str) -> Iterator[str]:
+    """Run an MLflow server without users and yield its URI, with a password that it ignores."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    with started(command, folder / "log", cwd=folder) as process:
+        wait_for("the MLflow server", lambda: listens(port), process, folder / "log")
+        yield f"http://ann:{password}@127.0.0.1:{port}"
+
+
+@contextmanager
 def mlflow_server(folder: Path, command: str, port: int, database_port: int) -> Iterator[dict]:
     """Run an MLflow server with users and yield the environment variables of its clients.
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -29,7 +28,6 @@ SECONDS_TO_START = 120
 
 def main(argv: Sequence[str]) -> int:
     """Open the UI and return the exit code."""
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     return run(lambda: _open(*parse(make_parser(), argv)))
 
 

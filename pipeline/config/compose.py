@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args
 
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.config.renamed_keys import explain_renamed, explain_renamed_argument
 from pipeline.config.schema import Config, SklearnModelConfig, TrackingConfig
-from pipeline.errors import UserError, suggest
+from pipeline.errors import UserError, mask, reveal, suggest
 from pipeline.runtime import CONF_DIR
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def compose_tracking(overrides: Sequence[str]) -> TrackingConfig:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             return parse_tracking(compose("config", overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain_hydra_error(error, overrides)) from error
+        raise UserError(explain_hydra_error(error, overrides) or str(error)) from error
 
 
 def parse_settings(
@@ -75,7 +75,7 @@ def parse_settings(
 
 
 def to_yaml(config: Config) -> str:
-    """Return the configuration as YAML that `parse_config` can read back."""
+    """Return the configuration as YAML that `parse_config` can read back, URIs masked."""
     return OmegaConf.to_yaml(OmegaConf.create(_to_json(config)))
 
 
@@ -92,6 +92,7 @@ def affects_scores(key: str, value: object) -> bool:
 def flatten(config: Config) -> dict[str, str]:
     """Return the configuration as texts by dotted key: `{"cv.n_splits": "10", ...}`.
 
+    Passwords and tokens in URIs are masked.
     For scikit-learn models, training keys without effect, such as the epochs, are omitted.
     """
     flat: dict[str, str] = {}
@@ -113,17 +114,27 @@ def flatten(config: Config) -> dict[str, str]:
 
 def _to_json(config: Config) -> dict[str, Any]:
     values: dict[str, Any] = TypeAdapter(Config).dump_python(config, mode="json")
-    return values
+    return _map_texts(mask, values)  # type: ignore[return-value]
+
+
+def _map_texts(function: Callable[[str], str], values: object) -> object:
+    """Apply a function to all texts in nested dicts and lists."""
+    if isinstance(values, dict):
+        return {key: _map_texts(function, value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_map_texts(function, value) for value in values]
+    return function(values) if isinstance(values, str) else values
 
 
 def _to_container(composed: DictConfig) -> object:
     try:
-        return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        container = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         key = error.full_key
         raise _invalid([f"{key}: missing. Give it as {key}=..."]) from error
     except OmegaConfBaseException as error:
         raise UserError(f"Configuration refused: {error}") from error
+    return _map_texts(reveal, container)
 
 
 def _invalid(messages: Iterable[str]) -> UserError:

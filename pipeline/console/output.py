@@ -11,7 +11,7 @@ from rich.console import Console, JustifyMethod, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline.errors import shorten
+from pipeline.errors import mask, shorten
 from pipeline.runtime import is_parallel_job, own_command, relative_path
 from pipeline.scoring import MetricSummary, format_number, format_summary, metric_title
 
@@ -231,7 +231,7 @@ def show_run(run_id: str, experiment: str, command: str, address: str) -> None:
 
 def run_command(name: str, run_id: str, store: "Store") -> str:
     """Return a command of this program for a run of a store, quoted for a shell."""
-    settings = [] if store.is_default else [f"tracking.uri={store.uri}"]
+    settings = [] if store.is_default else [f"tracking.uri={mask(store.uri)}"]
     return own_command(name, run_id, *settings)
 
 
@@ -242,4 +242,4 @@ def show_file(name: str, path: Path) -> None:
 
 def show_error(message: str) -> None:
     """Print an error message to the standard error stream."""
-    _err.print(message, markup=False, style="red", soft_wrap=True)
+    _err.print(mask(message), markup=False, style="red", soft_wrap=True)

@@ -6,12 +6,14 @@ import io
 import math
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.runtime import available_memory
+from pipeline.runtime import CGROUP
 
+PROC = Path("/proc")  # of Linux
+_FILE_CACHES = ("inactive_file", "active_file")
 _BLOCK_SIZE = 2**24  # bytes
 _COPIES = 3  # of a file's content: its bytes, its text and the lines of it
 
@@ -107,3 +109,44 @@ def _find_problem(file: Path) -> str | None:
     if not os.access(file, os.R_OK):
         return "a file without permission to read it"
     return None if file.stat().st_size else "an empty file"
+
+
+def available_memory() -> int:
+    """Return the bytes that this process can use without swapping or exceeding a limit.
+
+    Allocating them is no test: systems that overcommit memory grant any amount, and kill the
+    process when it uses it.
+    """
+    try:
+        lines = (PROC / "meminfo").read_text().splitlines()
+        free = 1024 * next(int(it.split()[1]) for it in lines if it.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # macOS
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(0, min([free, *_cgroup_memory()]))
+
+
+def _cgroup_memory() -> Iterator[int]:
+    """Yield the bytes that are left of each memory limit of this process's control groups."""
+    try:
+        lines = (PROC / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, names = CGROUP, ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):  # version 1 of cgroups
+            root, names = CGROUP / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts) + 1):
+            group = root.joinpath(*parts[:depth])
+            try:
+                limit, used = (int((group / name).read_text()) for name in names)
+                usage = dict(it.split() for it in (group / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # no limit, or a group outside the container
+                continue
+            # Cached files count as used, but give way to the process.
+            cached = [usage.get(f"total_{it}", usage.get(it, 0)) for it in _FILE_CACHES]
+            yield limit - used + sum(map(int, cached))

@@ -13,9 +13,14 @@ from pipeline.config import TableConfig
 from pipeline.dataset.builder import build_dataset
 from pipeline.dataset.column_roles import ColumnRoles, assign_roles
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import check_fits_memory, find_file, read_bytes, size_error
+from pipeline.dataset.files import (
+    available_memory,
+    check_fits_memory,
+    find_file,
+    read_bytes,
+    size_error,
+)
 from pipeline.errors import UserError
-from pipeline.runtime import available_memory
 
 _FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
 _SEPARATORS = {"csv": ",", "tsv": "\t"}

@@ -1,6 +1,5 @@
 """HTML page of a run: results, figures, labels, data, configuration and warnings."""
 
-import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 MAX_WARNINGS = 10  # about the data set
 N_LABEL_SETS = 5
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # user and password in a URI
 LABEL_METRICS = {
     "f1": "F1",
     "precision": "Precision",
@@ -173,11 +171,11 @@ def format_label_sets(summary: DataSummary) -> list[tuple[tuple[str, ...], str]]
 
 
 def format_settings(evaluation: Evaluation) -> dict[str, list[tuple[str, str]]]:
-    """Return all keys of the configuration by group, without credentials in URIs."""
+    """Return all keys of the configuration by group."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for key, value in flatten(evaluation.config).items():
         group, _, _ = key.rpartition(".")
-        groups.setdefault(group.partition(".")[0], []).append((key, CREDENTIALS.sub("…", value)))
+        groups.setdefault(group.partition(".")[0], []).append((key, value))
     return groups
 
 

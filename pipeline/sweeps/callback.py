@@ -12,15 +12,16 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, hide, mask
 from pipeline.runtime import divide_cores, end_with_parent, heavy_imports
 from pipeline.sweeps.overrides import (
     check_constant_settings,
     check_shared_settings,
     count_parallel_jobs,
     parse,
+    quoted,
     set_joblib_batch_size,
 )
 from pipeline.sweeps.plugins import prepare_launcher
@@ -52,8 +53,12 @@ class SweepCallback(Callback):
             print(error, file=sys.stderr)
             raise SystemExit(2) from error
         except Exception as error:
-            traceback.print_exc()
+            print(mask(traceback.format_exc()), file=sys.stderr)
             raise SystemExit(1) from error
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Mask passwords that come from configuration files, before Hydra saves them."""
+        _hide_passwords(config)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Limit a process other than the launching one to its part of the cores."""
@@ -87,6 +92,9 @@ def end(code: int) -> int:
 
 def _begin(config: DictConfig) -> "ParentRun":
     global _parent_run
+    values = _hide_passwords(config)
+    with read_write(config.hydra):  # each job is composed again from the files
+        config.hydra.overrides.hydra += [f"++{key}={quoted(it)}" for key, it in values.items()]
     overrides = parse(config)
     check_constant_settings(overrides)
     set_joblib_batch_size(config)
@@ -97,8 +105,25 @@ def _begin(config: DictConfig) -> "ParentRun":
 
     _parent_run = ParentRun(config, overrides)
     atexit.register(_end_at_exit)
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     return _parent_run
+
+
+def _hide_passwords(config: DictConfig) -> dict[str, str]:
+    """Mask the URIs of a configuration and return the masked settings by key."""
+    hidden: dict[str, str] = {}
+
+    def visit(node: object, key: str) -> None:
+        if isinstance(node, dict):
+            for name, value in node.items():
+                visit(value, f"{key}.{name}" if key else str(name))
+        elif isinstance(node, str) and (masked := hide(node)) != node:
+            hidden[key] = masked
+
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    visit(OmegaConf.to_container(own, resolve=False), "")
+    for key, masked in hidden.items():
+        OmegaConf.update(config, key, masked)
+    return hidden
 
 
 def _end_at_exit() -> None:

@@ -1,5 +1,6 @@
 """Overrides of a sweep, checked before any job is composed."""
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -97,6 +98,12 @@ def validation_error(
     except UserError as error:
         return error
     return None
+
+
+def quoted(value: str) -> str:
+    """Quote a text for an override of Hydra."""
+    escaped = re.sub(r"(\\*)('|$)", lambda it: it[1] * 2 + ("\\'" if it[2] else ""), value)
+    return f"'{escaped}'"
 
 
 def set_joblib_batch_size(config: DictConfig) -> None:

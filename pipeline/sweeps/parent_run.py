@@ -1,9 +1,8 @@
 """The parent run of a sweep: begun before the jobs, ended after them with the leaderboard."""
 
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from math import prod
@@ -18,9 +17,11 @@ from pipeline.comparison import Criterion, Leaderboard, read_leaderboard
 from pipeline.config import affects_scores, parse_tracking
 from pipeline.console import run_command
 from pipeline.console.run_tables import leaderboard_tables
+from pipeline.errors import hide
 from pipeline.evaluation.fingerprint import code_version, digest, versions
 from pipeline.report.artifacts import LEADERBOARD, write_leaderboard
-from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
+from pipeline.runtime import is_interrupted, uninterrupted
+from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, quoted, sweep_name
 from pipeline.tracking import (
     BEST,
     Store,
@@ -37,7 +38,7 @@ from pipeline.tracking import (
     send_heartbeats,
 )
 
-INTERRUPTED = (130, 143)
+INTERRUPTED = (130, 143)  # exit codes after Ctrl-C and SIGTERM
 TO_STORE = ("tracking.uri", "+tracking.uri", "++tracking.uri")
 
 
@@ -62,18 +63,26 @@ class ParentRun:
         plan = plan_sweep(config, overrides)
         name = tracking.run_name or sweep_name(overrides)
         code = code_version()
-        self._sweep, is_resumed = begin_sweep(
-            self._store, experiment_id, plan, name, code, versions(), config.resume
-        )
-        if is_resumed:
-            end_dead_runs(self._sweep)
         self._heartbeats = ExitStack()
-        self._heartbeats.enter_context(send_heartbeats(self._sweep.run_id))
         self._pid = os.getpid()
         self._criterion: Criterion | None = None
         self.n_jobs = plan.n_jobs
-        _pass_to_jobs(config, self._sweep, self._store)
-        console.show_sweep(self._sweep.run_id, plan.n_jobs, is_resumed, config.resume)
+        try:
+            with console.waiting("opening the sweep"), uninterrupted():
+                self._sweep, is_resumed = begin_sweep(
+                    self._store, experiment_id, plan, name, code, versions(), config.resume
+                )
+            self._heartbeats.enter_context(send_heartbeats(self._sweep.run_id))
+            if is_resumed:
+                with console.waiting("listening for jobs that are still running"):
+                    end_dead_runs(self._sweep, is_resumed=True)
+            _pass_to_jobs(config, self._sweep, self._store)
+            console.show_sweep(self._sweep.run_id, plan.n_jobs, is_resumed, config.resume)
+        except BaseException:
+            self._heartbeats.close()
+            if hasattr(self, "_sweep"):
+                end_sweep(self._sweep, is_complete=False, is_interrupted=is_interrupted())
+            raise
 
     def set_expected_jobs(self, n_jobs: int, criterion: Criterion) -> None:
         """Set the number of jobs known so far, and the criterion of the leaderboard."""
@@ -87,27 +96,45 @@ class ParentRun:
             code: Exit code so far: 0, or that of the error that stopped the sweep.
         """
         self._heartbeats.close()
-        boards: list[Leaderboard] = []
-        _try(lambda: end_dead_runs(self._sweep))
-        if not _try(lambda: boards.append(read_leaderboard(self._sweep, self._criterion))):
-            return code or 1
-        (board,) = boards
-        if code == 2 and not board.entries:
-            _try(lambda: delete_sweep(self._sweep))  # the command line was refused
-            return code
-        console.show("", *leaderboard_tables(board))
-        is_interrupted = code in INTERRUPTED
-        is_written = _try(lambda: log_leaderboard(self._sweep, board))
-        is_ended = _try(lambda: end_sweep(self._sweep, board.is_complete, is_interrupted))
-        console.show("")
-        console.show_commands(_next_commands(self._store, self._sweep, board))
-        return code or int(not (board.is_complete and is_written and is_ended))
+        board: Leaderboard | None = None
+        is_complete = is_refused = False
+        try:
+            end_dead_runs(self._sweep)
+            board = read_leaderboard(self._sweep, self._criterion)
+            is_refused = code == 2 and not board.entries
+            if not is_refused:
+                console.show("", *leaderboard_tables(board))
+                log_leaderboard(self._sweep, board)
+            is_complete = board.is_complete
+        except Exception as error:
+            _show_error("show and log its leaderboard", error)
+        except (KeyboardInterrupt, SystemExit) as error:
+            print("Interrupted.", file=sys.stderr)
+            code = INTERRUPTED[isinstance(error, SystemExit)]
+        code = code or int(not is_complete)
+        try:
+            if is_refused:
+                delete_sweep(self._sweep)
+            else:
+                end_sweep(self._sweep, is_complete, code in INTERRUPTED)
+        except Exception as error:
+            _show_error("set the status of its run", error)
+            code = code or 1
+        if board and not is_refused:
+            console.show("")
+            console.show_commands(_next_commands(self._store, self._sweep, board))
+        return code
 
     def end_at_exit(self) -> None:
         """End the run, without a leaderboard, if `end` was not called; not in forked processes."""
-        if self._pid == os.getpid():
+        if self._pid != os.getpid():
+            return
+        is_complete = False
+        try:
             end_dead_runs(self._sweep)
-            end_sweep(self._sweep, read_leaderboard(self._sweep).is_complete, is_interrupted=False)
+            is_complete = read_leaderboard(self._sweep).is_complete
+        finally:
+            end_sweep(self._sweep, is_complete, is_interrupted())
 
 
 def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
@@ -145,14 +172,9 @@ def log_leaderboard(sweep: Sweep, board: Leaderboard) -> None:
         run.set_tags({BEST: board.best.run_id, "best": board.best.name})
 
 
-def _try(action: Callable[[], object]) -> bool:
-    """Return whether an action of the store succeeds; a failure is printed."""
-    try:
-        action()
-    except Exception as error:
-        print(f"The sweep could not be ended: {type(error).__name__}: {error}", file=sys.stderr)
-        return False
-    return True
+def _show_error(action: str, error: Exception) -> None:
+    reason = str(error).strip().partition("\n")[0]
+    console.show_error(f"The sweep could not {action}: {type(error).__name__}: {reason}")
 
 
 def _pass_to_jobs(config: DictConfig, sweep: Sweep, store: Store) -> None:
@@ -160,19 +182,13 @@ def _pass_to_jobs(config: DictConfig, sweep: Sweep, store: Store) -> None:
 
     Hydra composes each job again with the overrides of `hydra.overrides.hydra`.
     """
-    values = {"++tracking.parent_run_id": sweep.run_id, "++tracking.uri": store.uri}
+    values = {"++tracking.parent_run_id": sweep.run_id, "++tracking.uri": hide(store.uri)}
     if "${mlruns:" in str(config.hydra.sweep._get_node("dir")._value()):
         values["hydra.sweep.dir"] = config.hydra.sweep.dir
     overrides = config.hydra.overrides
     with read_write(config.hydra):  # the user's own override would come later and win
         overrides.task = [it for it in overrides.task if it.partition("=")[0] not in TO_STORE]
         overrides.hydra += [f"{key}={quoted(it)}" for key, it in values.items()]
-
-
-def quoted(value: str) -> str:
-    """Quote a text for an override of Hydra."""
-    escaped = re.sub(r"(\\*)('|$)", lambda it: it[1] * 2 + ("\\'" if it[2] else ""), value)
-    return f"'{escaped}'"
 
 
 def _next_commands(store: Store, sweep: Sweep, board: Leaderboard) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Hydra plugins (launchers, sweeper) and the checks of a launcher before the first job."""
 
+import os
 import re
 import shutil
 import socket
@@ -16,7 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from pipeline.errors import UserError
+from pipeline.errors import TRACKING_URI, UserError
 from pipeline.sweeps.launcher_config import RayConfig, SlurmConfig, read_launcher_config
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def prepare_launcher(config: DictConfig) -> None:
         return
     settings, name = config.hydra.launcher, config.hydra.runtime.choices["hydra/launcher"]
     if target == SLURM_LAUNCHER or settings.address != NEW_CLUSTER:
-        _check_shared_store(name, config.tracking.uri)
+        _check_shared_store(name, config.tracking.uri or os.environ.get(TRACKING_URI))
     package, extra = PACKAGES[target]
     if find_spec(package) is None:
         raise UserError(

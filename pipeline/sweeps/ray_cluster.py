@@ -11,14 +11,13 @@ from typing import Any
 import ray
 from hydra.core.utils import JobReturn
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, credential_variables
 from pipeline.sweeps.launcher_config import RayConfig
 from pipeline.sweeps.remote_job import ComposedJob, end_run, report_dead_job, run_payload, serialize
 
 CONNECT_TIMEOUT = 5.0  # seconds; Ray itself waits for minutes
 CANCEL_TIMEOUT = 10.0  # seconds until a cancelled job is killed
 GIB = 2**30
-CREDENTIALS = "MLFLOW_TRACKING_"  # prefix of the variables that hold a user's name and password
 
 
 def connect(address: str) -> None:
@@ -62,15 +61,14 @@ def run(jobs: Iterable[ComposedJob], config: RayConfig) -> list[JobReturn]:
         "resources": config.resources,
         "max_retries": 0,  # Ray would start a killed job again, from its beginning
         "max_calls": config.max_calls,
+        # Ray's workers have the environment of their node; Slurm passes on that of `sbatch`.
+        "runtime_env": {"env_vars": credential_variables()},
     }
-    # Ray's workers have the environment of their node. Slurm passes on that of `sbatch`, so its
-    # payloads, which are files, hold no password.
-    environment = {key: it for key, it in os.environ.items() if key.startswith(CREDENTIALS)}
     remote_run = ray.remote(**options)(run_payload)
     jobs_by_reference: dict[Any, ComposedJob] = {}
     try:
         for job in jobs:
-            payload = serialize(job, config.num_cpus, ray.cloudpickle.dumps, environment)
+            payload = serialize(job, config.num_cpus, ray.cloudpickle.dumps)
             task_name = f"job {job.number + 1}"
             jobs_by_reference[remote_run.options(name=task_name).remote(payload)] = job
         return [_wait(job, reference) for reference, job in jobs_by_reference.items()]

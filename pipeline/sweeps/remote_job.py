@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
+from pipeline.errors import mask
 from pipeline.runtime import limit_cores
 
 # A worker imports this module to unpickle its job. NumPy and what builds on it read their number
@@ -43,20 +44,18 @@ class ComposedJob:
 
 @dataclass(frozen=True)
 class JobPayload:
-    """A serialized job and the process state that it needs.
+    """A serialized job and the process state that it needs; no passwords.
 
     Attributes:
         content: The `ComposedJob` and Hydra's global state, pickled. The other attributes take
             effect before it is unpickled, as that imports modules.
         n_cores: Number of cores that the job may use.
         working_directory: Working directory of the command.
-        environment: Environment variables to set.
     """
 
     content: bytes
     n_cores: int
     working_directory: str
-    environment: dict[str, str]
 
 
 def compose_job(
@@ -73,27 +72,20 @@ def compose_job(
     return ComposedJob(context, composed, task)
 
 
-def serialize(
-    job: ComposedJob,
-    n_cores: int,
-    dumps: Callable[[Any], bytes],
-    environment: Mapping[str, str] | None = None,
-) -> JobPayload:
+def serialize(job: ComposedJob, n_cores: int, dumps: Callable[[Any], bytes]) -> JobPayload:
     """Serialize a job for another process.
 
     Args:
         job: The job.
         n_cores: Number of cores that the job may use.
         dumps: A pickler that takes functions of `__main__`, such as `cloudpickle.dumps`.
-        environment: Environment variables to set for the job.
     """
     content = dumps((job, Singleton.get_state()))
-    return JobPayload(content, n_cores, str(Path.cwd()), dict(environment or {}))
+    return JobPayload(content, n_cores, str(Path.cwd()))
 
 
 def run_payload(payload: JobPayload, is_restart: bool = False) -> JobReturn:
     """Run a serialized job in this process; after a restart, it resumes its run."""
-    os.environ.update(payload.environment)
     limit_cores(payload.n_cores)
     # Relative paths of the command hold where a node has the same folder.
     if Path(payload.working_directory).is_dir():
@@ -119,7 +111,7 @@ def run_payload(payload: JobPayload, is_restart: bool = False) -> JobReturn:
 
 def report_dead_job(job: ComposedJob, reason: str) -> JobReturn:
     """Print and record that the process of a job has died; its result is None."""
-    print(f"The process of job {job.number + 1} died: {reason}", file=sys.stderr)
+    print(mask(f"Job {job.number + 1} has no result: {reason}"), file=sys.stderr)
     with suppress(Exception):  # no store to write to: the end of the sweep tries again
         end_run(job, reason)
     overrides = list(job.config.hydra.overrides.task)

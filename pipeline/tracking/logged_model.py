@@ -21,6 +21,7 @@ from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.runtime import uninterrupted
 from pipeline.tracking.pyfunc_model import ServedModel
 from pipeline.tracking.runs import FINISHED, RunReader, RunRecord
 from pipeline.tracking.store import FINAL_FIT, Store
@@ -48,6 +49,7 @@ class PromotedModel:
     uri: str
 
 
+@uninterrupted()
 def log_model(folder: Path, metadata: Mapping[str, str]) -> str:
     """Log a model folder to the active run and return the URI of the model.
 

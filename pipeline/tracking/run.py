@@ -2,15 +2,13 @@
 
 import json
 import math
-import signal
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset as DatasetEntity
@@ -19,7 +17,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, mask
+from pipeline.runtime import uninterrupted
 from pipeline.tracking.heartbeat import PROCESS, send_heartbeats, this_process
 from pipeline.tracking.runs import RunRecord, to_record
 from pipeline.tracking.store import (
@@ -31,7 +30,6 @@ from pipeline.tracking.store import (
     MAX_TAG,
 )
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_BETWEEN_BATCHES = 1.0  # of fold scores
 
 Value = tuple[str, float, int]
@@ -99,7 +97,6 @@ class TrackedRun:
         if is_continued:
             self._read_sent()
         self._n_undefined = 0
-        self._signum: int | None = None
         self._pending: list[Value] = []
         self._last_batch = time.monotonic()
 
@@ -112,6 +109,7 @@ class TrackedRun:
         """Read the run back."""
         return to_record(self._client.get_run(self.run_id))
 
+    @uninterrupted()
     def log_settings(self, settings: Mapping[str, str]) -> None:
         """Log settings by dotted key as params; too long values are cut and listed in a tag."""
         new = {key: it for key, it in settings.items() if key not in self._sent_params}
@@ -122,6 +120,7 @@ class TrackedRun:
         if cut:
             self.set_tags({"cut_params": ", ".join(cut)})
 
+    @uninterrupted()
     def log_dataset(self, dataset: DatasetInfo) -> None:
         """Log the data set to the run.
 
@@ -139,6 +138,7 @@ class TrackedRun:
         if time.monotonic() - self._last_batch > SECONDS_BETWEEN_BATCHES:
             self.log_metrics([])
 
+    @uninterrupted()
     def log_metrics(self, values: Iterable[Value]) -> None:
         """Send metrics; NaN and infinity, on which MLflow breaks, are counted instead."""
         now = int(time.time() * 1000)
@@ -159,11 +159,13 @@ class TrackedRun:
         self.log_metrics([])
         self.log_metrics([("undefined_values", self._n_undefined + n_more, 0)])
 
+    @uninterrupted()
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; too long values are cut."""
         for key, value in tags.items():
             self._client.set_tag(self.run_id, key, value[:MAX_TAG])
 
+    @uninterrupted()
     def log_files(self, folder: Path, tables: Iterable[str] = ()) -> None:
         """Log the files of a folder; MLflow shows JSON files as tables that `tables` names."""
         self._client.log_artifacts(self.run_id, str(folder))
@@ -171,26 +173,13 @@ class TrackedRun:
         if shown:
             self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(shown)})
 
+    @uninterrupted()
     def fail(self, message: str, trace: str) -> None:
         """Log why the run failed: the message as a tag, the traceback as a file."""
-        self.set_tags({"failure": message})
-        self._client.log_text(self.run_id, trace, "traceback.txt")
+        self.set_tags({"failure": mask(message)})
+        self._client.log_text(self.run_id, mask(trace), "traceback.txt")
 
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether a signal arrived; its exception is ignored if raised in a finalizer."""
-        return self._signum is not None
-
-    def interrupt(self, signum: int, frame: FrameType | None = None) -> NoReturn:
-        """Remember the signal and raise the exception for it."""
-        self._signum = signum
-        raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(128 + signum)
-
-    def raise_interrupt(self) -> None:
-        """Raise the exception for an earlier signal again, if one came."""
-        if self._signum is not None:
-            self.interrupt(self._signum)
-
+    @uninterrupted()
     def _read_sent(self) -> None:
         """Read what a previous attempt logged, and remove its models."""
         run = self._client.get_run(self.run_id)
@@ -223,29 +212,27 @@ def track(
         parent: Id of the parent run of the sweep, or None.
         continued: Id of an interrupted run to continue, or None for a new run.
     """
-    active = mlflow.start_run(
-        run_id=continued,
-        experiment_id=experiment_id,
-        run_name=run_name[:MAX_NAME],
-        parent_run_id=parent,
-        tags={PROCESS: this_process(), **tags},
-    )
-    run = TrackedRun(active.info.run_id, continued is not None)
-    status = "FINISHED"
-    handlers = {signum: signal.signal(signum, run.interrupt) for signum in SIGNALS}
+    run, status = None, "KILLED"
     try:
+        with uninterrupted():
+            active = mlflow.start_run(
+                run_id=continued,
+                experiment_id=experiment_id,
+                run_name=run_name[:MAX_NAME],
+                parent_run_id=parent,
+                tags={PROCESS: this_process(), **tags},
+            )
+        run = TrackedRun(active.info.run_id, continued is not None)
         with send_heartbeats(run.run_id):
             yield run
             run.log_metrics([("seconds", run.seconds, 0)])
+        status = "FINISHED"
     except Exception as error:
         status = "FAILED"
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        run.fail(f"{kind}{error}", traceback.format_exc())
-        raise
-    except BaseException:
-        status = "KILLED"
+        if run:
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            run.fail(f"{kind}{error}", traceback.format_exc())
         raise
     finally:
-        mlflow.end_run(status)
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)
+        with uninterrupted():
+            mlflow.end_run(status)

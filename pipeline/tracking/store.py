@@ -19,8 +19,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
-from pipeline.runtime import mlruns
+from pipeline.errors import TRACKING_URI, UserError
+from pipeline.runtime import mlruns, uninterrupted
 
 PARENT = "mlflow.parentRunId"
 SUPERSEDED = "superseded_by"  # tag: id of the run that a resumed sweep lists instead
@@ -35,6 +35,7 @@ MAX_METRICS = 1000  # in one call
 SQLITE = "sqlite:///"
 LOCAL_SERVER = "http://127.0.0.1:5000"
 SECONDS_TO_ANSWER = 5
+GIVEN_URI = os.environ.get(TRACKING_URI)  # by the user; MLflow sets the variable itself later
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it logs each table it creates
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # else a bar for each upload
@@ -57,7 +58,7 @@ class Store:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is the store under `mlruns/`."""
+        """Whether it is the store that is used if none is named."""
         return self.uri == store_at(None).uri
 
     @property
@@ -77,11 +78,11 @@ def locate(config: TrackingConfig) -> Store:
 
 
 def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
-    """Return the store of a tracking URI; by default SQLite under `mlruns/`.
+    """Return the store of a tracking URI; by default MLflow's variable, or SQLite in `mlruns/`.
 
     Checkpoints are by default beside an SQLite store, and under `mlruns/` for a server.
     """
-    uri = uri or f"{SQLITE}{mlruns() / 'mlflow.db'}"
+    uri = uri or GIVEN_URI or f"{SQLITE}{mlruns() / 'mlflow.db'}"
     given = checkpoints and Path(checkpoints).absolute()
     if not uri.startswith(SQLITE):
         return Store(uri, None, given or mlruns() / "checkpoints")
@@ -110,6 +111,7 @@ def check_store(store: Store) -> None:
             ) from error
 
 
+@uninterrupted()
 def open_store(store: Store, experiment_name: str) -> str:
     """Create the store and the experiment where missing and return the experiment's id.
 
@@ -128,7 +130,7 @@ def open_store(store: Store, experiment_name: str) -> str:
                 root = store.artifacts and f"{store.artifacts}/{folder}"
                 tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view of it
                 return str(client.create_experiment(experiment_name, root, tags))
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:  # no such driver
         raise UserError(
             f"tracking.uri: expected a store that MLflow can use. Received: {store.uri} "
             f"({str(error).strip().splitlines()[0]})"

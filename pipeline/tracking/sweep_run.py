@@ -11,13 +11,14 @@ from functools import cache
 
 import mlflow
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, mask
+from pipeline.runtime import uninterrupted
 from pipeline.tracking.heartbeat import (
     PROCESS,
     RunActiveError,
     describe_process,
-    is_active,
     find_active,
+    is_active,
     is_process_running,
     this_process,
 )
@@ -27,8 +28,8 @@ from pipeline.tracking.store import MAX_NAME, MAX_TAG, PARENT, SUPERSEDED, Store
 DIGEST, PLAN, BEST = "sweep_digest", "sweep_plan", "best_run_id"
 VARIED = "varied."  # prefix of the tags that hold varied settings
 NOT_IN_TAGS = re.compile(r"[^\w./ -]")  # characters that MLflow refuses in names of tags
-SECONDS_TO_END = 8.0  # for processes that received a signal
 RUNNING = "attributes.status = 'RUNNING'"
+SECONDS_TO_END = 8.0  # for processes that received a signal
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class SweepJob:
         return {"sweep_job": str(self.number), "overrides": overrides[:MAX_TAG], **varied}
 
 
+@uninterrupted()
 def begin_sweep(
     store: Store,
     experiment_id: str,
@@ -162,12 +164,14 @@ def find_sweep(run_id: str) -> Sweep:
     return Sweep(run_id, run.info.experiment_id, SweepPlan(**plan))
 
 
+@uninterrupted()
 def end_sweep(sweep: Sweep, is_complete: bool, is_interrupted: bool) -> None:
     """End the parent run: FINISHED if all jobs are, else KILLED or FAILED."""
     status = "KILLED" if is_interrupted else "FINISHED" if is_complete else "FAILED"
     mlflow.MlflowClient().set_terminated(sweep.run_id, status)
 
 
+@uninterrupted()
 def delete_sweep(sweep: Sweep) -> None:
     """Delete the parent run of a sweep without jobs."""
     client = mlflow.MlflowClient()
@@ -194,6 +198,7 @@ def previous_job_runs(job: SweepJob) -> list[RunRecord]:
     return [run for run in unfinished if run.tags.get("overrides") == job.tags["overrides"]]
 
 
+@uninterrupted()
 def supersede(old: Iterable[str], new: str) -> None:
     """Mark runs as superseded, so that the sweep lists the new run instead."""
     for run_id in old:
@@ -217,19 +222,21 @@ def record_failures(job: SweepJob | None) -> Iterator[None]:
         raise
 
 
+@uninterrupted()
 def record_failure(job: SweepJob, reason: str, trace: str = "") -> str:
     """Make a FAILED run for a job that has none, and return its id."""
     client = mlflow.MlflowClient()
-    own = {PARENT: job.sweep.run_id, "failure": reason[:MAX_TAG], PROCESS: this_process()}
+    own = {PARENT: job.sweep.run_id, "failure": mask(reason)[:MAX_TAG], PROCESS: this_process()}
     name = job.name or f"job {job.number}"
     run = client.create_run(job.sweep.experiment_id, tags=job.tags | own, run_name=name)
     run_id = str(run.info.run_id)
     if trace:
-        client.log_text(run_id, trace, "traceback.txt")
+        client.log_text(run_id, mask(trace), "traceback.txt")
     client.set_terminated(run_id, "FAILED")
     return run_id
 
 
+@uninterrupted()
 def end_dead_job(job: SweepJob, reason: str) -> None:
     """End the run of a job whose process is dead, so that it can be continued.
 
@@ -240,7 +247,7 @@ def end_dead_job(job: SweepJob, reason: str) -> None:
     for run in runs:
         if run.status == "RUNNING":
             if reason:
-                client.set_tag(run.run_id, "failure", reason[:MAX_TAG])
+                client.set_tag(run.run_id, "failure", mask(reason)[:MAX_TAG])
             client.set_terminated(run.run_id, "KILLED")
     if reason and not runs:
         record_failure(job, reason)
@@ -249,7 +256,8 @@ def end_dead_job(job: SweepJob, reason: str) -> None:
 def end_dead_runs(sweep: Sweep, is_resumed: bool = False) -> None:
     """End the runs of jobs whose processes are dead, when no job should be running.
 
-    Processes of this host that are alive get a few seconds to end by themselves.
+    Processes of this host that are alive get a few seconds to end by themselves. Those of other
+    hosts are left to the launcher, unless the sweep is resumed after its launcher has ended.
     """
     client, dead = mlflow.MlflowClient(), set()
     if is_resumed:
@@ -258,8 +266,9 @@ def end_dead_runs(sweep: Sweep, is_resumed: bool = False) -> None:
     deadline = time.monotonic() + SECONDS_TO_END
     while True:
         is_ending = False
-        for run in children(sweep, "attributes.status = 'RUNNING'"):
+        for run in children(sweep, RUNNING):
             process = run.tags.get(PROCESS, "")
+            is_running = is_process_running(process) if process else None
             if process == this_process():
                 failure = "Its end could not be written; the error is on the screen of the sweep."
                 with uninterrupted():
@@ -270,7 +279,6 @@ def end_dead_runs(sweep: Sweep, is_resumed: bool = False) -> None:
                     client.set_terminated(run.run_id, "KILLED")
             else:
                 is_ending |= bool(is_running)
-            is_running = is_process_running(process) if process else None
         if not is_ending or time.monotonic() > deadline:
             return
         time.sleep(0.2)
