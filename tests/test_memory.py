@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow.parquet
 import pytest
 from scipy import sparse
 
-from pipeline import runtime
+from pipeline.dataset import files as reader
 from pipeline.dataset import loading
 from pipeline.dataset.builder import dataset_from_features_and_labels
 from pipeline.dataset.openml import _frame
@@ -27,7 +28,7 @@ def memory(tmp_path, monkeypatch):
     """Make so many bytes of memory available to the process."""
     proc = tmp_path / "proc"
     proc.mkdir()
-    monkeypatch.setattr(runtime, "PROC", proc)
+    monkeypatch.setattr(reader, "PROC", proc)
 
     def limit(n: int) -> None:
         (proc / "meminfo").write_text(f"MemAvailable: {n // 1024} kB\n")
@@ -173,3 +174,57 @@ def test_sparse_data_of_openml(memory):
 def test_synthetic_data(memory, make_config):
     with pytest.raises(UserError, match=MESSAGE + "10,000,000 x 13 values"):
         loading.load(make_config("dataset.n_samples=10000000").dataset)
+
+
+V1 = "memory/job/memory"
+STAT = "anon 5\ninactive_file 30\nactive_file 20\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/\n", {}, 2048),
+        ("0::/\n", {"memory.max": "max", "memory.current": "9", "memory.stat": STAT}, 2048),
+        ("0::/\n", {"memory.max": "900", "memory.current": "500", "memory.stat": STAT}, 450),
+        ("0::/\n", {"memory.max": "900", "memory.current": "990", "memory.stat": STAT}, 0),
+        ("0::/\n", {"memory.max": "9999", "memory.current": "5", "memory.stat": STAT}, 2048),
+        (
+            "0::/not/mounted\n",
+            {"memory.max": "900", "memory.current": "500", "memory.stat": ""},
+            400,
+        ),
+        ("0::/a/b\n", {"a/memory.max": "900", "a/memory.current": "1", "a/memory.stat": ""}, 899),
+        (
+            "4:cpu:/job\n3:cpuset,memory:/job\n",
+            {
+                f"{V1}.limit_in_bytes": "900",
+                f"{V1}.usage_in_bytes": "500",
+                f"{V1}.stat": STAT + "total_inactive_file 100\n",
+            },
+            520,
+        ),
+    ],
+)
+def test_the_memory_limit_of_a_container_counts(tmp_path, monkeypatch, groups, files, expected):
+    monkeypatch.setattr(reader, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(reader, "CGROUP", tmp_path)
+    files = {f"{tmp_path}/{name}": text for name, text in files.items()}
+    files[f"{tmp_path}/proc/self/cgroup"] = groups
+    files[f"{tmp_path}/proc/meminfo"] = "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 2 kB\n"
+    for name, text in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+    assert reader.available_memory() == expected
+
+
+def test_without_proc_as_on_macos_all_memory_counts(monkeypatch, tmp_path):
+    monkeypatch.setattr(reader, "CGROUP", tmp_path)
+    monkeypatch.setattr(reader, "PROC", tmp_path)
+    sizes = {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 7}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    assert reader.available_memory() == 700
+
+
+def test_the_available_memory_is_what_the_machine_has():
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < reader.available_memory() <= memory

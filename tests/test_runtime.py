@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,6 @@ from pipeline import runtime
 from pipeline.runtime import (
     CORES_VARIABLE,
     THREAD_VARIABLES,
-    available_memory,
     divide_cores,
     is_parallel_job,
     n_cores,
@@ -67,58 +65,6 @@ def test_the_cpu_quota_of_a_container_limits_the_cores(tmp_path, files, expected
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert n_cores() == expected
-
-
-V1 = "memory/job/memory"
-STAT = "anon 5\ninactive_file 30\nactive_file 20\n"
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "expected"),
-    [
-        ("0::/\n", {}, 2048),
-        ("0::/\n", {"memory.max": "max", "memory.current": "9", "memory.stat": STAT}, 2048),
-        ("0::/\n", {"memory.max": "900", "memory.current": "500", "memory.stat": STAT}, 450),
-        ("0::/\n", {"memory.max": "900", "memory.current": "990", "memory.stat": STAT}, 0),
-        ("0::/\n", {"memory.max": "9999", "memory.current": "5", "memory.stat": STAT}, 2048),
-        (
-            "0::/not/mounted\n",
-            {"memory.max": "900", "memory.current": "500", "memory.stat": ""},
-            400,
-        ),
-        ("0::/a/b\n", {"a/memory.max": "900", "a/memory.current": "1", "a/memory.stat": ""}, 899),
-        (
-            "4:cpu:/job\n3:cpuset,memory:/job\n",
-            {
-                f"{V1}.limit_in_bytes": "900",
-                f"{V1}.usage_in_bytes": "500",
-                f"{V1}.stat": STAT + "total_inactive_file 100\n",
-            },
-            520,
-        ),
-    ],
-)
-def test_the_memory_limit_of_a_container_counts(tmp_path, monkeypatch, groups, files, expected):
-    monkeypatch.setattr(runtime, "PROC", tmp_path / "proc")
-    files = {f"{tmp_path}/{name}": text for name, text in files.items()}
-    files[f"{tmp_path}/proc/self/cgroup"] = groups
-    files[f"{tmp_path}/proc/meminfo"] = "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 2 kB\n"
-    for name, text in files.items():
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(text)
-    assert available_memory() == expected
-
-
-def test_without_proc_as_on_macos_all_memory_counts(monkeypatch, tmp_path):
-    monkeypatch.setattr(runtime, "PROC", tmp_path)
-    sizes = {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 7}
-    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
-    assert available_memory() == 700
-
-
-def test_the_available_memory_is_what_the_machine_has():
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < available_memory() <= memory
 
 
 def test_counting_cores_imports_no_numpy():
