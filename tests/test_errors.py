@@ -21,7 +21,7 @@ INTENDED = {
     # `model.save` is Keras' method.
     ("model/keras_models.py", "check_savable"),
     # Few rows may be too few to fit; errors that do not depend on the rows were raised before.
-    ("model/skops_file.py", "check_savable"),
+    ("model/saved_model.py", "check_savable"),
     # Whatever is wrong with the store at the end of a sweep, its run gets a status.
     ("sweeps/parent_run.py", "end"),
 }

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.cv.splitters import make_splits
@@ -142,3 +143,23 @@ def test_a_pair_of_arff_files_shares_one_xml_file(tmp_path, make_config):
     pair = [f"dataset.{key}={tmp_path}/small-{part}.arff" for key, part in parts.items()]
     dataset = load(make_config("dataset=arff", *pair).dataset)
     assert (dataset.y.ravel().tolist(), dataset.fold.tolist()) == ([0, 1, 1, 0], [-1, -1, 0, 0])
+
+
+@pytest.mark.parametrize("shift", [0, 50, 10**7])
+def test_a_pair_of_files_is_encoded_by_one_schema(tmp_path, make_config, shift):
+    rng, frames = np.random.default_rng(0), []
+    for part, center in (("train", 5_412_345.67), ("test", 5_412_345.67 + shift)):
+        frame = pd.DataFrame({"a": (center + rng.normal(0, 30, 200)).round(2), "b": 1, "l": 0})
+        frame["c"] = rng.choice(list("xy") if part == "train" else list("yz"), 200)
+        frame.loc[0, ["b", "l"]] = 1
+        frame.to_csv(tmp_path / f"{part}.csv", index=False)
+        frames.append(frame)
+    parts = {"path": "train", "test_path": "test"}
+    pair = [f"dataset.{key}={tmp_path}/{part}.csv" for key, part in parts.items()]
+    dataset = load(make_config("dataset=table", *pair, "dataset.labels=[l]").dataset)
+    assert dataset.schema.columns[2].categories == ("x", "y", "z")
+    rows = pd.concat(frames, ignore_index=True)
+    encoded = dataset.schema.encode(rows)
+    # The offsets of the single files were others, so numbers are rounded twice.
+    np.testing.assert_allclose(dataset.X, encoded, rtol=0, atol=2**-22 * np.abs(encoded).max())
+    np.testing.assert_array_equal(dataset.X[:, 1:], encoded[:, 1:])

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import ClassifierChain
 
-from pipeline.model.multilabel import fit_labels
+from pipeline.model.sklearn_models import fit_labels
 from tests.test_sklearn_models import SMALL_MODELS, model_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")

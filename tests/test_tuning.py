@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from pipeline.config.schema import DecisionConfig, InnerCvConfig
 from pipeline.decision import tuning
-from pipeline.decision.rule import apply_temperature
+from pipeline.decision.rule import EDGE, DecisionRule, apply_temperature
 from pipeline.decision.tuning import (
     CANDIDATES,
     check_threshold_metric,
@@ -206,13 +206,13 @@ def test_temperatures_preserve_the_order_of_rows():
         assert auc[0] == pytest.approx(auc[1])
 
 
-def test_the_served_model_calibrates_alike():
-    from pipeline.tracking.pyfunc_model import apply_temperature as served
-
+def test_calibration_divides_the_log_odds():
     y_score = np.vstack([Y_SCORE, np.zeros((1, 4)), np.ones((1, 4))]).astype(np.float32)
-    for temperature in ([0.05, 0.3, 2, 20.0], [1.0] * 4):
-        expected = apply_temperature(y_score, np.array(temperature))
-        np.testing.assert_allclose(served(y_score, temperature), expected, rtol=1e-6)
+    temperature = np.array([0.05, 0.3, 2, 20.0])
+    inside = np.clip(y_score.astype(np.float64), EDGE, 1 - EDGE)
+    calibrated = DecisionRule(temperature, np.full(4, 0.5)).calibrate(y_score)
+    assert calibrated.dtype == np.float32
+    np.testing.assert_allclose(calibrated, expit(logit(inside) / temperature), rtol=1e-6)
 
 
 def test_thresholds_are_tuned_on_calibrated_probabilities():

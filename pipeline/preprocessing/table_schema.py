@@ -3,6 +3,7 @@
 Logged models carry this file, so it imports nothing of Manyfold.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -56,8 +57,8 @@ class Column:
     def codes(self) -> dict[str, int]:
         """Code of each category's text and, where it is unambiguous, of its canonical spelling."""
         spellings = [canonical(text) for text in self.categories]
-        unique = {text for text in spellings if spellings.count(text) == 1}
-        codes = {text: code for code, text in enumerate(spellings) if text in unique}
+        counts = Counter(spellings)
+        codes = {text: code for code, text in enumerate(spellings) if counts[text] == 1}
         return codes | {text: code for code, text in enumerate(self.categories)}
 
 
@@ -220,20 +221,20 @@ class TableSchema:
 
     def _to_codes(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
         codes, texts = encode_texts(values)
-        code_of_text = [
-            np.nan
-            if self.is_missing(text)
-            else column.codes.get(text, column.codes.get(canonical(text), np.nan))
-            for text in texts
-        ]
+        code_of_text = []
+        for text in texts:
+            code = column.codes.get(text)  # even of "?": in ARFF, a quoted one is a category
+            if code is None and not self.is_missing(text):
+                code = column.codes.get(canonical(text))
+            code_of_text.append(np.nan if code is None else code)
         return np.array([*code_of_text, np.nan])[codes]
 
     def _parse_texts(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
         """Parse a column of texts; a blank text is missing, as it is no number of any kind."""
         codes, texts = encode_texts(values)
-        parse = {"number": self._parse_number_or_boolean, **PARSERS}[column.kind]
+        parser = {"number": self._parse_number_or_boolean, **PARSERS}[column.kind]
         numbers = [
-            np.nan if not text.strip() or self.is_missing(text) else parse(text.strip())
+            np.nan if not text.strip() or self.is_missing(text) else parser(text.strip())
             for text in texts
         ]
         if None in numbers:
