@@ -25,7 +25,7 @@ from pipeline.comparison.leaderboard import Leaderboard, read_leaderboard
 from pipeline.console.run_tables import leaderboard_tables
 from pipeline.sweeps.parent_run import log_leaderboard
 from pipeline.tracking.store import Store, open_store, store_at
-from pipeline.tracking.sweep_run import (
+from pipeline.tracking.sweep import (
     Sweep,
     SweepPlan,
     begin_sweep,

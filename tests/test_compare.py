@@ -14,7 +14,7 @@ from scipy import stats
 
 from pipeline.commands import compare
 from pipeline.comparison.run_scores import make_names_unique, to_run_scores
-from pipeline.tracking.runs import RunReader
+from pipeline.tracking.run_reader import RunReader
 from pipeline.tracking.store import store_at
 
 ROOT = Path(__file__).parents[1]

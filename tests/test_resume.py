@@ -14,7 +14,7 @@ from pipeline.tracking import heartbeat
 from pipeline.tracking.heartbeat import RunActiveError, this_process
 from pipeline.tracking.resume import claim_run, find_previous_run
 from pipeline.tracking.store import open_store, store_at
-from pipeline.tracking.sweep_run import (
+from pipeline.tracking.sweep import (
     SweepPlan,
     begin_sweep,
     end_dead_runs,

@@ -12,7 +12,7 @@ from pipeline.config import affects_scores, translate_settings
 from pipeline.errors import UserError, suggest
 from pipeline.scoring import RATIO_METRICS, lower_is_better, short_name, summary_key
 from pipeline.tracking import RunRecord
-from pipeline.tracking.runs import FOLD
+from pipeline.tracking.run_reader import FOLD
 
 MAX_RANKED = 100  # configurations compared at once, those with the best means
 MAX_NAMED = 3  # runs in an error message; more are counted

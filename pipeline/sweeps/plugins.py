@@ -219,7 +219,7 @@ class OptunaSweeper(Sweeper):
                 "hydra/sweeper=optuna: Optuna is not installed. Install it: pip install "
                 "'manyfold[optuna]'"
             ) from error
-        from pipeline.sweeps.optuna_sweeper import Search
+        from pipeline.sweeps.search import Search
         from pipeline.sweeps.search_plan import plan_search
 
         plan = plan_search(self.settings, self.config, self.hydra_context.config_loader, arguments)

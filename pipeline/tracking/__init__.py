@@ -3,7 +3,7 @@
 from pipeline.tracking.heartbeat import RunActiveError, send_heartbeats
 from pipeline.tracking.resume import PreviousRun, claim_run, find_previous_run, list_again
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track
-from pipeline.tracking.runs import RunReader, RunRecord, page_address
+from pipeline.tracking.run_reader import RunReader, RunRecord, page_address
 from pipeline.tracking.store import (
     FINAL_FIT,
     SUPERSEDED,
@@ -13,7 +13,7 @@ from pipeline.tracking.store import (
     open_store,
     store_at,
 )
-from pipeline.tracking.sweep_run import (
+from pipeline.tracking.sweep import (
     BEST,
     VARIED,
     Sweep,

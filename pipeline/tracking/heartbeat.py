@@ -13,7 +13,7 @@ import mlflow
 
 from pipeline.errors import UserError
 from pipeline.runtime import raise_interrupt
-from pipeline.tracking.runs import RunRecord, to_record
+from pipeline.tracking.run_reader import RunRecord, to_record
 
 NO_SUCH_PROCESS = ""
 PROCESS = "process"  # tag: id of the process that works on the run

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.runtime import uninterrupted
 from pipeline.tracking.pyfunc_model import ServedModel
-from pipeline.tracking.runs import FINISHED, RunReader, RunRecord
+from pipeline.tracking.run_reader import FINISHED, RunReader, RunRecord
 from pipeline.tracking.store import FINAL_FIT, Store
-from pipeline.tracking.sweep_run import BEST
+from pipeline.tracking.sweep import BEST
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
 TOLERANCE = 1e-5  # of probabilities, between the compiled program's arithmetic and the loaded model

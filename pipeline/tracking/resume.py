@@ -15,9 +15,9 @@ from pipeline.tracking.heartbeat import (
     is_active,
     this_process,
 )
-from pipeline.tracking.runs import RunRecord, search_runs, to_record
+from pipeline.tracking.run_reader import RunRecord, search_runs, to_record
 from pipeline.tracking.store import SUPERSEDED, Store, locked
-from pipeline.tracking.sweep_run import SweepJob, children, previous_job_runs
+from pipeline.tracking.sweep import SweepJob, children, previous_job_runs
 
 FAILURE = "failure"  # tag: why a run did not finish
 N_LATEST = 100  # runs with the same fingerprint to search for one outside sweeps

@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from pipeline.errors import UserError, mask
 from pipeline.runtime import uninterrupted
 from pipeline.tracking.heartbeat import PROCESS, send_heartbeats, this_process
-from pipeline.tracking.runs import RunRecord, to_record
+from pipeline.tracking.run_reader import RunRecord, to_record
 from pipeline.tracking.store import (
     MAX_METRICS,
     MAX_NAME,

@@ -22,7 +22,7 @@ from pipeline.tracking.heartbeat import (
     is_process_running,
     this_process,
 )
-from pipeline.tracking.runs import RunRecord, search_runs
+from pipeline.tracking.run_reader import RunRecord, search_runs
 from pipeline.tracking.store import MAX_NAME, MAX_TAG, PARENT, SUPERSEDED, Store, locked
 
 DIGEST, PLAN, BEST = "sweep_digest", "sweep_plan", "best_run_id"
