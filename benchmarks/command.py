@@ -67,7 +67,9 @@ def main() -> None:
         ("second", "python -m pipeline, second run"),
     ):
         seconds, megabytes, _ = middle[name]
-        fastest, fastest_base = (min(cost.seconds for cost in costs[it]) for it in (name, "import"))
+        fastest, fastest_base = (
+            min(cost.seconds for cost in costs[command]) for command in (name, "import")
+        )
         print(
             f"  {title:31} {seconds:6.2f} s ({seconds / base.seconds:.2f} times;"
             f" fastest {fastest:5.2f} s, {fastest / fastest_base:.2f} times)"

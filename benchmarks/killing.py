@@ -68,7 +68,9 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     if len(set(overrides)) < len(overrides):
         errors.append("a job is listed twice")
     for run in listed:
-        steps = [it.step for it in client.get_metric_history(run.info.run_id, "fold/accuracy")]
+        steps = [
+            value.step for value in client.get_metric_history(run.info.run_id, "fold/accuracy")
+        ]
         if sorted(steps) != list(range(N_FOLDS)):
             errors.append(f"{run.info.run_id} has the folds {sorted(steps)}")
     if list((folder / "checkpoints").glob("*")):

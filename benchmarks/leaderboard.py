@@ -92,7 +92,7 @@ def multiply(database: Path, sweep: Sweep) -> None:
             connection.executemany(
                 "UPDATE metrics SET value = value + ? "
                 "WHERE run_uuid = ? AND key = 'fold/accuracy' AND step = ?",
-                [(float(it), run_id, fold) for fold, it in enumerate(noise)],
+                [(float(value), run_id, fold) for fold, value in enumerate(noise)],
             )
             new = ((f"{number}", run_id, "sweep_job"), (f"{number}", run_id, "varied.seed"))
             connection.executemany("UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?", new)

@@ -76,8 +76,8 @@ def parse(
     if any(argument.partition("=")[0] == "--tracking-uri" for argument in argv):
         parser.error("--tracking-uri was renamed: use tracking.uri=...")
     argv = hide_all(argv)  # as the parser prints what it does not know
-    settings = [it for it in argv if it.startswith(SETTINGS) and "=" in it]
-    arguments = parser.parse_args([it for it in argv if it not in settings])
+    settings = [argument for argument in argv if argument.startswith(SETTINGS) and "=" in argument]
+    arguments = parser.parse_args([argument for argument in argv if argument not in settings])
     return arguments, compose_tracking(settings)
 
 
@@ -167,5 +167,7 @@ def _sweep_position() -> SweepPosition | None:
     running = HydraConfig.get()
     if running.mode != RunMode.MULTIRUN:
         return None
-    overrides = [it for it in running.overrides.task if not it.startswith("racing.")]
+    overrides = [
+        override for override in running.overrides.task if not override.startswith("racing.")
+    ]
     return SweepPosition(running.job.num, overrides)

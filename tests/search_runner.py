@@ -36,7 +36,8 @@ class FunctionLauncher(Launcher):
         assert initial_job_idx >= self.search.n_before + len(self.search.jobs)
         self.search.batches.append([])
         return [
-            self._run(dict(it.split("=", 1) for it in overrides)) for overrides in job_overrides
+            self._run(dict(override.split("=", 1) for override in overrides))
+            for overrides in job_overrides
         ]
 
     def _run(self, values: dict[str, str]) -> JobReturn:

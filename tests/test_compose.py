@@ -110,12 +110,14 @@ def test_groups_have_folders_of_their_names_and_defaults_are_there_alone():
     settings = {field.name for field in fields(Config)} - {"seed", "resume"}
     folders = {path.name for path in CONF_DIR.iterdir() if path.is_dir()}
     assert folders == settings | {"experiment", "search_space", "hydra"}
-    schemas = [it for module in (schema, schema_data) for it in vars(module).values()]
+    schemas = [
+        schema_class for module in (schema, schema_data) for schema_class in vars(module).values()
+    ]
     optional = {
-        (it.__name__, field.name)
-        for it in schemas
-        if is_dataclass(it) and it.__module__.startswith("pipeline.")
-        for field in fields(it)
+        (schema_class.__name__, field.name)
+        for schema_class in schemas
+        if is_dataclass(schema_class) and schema_class.__module__.startswith("pipeline.")
+        for field in fields(schema_class)
         if field.default is not MISSING or field.default_factory is not MISSING
     }
     assert optional == {("Config", "racing")}  # a group without an option by default

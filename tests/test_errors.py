@@ -15,7 +15,7 @@ TREES = {
     path.relative_to(PIPELINE).as_posix(): ast.parse(path.read_text())
     for path in sorted(PIPELINE.rglob("*.py"))
 }
-METHODS_OF_PYTHON = {name for it in (str, bytes, dict, list, set, Path) for name in dir(it)}
+METHODS_OF_PYTHON = {name for kind in (str, bytes, dict, list, set, Path) for name in dir(kind)}
 WIDE = {"ValueError", "Exception", "BaseException"}
 INTENDED = {
     # `model.save` is Keras' method.
@@ -92,7 +92,9 @@ def accidents() -> Iterator[tuple[str, str, set[str]]]:
                 raises_again = isinstance(last, ast.Raise) and last.exc is None
                 calls = set(called_names(node.body, external_names(tree))) & raising
                 if caught & WIDE and calls and not raises_again:
-                    inside = [it.name for it in functions if node in set(ast.walk(it))]
+                    inside = [
+                        function.name for function in functions if node in set(ast.walk(function))
+                    ]
                     yield name, inside[-1] if inside else "", calls
 
 

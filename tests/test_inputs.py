@@ -71,9 +71,9 @@ def test_a_large_table_is_dropped_before_another_is_loaded():
 
     half = inputs.MAX_CACHED_BYTES // 2
     for key, n_bytes in enumerate([half, half, half, 3 * half, 1]):
-        inputs._cached(cache, key, lambda n_bytes=n_bytes: make(n_bytes), lambda it: it)
+        inputs._cached(cache, key, lambda n_bytes=n_bytes: make(n_bytes), lambda value: value)
     assert cached_bytes == [0, half, half, half, 0]
-    assert inputs._cached(cache, 4, lambda: 1 / 0, lambda it: it) == 1
+    assert inputs._cached(cache, 4, lambda: 1 / 0, lambda value: value) == 1
     assert len(cache) == 1
 
 

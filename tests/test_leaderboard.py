@@ -16,7 +16,9 @@ from pipeline.report.figures import draw_leaderboard
 
 def finished(job_number, mean, metric="accuracy", std=0.02, settings=None, **fields):
     statistics = {"mean": mean, "std": std, "ci_low": mean - 0.03, "ci_high": mean + 0.03}
-    metrics = {f"{metric}_{name}": it for name, it in statistics.items() if math.isfinite(mean)}
+    metrics = {
+        f"{metric}_{name}": value for name, value in statistics.items() if math.isfinite(mean)
+    }
     settings = settings or {"seed": str(job_number)}
     run_id = f"{job_number:032x}"
     return Entry(run_id, job_number, settings, "FINISHED", metric, metrics, 1.5, **fields)

@@ -29,9 +29,9 @@ from pipeline.sweeps.parent_run import plan_sweep, quoted
 def plan_command(*overrides, **sweeper):
     """Return the plan of a command, its parsed overrides and its configuration."""
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        own = [it for it in overrides if it.startswith("hydra")]
+        own = [override for override in overrides if override.startswith("hydra")]
         config = compose("config", overrides=own, return_hydra_config=True)
-        config.hydra.overrides.task = [it for it in overrides if it not in own]
+        config.hydra.overrides.task = [override for override in overrides if override not in own]
         config.hydra.sweeper.params = sweeper.get("params")
         parsed = parse(config)
         return plan_sweep(config, parsed), parsed, config

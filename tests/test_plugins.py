@@ -81,7 +81,7 @@ def test_hydra_rejects_a_plugin_under_its_own_module():
     finally:
         del table[true_name]
         for classes in Plugins.instance().plugin_type_to_subclass_list.values():
-            classes[:] = [it for it in classes if it is not RayLauncher]
+            classes[:] = [plugin for plugin in classes if plugin is not RayLauncher]
 
 
 def test_the_basic_sweeper_composes_each_option_once_before_the_first_job(tmp_path):
@@ -106,7 +106,9 @@ def test_the_basic_sweeper_composes_each_option_once_before_the_first_job(tmp_pa
     sweeper.launcher = SimpleNamespace(launch=launch)
     sweeper.sweep(["model=a,b,c", "seed=range(50)", "cv.n_splits=3"])
     assert len(launched) == 150
-    assert {it for job in validated for it in job} == {it for job in launched for it in job}
+    assert {override for job in validated for override in job} == {
+        override for job in launched for override in job
+    }
     assert len(validated) == 50 + 3 - 1
 
 

@@ -66,7 +66,7 @@ def test_commands_are_valid(line):
     parsed = OverridesParser.create().parse_overrides(overrides)
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config_name = "describe" if command == "describe" else "config"
-        composed = compose(config_name, overrides=[first_value(it) for it in parsed])
+        composed = compose(config_name, overrides=[first_value(override) for override in parsed])
     parse_config(composed)
 
 

@@ -21,5 +21,8 @@ def test_jobs_that_log_the_same_new_data_set_at_once_all_list_it(tmp_path):
             dataset = DatasetInfo(f"data {number}", "digest", ("x",), ("y",), {}, None)
             list(executor.map(lambda run: run.log_dataset(dataset), tracked))  # noqa: B023
     for run in runs:
-        listed = {it.dataset.name for it in client.get_run(run).inputs.dataset_inputs}
+        listed = {
+            dataset_input.dataset.name
+            for dataset_input in client.get_run(run).inputs.dataset_inputs
+        }
         assert listed == {f"data {number}" for number in range(N_DATASETS)}

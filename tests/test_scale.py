@@ -179,7 +179,7 @@ def test_ray_jobs_resume_after_a_failure_and_a_killed_worker(server, tmp_path):
     assert again == sweep
     assert {row["status"] for row in after.values()} == {"FINISHED"}
     assert f"Continuing run {before[kills]['run_id']}: 2 of 4 folds" in second.stdout
-    kept = {it for it in statuses if after[it]["run_id"] == before[it]["run_id"]}
+    kept = {name for name in statuses if after[name]["run_id"] == before[name]["run_id"]}
     assert kept == {kills, healthy}
     folds = [sweeps.folds(str(row["run_id"])) for row in after.values()]
     assert [step for step, _ in folds[0]] == [0, 1, 2, 3]

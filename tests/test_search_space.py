@@ -48,7 +48,9 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize(
-    ("text", "current_value", "expected"), PARAMETERS, ids=[it[0] for it in PARAMETERS]
+    ("text", "current_value", "expected"),
+    PARAMETERS,
+    ids=[parameter[0] for parameter in PARAMETERS],
 )
 def test_hydras_sweep_syntax_makes_parameters(text, current_value, expected):
     assert parse(text, current_value) == expected

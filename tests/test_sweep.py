@@ -184,7 +184,7 @@ def evaluate(config):
     dataset = load(config.dataset)
     evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
     list(evaluator.folds(lambda n: None))
-    return {name: it.mean for name, it in evaluator.evaluation().summary.items()}
+    return {name: summary.mean for name, summary in evaluator.evaluation().summary.items()}
 
 
 def test_a_sweep_that_dies_three_times_ends_like_an_undisturbed_one(tmp_path, make_config):

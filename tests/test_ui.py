@@ -20,7 +20,7 @@ from pipeline.tracking.heartbeat import this_process
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> tuple[Path, str, str]:
-    """A store with one run: the database and the IDs of the experiment and the run."""
+    """A store with one run: the database and the ids of the experiment and the run."""
     folder = tmp_path_factory.mktemp("store")
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment_id = client.create_experiment("manyfold", (folder / "artifacts").as_uri())
@@ -106,8 +106,10 @@ def test_a_server_is_started_used_again_and_stopped(command, store, tmp_path):
     page = f"{server}/#/experiments/{experiment_id}/runs"
     arguments = ["first", "--port", server.rpartition(":")[2], f"tracking.uri=sqlite:///{database}"]
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
-    with started([sys.executable, "-m", "pipeline", "ui", *arguments], log, env=environment) as it:
-        wait_for("the UI", lambda: "Ctrl-C" in log.read_text(), it, log)
+    with started(
+        [sys.executable, "-m", "pipeline", "ui", *arguments], log, env=environment
+    ) as process:
+        wait_for("the UI", lambda: "Ctrl-C" in log.read_text(), process, log)
         query = "?workflowType=machine_learning"
         assert log.read_text().splitlines()[0] == f"{page}/{run_id}{query}"
         with urlopen(f"{server}/health") as answer:
@@ -116,9 +118,9 @@ def test_a_server_is_started_used_again_and_stopped(command, store, tmp_path):
         for uri in (f"sqlite:///{database}", server):
             assert command("first", f"tracking.uri={uri}") == (0, f"{page}/{run_id}{query}\n", "")
             assert command(f"tracking.uri={uri}") == (0, f"{page}{query}\n", "")
-        assert len(group(it.pid)) > 1
-        it.terminate()
-        assert it.wait(60) == 128 + signal.SIGTERM
+        assert len(group(process.pid)) > 1
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
         # MLflow's own processes for jobs need some seconds to notice that their parent ended.
-        wait_for("the end of all processes", lambda: not group(it.pid))
+        wait_for("the end of all processes", lambda: not group(process.pid))
     assert not database.with_suffix(".ui.json").exists()

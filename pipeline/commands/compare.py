@@ -33,7 +33,9 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         reader = RunReader(locate(tracking))
         named_runs = reader.find(arguments.runs)
         if named_runs.skipped:
-            statuses = ", ".join(f"{n} {it}" for it, n in sorted(named_runs.skipped.items()))
+            statuses = ", ".join(
+                f"{n} {status}" for status, n in sorted(named_runs.skipped.items())
+            )
             console.show(f"Skipped unfinished runs: {statuses}.")
         all_runs = [comparison.to_run_scores(record) for record in named_runs.runs]
         distinct = comparison.drop_duplicates(comparison.make_names_unique(all_runs))
@@ -48,7 +50,9 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         named = dict(zip(comparison.shorten_names(best), best, strict=True))
         sizes = reader.fold_sizes(best[0].run_ids[0])
         scores = {
-            name: np.mean([reader.fold_scores(it, metric, len(sizes)) for it in one.run_ids], 0)
+            name: np.mean(
+                [reader.fold_scores(run_id, metric, len(sizes)) for run_id in one.run_ids], 0
+            )
             for name, one in named.items()
         }
     try:

@@ -18,7 +18,7 @@ class Entry:
     """One job of a sweep.
 
     Attributes:
-        run_id: ID of its run.
+        run_id: Id of its run.
         job_number: Number of the job, from 0; None if unknown.
         settings: The settings that vary in the sweep, by key.
         status: Status of its run.
@@ -111,7 +111,9 @@ class Leaderboard:
         headline = headlines.most_common(1)[0][0] if headlines else ""
         self.criterion = criterion or Criterion(headline, "mean", lower_is_better(headline))
         self.n_jobs = n_jobs
-        by_number = sorted(entries, key=lambda it: (it.job_number is None, it.job_number or 0))
+        by_number = sorted(
+            entries, key=lambda entry: (entry.job_number is None, entry.job_number or 0)
+        )
         sign = 1 if self.criterion.minimize else -1
         ranked = [entry for entry in by_number if self._is_ranked(entry)]
         ranked.sort(key=lambda entry: sign * self._score(entry))
@@ -141,7 +143,7 @@ class Leaderboard:
         """Return name, value and step of the statistics of the best job, for the parent run."""
         if self.best is None:
             return []
-        values = {it: self.value(self.best, it) for it in get_args(Statistic)}
+        values = {statistic: self.value(self.best, statistic) for statistic in get_args(Statistic)}
         return [
             (f"best/{summary_key(self.metric, statistic)}", value, 0)
             for statistic, value in values.items()
@@ -202,7 +204,10 @@ class Leaderboard:
             {
                 "rank": rank,
                 **{key: entry.settings.get(key) for key in self.keys},
-                **{summary_key(self.metric, it): self.value(entry, it) for it in statistics},
+                **{
+                    summary_key(self.metric, statistic): self.value(entry, statistic)
+                    for statistic in statistics
+                },
                 **{name: entry.metrics.get(name) for name in others},
                 "seconds": entry.seconds,
                 "status": entry.status,

@@ -25,13 +25,13 @@ class RunScores:
 
     Attributes:
         name: Name of the run.
-        run_ids: IDs in MLflow; several if averaged.
+        run_ids: Ids in MLflow; several if averaged.
         data_digest: Digest of all values of the data set.
         split_digest: Digest of the rows of every fold.
         metrics: Names of the metrics in the configuration, the headline first.
         means: Mean over folds of each metric that is defined in some fold, by its short name.
         settings: The configuration, by dotted key.
-        sweep: ID of the sweep's parent run; empty outside sweeps.
+        sweep: Id of the sweep's parent run; empty outside sweeps.
         fingerprint: Digests of configuration and code.
     """
 
@@ -73,7 +73,7 @@ def to_run_scores(run: RunRecord) -> RunScores:
         data_digest=run.tags["data_digest"],
         split_digest=run.tags["split_digest"],
         metrics=metrics,
-        means={it: run.metrics.get(summary_key(it, "mean"), math.nan) for it in scored},
+        means={metric: run.metrics.get(summary_key(metric, "mean"), math.nan) for metric in scored},
         settings=settings,
         sweep=run.parent or "",
         fingerprint=(run.tags.get("config_digest", ""), run.tags.get("code_version", "")),
@@ -81,7 +81,7 @@ def to_run_scores(run: RunRecord) -> RunScores:
 
 
 def make_names_unique(runs: Sequence[RunScores]) -> list[RunScores]:
-    """Append the start of the run ID to names that occur more than once."""
+    """Append the start of the run id to names that occur more than once."""
     counts = Counter(run.name for run in runs)
     return [
         replace(run, name=f"{run.name} ({run.run_ids[0][:8]})") if counts[run.name] > 1 else run
@@ -282,7 +282,7 @@ def _check_equal(
         runs_by_key.setdefault(key(run), []).append(run)
     if len(runs_by_key) > 1:
         received = "; ".join(
-            f"{template.format(it)} in {_names(group)}" for it, group in runs_by_key.items()
+            f"{template.format(value)} in {_names(group)}" for value, group in runs_by_key.items()
         )
         differences = _describe_differences(runs, prefix) if prefix else ""
         raise UserError(f"Expected {expected}. Received: {received}. {differences}{hint}")

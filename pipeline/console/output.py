@@ -157,7 +157,7 @@ def show_sweep(run_id: str, n_jobs: int | None, is_resumed: bool, resume: bool) 
     """Print that a sweep starts or continues.
 
     Args:
-        run_id: ID of its parent run.
+        run_id: Id of its parent run.
         n_jobs: Number of jobs; None if unknown.
         is_resumed: Whether it continues an earlier sweep.
         resume: Whether the user requested that.
@@ -197,7 +197,7 @@ def show_continued(position: str, run_id: str, n_finished: int, n_folds: int) ->
 
     Args:
         position: Position of the job; empty outside sweeps.
-        run_id: ID of the run.
+        run_id: Id of the run.
         n_finished: Number of finished folds.
         n_folds: Number of all folds.
     """
@@ -223,7 +223,7 @@ def show_prediction(y_score: NDArray[np.float64]) -> None:
 
 
 def show_run(run_id: str, experiment: str, command: str, address: str) -> None:
-    """Print the ID of a run, the command that opens its page, and the address of the page."""
+    """Print the id of a run, the command that opens its page, and the address of the page."""
     _out.print(f"Run {run_id} in experiment {experiment!r}. Open its page with")
     _out.print(f"  {command}")
     _out.print(f"at {address}")

@@ -20,7 +20,7 @@ from pipeline.cv import Split
 from pipeline.decision import DecisionRule
 from pipeline.evaluation.evaluator import FoldResult
 
-JSON = "rest"  # name of the array that holds everything but arrays
+JSON = "json"  # name of the array that holds everything but arrays, as JSON
 ARRAYS = ("y_score", "y_pred", "loss", "val_loss", "test_loss")
 VALUES = ("scores", "n_undefined_labels", "seconds")
 

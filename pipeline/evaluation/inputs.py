@@ -72,7 +72,10 @@ def load_inputs(config: Config) -> EvaluationInputs:
     check_threshold_metric(config.decision, config.scoring.zero_division)
     source = repr(replace(config.dataset, predict_rows=()))
     dataset, summary = _cached(
-        _datasets, source, load_dataset, lambda it: it[0].X.nbytes + it[0].y.nbytes
+        _datasets,
+        source,
+        load_dataset,
+        lambda with_summary: with_summary[0].X.nbytes + with_summary[0].y.nbytes,
     )
     if config.preprocessing.imputation == "none":
         dataset.check_complete()
@@ -80,7 +83,9 @@ def load_inputs(config: Config) -> EvaluationInputs:
         _splits,
         (repr(config.cv), dataset.digest),
         split,
-        lambda it: sum(split.train.nbytes + split.test.nbytes for split in it[0]),
+        lambda with_warnings: sum(
+            split.train.nbytes + split.test.nbytes for split in with_warnings[0]
+        ),
     )
     dataset.check_predict_rows(config.dataset.predict_rows)
     return EvaluationInputs(dataset, summary, splits, split_warnings)

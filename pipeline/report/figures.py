@@ -60,7 +60,7 @@ def draw_leaderboard(board: Leaderboard) -> Figure:
     figure = Figure(figsize=(9, 1.6 + 0.28 * max(len(entries), 3)), dpi=110, layout="constrained")
     axes = figure.subplots()
     means = np.array([board.value(entry, "mean") for entry in entries], dtype=float)
-    intervals = [(board.value(it, "ci_low"), board.value(it, "ci_high")) for it in entries]
+    intervals = [(board.value(entry, "ci_low"), board.value(entry, "ci_high")) for entry in entries]
     low, high = np.array(intervals, dtype=float).reshape(-1, 2).T
     for row in range(len(entries)):
         colour = BLUE if row == 0 else GREY

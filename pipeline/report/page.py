@@ -213,7 +213,7 @@ class RunInfo:
     """The run of a result.
 
     Attributes:
-        run_id: ID of the run in MLflow.
+        run_id: Id of the run in MLflow.
         run_name: Name of the run.
         experiment: Name of its experiment.
         started: Start time.

@@ -61,11 +61,13 @@ def check_shared_settings(config: DictConfig, overrides: Sequence[Override]) -> 
     if not is_basic(config):
         return
     varied = [
-        (it.get_key_element(), list(it.sweep_string_iterator()))
-        for it in overrides
-        if it.is_sweep_override()
+        (override.get_key_element(), list(override.sweep_string_iterator()))
+        for override in overrides
+        if override.is_sweep_override()
     ]
-    fixed = [it.input_line or "" for it in overrides if not it.is_sweep_override()]
+    fixed = [
+        override.input_line or "" for override in overrides if not override.is_sweep_override()
+    ]
     loader = GlobalHydra.instance().config_loader()
     messages: set[str] = set()
     for index in (0, -1):
@@ -130,7 +132,7 @@ def _is_joblib(config: DictConfig) -> bool:
 
 def sweep_name(overrides: Sequence[Override]) -> str:
     """Return the name of the parent run: the varied settings."""
-    varied = [it.key_or_group for it in overrides if it.is_sweep_override()]
+    varied = [override.key_or_group for override in overrides if override.is_sweep_override()]
     return f"sweep of {', '.join(varied)}" if varied else "sweep"
 
 
@@ -147,7 +149,10 @@ def command_line(resume: bool = False) -> str:
     """Return the command line of this process, quoted for a shell, or the one to resume it."""
     arguments = sys.argv[1:]
     if resume:
-        arguments = [*(it for it in arguments if not it.startswith("resume=")), "resume=true"]
+        arguments = [
+            *(argument for argument in arguments if not argument.startswith("resume=")),
+            "resume=true",
+        ]
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return own_command(*arguments)

@@ -140,17 +140,25 @@ class ParentRun:
 def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
     """Plan a sweep from its configuration and the overrides of the command line."""
     sizes = {
-        it.get_key_element(): len(list(it.sweep_string_iterator())) if it.is_discrete_sweep() else 1
-        for it in overrides
+        override.get_key_element(): len(list(override.sweep_string_iterator()))
+        if override.is_discrete_sweep()
+        else 1
+        for override in overrides
     }
-    fixed = [it for it in overrides if not it.is_sweep_override()]
+    fixed = [override for override in overrides if not override.is_sweep_override()]
     fixed_lines = sorted(
-        it.input_line or "" for it in fixed if affects_scores(it.key_or_group, it.value())
+        override.input_line or ""
+        for override in fixed
+        if affects_scores(override.key_or_group, override.value())
     )
     # Not sorted: another order of the varied settings gives the jobs other numbers.
-    varied_lines = [it.input_line or "" for it in overrides if it.is_sweep_override()]
-    sweeper = {key: it for key, it in config.hydra.sweeper.items() if key not in RESUMABLE}
-    keys = [it.get_key_element().lstrip("+~") for it in fixed]
+    varied_lines = [
+        override.input_line or "" for override in overrides if override.is_sweep_override()
+    ]
+    sweeper = {
+        key: setting for key, setting in config.hydra.sweeper.items() if key not in RESUMABLE
+    }
+    keys = [override.get_key_element().lstrip("+~") for override in fixed]
     return SweepPlan(
         command=command_line(),
         digest=digest("\n".join([repr(sweeper), *fixed_lines, *varied_lines])),
@@ -187,8 +195,10 @@ def _pass_to_jobs(config: DictConfig, sweep: Sweep, store: Store) -> None:
         values["hydra.sweep.dir"] = config.hydra.sweep.dir
     overrides = config.hydra.overrides
     with read_write(config.hydra):  # the user's own override would come later and win
-        overrides.task = [it for it in overrides.task if it.partition("=")[0] not in TO_STORE]
-        overrides.hydra += [f"{key}={quoted(it)}" for key, it in values.items()]
+        overrides.task = [
+            override for override in overrides.task if override.partition("=")[0] not in TO_STORE
+        ]
+        overrides.hydra += [f"{key}={quoted(value)}" for key, value in values.items()]
 
 
 def _next_commands(store: Store, sweep: Sweep, board: Leaderboard) -> dict[str, str]:

@@ -18,7 +18,7 @@ from pipeline.sweeps.study import Study, Trial, open_study
 
 MAX_SHOWN = 10  # trials with the same failure
 DIGITS = 4
-ID = 8  # characters of a run id, as in the leaderboard
+ID_LENGTH = 8  # characters of a run id, as in the leaderboard
 
 
 class SearchReport:
@@ -46,7 +46,7 @@ class SearchReport:
         if trial.duplicate_of is not None:
             show(f"Trial {trial.number} repeats trial {trial.duplicate_of}; it is not run again.")
         elif len(self._names) > 1 and trial.values:
-            run = str(trial.run_id)[:ID]
+            run = str(trial.run_id)[:ID_LENGTH]
             show(f"Trial {trial.number}: {self._format_values(trial)}, run {run}")
         elif any(best.number == trial.number for best in self._study.best()):
             show(f"Best so far: {self._format_values(trial)}, trial {trial.number}")
@@ -66,7 +66,7 @@ class SearchReport:
         show_file("Study", self._plan.file)
 
     def _show_pareto_front(self) -> None:
-        runs = ", ".join(str(trial.run_id)[:ID] for trial in self._study.best())
+        runs = ", ".join(str(trial.run_id)[:ID_LENGTH] for trial in self._study.best())
         show(f"Pareto front of {' and '.join(self._names)}: runs {runs}")
         show(f"The leaderboard ranks by the first, {self._names[0]}.")
 

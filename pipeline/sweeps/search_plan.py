@@ -181,8 +181,13 @@ def _check_space(space: SearchSpace, config: DictConfig, config_loader: ConfigLo
     The first values of all parameters are tried together, the last ones too, and each option of a
     config group. Other combinations of values may still be invalid; their trials then fail.
     """
-    intervals = [key for key, it in space.parameters.items() if not isinstance(it, Choice)]
-    low, high = ({key: it.bounds[end] for key, it in space.parameters.items()} for end in (0, 1))
+    intervals = [
+        key for key, parameter in space.parameters.items() if not isinstance(parameter, Choice)
+    ]
+    low, high = (
+        {key: parameter.bounds[end] for key, parameter in space.parameters.items()}
+        for end in (0, 1)
+    )
     file_options = []
     for key, parameter in space.parameters.items():
         group = key.lstrip("+").partition("@")[0]

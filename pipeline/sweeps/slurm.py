@@ -85,7 +85,9 @@ def _make_executor(config: SlurmConfig) -> AutoExecutor:
     parameters = {key: value for key, value in asdict(config).items() if value is not None}
     del parameters["folder"], parameters["max_num_timeout"]
     n_cores = config.cpus_per_task
-    exports = [f"export {key}=${{{key}:-{it}}}" for key, it in core_variables(n_cores).items()]
+    exports = [
+        f"export {key}=${{{key}:-{value}}}" for key, value in core_variables(n_cores).items()
+    ]
     exports.append(f"export SRUN_CPUS_PER_TASK={n_cores}")  # srun no longer takes it from sbatch
     parameters |= {"setup": [*config.setup, *exports], "job_name": "manyfold"}
     executor.update_parameters(

@@ -180,7 +180,7 @@ def promote(store: Store, run_name: str, model_name: str | None) -> PromotedMode
         )
     name = model_name or _dataset_name(run)
     versions = client.search_model_versions(f"run_id = '{run.run_id}'")
-    version = next((it.version for it in versions if it.name == name), None)
+    version = next((each.version for each in versions if each.name == name), None)
     if version is None:
         with redirect_stderr(StringIO()):  # MLflow prints each step there
             registered = mlflow.register_model(f"models:/{models[0].model_id}", name)

@@ -112,7 +112,7 @@ class TrackedRun:
     @uninterrupted()
     def log_settings(self, settings: Mapping[str, str]) -> None:
         """Log settings by dotted key as params; too long values are cut and listed in a tag."""
-        new = {key: it for key, it in settings.items() if key not in self._sent_params}
+        new = {key: value for key, value in settings.items() if key not in self._sent_params}
         params = [Param(key, value[:MAX_PARAM]) for key, value in new.items()]
         for start in range(0, len(params), MAX_PARAMS):
             self._client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])

@@ -145,7 +145,9 @@ class RunReader:
             mlflow.set_tracking_uri(store.uri)
             self._client = MlflowClient(store.uri)
             experiments: Any = mlflow.search_experiments()
-            self._experiment_ids = {it.name: str(it.experiment_id) for it in experiments}
+            self._experiment_ids = {
+                experiment.name: str(experiment.experiment_id) for experiment in experiments
+            }
 
     def experiment_id(self, name: str) -> str:
         """Return the id of an experiment.

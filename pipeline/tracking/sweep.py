@@ -101,7 +101,7 @@ class SweepJob:
         """The tags that identify its run."""
         overrides = " ".join(f"{key}={value}" for key, value in self.varied.items())
         keys = {key: NOT_IN_TAGS.sub("_", key) for key in self.varied}
-        varied = {f"{VARIED}{keys[key]}": it[:MAX_TAG] for key, it in self.varied.items()}
+        varied = {f"{VARIED}{keys[key]}": value[:MAX_TAG] for key, value in self.varied.items()}
         return {"sweep_job": str(self.number), "overrides": overrides[:MAX_TAG], **varied}
 
 
