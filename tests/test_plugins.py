@@ -21,14 +21,16 @@ from pipeline import sweeps
 from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
 from pipeline.sweeps import plugins
-from pipeline.sweeps.launcher_config import RayConfig, SlurmConfig, read_launcher_config
 from pipeline.sweeps.plugins import (
     BASIC_SWEEPER,
     OPTUNA_SWEEPER,
     RAY_LAUNCHER,
     SLURM_LAUNCHER,
+    RayConfig,
     RayLauncher,
+    SlurmConfig,
     prepare_launcher,
+    read_launcher_config,
     server_command,
 )
 

@@ -1,14 +1,14 @@
-"""Hydra plugins (launchers, sweeper) and the checks of a launcher before the first job."""
+"""Hydra plugins (launchers, sweeper), their settings, and checks before the first job."""
 
 import os
 import re
 import shutil
 import socket
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
@@ -16,13 +16,16 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
+from pipeline.config import STRICT, Name, parse_settings
 from pipeline.errors import TRACKING_URI, UserError
-from pipeline.sweeps.launcher_config import RayConfig, SlurmConfig, read_launcher_config
 
 if TYPE_CHECKING:
     from pipeline.sweeps.remote_job import ComposedJob
 
+T = TypeVar("T")
 
 RAY_LAUNCHER = "hydra_plugins.manyfold.RayLauncher"
 SLURM_LAUNCHER = "hydra_plugins.manyfold.SlurmLauncher"
@@ -124,6 +127,47 @@ def _check_shared_store(launcher: str, uri: str | None) -> None:
         "Set tracking.checkpoint_dir to a folder that all machines share, too: without one, "
         "`resume=true` trains interrupted jobs from the beginning."
     )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RayConfig:
+    """The address of a Ray cluster and the resources of one job."""
+
+    address: Name
+    num_cpus: PositiveInt
+    num_gpus: NonNegativeFloat
+    memory_gb: PositiveFloat | None
+    resources: dict[str, float]
+    max_calls: NonNegativeInt
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SlurmConfig:
+    """The resources of one Slurm job, by submitit's names."""
+
+    folder: Name
+    partition: Name | None
+    account: Name | None
+    qos: Name | None
+    constraint: Name | None
+    cpus_per_task: PositiveInt
+    mem_gb: PositiveFloat | None
+    gpus_per_node: PositiveInt | None
+    timeout_min: PositiveInt
+    max_num_timeout: NonNegativeInt
+    array_parallelism: PositiveInt
+    setup: tuple[str, ...]
+    additional_parameters: dict[str, str | int | float | bool]
+
+
+def read_launcher_config(config_type: type[T], settings: Mapping[str, Any]) -> T:
+    """Check the settings of `hydra.launcher`; Hydra's own, such as `_target_`, are ignored.
+
+    Raises:
+        UserError: If a value is invalid; the message names all invalid ones.
+    """
+    values = {key: value for key, value in settings.items() if not key.startswith("_")}
+    return parse_settings(config_type, "hydra.launcher", values, depth=2)
 
 
 class RemoteLauncher(Launcher):

@@ -6,14 +6,16 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from hydra.core.utils import JobReturn
 
 from pipeline.errors import UserError, credential_variables
-from pipeline.sweeps.launcher_config import RayConfig
 from pipeline.sweeps.remote_job import ComposedJob, end_run, report_dead_job, run_payload, serialize
+
+if TYPE_CHECKING:
+    from pipeline.sweeps.plugins import RayConfig
 
 CONNECT_TIMEOUT = 5.0  # seconds; Ray itself waits for minutes
 CANCEL_TIMEOUT = 10.0  # seconds until a cancelled job is killed
@@ -51,7 +53,7 @@ def connect(address: str) -> None:
         ) from error
 
 
-def run(jobs: Iterable[ComposedJob], config: RayConfig) -> list[JobReturn]:
+def run(jobs: Iterable[ComposedJob], config: "RayConfig") -> list[JobReturn]:
     """Run jobs as Ray tasks; one whose process died has the result None."""
     connect(config.address)
     options: dict[str, Any] = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pickle import loads
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import cloudpickle
@@ -17,7 +17,6 @@ from submitit.helpers import DelayedSubmission
 
 from pipeline import console
 from pipeline.runtime import core_variables
-from pipeline.sweeps.launcher_config import SlurmConfig
 from pipeline.sweeps.remote_job import (
     ComposedJob,
     JobPayload,
@@ -25,6 +24,9 @@ from pipeline.sweeps.remote_job import (
     run_payload,
     serialize,
 )
+
+if TYPE_CHECKING:
+    from pipeline.sweeps.plugins import SlurmConfig
 
 RESTART_COUNT = "SLURM_RESTART_COUNT"  # set by Slurm: how often it has queued this job again
 SUBMITIT_NAMES = ("cpus_per_task", "mem_gb", "gpus_per_node", "timeout_min")  # without `slurm_`
@@ -48,7 +50,7 @@ class RestartableJob:
         return DelayedSubmission(self, path)
 
 
-def run(jobs: Sequence[ComposedJob], config: SlurmConfig) -> list[JobReturn]:
+def run(jobs: Sequence[ComposedJob], config: "SlurmConfig") -> list[JobReturn]:
     """Run jobs as one array job and wait for it; one whose process died has the result None."""
     paths: list[Path] = []
     array_id = ""
@@ -78,7 +80,7 @@ def _write_payload(job: ComposedJob, config: SlurmConfig) -> Path:
     return path
 
 
-def _make_executor(config: SlurmConfig) -> AutoExecutor:
+def _make_executor(config: "SlurmConfig") -> AutoExecutor:
     executor = AutoExecutor(
         folder=config.folder, cluster="slurm", slurm_max_num_timeout=config.max_num_timeout
     )
