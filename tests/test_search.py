@@ -174,7 +174,7 @@ def test_jobs_race_against_the_best_trial_so_far(search, capsys):
         "COMPLETE",
     ]
     printed = capsys.readouterr().out
-    assert printed.splitlines().count("Best so far: accuracy_mean 0.8000, trial 4") == 1
+    assert printed.splitlines().count("Best so far: accuracy_mean 0.800, trial 4") == 1
     assert "Racing stopped 1 of 5 trials after their first repeat: 21 of 155 fits" in printed
 
 

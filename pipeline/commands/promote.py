@@ -16,10 +16,17 @@ def main(argv: Sequence[str]) -> int:
 def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
-        from pipeline.tracking import locate
+        from pipeline.scoring import MetricSummary, describe_metric
+        from pipeline.tracking import RunRecord, locate
         from pipeline.tracking.logged_model import promote
 
-    model = promote(locate(tracking), arguments.run, arguments.name)
+    def describe_scores(run: RunRecord) -> str:
+        metric = run.tags.get("headline")
+        if not metric:  # a run of another program
+            return ""
+        return describe_metric(metric, MetricSummary.from_metrics(metric, run.metrics))
+
+    model = promote(locate(tracking), arguments.run, arguments.name, describe_scores)
     console.show(
         f"{model.name} version {model.version} (run {model.run_id}) is now the champion. Load it "
         "with",

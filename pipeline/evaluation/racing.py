@@ -16,7 +16,13 @@ from scipy.special import stdtr
 from pipeline.config import Config, RacingConfig
 from pipeline.cv import Split
 from pipeline.errors import UserError, suggest
-from pipeline.scoring import are_constant, corrected_error, lower_is_better, short_name
+from pipeline.scoring import (
+    are_constant,
+    corrected_error,
+    format_number,
+    lower_is_better,
+    short_name,
+)
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,9 @@ class Race:
 
 
 def describe_decision(race: Race, decision: Decision) -> str:
-    """Format an outcome: `accuracy 0.0523 behind run 0f3c..., p = 0.003`."""
+    """Format an outcome: `accuracy 0.052 behind run 0f3c..., p = 0.003`."""
     side = "behind" if decision.advantage < 0 else "ahead of"
-    by = f"{abs(decision.advantage):.4f}"
+    by = format_number(abs(decision.advantage))
     return f"{race.metric} {by} {side} run {race.incumbent}, p = {decision.p:.2g}"
 
 

@@ -30,6 +30,7 @@ from pipeline.report.style import (
     shorten_to_width,
     to_png,
 )
+from pipeline.scoring import format_number
 
 if TYPE_CHECKING:
     from pipeline.evaluation.evaluator import Evaluation
@@ -148,7 +149,7 @@ def draw_label_scores(evaluation: "Evaluation", table: pd.DataFrame) -> ReportFi
     axes.set_yticks([])  # sheet.text takes half the time of tick labels
     for right, title, texts in (
         (left - 0.07, "", [names[i] for i in lines]),
-        (WIDTH - NUMBER_COLUMN - MARGIN, "F1", [f"{f1[i]:.2f}" for i in lines]),
+        (WIDTH - NUMBER_COLUMN - MARGIN, "F1", [format_number(f1[i]) for i in lines]),
         (WIDTH - MARGIN, "rows", [f"{counts[i]:,}" for i in lines]),
     ):
         style = {"ha": "right", "size": SMALL}
@@ -213,6 +214,7 @@ def _draw_bars(
 def _alt_text(names: list[str], f1: Values) -> str:
     best, worst = int(np.argmax(f1)), int(np.argmin(f1))
     return (
-        f"F1 of {len(names)} labels: best {names[best]} with {f1[best]:.2f}, "
-        f"worst {names[worst]} with {f1[worst]:.2f}, median {np.median(f1):.2f}."
+        f"F1 of {len(names)} labels: best {names[best]} with {format_number(f1[best])}, "
+        f"worst {names[worst]} with {format_number(f1[worst])}, "
+        f"median {format_number(float(np.median(f1)))}."
     )

@@ -28,6 +28,7 @@ from pipeline.report.style import (
     Style,
     shorten_to_width,
 )
+from pipeline.scoring import format_number
 from pipeline.scoring.classification_metrics import Counts
 
 GRID = np.linspace(0, 1, 201)  # recalls, or false positive rates, at which curves are kept
@@ -35,7 +36,7 @@ MAX_HIGHLIGHTED = 6  # labels, up to which each has a colour; of more, only the 
 N_BEST, N_WORST = 2, 3
 MAX_LINES = 30  # labels, up to which each has a line
 LEFT, SIDE = 0.55, 2.75  # inches: of the square axes
-LEGEND, SAMPLE, NUMBER, LINE = 3.42, 0.24, 0.3, 0.17  # inches: of the legend at the right
+LEGEND, SAMPLE, NUMBER, LINE = 3.42, 0.24, 0.4, 0.17  # inches: of the legend at the right
 CHANCE_DASHES = (0, (1, 2))
 LINE_STYLES = (
     (BLUE, "-"),
@@ -237,13 +238,15 @@ def _write_entry(
     width = WIDTH - MARGIN - left - (NUMBER if value is not None else 0)
     sheet.text(left, top, shorten_to_width(name, width, SMALL), size=SMALL, weight=weight)
     if value is not None:
-        sheet.text(WIDTH - MARGIN, top, f"{value:.2f}", size=SMALL, weight=weight, ha="right")
+        number = format_number(value)
+        sheet.text(WIDTH - MARGIN, top, number, size=SMALL, weight=weight, ha="right")
 
 
 def _alt_text(out_of_fold: OutOfFold, figure: CurveFigure, ranked: Indices) -> str:
     names, best, worst = out_of_fold.label_names, ranked[0], ranked[-1]
     return (
-        f"{figure.title}, {figure.score_name} of {len(ranked)} labels: mean "
-        f"{np.nanmean(figure.scores):.2f}, best {names[best]} with {figure.scores[best]:.2f}, "
-        f"worst {names[worst]} with {figure.scores[worst]:.2f}."
+        f"{figure.title}, {figure.score_name} of {len(ranked)} labels: "
+        f"mean {format_number(float(np.nanmean(figure.scores)))}, "
+        f"best {names[best]} with {format_number(figure.scores[best])}, "
+        f"worst {names[worst]} with {format_number(figure.scores[worst])}."
     )

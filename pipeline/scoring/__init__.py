@@ -15,6 +15,7 @@ from pipeline.scoring.scorer import (
     RATIO_METRICS,
     check_finite,
     check_metrics,
+    describe_metric,
     explain_metric,
     find_metric,
     label_scores,

@@ -12,12 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.comparison import without_received_value
 from pipeline.console import show, show_error, show_file
 from pipeline.outcome import Outcome
+from pipeline.scoring import format_number
 from pipeline.sweeps.callback import set_expected_jobs
 from pipeline.sweeps.search_plan import SearchPlan
 from pipeline.sweeps.study import Study, Trial, open_study
 
 MAX_SHOWN = 10  # trials with the same failure
-DIGITS = 4
 ID_LENGTH = 8  # characters of a run id, as in the leaderboard
 
 
@@ -93,7 +93,7 @@ class SearchReport:
 
     def _format_values(self, trial: Trial) -> str:
         values = zip(self._names, trial.values or (), strict=True)
-        return ", ".join(f"{name} {value:.{DIGITS}f}" for name, value in values)
+        return ", ".join(f"{name} {format_number(value)}" for name, value in values)
 
 
 class Search:

@@ -70,7 +70,7 @@ def run(jobs: Sequence[ComposedJob], config: "SlurmConfig") -> list[JobReturn]:
             path.unlink(missing_ok=True)
 
 
-def _write_payload(job: ComposedJob, config: SlurmConfig) -> Path:
+def _write_payload(job: ComposedJob, config: "SlurmConfig") -> Path:
     """Write the payload of a job into the shared folder, for this user alone."""
     folder: Path = JobPaths.get_first_id_independent_folder(config.folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,6 +29,7 @@ from pipeline.tracking.sweep import BEST
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
 TOLERANCE = 1e-5  # of probabilities, between the compiled program's arithmetic and the loaded model
+DATA_DIGEST = "data_digest"  # tag
 CHAMPION = "champion"  # alias of the version that was promoted last
 
 
@@ -151,13 +152,20 @@ def predict_rows(
     return np.asarray(y_score, dtype=np.float64)
 
 
-def promote(store: Store, run_name: str, model_name: str | None) -> PromotedModel:
+def promote(
+    store: Store,
+    run_name: str,
+    model_name: str | None,
+    describe_scores: Callable[[RunRecord], str],
+) -> PromotedModel:
     """Register the final model of a run, or of a sweep's best run, with the alias `champion`.
 
     Args:
         store: Store of the run.
         run_name: Name of the run or sweep, its id, or the start of its id.
         model_name: Name of the registered model; None for that of the data set.
+        describe_scores: Returns a line about the scores of a run for the description of the
+            version; empty if it has none.
 
     Raises:
         UserError: If there is no such run, or it has no final model.
@@ -185,7 +193,12 @@ def promote(store: Store, run_name: str, model_name: str | None) -> PromotedMode
         with redirect_stderr(StringIO()):  # MLflow prints each step there
             registered = mlflow.register_model(f"models:/{models[0].model_id}", name)
         version = registered.version
-        client.update_model_version(name, version, _description(run))
+        facts = [describe_scores(run), f"run {run.run_id}"]
+        if DATA_DIGEST in run.tags:  # only Manyfold's own runs have it
+            facts.append(f"data {run.tags[DATA_DIGEST]}")
+        if FINAL_FIT in run.tags:
+            facts.append(run.tags[FINAL_FIT])
+        client.update_model_version(name, version, "; ".join(filter(None, facts)))
     client.set_registered_model_alias(name, CHAMPION, version)
     return PromotedModel(name, str(version), run.run_id, f"models:/{name}@{CHAMPION}")
 
@@ -194,22 +207,6 @@ def _dataset_name(run: RunRecord) -> str:
     inputs = mlflow.MlflowClient().get_run(run.run_id).inputs
     datasets = inputs.dataset_inputs if inputs else []
     return str(datasets[0].dataset.name) if datasets else run.name
-
-
-def _description(run: RunRecord) -> str:
-    """Describe a version: its headline metric, run and data."""
-    metric = run.tags.get("headline", "")
-
-    def number(of: str) -> str:
-        value = run.metrics.get(f"{metric}_{of}")
-        return "undefined" if value is None else f"{value:.3f}"
-
-    interval = f"{number('ci_low')} to {number('ci_high')}"
-    final_fit = run.tags.get(FINAL_FIT, "")
-    return (
-        f"{metric} (mean: {number('mean')}, std: {number('std')}, 95% interval: {interval}); "
-        f"run {run.run_id}; data {run.tags['data_digest']}. {final_fit}"
-    )
 
 
 @contextmanager
