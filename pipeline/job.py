@@ -47,12 +47,12 @@ from pipeline.tracking import (
     TrackedRun,
     check_store,
     claim_run,
+    find_page,
     find_previous_run,
     find_sweep,
     list_again,
     locate,
     open_store,
-    page_address,
     record_failures,
     supersede,
     track,
@@ -168,8 +168,8 @@ def _reuse(
 
 def _show_run(config: Config, store: Store, run_id: str) -> None:
     experiment = config.tracking.experiment_name
-    address = page_address(store.server, open_store(store, experiment), run_id)
-    console.show_run(run_id, experiment, console.run_command("ui", run_id[:8], store), address)
+    page = find_page(store, open_store(store, experiment), run_id)
+    console.show_run(run_id, experiment, page or console.run_command("ui", run_id[:8], store))
 
 
 def _run_name(config: Config, dataset: Dataset, sweep_job: SweepJob | None) -> str:
@@ -261,7 +261,7 @@ def _train(
         except Stopped:
             raise_interrupt()
             raise
-    console.show_training_warnings(evaluator.warnings)
+    console.show_warnings(evaluator.warnings)
     return evaluator.evaluation()
 
 

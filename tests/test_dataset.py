@@ -86,7 +86,7 @@ def test_at_most_five_warnings_are_shown(capsys):
     shown = capsys.readouterr().out
     assert "Warning: warning 4." in shown
     assert "warning 5" not in shown
-    assert "Warning: 4 more." in shown
+    assert "... and 4 more" in shown
 
 
 def test_categories_are_shown_as_texts(capsys):

@@ -41,10 +41,9 @@ def test_it_prints_the_lines_of_the_tutorial_and_nothing_else(default):
     (predicted,) = [line for line in lines if line.startswith("Predicted: [")]
     y_score = [float(value) for value in predicted[len("Predicted: [") : -1].split()]
     np.testing.assert_allclose(y_score, [1, 1, 0], atol=0.1)
-    assert lines[-3].startswith(f"Run {run.info.run_id} in experiment ")
+    assert lines[-2] == f"Run {run.info.run_id} in experiment 'tutorial'. Open its page:"
     command = f"-m pipeline ui {run.info.run_id[:8]} tracking.uri=sqlite:///{_database(run)}"
-    assert lines[-2].endswith(command)
-    assert f"/runs/{run.info.run_id}?" in lines[-1]
+    assert lines[-1].endswith(command)  # the port of a server is known once it runs
 
 
 def _database(run) -> Path:

@@ -63,6 +63,14 @@ def test_a_small_deviation_does_not_vanish(capsys):
     assert capsys.readouterr().out.startswith("[2/2] Hamming loss: 0.00120 (0.00010), 95% interval")
 
 
+def test_warnings_beyond_five_are_counted(capsys):
+    console.show_warnings([f"warning {number}" for number in range(5)])
+    assert "more" not in capsys.readouterr().out
+    console.show_warnings([f"warning {number}" for number in range(12)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4:] == ["Warning: warning 4.", "... and 7 more"]
+
+
 def test_a_new_sweep_says_that_none_matches(capsys):
     console.show_sweep("1a2b", 1, is_resumed=False, resume=True)
     console.show_sweep("1a2b", None, is_resumed=True, resume=True)

@@ -1,6 +1,5 @@
 """The command that opens the MLflow UI, with a store of one run and with a real server."""
 
-import json
 import os
 import signal
 import socket
@@ -15,7 +14,7 @@ from mlflow import MlflowClient
 from servers import free_port, started, wait_for
 
 from pipeline.commands import ui
-from pipeline.tracking.heartbeat import this_process
+from pipeline.tracking.store import find_page, store_at
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +88,10 @@ def test_the_usual_port_is_preferred_and_another_one_used_if_it_is_taken(monkeyp
         server.bind((ui.HOST, port))
 
 
-def test_a_server_whose_process_has_ended_is_not_reused(tmp_path):
-    database = tmp_path / "mlflow.db"
-    note = {"server": f"http://127.0.0.1:{free_port()}", "process": this_process()}
-    database.with_suffix(".ui.json").write_text(json.dumps(note))
-    assert ui._running_server(database, lambda process: True) is None  # does not answer
-    assert ui._running_server(database, lambda process: False) is None
-    database.with_suffix(".ui.json").write_text("{")
-    assert ui._running_server(database, lambda process: True) is None
+def test_a_database_without_a_file_is_refused(command, store):
+    code, out, err = command(f"tracking.uri=sqlite+pysqlite:///{store[0]}")
+    assert (code, out) == (2, "")
+    assert "expected an SQLite file or the address of an MLflow server" in err.replace("\n", " ")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the processes of /proc")
@@ -118,9 +113,10 @@ def test_a_server_is_started_used_again_and_stopped(command, store, tmp_path):
         for uri in (f"sqlite:///{database}", server):
             assert command("first", f"tracking.uri={uri}") == (0, f"{page}/{run_id}{query}\n", "")
             assert command(f"tracking.uri={uri}") == (0, f"{page}{query}\n", "")
-        assert len(group(process.pid)) > 1
+            assert find_page(store_at(uri), experiment_id, run_id) == f"{page}/{run_id}{query}"
+        assert 1 < len(group(process.pid)) < 8  # MLflow's runners of jobs alone would be eight
         process.terminate()
         assert process.wait(60) == 128 + signal.SIGTERM
-        # MLflow's own processes for jobs need some seconds to notice that their parent ended.
         wait_for("the end of all processes", lambda: not group(process.pid))
     assert not database.with_suffix(".ui.json").exists()
+    assert find_page(store_at(f"sqlite:///{database}"), experiment_id, run_id) is None

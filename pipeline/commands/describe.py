@@ -32,7 +32,7 @@ def _describe(composed: "DictConfig") -> None:
     console.show_shape(summary)
     console.show(*describe_dataset(dataset, summary))
     console.show_duplicates(summary)
-    console.show_warnings(dataset)
+    console.show_warnings(dataset.warnings)
     try:
         splits = cv.make_splits(config.cv, dataset)
     except UserError as error:

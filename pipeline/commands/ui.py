@@ -1,7 +1,6 @@
 """Open the MLflow UI at the training runs of an experiment, or at one run."""
 
 import argparse
-import json
 import os
 import socket
 import subprocess
@@ -9,14 +8,12 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
 
 from pipeline.command_line import parse, run
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
-from pipeline.runtime import heavy_imports, write_atomically
+from pipeline.runtime import heavy_imports
 
 if TYPE_CHECKING:
     from pipeline.tracking import Store
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PORT = 5000  # MLflow's own; another one if it is in use
 SECONDS_TO_START = 120
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # else it starts eight processes more
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,8 +32,8 @@ def main(argv: Sequence[str]) -> int:
 def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
-        from pipeline.tracking import RunReader, locate, page_address
-        from pipeline.tracking.heartbeat import is_process_running, this_process
+        from pipeline.tracking import RunReader, find_page, locate
+        from pipeline.tracking.store import announce_server, find_server, page_address
 
     store = locate(tracking)
     with console.waiting("reading the store"):
@@ -45,30 +43,30 @@ def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             experiment_id, run_id = record.experiment_id, record.run_id
         else:
             experiment_id, run_id = reader.experiment_id(tracking.experiment_name), None
+    page = find_page(store, experiment_id, run_id)
+    if page:
+        _show_page(page)
+        return
     if not store.database:
-        console.show(page_address(store.uri, experiment_id, run_id))
-        return
-    server = _running_server(store.database, is_process_running)
-    if server:
-        _show_page(page_address(server, experiment_id, run_id))
-        return
+        raise UserError(
+            "tracking.uri: expected an SQLite file or the address of an MLflow server. Received: "
+            f"{store.uri}"
+        )
     port = arguments.port or _free_port()
     server = f"http://{HOST}:{port}"
     process = _start_server(store, port)
     try:
-        with console.waiting("starting the MLflow server"):
-            _wait_until_ready(process, server)
-        note = json.dumps({"server": server, "process": this_process()})
-        write_atomically(_note(store.database), lambda path: path.write_text(note))
-        _show_page(page_address(server, experiment_id, run_id))
-        console.show("Ctrl-C stops the server.")
-        process.wait()
+        with announce_server(store.database, server):
+            with console.waiting("starting the MLflow server"):
+                _wait_until_ready(process, server, lambda: bool(find_server(store)))
+            _show_page(page_address(server, experiment_id, run_id))
+            console.show("Ctrl-C stops the server.")
+            process.wait()
     except KeyboardInterrupt:
         console.show("Stopped.")
     finally:
         process.terminate()
         process.wait()
-        _note(store.database).unlink(missing_ok=True)
 
 
 def _show_page(address: str) -> None:
@@ -78,33 +76,20 @@ def _show_page(address: str) -> None:
         webbrowser.open(address)
 
 
-def _note(database: Path) -> Path:
-    """Return the file that holds the address of the server of a store while it runs."""
-    return database.with_suffix(".ui.json")
-
-
-def _running_server(database: Path, is_running: Callable[[str], bool | None]) -> str | None:
-    """Return the address of the server that a previous call started, if it still answers."""
-    try:
-        note = json.loads(_note(database).read_text())
-        server, process = str(note["server"]), str(note["process"])
-    except (OSError, ValueError, KeyError):
-        return None
-    return server if is_running(process) and _is_ready(server) else None
-
-
 def _start_server(store: "Store", port: int) -> subprocess.Popen[bytes]:
-    """Start MLflow's server for a store; its log goes to a file beside the store."""
+    """Start a server for an SQLite store; its log goes to a file beside the store."""
     assert store.database
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--workers", "1", "--backend-store-uri", store.uri]
     with store.database.with_suffix(".ui.log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log)
+        return subprocess.Popen(command, stdout=log, stderr=log, env=NO_JOBS | os.environ)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], server: str) -> None:
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], server: str, is_ready: Callable[[], bool]
+) -> None:
     deadline = time.monotonic() + SECONDS_TO_START
-    while not _is_ready(server):
+    while not is_ready():
         if process.poll() is not None or time.monotonic() > deadline:
             raise UserError(
                 f"The MLflow server did not start at {server}. Its log is the file *.ui.log beside "
@@ -113,23 +98,15 @@ def _wait_until_ready(process: subprocess.Popen[bytes], server: str) -> None:
         time.sleep(0.2)
 
 
-def _is_ready(server: str) -> bool:
-    try:
-        with urlopen(f"{server}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
 def _free_port() -> int:
     """Return MLflow's usual port, or any free one if that is in use."""
     for port in (PORT, 0):
-        with socket.socket() as server:
+        with socket.socket() as probe:
             try:
-                server.bind((HOST, port))
+                probe.bind((HOST, port))
             except OSError:
                 continue
-            return int(server.getsockname()[1])
+            return int(probe.getsockname()[1])
     raise UserError(f"No port of {HOST} is free.")
 
 

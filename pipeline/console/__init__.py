@@ -21,7 +21,6 @@ from pipeline.console.output import (
     show_shape,
     show_split_warnings,
     show_sweep,
-    show_training_warnings,
     show_warnings,
     waiting,
 )

@@ -13,7 +13,13 @@ from rich.table import Table
 
 from pipeline.errors import mask, shorten
 from pipeline.runtime import is_parallel_job, own_command, relative_path
-from pipeline.scoring import MetricSummary, format_number, format_summary, metric_title
+from pipeline.scoring import (
+    MetricSummary,
+    describe_metric,
+    format_number,
+    format_summary,
+    metric_title,
+)
 
 if TYPE_CHECKING:
     from pipeline.cv import SplitWarning
@@ -44,15 +50,7 @@ def show_dataset(dataset: "Dataset", summary: "DataSummary") -> None:
         _out.print(f"  {values}{dots} -> {labels}")
     if summary.n_duplicates:
         show_duplicates(summary)
-    show_warnings(dataset)
-
-
-def show_warnings(dataset: "Dataset") -> None:
-    """Print the first warnings of a data set and the number of the others."""
-    for warning in dataset.warnings[:MAX_WARNINGS]:
-        _out.print(f"Warning: {warning}.", style="yellow")
-    if len(dataset.warnings) > MAX_WARNINGS:
-        _out.print(f"Warning: {len(dataset.warnings) - MAX_WARNINGS} more.", style="yellow")
+    show_warnings(dataset.warnings)
 
 
 def show_shape(summary: "DataSummary") -> None:
@@ -124,10 +122,12 @@ def progress_bar(total: int, unit: str, needs_terminal: bool) -> Iterator[Callab
         yield lambda n: progress.advance(task, n)
 
 
-def show_training_warnings(warnings: Sequence[str]) -> None:
-    """Print the first warnings of the training."""
+def show_warnings(warnings: Sequence[str]) -> None:
+    """Print the first warnings of a data set or a training, and the number of the others."""
     for warning in warnings[:MAX_WARNINGS]:
         _out.print(f"Warning: {warning}.", style="yellow")
+    if len(warnings) > MAX_WARNINGS:
+        _out.print(f"... and {len(warnings) - MAX_WARNINGS} more", style="yellow")
 
 
 def show_fold(score: float) -> None:
@@ -181,10 +181,7 @@ def show_job_result(position: str, summary: Mapping[str, MetricSummary], note: s
         summary: Summary of each metric, the headline first.
         note: Text at the end of the line, such as the duration.
     """
-    headline, metric = next(iter(summary.items()))
-    formatted = format_summary(metric)
-    interval = f", 95% interval {formatted.interval}" if formatted.interval else ""
-    _out.print(f"{position} {metric_title(headline)}: {formatted.headline}{interval}; {note}")
+    _out.print(f"{position} {describe_metric(*next(iter(summary.items())))}; {note}")
 
 
 def show_reused(run_id: str) -> None:
@@ -222,11 +219,10 @@ def show_prediction(y_score: NDArray[np.float64]) -> None:
     _out.print(f"Predicted: [{' '.join(f'{value:.5f}' for value in y_score)}]")
 
 
-def show_run(run_id: str, experiment: str, command: str, address: str) -> None:
-    """Print the id of a run, the command that opens its page, and the address of the page."""
-    _out.print(f"Run {run_id} in experiment {experiment!r}. Open its page with")
-    _out.print(f"  {command}")
-    _out.print(f"at {address}")
+def show_run(run_id: str, experiment: str, page: str) -> None:
+    """Print the id of a run, and the address of its page or the command that opens it."""
+    _out.print(f"Run {run_id} in experiment {experiment!r}. Open its page:")
+    _out.print(f"  {page}")
 
 
 def run_command(name: str, run_id: str, store: "Store") -> str:

@@ -33,6 +33,7 @@ from pipeline.tracking import (
     delete_sweep,
     end_dead_runs,
     end_sweep,
+    find_page,
     locate,
     open_store,
     send_heartbeats,
@@ -202,7 +203,7 @@ def _pass_to_jobs(config: DictConfig, sweep: Sweep, store: Store) -> None:
 
 
 def _next_commands(store: Store, sweep: Sweep, board: Leaderboard) -> dict[str, str]:
-    """Return the commands that are useful after the sweep, by their purpose."""
+    """Return the commands that are useful after the sweep, or its page, by their purpose."""
     commands, run_id = {}, sweep.run_id
     if board.n_ranked > 1:
         commands["Compare"] = run_command("compare", run_id, store)
@@ -210,5 +211,6 @@ def _next_commands(store: Store, sweep: Sweep, board: Leaderboard) -> dict[str, 
         commands["Promote"] = run_command("promote", board.best.run_id, store)
     if not board.is_complete:
         commands["Continue"] = command_line(resume=True)
-    commands["Look"] = run_command("ui", run_id, store)
+    page = find_page(store, sweep.experiment_id, run_id)
+    commands["Open"] = page or run_command("ui", run_id, store)
     return commands

@@ -3,12 +3,13 @@
 from pipeline.tracking.heartbeat import RunActiveError, send_heartbeats
 from pipeline.tracking.resume import PreviousRun, claim_run, find_previous_run, list_again
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track
-from pipeline.tracking.run_reader import RunReader, RunRecord, page_address
+from pipeline.tracking.run_reader import RunReader, RunRecord
 from pipeline.tracking.store import (
     FINAL_FIT,
     SUPERSEDED,
     Store,
     check_store,
+    find_page,
     locate,
     open_store,
     store_at,

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 import mlflow
 
 from pipeline.errors import UserError
 from pipeline.runtime import raise_interrupt
-from pipeline.tracking.run_reader import RunRecord, to_record
+
+if TYPE_CHECKING:
+    from pipeline.tracking.run_reader import RunRecord
 
 NO_SUCH_PROCESS = ""
 PROCESS = "process"  # tag: id of the process that works on the run
@@ -63,12 +66,12 @@ def send_heartbeats(run_id: str) -> Iterator[None]:
         stopped.set()
 
 
-def is_active(run: RunRecord) -> bool:
+def is_active(run: "RunRecord") -> bool:
     """Return whether a process is still working on a run; may listen to it for two minutes."""
     return bool(find_active([run]))
 
 
-def find_active(runs: Sequence[RunRecord]) -> set[str]:
+def find_active(runs: Sequence["RunRecord"]) -> set[str]:
     """Return the ids of the runs on which processes are still working.
 
     A process of another host sends heartbeats. The time in them is that of its own clock, which
@@ -87,10 +90,10 @@ def find_active(runs: Sequence[RunRecord]) -> set[str]:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         raise_interrupt()
         for run_id, seen in [*remote.items()]:
-            run = to_record(client.get_run(run_id))
-            if run.status != "RUNNING" or run.tags.get(SEEN) != seen:
+            now = client.get_run(run_id)
+            if now.info.status != "RUNNING" or now.data.tags.get(SEEN) != seen:
                 del remote[run_id]
-                if run.status == "RUNNING":
+                if now.info.status == "RUNNING":
                     active.add(run_id)
     return active
 

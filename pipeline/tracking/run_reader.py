@@ -114,16 +114,6 @@ def search_runs(
     return [to_record(run) for run in runs]
 
 
-def page_address(server: str, experiment_id: str, run_id: str | None = None) -> str:
-    """Return the address of a page of MLflow's UI: the runs of an experiment, or one run."""
-    server = re.sub("(?<=://)[^/]*@", "", server)  # a browser asks for user and password
-    run = f"/{run_id}" if run_id else ""
-    return (
-        f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs{run}"
-        "?workflowType=machine_learning"
-    )
-
-
 class RunReader:
     """Reads runs from an MLflow store, and writes nothing."""
 

@@ -1,6 +1,7 @@
-"""The MLflow store: its location, creation and limits, and the tags that Manyfold sets."""
+"""The MLflow store: its location, creation and limits, its server, and tags of Manyfold."""
 
 import fcntl
+import json
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -20,7 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import TRACKING_URI, UserError
-from pipeline.runtime import mlruns, uninterrupted
+from pipeline.runtime import mlruns, uninterrupted, write_atomically
+from pipeline.tracking.heartbeat import is_process_running, this_process
 
 PARENT = "mlflow.parentRunId"
 SUPERSEDED = "superseded_by"  # tag: id of the run that a resumed sweep lists instead
@@ -33,7 +36,6 @@ MAX_SCHEMA = 1_000_000  # characters of the columns of a data set
 MAX_PARAMS = 100  # in one call
 MAX_METRICS = 1000  # in one call
 SQLITE = "sqlite:///"
-LOCAL_SERVER = "http://127.0.0.1:5000"
 SECONDS_TO_ANSWER = 5
 GIVEN_URI = os.environ.get(TRACKING_URI)  # by the user; MLflow sets the variable itself later
 
@@ -62,9 +64,9 @@ class Store:
         return self.uri == store_at(None).uri
 
     @property
-    def server(self) -> str:
-        """Address of its server: its own, or where `manyfold ui` starts one."""
-        return self.uri if self.uri.startswith("http") else LOCAL_SERVER
+    def is_server(self) -> bool:
+        """Whether the URI is the address of an MLflow server."""
+        return self.uri.startswith(("http:", "https:"))
 
     @property
     def database(self) -> Path | None:
@@ -197,3 +199,59 @@ def _create_database(database: Path, artifacts: str | None) -> None:
 def _do_not_sync(connection: sqlite3.Connection, record: object) -> None:
     """Skip waiting for the disk in each of a hundred migrations; the file is synced at the end."""
     connection.execute("PRAGMA synchronous=OFF")
+
+
+def find_server(store: Store) -> str | None:
+    """Return the address of the server of a store, or None if it has none.
+
+    The server of an SQLite store is the one that `manyfold ui` has started, if it still answers.
+    """
+    if store.is_server:
+        return store.uri
+    if not store.database:
+        return None
+    try:
+        note = json.loads(_note(store.database).read_text())
+        server, process = str(note["server"]), str(note["process"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return server if is_process_running(process) and _does_answer(server) else None
+
+
+def find_page(store: Store, experiment_id: str, run_id: str | None = None) -> str | None:
+    """Return the address of a page of the store's server, or None if it has no server."""
+    server = find_server(store)
+    return page_address(server, experiment_id, run_id) if server else None
+
+
+def page_address(server: str, experiment_id: str, run_id: str | None = None) -> str:
+    """Return the address of a page of MLflow's UI: the runs of an experiment, or one run."""
+    run = f"/{run_id}" if run_id else ""
+    return (
+        f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs{run}"
+        "?workflowType=machine_learning"
+    )
+
+
+@contextmanager
+def announce_server(database: Path, server: str) -> Iterator[None]:
+    """Let `find_server` find the server of an SQLite store while the block lasts."""
+    note = json.dumps({"server": server, "process": this_process()})
+    write_atomically(_note(database), lambda path: path.write_text(note))
+    try:
+        yield
+    finally:
+        _note(database).unlink(missing_ok=True)
+
+
+def _does_answer(server: str) -> bool:
+    try:
+        with urlopen(f"{server}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _note(database: Path) -> Path:
+    """Return the file that holds the address of the server of a store while it runs."""
+    return database.with_suffix(".ui.json")
