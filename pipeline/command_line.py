@@ -77,8 +77,8 @@ def parse(
         parser.error("--tracking-uri was renamed: use tracking.uri=...")
     argv = hide_all(argv)  # as the parser prints what it does not know
     settings = [argument for argument in argv if argument.startswith(SETTINGS) and "=" in argument]
-    arguments = parser.parse_args([argument for argument in argv if argument not in settings])
-    return arguments, compose_tracking(settings)
+    others = [argument for argument in argv if argument not in settings]
+    return parser.parse_intermixed_args(others), compose_tracking(settings)
 
 
 def run(function: Callable[[], object]) -> int:
@@ -122,7 +122,8 @@ def _train(composed: DictConfig, position: SweepPosition | None) -> Outcome:
         if outcome.exit_code:
             return outcome
     with heavy_imports():
-        from pipeline.job import find_sweep_job, run_job
+        from pipeline.job import run_job
+        from pipeline.prepared_job import find_sweep_job
     if position is None:
         return attempt(lambda: run_job(composed))
     sweep_jobs: list[SweepJob | None] = []

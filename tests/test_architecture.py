@@ -13,7 +13,7 @@ PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "errors", "runtime", "user_code", "config", "preprocessing", "dataset", "cv", "scoring",
     "decision", "model", "tracking", "training", "evaluation", "comparison", "report", "console",
-    "outcome", "job", "sweeps", "command_line", "commands", "__main__",
+    "outcome", "prepared_job", "job", "sweeps", "command_line", "commands", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "mlflow": {"tracking"},

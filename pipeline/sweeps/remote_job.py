@@ -123,11 +123,10 @@ def end_run(job: ComposedJob, reason: str) -> None:
 
     If there is a reason to record, a job without a run gets a failed one.
     """
-    from pipeline.config import parse_tracking
-    from pipeline.tracking import end_dead_job, find_sweep, locate, open_store
+    from pipeline.tracking import end_dead_job, find_sweep, open_store, store_at
 
-    tracking = parse_tracking(job.config)
+    tracking = job.config.tracking
     if tracking.parent_run_id:
-        open_store(locate(tracking), tracking.experiment_name)
+        open_store(store_at(tracking.uri), tracking.experiment_name)
         sweep = find_sweep(tracking.parent_run_id)
         end_dead_job(sweep.job(job.number, job.config.hydra.overrides.task), reason)

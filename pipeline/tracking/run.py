@@ -82,20 +82,14 @@ class TrackedRun:
         seconds_before: Time that previous attempts at the run took.
     """
 
-    def __init__(self, run_id: str, is_continued: bool = False) -> None:
-        """Connect to the run, of which a previous attempt may have logged a part.
-
-        MLflow takes no second value for a param and keeps all values of a metric, so neither is
-        sent twice.
-        """
+    def __init__(self, run_id: str) -> None:
+        """Connect to the run."""
         self.run_id = run_id
         self.seconds_before = 0.0
         self._started = time.perf_counter()
         self._client = mlflow.MlflowClient()
         self._sent_params: frozenset[str] = frozenset()
         self._sent_steps: frozenset[tuple[str, int]] = frozenset()
-        if is_continued:
-            self._read_sent()
         self._n_undefined = 0
         self._pending: list[Value] = []
         self._last_batch = time.monotonic()
@@ -180,8 +174,11 @@ class TrackedRun:
         self._client.log_text(self.run_id, mask(trace), "traceback.txt")
 
     @uninterrupted()
-    def _read_sent(self) -> None:
-        """Read what a previous attempt logged, and remove its models."""
+    def skip_logged(self) -> None:
+        """Send nothing that a previous attempt at the run logged, and remove its models.
+
+        MLflow takes no second value for a param and keeps all values of a metric.
+        """
         run = self._client.get_run(self.run_id)
         self._sent_params = frozenset(run.data.params)
         self._sent_steps = frozenset(
@@ -222,7 +219,7 @@ def track(
                 parent_run_id=parent,
                 tags={PROCESS: this_process(), **tags},
             )
-        run = TrackedRun(active.info.run_id, continued is not None)
+        run = TrackedRun(active.info.run_id)
         with send_heartbeats(run.run_id):
             yield run
             run.log_metrics([("seconds", run.seconds, 0)])

@@ -1,0 +1,120 @@
+"""Prepare a job: check its settings, load its data, and find a previous run of it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline import console
+from pipeline.config import Config, parse_config
+from pipeline.evaluation import EvaluationInputs, compute_fingerprint, load_inputs, versions
+from pipeline.outcome import SweepPosition
+from pipeline.runtime import is_parallel_job
+from pipeline.scoring import short_name
+from pipeline.tracking import (
+    PreviousRun,
+    Store,
+    SweepJob,
+    check_store,
+    find_previous_run,
+    find_sweep,
+    locate,
+    open_store,
+    store_at,
+)
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_shown: set[str] = set()  # digests of the data sets that this process has printed
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job with valid settings and data.
+
+    Attributes:
+        config: Its configuration.
+        inputs: Its data and folds.
+        store: Store of its run.
+        fingerprint: Digests that equal jobs share.
+        previous: The previous run of an equal job, if there is one.
+        sweep_job: The same job as its sweep knows it; None for a single run.
+    """
+
+    config: Config
+    inputs: EvaluationInputs
+    store: Store
+    fingerprint: dict[str, str]
+    previous: PreviousRun
+    sweep_job: SweepJob | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the previous run has all results; racing may have skipped some of them."""
+        is_raced = self.config.racing is not None
+        return self.previous.is_finished and (is_raced or not self.previous.n_fits_skipped)
+
+    @property
+    def run_name(self) -> str:
+        """Name of a new run."""
+        own = self.sweep_job.name if self.sweep_job else self.config.tracking.run_name
+        return own or f"{self.inputs.dataset.name} {self.config.model.title}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of its run."""
+        headline = {"headline": short_name(self.config.scoring.metrics[0])}
+        of_sweep = self.sweep_job.tags if self.sweep_job else {}
+        return versions() | self.fingerprint | headline | of_sweep
+
+    @property
+    def position(self) -> str:
+        """Its position in the sweep, such as `[2/4]`; empty for a single run."""
+        return self.sweep_job.position if self.sweep_job else ""
+
+
+def find_sweep_job(composed: "DictConfig", position: SweepPosition) -> SweepJob | None:
+    """Return a job of the sweep and announce it; None if the sweep has no parent run.
+
+    The other settings may be invalid: their error is that of the job.
+    """
+    tracking = composed.tracking
+    if tracking.parent_run_id is None:
+        return None
+    open_store(store_at(tracking.uri), tracking.experiment_name)
+    sweep_job = find_sweep(tracking.parent_run_id).job(*position)
+    console.show_job(sweep_job.title)
+    return sweep_job
+
+
+def prepare_job(composed: "DictConfig", sweep_job: SweepJob | None) -> PreparedJob:
+    """Check the settings, load the data and find the previous run."""
+    config = parse_config(composed)
+    inputs = _load_inputs(config, sweep_job)
+    store = locate(config.tracking)
+    check_store(store)
+    fingerprint = compute_fingerprint(config, inputs.dataset, inputs.splits)
+    previous = _find_previous(config, store, fingerprint, sweep_job)
+    return PreparedJob(config, inputs, store, fingerprint, previous, sweep_job)
+
+
+def _load_inputs(config: Config, sweep_job: SweepJob | None) -> EvaluationInputs:
+    """Load the data set and print it, unless an earlier job of the sweep has."""
+    with console.waiting("reading the data"):
+        inputs = load_inputs(config)
+    dataset = inputs.dataset
+    is_first = sweep_job is None or sweep_job.number == 0
+    if is_first or not (is_parallel_job() or dataset.digest in _shown):
+        _shown.add(dataset.digest)
+        console.show_dataset(dataset, inputs.summary)
+        console.show_split_warnings(inputs.split_warnings)
+    return inputs
+
+
+def _find_previous(
+    config: Config, store: Store, fingerprint: dict[str, str], sweep_job: SweepJob | None
+) -> PreviousRun:
+    if not config.resume:
+        return PreviousRun()
+    with console.waiting("looking for a previous run"):
+        experiment_id = open_store(store, config.tracking.experiment_name)
+        return find_previous_run(experiment_id, fingerprint, sweep_job)

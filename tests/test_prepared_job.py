@@ -1,0 +1,66 @@
+"""A job of a sweep that fails at any moment leaves one failed run."""
+
+import pytest
+
+from pipeline.tracking import PreviousRun, RunActiveError
+from tests.command_runner import CommandRunner
+
+DUMMY = ("model=dummy", "dataset.n_samples=100", "cv.n_splits=2", "cv.n_repeats=1", "report=none")
+STEPS = {
+    "the settings": "pipeline.prepared_job.parse_config",
+    "the data": "pipeline.prepared_job.load_inputs",
+    "the store": "pipeline.prepared_job.check_store",
+    "the trainer": "pipeline.job.Evaluator",
+    "the experiment": "pipeline.job.open_store",
+    "a new run": "mlflow.start_run",
+    "the compilation": "pipeline.job.Evaluator.compile",
+    "the inputs": "pipeline.job.write_inputs",
+    "the training": "pipeline.job.Evaluator.folds",
+    "the result": "pipeline.job.write_result",
+}
+
+
+def fail(*arguments, **options):
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_failed_job_leaves_one_failed_run(monkeypatch, capsys, tmp_path, step):
+    store = CommandRunner(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(STEPS[step], fail)
+        _, err = store.run_here(patch, capsys, "--multirun", *DUMMY, "seed=1,2", code=1)
+    assert err.count("The job failed: OSError: the disk is gone") == 2
+    jobs, parent = store.jobs_and_parent()
+    assert [run.data.tags["sweep_job"] for run in jobs] == ["0", "1"]
+    assert {(run.info.status, run.data.tags["failure"]) for run in jobs} == {
+        ("FAILED", "OSError: the disk is gone")
+    }
+    assert len(store.runs()) == 3  # none that another supersedes
+    assert parent.info.status == "FAILED"
+
+
+def test_a_job_with_invalid_settings_of_its_run_leaves_a_failed_run(monkeypatch, capsys, tmp_path):
+    store = CommandRunner(tmp_path)
+    arguments = ("--multirun", *DUMMY, "tracking.run_name=first,[2]")
+    _, err = store.run_here(monkeypatch, capsys, *arguments, code=1)
+    assert "[2/2] Configuration refused:\n  tracking.run_name: expected" in err
+    jobs, _ = store.jobs_and_parent()
+    assert [run.info.status for run in jobs] == ["FINISHED", "FAILED"]
+    assert "tracking.run_name: expected" in jobs[1].data.tags["failure"]
+
+
+def test_a_run_of_another_process_is_refused_before_the_compilation(monkeypatch, capsys, tmp_path):
+    def refuse(store, run_id):
+        raise RunActiveError(f"resume: run {run_id} is being written by process 1.")
+
+    compiled = []
+    previous = PreviousRun(run_id="abc")
+    monkeypatch.setattr("pipeline.prepared_job.find_previous_run", lambda *_: previous)
+    monkeypatch.setattr("pipeline.job.claim_run", refuse)
+    monkeypatch.setattr("pipeline.job.Evaluator.compile", compiled.append)
+    store = CommandRunner(tmp_path)
+    _, err = store.run_here(monkeypatch, capsys, *DUMMY, "resume=true", code=2)
+    assert err == "resume: run abc is being written by process 1.\n"
+    assert compiled == []
+    assert store.runs() == []
