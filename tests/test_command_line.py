@@ -61,6 +61,39 @@ def test_settings_are_separated_from_runs_and_options(parser):
     assert (tracking.uri, tracking.experiment_name) == ("http://x:1", "manyfold")
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("compare", ["a", "--metric", "f1_macro", "b"], {"runs": ["a", "b"], "metric": "f1_macro"}),
+        ("compare", ["--rope", "0.1", "a", "tracking.uri=x", "b", "--alpha", "0.1", "c"], {
+            "runs": ["a", "b", "c"], "rope": 0.1, "alpha": 0.1}),
+        ("promote", ["a", "--name", "m"], {"run": "a", "name": "m"}),
+        ("promote", ["--name", "m", "a"], {"run": "a", "name": "m"}),
+        ("ui", [], {"run": None, "port": None}),
+        ("ui", ["a", "--port", "5050"], {"run": "a", "port": 5050}),
+        ("ui", ["--port", "5050", "a"], {"run": "a", "port": 5050}),
+    ],
+)  # fmt: skip
+def test_runs_and_options_come_in_any_order(name, arguments, expected):
+    module = import_module(f"pipeline.commands.{name}")
+    parsed, _ = parse(module.make_parser(), arguments)
+    assert vars(parsed).items() >= expected.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("compare", ["--metric", "f1_macro"], "required: SWEEP|RUN"),
+        ("promote", [], "required: RUN"),
+        ("promote", ["a", "b"], "unrecognized arguments: b"),
+        ("compare", ["a", "--metrics"], "--metric"),
+    ],
+)
+def test_wrong_arguments_are_an_error_of_usage(monkeypatch, capsys, name, arguments, message):
+    assert call(monkeypatch, name, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_name_of_a_run_may_contain_equals_signs(parser):
     name = "model.hidden_units=[20], seed=1"
     arguments, tracking = parse(parser, [name, "tracking.experiment_name=trial"])
