@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
 from pipeline.sweeps.overrides import (
     check_constant_settings,
+    check_former_names,
     check_shared_settings,
     command_line,
     count_parallel_jobs,
@@ -55,6 +56,47 @@ def test_a_sweep_whose_jobs_are_all_invalid_is_rejected(overrides, invalid_key):
         config.hydra.overrides.task = list(overrides)
         with pytest.raises(UserError, match=invalid_key) if invalid_key else nullcontext():
             check_shared_settings(config, parse(config))
+
+
+def test_a_sweep_that_hydra_can_never_compose_is_rejected():
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", return_hydra_config=True)
+        config.hydra.overrides.task = ["experiment=nothing", "seed=1,2"]
+        with pytest.raises(MissingConfigException, match="nothing"):
+            check_shared_settings(config, parse(config))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "params", "message"),
+    [
+        (("model.n_members=2", "seed=1,2"), {}, "model.n_members was renamed: use model.ensemble"),
+        (("training.threads=1,2",), {}, "use training.n_threads"),
+        (("model=mlp,python",), {}, "model=python was renamed: use model=keras"),
+        (("model.strategy=chain,binary_relevance",), {}, "use model.strategy=classifier_chain"),
+        ((), {"preparation.impute": "choice(mean,median)"}, "use preprocessing.imputation"),
+        (("model=mlp,svm", "seed=1,2"), {"training.epochs": "1,2"}, None),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("sweeper", ["basic", "optuna"])
+def test_former_names_are_rejected(sweeper, overrides, params, message):
+    own = (f"hydra/sweeper={sweeper}",)
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", overrides=own, return_hydra_config=True)
+        config.hydra.overrides.task = list(overrides)
+        config.hydra.sweeper.params = params
+        with pytest.raises(UserError, match=message) if message else nullcontext():
+            check_former_names(config, parse(config))
+
+
+def test_an_option_of_the_user_may_have_a_former_name(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "python.yaml").write_text("defaults:\n  - mlp\n")
+    searchpath = f"hydra.searchpath=[file://{tmp_path}]"
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", overrides=[searchpath], return_hydra_config=True)
+        config.hydra.overrides.task = ["model=mlp,python"]
+        check_former_names(config, parse(config))
 
 
 def digest(*overrides):

@@ -137,6 +137,8 @@ def test_the_next_commands_can_be_copied(sweep):
     assert re.search(r"^Promote   \S+ -m pipeline promote [0-9a-f]{32} ", out, re.MULTILINE)
     resume = r"^Continue  \S+ -m pipeline --multirun model.activation=rellu,relu .* resume=true$"
     assert re.search(resume, out, re.MULTILINE)
+    page = f"-m pipeline ui {parent.info.run_id} tracking.uri={store.uri}\n"
+    assert re.search(rf"^Open      \S+ {re.escape(page)}", out, re.MULTILINE)
 
 
 def test_promoting_a_sweep_promotes_its_best_run(sweep):
@@ -150,6 +152,15 @@ def test_promoting_a_sweep_promotes_its_best_run(sweep):
     assert (version.name, version.run_id) == ("synthetic", leaderboard(parent)["run_id"][0])
     champion = store.client.get_model_version_by_alias("synthetic", "champion")
     assert champion.version == version.version
+    best = store.client.get_run(version.run_id)
+    mean, std, low, high = (
+        f"{best.data.metrics[f'accuracy_{name}']:.3f}"
+        for name in ("mean", "std", "ci_low", "ci_high")
+    )
+    assert version.description == (
+        f"Accuracy: {mean} ({std}), 95% interval {low} to {high}; run {version.run_id}; "
+        f"data {best.data.tags['data_digest']}"
+    )
 
 
 def test_only_a_finished_run_of_an_existing_store_is_promoted(sweep, capsys):
@@ -270,6 +281,24 @@ def test_an_invalid_command_leaves_no_sweep(tmp_path):
     assert store.runs() == []
     (deleted,) = store.client.search_runs(["1"], run_view_type=ViewType.DELETED_ONLY)
     assert deleted.info.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("model.n_members=2", "seed=1,2"), "use model.ensemble_size"),
+        (("search_space=mlp_small", "training=adam"), "use training=default"),
+        (("experiment=nothing", "seed=1,2"), "no such option 'nothing'"),
+        (("model.dropout=interval(0,0.5)",), "Search it: hydra/sweeper=optuna"),
+    ],
+)
+def test_a_command_that_no_job_can_use_is_refused_before_the_sweep(tmp_path, arguments, message):
+    store = CommandRunner(tmp_path)
+    out, err = store.run("--multirun", *arguments, code=2)
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+    assert store.client.get_experiment_by_name("manyfold") is None
 
 
 def test_no_finished_job_is_lost_on_a_full_disk(tmp_path):

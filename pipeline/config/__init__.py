@@ -2,6 +2,7 @@
 
 from pipeline.config.compose import (
     affects_scores,
+    check_renamed,
     compose_tracking,
     explain_hydra_error,
     flatten,

@@ -238,6 +238,23 @@ def explain_hydra_error(error: Exception, arguments: Sequence[str]) -> str | Non
     return f"Configuration refused: {reason}"
 
 
+def check_renamed(arguments: Iterable[str], list_options: Callable[[str], Sequence[str]]) -> None:
+    """Reject former groups, options, keys and values in command-line arguments.
+
+    Args:
+        arguments: The arguments.
+        list_options: Lists the options of a group.
+
+    Raises:
+        UserError: If there are any; the message names all.
+    """
+    messages = [
+        line for argument in arguments for line in explain_renamed_argument(argument, list_options)
+    ]
+    if messages:
+        raise _invalid(dict.fromkeys(messages))
+
+
 def _explain_missing_option(group: str, option: str, available: Iterable[str]) -> str:
     if (group, option) in EXTRAS:
         extra = EXTRAS[group, option]

@@ -1,7 +1,7 @@
 """Redirects from former configuration keys, options and values to the present ones."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 KEYS = {
     "sweep": "search_space",
@@ -78,12 +78,21 @@ def explain_renamed(key: str, value: object = None) -> Iterator[str]:
         yield f"{key}{option} was renamed: use {new_key}{option}"
 
 
-def explain_renamed_argument(argument: str) -> Iterator[str]:
-    """Yield a message for each former group, option, key or value of a command-line argument."""
+def explain_renamed_argument(
+    argument: str, list_options: Callable[[str], Sequence[str]] = lambda group: ()
+) -> Iterator[str]:
+    """Yield a message for each former group, option, key or value of a command-line argument.
+
+    Args:
+        argument: The argument.
+        list_options: Lists the options of a group; the user's own may have a former name.
+    """
     key, separator, value = argument.lstrip("+~").partition("=")
     if separator or argument.startswith("~"):
         key = key.partition("@")[0]
         arguments = re.findall(r"\w+", value)  # several in a sweep
+        options = list_options(key)
+        arguments = [word for word in arguments if word not in options]
         former = [word for word in arguments if (key, word) in VALUES]
         for word in former or (arguments if len(arguments) == 1 else [None]):
             yield from explain_renamed(key, word)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from pipeline.config import explain_hydra_error
 from pipeline.errors import UserError, hide, mask
 from pipeline.runtime import divide_cores, end_with_parent, heavy_imports
 from pipeline.sweeps.overrides import (
     check_constant_settings,
+    check_former_names,
     check_shared_settings,
     count_parallel_jobs,
     parse,
@@ -53,8 +55,9 @@ class SweepCallback(Callback):
             print(error, file=sys.stderr)
             raise SystemExit(2) from error
         except Exception as error:
-            print(mask(traceback.format_exc()), file=sys.stderr)
-            raise SystemExit(1) from error
+            message = explain_hydra_error(error, sys.argv[1:])
+            print(message or mask(traceback.format_exc()), file=sys.stderr)
+            raise SystemExit(2 if message else 1) from error
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Mask passwords that come from configuration files, before Hydra saves them."""
@@ -96,6 +99,7 @@ def _begin(config: DictConfig) -> "ParentRun":
     with read_write(config.hydra):  # each job is composed again from the files
         config.hydra.overrides.hydra += [f"++{key}={quoted(it)}" for key, it in values.items()]
     overrides = parse(config)
+    check_former_names(config, overrides)
     check_constant_settings(overrides)
     set_joblib_batch_size(config)
     check_shared_settings(config, overrides)

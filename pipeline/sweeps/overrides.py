@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from pipeline.config import parse_config
+from pipeline.config import check_renamed, parse_config
 from pipeline.errors import UserError
 from pipeline.runtime import own_command
 
@@ -39,6 +39,15 @@ def is_basic(config: DictConfig) -> bool:
     return bool(config.hydra.sweeper._target_.endswith(".BasicSweeper"))
 
 
+def check_former_names(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Reject former names of settings on the command line and in the `params` of the sweeper."""
+    params = config.hydra.sweeper.get("params") or {}
+    lines = [f"{key}={value}" for key, value in params.items()]
+    lines += [override.input_line or "" for override in overrides]
+    loader, own = GlobalHydra.instance().config_loader(), list(config.hydra.overrides.hydra)
+    check_renamed(lines, lambda group: loader.get_group_options(group, overrides=own))
+
+
 def check_constant_settings(overrides: Sequence[Override]) -> None:
     """Reject sweeps over settings that must be constant."""
     for override in overrides:
@@ -53,10 +62,11 @@ def check_shared_settings(config: DictConfig, overrides: Sequence[Override]) -> 
     """Reject a sweep whose jobs would all be rejected for the same reason, before it begins.
 
     The first and the last combination of the varied values are validated. A search validates its
-    own space, and Hydra reports what it cannot compose.
+    own space.
 
     Raises:
         UserError: If both combinations are invalid for the same reason.
+        HydraException: If Hydra can compose neither, for the same reason.
     """
     if not is_basic(config):
         return
@@ -69,18 +79,19 @@ def check_shared_settings(config: DictConfig, overrides: Sequence[Override]) -> 
         override.input_line or "" for override in overrides if not override.is_sweep_override()
     ]
     loader = GlobalHydra.instance().config_loader()
-    messages: set[str] = set()
+    errors: list[Exception] = []
     for index in (0, -1):
         combination = [f"{key}={values[index]}" for key, values in varied]
         try:
-            error = validation_error(loader, config, [*fixed, *combination])
-        except HydraException:
-            return
+            error: Exception | None = validation_error(loader, config, [*fixed, *combination])
+        except HydraException as not_composed:
+            error = not_composed
         if error is None:
             return
-        messages.add(str(error))
-    if len(messages) == 1:
-        raise UserError(messages.pop())
+        errors.append(error)
+    first, last = errors
+    if str(first) == str(last):
+        raise first
 
 
 def validation_error(
