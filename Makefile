@@ -21,6 +21,8 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 # Six comparisons, some twelve minutes in all; `python -m benchmarks.training` runs one of them.
+# Not among them: simulations that do not depend on the machine (comparison, intervals), a file of
+# half a gigabyte (load_table), and long sweeps (sweep, leaderboard, killing).
 bench: .venv/installed
 	set -e; for name in training inner command report accuracy stacking; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
 
