@@ -66,7 +66,7 @@ def keras_fold(config: Config, dataset: Dataset, split: Split) -> int:
         scores.append(y_score)
         epochs += n
     rows = np.concatenate([held_out for _, held_out in inner])
-    learn_rule(config.decision, dataset.y[rows], np.concatenate(scores), zero_division=0.0)
+    learn_rule(config.decision, dataset.y[rows], np.concatenate(scores), config.scoring)
     return epochs
 
 

@@ -43,6 +43,7 @@ from pipeline.tracking import (
     track,
 )
 from pipeline.tracking.logged_model import check_code, check_model, log_model, predict_rows
+from pipeline.tracking.store import STOPPED, STOPPED_BECAUSE
 from pipeline.training import Stopped
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
     """Evaluate one configuration, of a single run or of the job of a sweep, and log it."""
     with record_failures(sweep_job):
         job = prepare_job(composed, sweep_job)
-        if job.is_finished:
+        race = _make_race(job)
+        if _is_finished(job, race):
             return _reuse(job)
         evaluator = _make_evaluator(job)
     with _open_run(job, evaluator) as (run, compiled):
@@ -62,10 +64,10 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
         with console.waiting("compiling the training"):
             _log_inputs(job, run)
             compiled.result()
-        race = _make_race(job)
         evaluation = _train(job, evaluator, run, checkpoint, finished, race)
         _log_result(job, run, evaluation)
-    checkpoint.remove()
+    if evaluation.final:
+        checkpoint.remove()  # else the run can be continued without racing
     _show_run(job, run.run_id)
     return JobResult(run.run_id, evaluation.summary, evaluation.n_fits, evaluation.n_fits_skipped)
 
@@ -76,7 +78,8 @@ def _reuse(job: PreparedJob) -> JobResult:
     assert previous.run_id
     list_again(previous.run_id)
     supersede(previous.replaced, previous.run_id)
-    Checkpoint(store.checkpoints / previous.run_id).remove()  # left if it was killed at its end
+    if not previous.n_fits_skipped:
+        Checkpoint(store.checkpoints / previous.run_id).remove()  # left if killed at its end
     prefix = "first_repeat/" if previous.n_fits_skipped else ""
     metrics = map(short_name, job.config.scoring.metrics)
     summary = {
@@ -178,7 +181,18 @@ def _make_race(job: PreparedJob) -> Race | None:
         console.show("Racing: the incumbent has other data or folds; all folds are trained.")
         return None
     scores = reader.fold_scores(incumbent.run_id, metric, len(splits))
-    return make_race(racing, metric, splits, scores.tolist())
+    return make_race(job.config, metric, splits, scores.tolist())
+
+
+def _is_finished(job: PreparedJob, race: Race | None) -> bool:
+    """Return whether the previous run has all results, or the race would stop it again."""
+    previous = job.previous
+    if not previous.is_finished or not previous.n_fits_skipped:
+        return previous.is_finished
+    if race is None or previous.run_id is None:
+        return False
+    scores = RunReader(job.store).fold_scores(previous.run_id, race.metric, len(race.scores))
+    return bool((decision := race.decide(scores.tolist())) and decision.stop)
 
 
 def _train(
@@ -219,11 +233,13 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
         console.show_result(evaluation.summary, "" if evaluation.final else " of the first repeat")
     with console.waiting("logging figures and the final model"):
         run.log_metrics(evaluation.metrics())
+        if "fits_saved" in job.previous.metrics:  # of a run that a race had stopped
+            run.log_metrics([("fits_saved", evaluation.n_fits_skipped, 0)])
         summaries = evaluation.summary.values()
         run.log_n_undefined(sum(summary.n_undefined_labels for summary in summaries))
         if evaluation.n_fits_skipped and evaluation.race and evaluation.decision:
             reason = describe_decision(evaluation.race, evaluation.decision)
-            run.set_tags({"stopped_after_repeat": "1", "stopped_because": reason})
+            run.set_tags({STOPPED: "1", STOPPED_BECAUSE: reason})
             console.show(
                 f"Stopped after the first repeat: {reason}. "
                 f"{evaluation.n_fits_skipped} fits skipped."

@@ -48,12 +48,6 @@ class PreparedJob:
     sweep_job: SweepJob | None
 
     @property
-    def is_finished(self) -> bool:
-        """Whether the previous run has all results; racing may have skipped some of them."""
-        is_raced = self.config.racing is not None
-        return self.previous.is_finished and (is_raced or not self.previous.n_fits_skipped)
-
-    @property
     def run_name(self) -> str:
         """Name of a new run."""
         own = self.sweep_job.name if self.sweep_job else self.config.tracking.run_name

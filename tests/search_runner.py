@@ -71,7 +71,7 @@ class SearchRunner:
     def run(self, job: Callable[[dict[str, str]], object], *overrides: str) -> None:
         """Search with a launcher that composes nothing; `job` takes overrides by key."""
         self.batches = []
-        self.n_before = sum(trial.values is not None for trial in self.trials()) * self.resume
+        self.n_before = sum(it.state.name == "COMPLETE" for it in self.trials()) * self.resume
         self.run_hydra(job, f"hydra.launcher._target_={LAUNCHER}", *overrides)
 
     def run_hydra(self, task: Callable[..., object], *overrides: str) -> None:

@@ -96,6 +96,8 @@ def test_the_rule_equals_that_of_a_loop_over_inner_folds(make_config):
         fit = FitSpec(fit_seed(config.seed, (0, 0), inner_fold), train, test, preprocessor)
         y_score.append(model_fit(fit, config.training, build, dataset.X, y=dataset.y)[2])
         y_true.append(dataset.y[test])
-    rule = learn_rule(config.decision, np.concatenate(y_true), np.concatenate(y_score), 0.0)
+    rule = learn_rule(
+        config.decision, np.concatenate(y_true), np.concatenate(y_score), config.scoring
+    )
     np.testing.assert_allclose(result.rule.temperature, rule.temperature, rtol=0.01)
     np.testing.assert_allclose(result.rule.threshold, rule.threshold, atol=0.011)

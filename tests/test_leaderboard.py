@@ -55,6 +55,16 @@ def test_ranks_count_the_better_jobs(means, metric):
     assert list(board.ranks[: board.n_ranked]) == sorted(board.ranks[: board.n_ranked])
 
 
+def test_the_direction_of_an_own_metric_is_the_runs():
+    entries = [
+        finished(number, mean, "rmse", greater_is_better={"rmse": False})
+        for number, mean in enumerate((0.3, 0.1, 0.2))
+    ]
+    board = Leaderboard(entries, 3)
+    assert [entry.job_number for entry in board.entries] == [1, 2, 0]
+    assert board.criterion.minimize
+
+
 @pytest.mark.parametrize(("statistic", "first"), [("mean", 1), ("ci_low", 0)])
 def test_a_search_names_its_criterion(statistic, first):
     narrow = {"f1_micro_mean": 0.6, "f1_micro_ci_low": 0.55}

@@ -243,6 +243,25 @@ def test_a_partly_created_store_is_created_again(tmp_path):
     assert not list(tmp_path.glob("*.new*"))
 
 
+def test_a_run_that_racing_stopped_is_finished_until_it_is_continued(store, experiment_id):
+    stopped = {"stopped_after_repeat": "1", "stopped_because": "behind"}
+    run_id = make_run(experiment_id, "FINISHED", **stopped)
+    client = mlflow.MlflowClient()
+    client.log_metric(run_id, "fits_saved", 21)
+    previous = find_previous_run(experiment_id, FINGERPRINT, None)
+    assert (previous.run_id, previous.is_finished, previous.n_fits_skipped) == (run_id, True, 21)
+    claim_run(store, run_id, DEAD_PROCESS)
+    assert not stopped.keys() & client.get_run(run_id).data.tags.keys()
+    client.set_tag(run_id, "process", DEAD_PROCESS)
+    for status in ("KILLED", "FINISHED"):  # interrupted, or called finished at a sudden exit
+        client.set_terminated(run_id, status)
+        previous = find_previous_run(experiment_id, FINGERPRINT, None)
+        assert (previous.run_id, previous.is_finished) == (run_id, False)
+        assert previous.n_fits_skipped == 0
+    client.log_metric(run_id, "fits_saved", 0)
+    assert find_previous_run(experiment_id, FINGERPRINT, None).is_finished
+
+
 def test_only_one_of_two_processes_continues_a_run(store, experiment_id):
     run_id = make_run(experiment_id, "KILLED")
     claim_run(store, run_id, DEAD_PROCESS)

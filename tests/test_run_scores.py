@@ -171,3 +171,19 @@ def test_the_best_of_too_many_runs_are_selected(metric):
     runs = [RunScores(str(m), ("x",), "D", "S", (metric,), {metric: float(m)}, {}) for m in means]
     expected = sorted(means, reverse=metric == "accuracy")[:MAX_RANKED]
     assert [run.means[metric] for run in select_best(runs, metric)] == expected
+
+
+def test_the_direction_of_an_own_metric_is_read_from_the_settings():
+    means = {"a": 0.3, "b": 0.1, "c": 0.2}
+    lower = {"scoring.greater_is_better.rmse": "False"}
+    runs = [
+        RunScores(name, (name,), "D", "S", ("my.rmse",), {"rmse": mean}, lower)
+        for name, mean in means.items()
+    ]
+    assert choose_metric(runs, None) == "rmse"
+    assert [run.name for run in select_best(runs, "rmse")] == ["b", "c", "a"]
+    greater = replace(runs[0], settings={"scoring.greater_is_better.rmse": "True"})
+    with pytest.raises(UserError) as error:
+        choose_metric([*runs[1:], greater], None)
+    assert "same definition of rmse" in str(error.value)
+    assert "my.rmse with greater_is_better=True in 'a'" in str(error.value)

@@ -11,11 +11,14 @@ from pipeline.config.schema import ScoringConfig
 from pipeline.decision.rule import DecisionRule
 from pipeline.errors import UserError
 from pipeline.scoring.scorer import (
+    check_directions,
     check_finite,
     check_metrics,
     label_scores,
+    lower_is_better,
     metric_range,
     metric_title,
+    own_directions,
     score,
 )
 
@@ -23,8 +26,10 @@ Y_TRUE = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=np.int8)
 Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.1, 0.7, 0.6], [0.2, 0.1, 0.3], [0.4, 0.9, 0.1]], "float32")
 
 
-def scoring(*metrics, zero_division=0.0):
-    return ScoringConfig(metrics=metrics, zero_division=zero_division)
+def scoring(*metrics, zero_division=0.0, **greater_is_better):
+    return ScoringConfig(
+        metrics=metrics, greater_is_better=greater_is_better, zero_division=zero_division
+    )
 
 
 def scored(config, y_true, y_score, threshold=0.5):
@@ -219,6 +224,39 @@ def test_own_metrics_must_return_a_number(name, received):
 def test_own_metrics_must_be_importable(path, expected):
     with pytest.raises(UserError, match=rf"^scoring\.metrics: .*{expected}"):
         check_metrics(scoring("accuracy", path))
+
+
+def check_own(config):
+    check_directions(config.greater_is_better, config.metrics)
+
+
+@pytest.mark.parametrize("name", ["rmse", "mae", "hamming_distance", "accuracy", "lossless"])
+def test_the_direction_of_an_own_metric_is_set(name):
+    with pytest.raises(UserError) as error:
+        check_own(scoring("accuracy", f"my.{name}"))
+    message = str(error.value)
+    assert message.startswith(f"scoring.greater_is_better: missing for my.{name}, ")
+    assert f"Add 'scoring.greater_is_better={{{name}: true}}' if higher" in message
+    for greater in (False, True):
+        config = scoring("accuracy", f"my.{name}", **{name: greater})
+        check_own(config)
+        assert lower_is_better(f"my.{name}", config.greater_is_better) != greater
+        logged = {f"scoring.greater_is_better.{name}": str(greater), "scoring.metrics": "[]"}
+        assert own_directions(logged) == config.greater_is_better
+
+
+def test_the_direction_of_an_own_metric_follows_scikit_learns_names():
+    config = scoring("my.own_score", "my.own_loss", "my.own_error")
+    check_own(config)
+    assert [lower_is_better(name, {}) for name in config.metrics] == [False, True, True]
+    check_own(scoring("my.own_loss", own_loss=True))
+    assert not lower_is_better("my.own_loss", {"own_loss": True})
+
+
+@pytest.mark.parametrize("name", ["hamming_loss", "accuracy", "rmes"])
+def test_no_other_direction_is_set(name):
+    with pytest.raises(UserError, match=rf"of your own metrics.*: rmse\. Received: '{name}'"):
+        check_own(scoring("accuracy", "hamming_loss", "my.rmse", rmse=False, **{name: True}))
 
 
 @pytest.mark.parametrize(

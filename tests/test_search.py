@@ -168,6 +168,7 @@ def test_jobs_race_against_the_best_trial_so_far(search, capsys):
     incumbents = [job.get("racing.incumbent") for job in search.jobs]
     best = [None, 0, 0, 2, 2]
     assert incumbents == [None if index is None else f"run{first + index}" for index in best]
+    assert [job.get("racing.n_candidates") for job in search.jobs] == [None, "1", "2", "3", "4"]
     assert {job["racing.metric"] for job in search.jobs[1:]} == {"accuracy"}
     assert [trial.state.name for trial in search.trials()] == ["COMPLETE"] * 3 + [
         "PRUNED",
@@ -176,6 +177,58 @@ def test_jobs_race_against_the_best_trial_so_far(search, capsys):
     printed = capsys.readouterr().out
     assert printed.splitlines().count("Best so far: accuracy_mean 0.800, trial 4") == 1
     assert "Racing stopped 1 of 5 trials after their first repeat: 21 of 155 fits" in printed
+
+
+def test_a_search_without_racing_completes_stopped_trials(search, capsys):
+    def job(values):
+        is_stopped = "racing.incumbent" in values
+        return outcome(accuracy=0.5, n_fits_skipped=21 if is_stopped else 0)
+
+    options = (*SPACE, "hydra.sweeper.n_trials=3")
+    search.run(job, *options, "racing=first_repeat")
+    stopped = sampled(search)[1:]
+    assert "Racing stopped 2 of 3 trials" in capsys.readouterr().out
+    search.resume = True
+    search.run(job, *options, "racing=first_repeat")
+    assert search.jobs == []
+    search.run(job, *options)
+    assert sampled(search) == stopped
+    search.run(job, *options)
+    assert search.jobs == []
+    by_index = {trial.user_attrs["config_index"]: trial.state.name for trial in search.trials()}
+    assert by_index == dict.fromkeys(range(3), "COMPLETE")
+
+
+def test_a_duplicate_of_a_stopped_trial_counts_once(search, capsys):
+    def job(values):
+        is_stopped = "racing.incumbent" in values
+        return outcome(accuracy=0.5, n_fits_skipped=21 if is_stopped else 0)
+
+    options = ("training.batch_size=16,32", "hydra.sweeper.n_trials=12", "racing=first_repeat")
+    search.run(job, *options)
+    assert "Racing stopped 1 of 2 trials after their first repeat: 21 of 62" in (
+        capsys.readouterr().out
+    )
+
+
+def test_an_own_metric_needs_a_direction(search):
+    metrics = "scoring.metrics=[tests.test_optuna_sweeper.rmse]"
+    with pytest.raises(UserError, match=r"scoring\.greater_is_better: missing for tests"):
+        search.run(quadratic, *SPACE, metrics)
+    assert not search.jobs
+    direction = "scoring.greater_is_better={rmse: false}"
+    values = iter((0.3, 0.1, 0.2))
+    search.run(
+        lambda _: outcome(rmse=next(values)),
+        *(*SPACE, metrics, direction, "racing=first_repeat", "hydra.sweeper.n_trials=3"),
+    )
+    assert [job.get("racing.direction") for job in search.jobs[1:]] == ["minimize"] * 2
+    assert search.jobs[2]["racing.incumbent"] == search.trials()[1].user_attrs["run_id"]
+
+
+def rmse(y_true, y_score, y_pred):
+    """Return the root mean squared error of the probabilities."""
+    return math.sqrt(((y_score - y_true) ** 2).mean())
 
 
 def test_a_search_end_to_end(tmp_path):

@@ -128,7 +128,7 @@ def test_objectives_take_their_values_from_the_summary():
     scored = ("accuracy", "hamming_loss", "my.own")
 
     def values(*arguments):
-        made = make_objectives(*arguments, scored)
+        made = make_objectives(*arguments, scored, {"own": False})
         return {o.name: (o.direction, o.value(summary)) for o in made}
 
     low, high = summary["accuracy"].ci
@@ -138,9 +138,14 @@ def test_objectives_take_their_values_from_the_summary():
         "accuracy_ci_low": ("maximize", low),
         "hamming_loss_ci_high": ("minimize", high),
     }
-    (own,) = make_objectives(["own"], ["minimize"], "mean", scored)
-    assert (own.metric, own.direction) == ("own", "minimize")
-    (alone,) = make_objectives(None, None, "ci_low", scored)
+    for directions, greater, expected in (
+        (["minimize"], {}, "minimize"),
+        (None, {"own": False}, "minimize"),
+        (None, {"own": True}, "maximize"),
+    ):
+        (own,) = make_objectives(["own"], directions, "mean", scored, greater)
+        assert (own.metric, own.direction) == ("own", expected)
+    (alone,) = make_objectives(None, None, "ci_low", scored, {})
     assert alone.value({"accuracy": MetricSummary(0.5, 0.0, None, 1)}) is None
     assert alone.value({"accuracy": MetricSummary(math.nan, math.nan, None, 0)}) is None
 
@@ -155,5 +160,5 @@ def test_objectives_take_their_values_from_the_summary():
 )
 def test_objectives_that_jobs_do_not_compute_are_rejected(metrics, directions, message):
     with pytest.raises(UserError) as error:
-        make_objectives(metrics, directions, "mean", ("accuracy", "hamming_loss"))
+        make_objectives(metrics, directions, "mean", ("accuracy", "hamming_loss"), {})
     assert message in str(error.value)

@@ -15,7 +15,7 @@ from pipeline.sweeps.search_plan import SearchConfig
 from pipeline.sweeps.search_space import Interval, SearchSpace, make_objectives
 from pipeline.sweeps.study import Study, open_study
 
-ACCURACY = make_objectives(None, None, "mean", ["accuracy"])
+ACCURACY = make_objectives(None, None, "mean", ["accuracy"], {})
 
 
 def read_values(path: Path) -> list[float | None]:
@@ -63,7 +63,7 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
         "import os, signal, sys; from pathlib import Path\n"
         "from pipeline.sweeps.study import open_study\n"
         "from pipeline.sweeps.search_space import make_objectives\n"
-        "objectives = make_objectives(None, None, 'mean', ['accuracy'])\n"
+        "objectives = make_objectives(None, None, 'mean', ['accuracy'], {})\n"
         "lock, study = open_study(Path(sys.argv[1]), objectives)\n"
         "study.tell(study.ask(), 0.5)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

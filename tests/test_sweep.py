@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import ViewType
 
-from pipeline.commands import promote
+from pipeline.commands import compare, promote
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
 from pipeline.evaluation.evaluator import Evaluator
@@ -272,6 +272,30 @@ def test_a_killed_run_is_resumed_and_a_finished_one_is_reused(tmp_path, make_con
     assert f"Reusing finished run {run_id} (same settings, data and code):" in out
     assert re.search(r"^Accuracy: 0\.\d{3} \(0\.\d{3}\)$", out, re.MULTILINE)
     assert len(store.runs()) == 1
+
+
+def rmse(y_true, y_score, y_pred):
+    """Return the root mean squared error of the probabilities."""
+    return float(((y_score - y_true) ** 2).mean() ** 0.5)
+
+
+def test_the_lowest_value_of_an_own_error_ranks_first(tmp_path, monkeypatch, capsys):
+    store = CommandRunner(tmp_path)
+    jobs = ("--multirun", "model=dummy,logistic", *SMALL, "cv.n_splits=3")
+    metrics = "scoring.metrics=[tests.test_sweep.rmse,brier_score]"
+    store.run(*jobs, metrics, "scoring.greater_is_better={rmse: false}")
+    (dummy, logistic), parent = store.jobs_and_parent()
+    assert logistic.data.metrics["rmse_mean"] < dummy.data.metrics["rmse_mean"]
+    assert leaderboard(parent)["run_id"].tolist() == [logistic.info.run_id, dummy.info.run_id]
+    capsys.readouterr()
+    uri = f"tracking.uri={store.uri}"
+    monkeypatch.setattr(compare, "mlruns", lambda: tmp_path)
+    assert compare.main([parent.info.run_id, uri]) == 0
+    out = capsys.readouterr().out
+    assert "Rmse of 3 folds, lower is better" in out
+    assert re.search(r"^1 +model=logistic ", out, re.MULTILINE)
+    assert promote.main([parent.info.run_id, uri]) == 0
+    assert f"(run {logistic.info.run_id})" in capsys.readouterr().out
 
 
 def test_an_invalid_command_leaves_no_sweep(tmp_path):

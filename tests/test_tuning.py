@@ -1,5 +1,7 @@
 """Thresholds and temperatures against brute force and scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn import metrics as sk
 
-from pipeline.config.schema import DecisionConfig, InnerCvConfig
+from pipeline.config.schema import DecisionConfig, InnerCvConfig, ScoringConfig
 from pipeline.decision import tuning
 from pipeline.decision.rule import EDGE, DecisionRule, apply_temperature
 from pipeline.decision.tuning import (
@@ -28,6 +30,7 @@ RNG = np.random.default_rng(3)
 Z = RNG.normal(size=(200, 4)) - [0, 1, 2, 0]
 Y = (RNG.random((200, 4)) < expit(1.5 * Z)).astype(np.int8)
 Y_SCORE = expit(Z).astype(np.float32)
+SCORING = ScoringConfig(metrics=("accuracy",), greater_is_better={}, zero_division=0.0)
 
 
 def decision(threshold, metric="f1_macro", calibration=None):
@@ -54,7 +57,7 @@ def value(metric, thresholds):
 
 @pytest.mark.parametrize("metric", SCIKIT_LEARN)
 def test_a_global_threshold_is_the_best_candidate(metric):
-    thresholds = tune_thresholds(decision("global", metric), Y, Y_SCORE, 0.0)
+    thresholds = tune_thresholds(decision("global", metric), Y, Y_SCORE, SCORING)
     assert len(set(thresholds)) == 1
     best = max(value(metric, candidate) for candidate in CANDIDATES)
     assert value(metric, thresholds[0]) == pytest.approx(best)
@@ -64,7 +67,7 @@ def test_a_global_threshold_is_the_best_candidate(metric):
 
 @pytest.mark.parametrize("metric", ["f1_macro", "hamming_loss"])
 def test_each_label_has_its_best_threshold_if_the_metric_is_a_mean_over_labels(metric):
-    thresholds = tune_thresholds(decision("per_label", metric), Y, Y_SCORE, 0.0)
+    thresholds = tune_thresholds(decision("per_label", metric), Y, Y_SCORE, SCORING)
     for label in range(4):
         others = thresholds.copy()
 
@@ -77,9 +80,9 @@ def test_each_label_has_its_best_threshold_if_the_metric_is_a_mean_over_labels(m
 
 @pytest.mark.parametrize("metric", ["f1_micro", "accuracy", "jaccard_samples"])
 def test_no_change_of_a_single_threshold_improves_other_metrics(metric):
-    thresholds = tune_thresholds(decision("per_label", metric), Y, Y_SCORE, 0.0)
+    thresholds = tune_thresholds(decision("per_label", metric), Y, Y_SCORE, SCORING)
     assert value(metric, thresholds) >= value(
-        metric, tune_thresholds(decision("global", metric), Y, Y_SCORE, 0.0)
+        metric, tune_thresholds(decision("global", metric), Y, Y_SCORE, SCORING)
     )
     for label in range(4):
         moved = thresholds.copy()
@@ -158,7 +161,7 @@ def test_a_metric_of_the_user_gets_the_same_thresholds():
 def test_a_label_without_positives_keeps_the_threshold_one_half():
     y = Y.copy()
     y[:, 1] = 0
-    assert tune_thresholds(decision("per_label"), y, Y_SCORE, 0.0)[1] == 0.5
+    assert tune_thresholds(decision("per_label"), y, Y_SCORE, SCORING)[1] == 0.5
 
 
 @given(
@@ -216,9 +219,9 @@ def test_calibration_divides_the_log_odds():
 
 
 def test_thresholds_are_tuned_on_calibrated_probabilities():
-    rule = learn_rule(decision("global", calibration="temperature"), Y, Y_SCORE, 0.0)
+    rule = learn_rule(decision("global", calibration="temperature"), Y, Y_SCORE, SCORING)
     calibrated = rule.calibrate(Y_SCORE)
-    expected = tune_thresholds(decision("global"), Y, calibrated, 0.0)
+    expected = tune_thresholds(decision("global"), Y, calibrated, SCORING)
     np.testing.assert_array_equal(rule.threshold, expected)
     np.testing.assert_array_equal(rule.decide(calibrated), calibrated > expected)
     fixed = fixed_rule(decision(0.3), 4)
@@ -226,10 +229,28 @@ def test_thresholds_are_tuned_on_calibrated_probabilities():
     assert (fixed.threshold == 0.3).all()
 
 
+def n_predicted(y_true, y_score, y_pred):
+    """A metric of the user's own."""
+    return float(y_pred.sum())
+
+
+@pytest.mark.parametrize(("greater", "expected"), [(True, 0.01), (False, 0.99)])
+def test_the_direction_of_an_own_threshold_metric_is_set(greater, expected):
+    config = decision("per_label", "tests.test_tuning.n_predicted")
+    with pytest.raises(UserError, match=r"greater_is_better: missing for tests\.test_tuning"):
+        check_threshold_metric(config, SCORING)
+    scoring = replace(SCORING, greater_is_better={"n_predicted": greater})
+    check_threshold_metric(config, scoring)
+    n = [n_predicted(Y, Y_SCORE, t < Y_SCORE) for t in (expected, 1 - expected)]
+    assert (n[0] > n[1]) == greater
+    thresholds = tune_thresholds(config, Y, Y_SCORE, scoring)
+    assert n_predicted(Y, Y_SCORE, thresholds < Y_SCORE) == n[0]
+
+
 def test_a_threshold_metric_must_depend_on_thresholds():
     with pytest.raises(
         UserError, match=r"a metric of predicted labels.*'roc_auc_macro', a metric of"
     ):
-        check_threshold_metric(decision("per_label", "roc_auc_macro"), 0.0)
-    check_threshold_metric(decision(0.5, "roc_auc_macro"), 0.0)
-    check_threshold_metric(decision("global", "jaccard_samples"), 0.0)
+        check_threshold_metric(decision("per_label", "roc_auc_macro"), SCORING)
+    check_threshold_metric(decision(0.5, "roc_auc_macro"), SCORING)
+    check_threshold_metric(decision("global", "jaccard_samples"), SCORING)

@@ -26,7 +26,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         from pipeline import comparison, console
         from pipeline.console.run_tables import as_dict, compare_tables
         from pipeline.report.paired_differences import write_ranking
-        from pipeline.scoring import lower_is_better
+        from pipeline.scoring import lower_is_better, own_directions
         from pipeline.tracking import RunReader, locate
 
     with console.waiting("reading the runs"):
@@ -60,7 +60,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             scores,
             metric=metric,
             test_fraction=float((sizes[:, 1] / sizes[:, 0]).mean()),
-            lower_is_better=lower_is_better(metric),
+            lower_is_better=lower_is_better(metric, own_directions(best[0].settings)),
             alpha=arguments.alpha,
             rope=arguments.rope,
             n_unranked=len(runs) - len(best),

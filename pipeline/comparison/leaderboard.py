@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
-from pipeline.scoring import lower_is_better, summary_key
+from pipeline.scoring import lower_is_better, own_directions, summary_key
 from pipeline.tracking import SUPERSEDED, VARIED, RunRecord, Sweep, children
+from pipeline.tracking.store import STOPPED_BECAUSE
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
 Statistic = Literal["mean", "std", "ci_low", "ci_high"]
@@ -27,6 +28,7 @@ class Entry:
         seconds: Duration; None if unknown.
         reason: Reason why it did not finish, or why racing stopped it; empty without one.
         digests: Digests of data and folds; only jobs with equal digests are comparable.
+        greater_is_better: The setting `scoring.greater_is_better`.
     """
 
     run_id: str
@@ -38,6 +40,7 @@ class Entry:
     seconds: float | None = None
     reason: str = ""
     digests: tuple[str, str] = ("", "")
+    greater_is_better: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -79,8 +82,9 @@ def to_entry(run: RunRecord) -> Entry:
         headline=run.tags.get("headline", ""),
         metrics=run.metrics,
         seconds=run.metrics.get("seconds", seconds),
-        reason=run.tags.get("failure") or run.tags.get("stopped_because", ""),
+        reason=run.tags.get("failure") or run.tags.get(STOPPED_BECAUSE, ""),
         digests=(run.tags.get("data_digest", ""), run.tags.get("split_digest", "")),
+        greater_is_better=own_directions(run.params),
     )
 
 
@@ -109,7 +113,9 @@ class Leaderboard:
         """
         headlines = Counter(entry.headline for entry in entries if entry.headline)
         headline = headlines.most_common(1)[0][0] if headlines else ""
-        self.criterion = criterion or Criterion(headline, "mean", lower_is_better(headline))
+        directions = {name: it for one in entries for name, it in one.greater_is_better.items()}
+        minimize = lower_is_better(headline, directions)
+        self.criterion = criterion or Criterion(headline, "mean", minimize)
         self.n_jobs = n_jobs
         by_number = sorted(
             entries, key=lambda entry: (entry.job_number is None, entry.job_number or 0)

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from pipeline.config import affects_scores, translate_settings
 from pipeline.errors import UserError, suggest
-from pipeline.scoring import RATIO_METRICS, lower_is_better, short_name, summary_key
+from pipeline.scoring import RATIO_METRICS, lower_is_better, own_directions, short_name, summary_key
 from pipeline.tracking import RunRecord
 from pipeline.tracking.run_reader import FOLD
 
@@ -243,7 +243,7 @@ def average_runs(runs: Sequence[RunScores], over: str) -> list[RunScores]:
 
 def select_best(runs: Sequence[RunScores], metric: str) -> list[RunScores]:
     """Return the runs sorted by their means, and at most `MAX_RANKED` of them."""
-    sign = 1 if lower_is_better(metric) else -1
+    sign = 1 if lower_is_better(metric, own_directions(runs[0].settings)) else -1
     return sorted(runs, key=lambda run: sign * run.means[metric])[:MAX_RANKED]
 
 
@@ -261,8 +261,10 @@ def _average(runs: Sequence[RunScores], over: str) -> RunScores:
 
 
 def _definition(run: RunScores, metric: str) -> str:
-    """Return the full name of a metric and its value of 0 / 0, if that matters."""
-    name = run.full_name(metric) or metric
+    """Return the full name of a metric, and its direction or its value of 0 / 0 where set."""
+    name, directions = run.full_name(metric) or metric, own_directions(run.settings)
+    if metric in directions:
+        return f"{name} with greater_is_better={directions[metric]}"
     if name not in RATIO_METRICS:
         return name
     return f"{name} with zero_division={run.settings.get('scoring.zero_division', '0.0')}"

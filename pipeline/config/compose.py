@@ -93,7 +93,8 @@ def flatten(config: Config) -> dict[str, str]:
     """Return the configuration as texts by dotted key: `{"cv.n_splits": "10", ...}`.
 
     Passwords and tokens in URIs are masked.
-    For scikit-learn models, training keys without effect, such as the epochs, are omitted.
+    Keys without effect are omitted: the training keys of other models, such as the epochs, for
+    scikit-learn models, and an empty `scoring.greater_is_better`, which older runs lack.
     """
     flat: dict[str, str] = {}
 
@@ -105,6 +106,8 @@ def flatten(config: Config) -> dict[str, str]:
             flat[prefix] = str(value)
 
     add("", _to_json(config))
+    if not config.scoring.greater_is_better:
+        del flat["scoring.greater_is_better"]
     if isinstance(config.model, SklearnModelConfig):
         training_keys = {key for key in flat if key.startswith("training.")}
         for key in training_keys - _SKLEARN_TRAINING_KEYS:
@@ -213,6 +216,9 @@ def _kind_names(schema: type) -> tuple[str, ...]:
 
 def explain_hydra_error(error: Exception, arguments: Sequence[str]) -> str | None:
     """Return the message for an invalid command line, or None for any other error."""
+    null = [it for it in arguments if it.endswith("=null") and "." not in it]
+    if isinstance(error, ValueError) and "Config group override" in str(error) and null:
+        return str(_invalid(f"{it}: leave out a group with ~{it[:-5]}" for it in null))
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     renamed = [line for argument in arguments for line in explain_renamed_argument(argument)]

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -172,9 +173,10 @@ class DecisionConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScoringConfig:
-    """Metrics, the first of which is the headline, and the value of 0 / 0."""
+    """Metrics, the headline first; the direction of the user's own; and the value of 0 / 0."""
 
     metrics: Annotated[tuple[Name, ...], Field(min_length=1)]
+    greater_is_better: Annotated[dict[Name, bool], BeforeValidator(lambda value: value or {})]
     zero_division: Annotated[float, AfterValidator(_zero_or_one)]
 
 
@@ -202,6 +204,7 @@ class RacingConfig:
     """Early stopping of configurations that are significantly worse than the incumbent."""
 
     incumbent: Name | None
+    n_candidates: PositiveInt
     alpha: Annotated[float, Field(gt=0, lt=0.5)]
     metric: Name | None
     direction: Literal["maximize", "minimize"] | None

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize.elementwise import find_root
 from scipy.special import expit
 
-from pipeline.config import DecisionConfig
+from pipeline.config import DecisionConfig, ScoringConfig
 from pipeline.decision.rule import DecisionRule, apply_temperature, log_odds
 from pipeline.errors import UserError, suggest
 from pipeline.scoring import (
@@ -17,6 +17,7 @@ from pipeline.scoring import (
     Labels,
     Metric,
     Scores,
+    check_directions,
     find_metric,
     lower_is_better,
 )
@@ -26,7 +27,7 @@ MAX_ROUNDS = 3  # of coordinate descent over all labels
 
 
 def tune_thresholds(
-    config: DecisionConfig, y_true: Labels, y_score: Scores, zero_division: float
+    config: DecisionConfig, y_true: Labels, y_score: Scores, scoring: ScoringConfig
 ) -> NDArray[np.float64]:
     """Return the threshold of each label, of shape (n_labels,).
 
@@ -40,24 +41,27 @@ def tune_thresholds(
         config: The kind of threshold and the metric to optimize.
         y_true: Labels of shape (n, n_labels).
         y_score: Probabilities of the same shape.
-        zero_division: Value of a metric that is 0 / 0.
+        scoring: The direction of own metrics, and the value of 0 / 0.
     """
     n_labels = y_true.shape[1]
     if isinstance(config.threshold, float):
         return np.full(n_labels, config.threshold)
     if config.threshold == "cardinality":
         return np.full(n_labels, match_cardinality(y_true, y_score))
-    metric = find_metric(config.threshold_metric, zero_division)
-    sign = -1.0 if lower_is_better(config.threshold_metric) else 1.0
+    metric = find_metric(config.threshold_metric, scoring.zero_division)
+    is_minimized = lower_is_better(config.threshold_metric, scoring.greater_is_better)
+    sign = -1.0 if is_minimized else 1.0
     if config.threshold == "per_label":
-        by_label = _label_values(config.threshold_metric, y_true, y_score, zero_division)
+        by_label = _label_values(config.threshold_metric, y_true, y_score, scoring.zero_division)
         if by_label is not None:
             return _best(by_label)
     best = _best_global(metric, sign, y_true, y_score)
     if config.threshold == "global":
         return best
     if config.threshold_metric in ("accuracy", *RATIO_METRICS):
-        counts = _RowCounts(config.threshold_metric, zero_division, y_true, y_score, best[0])
+        counts = _RowCounts(
+            config.threshold_metric, scoring.zero_division, y_true, y_score, best[0]
+        )
         return _coordinate_descent(counts.values, counts.move, best)
     y_pred = (y_score > best).astype(np.int8)
 
@@ -254,10 +258,11 @@ def fit_temperatures(y_true: Labels, y_score: Scores) -> NDArray[np.float64]:
     return temperature
 
 
-def check_threshold_metric(config: DecisionConfig, zero_division: float) -> None:
+def check_threshold_metric(config: DecisionConfig, scoring: ScoringConfig) -> None:
     """Raise UserError if thresholds are to be tuned for a metric that does not depend on them."""
     key, name = "decision.threshold_metric", config.threshold_metric
-    find_metric(name, zero_division, key)
+    find_metric(name, scoring.zero_division, key)
+    check_directions(scoring.greater_is_better, [*scoring.metrics, name])
     if (
         name not in DECISION_METRICS
         and "." not in name
@@ -280,7 +285,7 @@ def fixed_rule(config: DecisionConfig, n_labels: int) -> DecisionRule:
 
 
 def learn_rule(
-    config: DecisionConfig, y_true: Labels, y_score: Scores, zero_division: float
+    config: DecisionConfig, y_true: Labels, y_score: Scores, scoring: ScoringConfig
 ) -> DecisionRule:
     """Learn temperatures and thresholds from the inner folds of a training fold.
 
@@ -288,11 +293,11 @@ def learn_rule(
         config: The kind of threshold, the metric to optimize and the calibration.
         y_true: Labels of rows of the training fold, of shape (n, n_labels).
         y_score: Probabilities of the same shape; each row was held out from its model.
-        zero_division: Value of a metric that is 0 / 0.
+        scoring: The direction of own metrics, and the value of 0 / 0.
     """
     temperature = np.ones(y_true.shape[1])
     if config.calibration is not None:
         temperature = fit_temperatures(y_true, y_score)
     calibrated = apply_temperature(y_score, temperature)
-    threshold = tune_thresholds(config, y_true, calibrated, zero_division)
+    threshold = tune_thresholds(config, y_true, calibrated, scoring)
     return DecisionRule(temperature, threshold)

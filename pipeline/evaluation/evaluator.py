@@ -101,8 +101,8 @@ class Evaluation:
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.
 
-        Summaries of the first repeat only have the prefix `first_repeat/`, so that nobody takes
-        them for summaries of all folds.
+        Those of the first repeat only have the prefix `first_repeat/`, so that nobody takes them
+        for those of all folds.
         """
         prefix = "" if self.final else "first_repeat/"
         values = [
@@ -112,7 +112,7 @@ class Evaluation:
         ]
         for name in ("loss", "val_loss", "test_loss"):
             curve = enumerate(mean_curve([getattr(fold, name) for fold in self.folds]), start=1)
-            values += [(f"epoch/{name}", float(loss), epoch) for epoch, loss in curve]
+            values += [(f"{prefix}epoch/{name}", float(loss), epoch) for epoch, loss in curve]
         if decision := self.decision:
             values += [("racing/advantage", decision.advantage, 0), ("racing/p", decision.p, 0)]
         if self.n_fits_skipped:
@@ -269,8 +269,8 @@ class Evaluator:
             y_score.append(_mean(ensemble))
             y_true.append(self._dataset.y[self._fits[fit_indices[0]].test])
         check_finite(np.concatenate(y_score))
-        zero_division = self._config.scoring.zero_division
-        return learn_rule(config, np.concatenate(y_true), np.concatenate(y_score), zero_division)
+        scoring = self._config.scoring
+        return learn_rule(config, np.concatenate(y_true), np.concatenate(y_score), scoring)
 
     def _make_final(self, trained: Iterator[FitResult]) -> FinalModel:
         plan = self._final_plan

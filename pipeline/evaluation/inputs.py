@@ -69,7 +69,7 @@ def load_inputs(config: Config) -> EvaluationInputs:
         return splits, check_splits(config.cv, dataset, splits)
 
     check_metrics(config.scoring)
-    check_threshold_metric(config.decision, config.scoring.zero_division)
+    check_threshold_metric(config.decision, config.scoring)
     source = repr(replace(config.dataset, predict_rows=()))
     dataset, summary = _cached(
         _datasets,

@@ -85,7 +85,7 @@ def format_results(evaluation: Evaluation) -> list[Result]:
             Result(
                 metric_title(name),
                 explain_metric(full_names[name]) if name in full_names else "",
-                lower_is_better(name),
+                lower_is_better(name, evaluation.config.scoring.greater_is_better),
                 formatted.mean if summary.n_folds else UNDEFINED,
                 formatted.std,
                 formatted.interval,

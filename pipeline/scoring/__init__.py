@@ -13,6 +13,7 @@ from pipeline.scoring.scorer import (
     DECISION_METRICS,
     DIVERGED_HINT,
     RATIO_METRICS,
+    check_directions,
     check_finite,
     check_metrics,
     describe_metric,
@@ -22,6 +23,7 @@ from pipeline.scoring.scorer import (
     lower_is_better,
     metric_range,
     metric_title,
+    own_directions,
     score,
     short_name,
 )

@@ -1,7 +1,7 @@
 """Look up metrics by name and score a fold."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -20,6 +20,8 @@ from pipeline.scoring.statistics import MetricSummary
 from pipeline.user_code import import_callable
 
 CONFIG_KEY = "scoring.metrics"
+DIRECTION_KEY = "scoring.greater_is_better"
+SUFFIXES = ("score", "loss", "error")  # of names that show whether higher or lower is better
 ABBREVIATIONS = {"roc": "ROC", "auc": "AUC", "ndcg": "nDCG"}
 
 
@@ -103,14 +105,56 @@ def describe_metric(name: str, summary: MetricSummary) -> str:
     return f"{metric_title(name)}: {formatted.headline}{interval}"
 
 
-def lower_is_better(name: str) -> bool:
-    """Return whether lower values of a metric are better, judging by its name.
+def lower_is_better(name: str, greater_is_better: Mapping[str, bool]) -> bool:
+    """Return whether lower values of a metric are better.
 
-    scikit-learn's rule, which also applies to the user's own metrics: names that end in `loss` or
-    `error` are minimized, all others maximized. The Brier score is an exception.
+    The setting decides for the user's own metrics, and else the name by scikit-learn's rule: names
+    that end in `loss` or `error` are minimized, all others maximized, except the Brier score.
+
+    Args:
+        name: Name of the metric, or its dotted path.
+        greater_is_better: The setting `scoring.greater_is_better`.
     """
     metric = short_name(name)
+    if metric in greater_is_better:
+        return not greater_is_better[metric]
     return metric.split("_")[-1] in {"loss", "error"} or metric == "brier_score"
+
+
+def own_directions(settings: Mapping[str, str]) -> dict[str, bool]:
+    """Return `scoring.greater_is_better` of a run from its logged settings."""
+    prefix = f"{DIRECTION_KEY}."
+    return {
+        key.removeprefix(prefix): value == "True"
+        for key, value in settings.items()
+        if key.startswith(prefix)
+    }
+
+
+def check_directions(greater_is_better: Mapping[str, bool], metrics: Iterable[str]) -> None:
+    """Check that the direction of each of the user's own metrics is known, and of no other set.
+
+    Args:
+        greater_is_better: The setting `scoring.greater_is_better`.
+        metrics: Names of all metrics that scores, thresholds or a search use.
+
+    Raises:
+        UserError: If a direction is missing, or is set for another metric.
+    """
+    own = {short_name(name): name for name in metrics if "." in name}
+    for name in greater_is_better.keys() - own.keys():
+        raise UserError(
+            f"{DIRECTION_KEY}: expected names of your own metrics, without their module: "
+            f"{', '.join(own) or 'there are none'}. Received: {name!r}. Leave it out; the "
+            "direction of the other metrics is known."
+        )
+    for name, path in own.items():
+        if name not in greater_is_better and name.split("_")[-1] not in SUFFIXES:
+            raise UserError(
+                f"{DIRECTION_KEY}: missing for {path}, whose name ends neither in _score, nor in "
+                f"_loss or _error. Add '{DIRECTION_KEY}={{{name}: true}}' if higher values are "
+                f"better, '{DIRECTION_KEY}={{{name}: false}}' if lower ones are."
+            )
 
 
 def metric_range(name: str) -> tuple[float, float]:

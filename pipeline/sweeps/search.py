@@ -73,6 +73,7 @@ class SearchReport:
     def _show_racing(self, evaluated: Sequence[Trial]) -> None:
         if not self._plan.has_racing:
             return
+        evaluated = [trial for trial in evaluated if trial.duplicate_of is None]
         n_stopped = sum(trial.stopped for trial in evaluated)
         n_fits = sum(trial.n_fits for trial in evaluated)
         n_fits_skipped = sum(trial.n_fits_skipped for trial in evaluated)
@@ -111,7 +112,7 @@ class Search:
         """
         self._plan, self._config, self._launcher = plan, config, launcher
         self._lock, optuna_study = open_study(plan.file, plan.objectives)
-        self._study = Study(optuna_study, plan.space, plan.config)
+        self._study = Study(optuna_study, plan.space, plan.config, plan.has_racing)
         self._report = SearchReport(plan, self._study)
         self._report.show_start()
         self._set_expected_jobs()
@@ -161,8 +162,11 @@ class Search:
         if not best:
             return ()
         (objective,) = self._plan.objectives
+        trials = self._study.trials()
+        n_candidates = sum(it.values is not None and it.duplicate_of is None for it in trials)
         return (
             f"racing.incumbent={best[0].run_id}",
+            f"racing.n_candidates={n_candidates}",
             f"racing.metric={objective.metric}",
             f"racing.direction={objective.direction}",
         )

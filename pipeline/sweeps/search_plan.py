@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from pipeline.config import STRICT, Name, affects_scores, parse_settings
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
+from pipeline.scoring import check_directions
 from pipeline.sweeps.overrides import validation_error
 from pipeline.sweeps.search_space import (
     Choice,
@@ -112,8 +113,14 @@ def plan_search(
         for key, override in searched.items()
     }
     space = SearchSpace(parameters, fixed)
+    scoring, greater_is_better = base.scoring, dict(base.scoring.greater_is_better or {})
+    check_directions(greater_is_better, [*scoring.metrics, base.decision.threshold_metric])
     objectives = make_objectives(
-        search.metrics, search.directions, search.objective, list(base.scoring.metrics)
+        search.metrics,
+        search.directions,
+        search.objective,
+        list(scoring.metrics),
+        greater_is_better,
     )
     _check_space(space, config, config_loader)
     has_racing, note = _plan_racing(base, space, objectives)

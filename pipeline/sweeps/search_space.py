@@ -227,15 +227,16 @@ def make_objectives(
     directions: Sequence[Direction] | None,
     statistic: Statistic,
     scoring_metrics: Sequence[str],
+    greater_is_better: Mapping[str, bool],
 ) -> tuple[Objective, ...]:
     """Make the objectives of a search.
 
     Args:
         metrics: Names of metrics; None for the headline metric.
-        directions: One per metric; None for the usual direction of each metric, and `maximize`
-            for metrics of the user.
+        directions: One per metric; None for the direction of each metric.
         statistic: The number to optimize of each metric.
         scoring_metrics: The metrics that jobs compute, the headline metric first.
+        greater_is_better: The setting `scoring.greater_is_better`.
 
     Raises:
         UserError: If a metric is not computed, or metrics and directions differ in number.
@@ -256,8 +257,11 @@ def make_objectives(
             f"hydra.sweeper.directions: expected one for each of {', '.join(names)}. "
             f"Received: {', '.join(directions)}"
         )
-    defaults = ["minimize" if lower_is_better(name) else "maximize" for name in names]
+    if directions is None:
+        return tuple(
+            Objective(name, statistic, lower_is_better(name, greater_is_better)) for name in names
+        )
     return tuple(
         Objective(name, statistic, direction == "minimize")
-        for name, direction in zip(names, directions or defaults, strict=True)
+        for name, direction in zip(names, directions, strict=True)
     )

@@ -138,12 +138,16 @@ class Study:
 
     Configurations are numbered from 0. The values of one depend on the seed, its number and the
     results of the previous ones, so that a resumed study samples what an uninterrupted one would
-    have sampled. A configuration whose trial failed or was interrupted is tried again on resume.
+    have sampled. A configuration whose trial failed or was interrupted is tried again on resume; so
+    is one that racing stopped if the search goes on without racing.
     """
 
-    def __init__(self, study: optuna.Study, space: SearchSpace, config: SearchConfig) -> None:
+    def __init__(
+        self, study: optuna.Study, space: SearchSpace, config: SearchConfig, has_racing: bool = True
+    ) -> None:
         """Continue an Optuna study that no other process uses."""
         self._study, self._space, self._config = study, space, config
+        self._evaluated = EVALUATED if has_racing else (TrialState.COMPLETE,)
         self._distributions = {
             key: make_distribution(parameter) for key, parameter in space.parameters.items()
         }
@@ -221,7 +225,7 @@ class Study:
         return dict(sorted(trials.items()))
 
     def _find_unfinished(self) -> dict[int, ParameterValues]:
-        """Return the values of failed and interrupted configurations by their number."""
+        """Return the values of configurations that are not evaluated, by their number."""
         while self._study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
             self._study.ask()  # the process ended between `enqueue_trial` and `ask`
         for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
@@ -229,7 +233,7 @@ class Study:
         return {
             config_index: trial.params
             for config_index, trial in self._last_trials().items()
-            if trial.state == TrialState.FAIL
+            if trial.state not in self._evaluated
         }
 
     def _to_trial(self, trial: FrozenTrial) -> Trial:
@@ -237,7 +241,7 @@ class Study:
         return Trial(
             number=trial.number,
             overrides=self._space.overrides(trial.params),
-            values=tuple(trial.values) if trial.state in EVALUATED and trial.values else None,
+            values=tuple(trial.values) if trial.state in self._evaluated and trial.values else None,
             stopped=trial.state == TrialState.PRUNED,
             **{name: attributes[name] for name in USER_ATTRIBUTES if name in attributes},
         )

@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.runtime import uninterrupted
 from pipeline.tracking.pyfunc_model import ServedModel
 from pipeline.tracking.run_reader import FINISHED, RunReader, RunRecord
-from pipeline.tracking.store import FINAL_FIT, Store
+from pipeline.tracking.store import FINAL_FIT, STOPPED_BECAUSE, Store
 from pipeline.tracking.sweep import BEST
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
@@ -181,7 +181,7 @@ def promote(
     condition = f"source_run_id = '{run.run_id}'"
     models = client.search_logged_models([run.experiment_id], filter_string=condition)
     if run.status != FINISHED or not models:
-        reason = run.tags.get("failure") or run.tags.get("stopped_because")
+        reason = run.tags.get("failure") or run.tags.get(STOPPED_BECAUSE)
         raise UserError(
             f"Expected a finished run with a final model. Received: {run.run_id}, {run.status}, "
             f"with {len(models)} models{f': {reason}' if reason else '.'}"

@@ -16,7 +16,7 @@ from pipeline.tracking.heartbeat import (
     this_process,
 )
 from pipeline.tracking.run_reader import RunRecord, search_runs, to_record
-from pipeline.tracking.store import SUPERSEDED, Store, locked
+from pipeline.tracking.store import STOPPED, STOPPED_BECAUSE, SUPERSEDED, Store, locked
 from pipeline.tracking.sweep import SweepJob, children, previous_job_runs
 
 FAILURE = "failure"  # tag: why a run did not finish
@@ -69,14 +69,18 @@ def find_previous_run(
     latest = runs[0]
     if is_active(latest):
         raise _active_error(latest)
+    n_fits_skipped = int(latest.metrics.get("fits_saved", 0))
     if latest.status == "FAILED":
         return PreviousRun(failed=latest.run_id, replaced=_ids(others))
     return PreviousRun(
         run_id=latest.run_id,
-        is_finished=latest.status == "FINISHED" and "seconds" in latest.metrics,
+        # Of a run that was stopped early and then continued, the metrics are older than the tags.
+        is_finished=latest.status == "FINISHED"
+        and "seconds" in latest.metrics
+        and latest.is_stopped_early == bool(n_fits_skipped),
         metrics=latest.metrics,
         process=latest.tags.get(PROCESS),
-        n_fits_skipped=int(latest.metrics.get("fits_saved", 0)),
+        n_fits_skipped=n_fits_skipped if latest.is_stopped_early else 0,
         replaced=_ids(run for run in others if run.run_id != latest.run_id),
     )
 
@@ -84,13 +88,11 @@ def find_previous_run(
 @uninterrupted()
 def list_again(run_id: str) -> None:
     """Remove the tags that keep a previous run out of its sweep's leaderboard."""
-    client = mlflow.MlflowClient()
-    for tag in {SUPERSEDED, FAILURE} & set(client.get_run(run_id).data.tags):
-        client.delete_tag(run_id, tag)
+    _delete_tags(run_id, SUPERSEDED, FAILURE)
 
 
 def claim_run(store: Store, run_id: str, dead_process: str | None) -> None:
-    """Make this process the owner of a run that it continues.
+    """Make this process the owner of a run that it continues, and no longer call it stopped early.
 
     Of two processes that continue the same run at once, one is refused. An SQLite store is locked
     meanwhile. A server has no lock: there, both may write the owner's tag, and the one that does
@@ -119,10 +121,16 @@ def claim_run(store: Store, run_id: str, dead_process: str | None) -> None:
                 run = to_record(client.get_run(run_id))
                 if run.tags[PROCESS] != owner:
                     raise _active_error(run)
-                list_again(run_id)
+                _delete_tags(run_id, SUPERSEDED, FAILURE, STOPPED, STOPPED_BECAUSE)
         except (KeyboardInterrupt, SystemExit):
             client.set_terminated(run_id, "KILLED")
             raise
+
+
+def _delete_tags(run_id: str, *tags: str) -> None:
+    client = mlflow.MlflowClient()
+    for tag in set(tags) & set(client.get_run(run_id).data.tags):
+        client.delete_tag(run_id, tag)
 
 
 def _active_error(run: RunRecord) -> RunActiveError:

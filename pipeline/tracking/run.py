@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from pipeline.errors import UserError, mask
 from pipeline.runtime import uninterrupted
 from pipeline.tracking.heartbeat import PROCESS, send_heartbeats, this_process
-from pipeline.tracking.run_reader import RunRecord, to_record
+from pipeline.tracking.run_reader import FOLD, RunRecord, to_record
 from pipeline.tracking.store import (
     MAX_METRICS,
     MAX_NAME,
@@ -89,7 +89,7 @@ class TrackedRun:
         self._started = time.perf_counter()
         self._client = mlflow.MlflowClient()
         self._sent_params: frozenset[str] = frozenset()
-        self._sent_steps: frozenset[tuple[str, int]] = frozenset()
+        self._sent_metrics: dict[tuple[str, int], float] = {}
         self._n_undefined = 0
         self._pending: list[Value] = []
         self._last_batch = time.monotonic()
@@ -128,7 +128,7 @@ class TrackedRun:
 
     def log_scores(self, step: int, scores: Mapping[str, float]) -> None:
         """Log the scores of one fold, number `step` of all; about once a second they are sent."""
-        self._pending += [(f"fold/{name}", value, step) for name, value in scores.items()]
+        self._pending += [(f"{FOLD}{name}", value, step) for name, value in scores.items()]
         if time.monotonic() - self._last_batch > SECONDS_BETWEEN_BATCHES:
             self.log_metrics([])
 
@@ -143,7 +143,8 @@ class TrackedRun:
         new = [
             Metric(name, value, now, step)
             for name, value, step in finite
-            if (name, step) not in self._sent_steps
+            if (name, step) not in self._sent_metrics
+            or (not name.startswith(FOLD) and value != self._sent_metrics[name, step])
         ]
         for start in range(0, len(new), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=new[start : start + MAX_METRICS])
@@ -177,15 +178,18 @@ class TrackedRun:
     def skip_logged(self) -> None:
         """Send nothing that a previous attempt at the run logged, and remove its models.
 
-        MLflow takes no second value for a param and keeps all values of a metric.
+        MLflow takes no second value for a param and keeps all values of a metric. A metric of the
+        whole run is sent again if it has changed: the last value counts.
         """
         run = self._client.get_run(self.run_id)
         self._sent_params = frozenset(run.data.params)
-        self._sent_steps = frozenset(
-            (key, metric.step)
+        self._sent_metrics = {
+            (key, metric.step): metric.value
             for key in run.data.metrics
-            for metric in self._client.get_metric_history(self.run_id, key)
-        )
+            for metric in sorted(
+                self._client.get_metric_history(self.run_id, key), key=lambda it: it.timestamp
+            )
+        }
         condition = f"source_run_id = '{self.run_id}'"
         experiments = [run.info.experiment_id]
         for model in self._client.search_logged_models(experiments, filter_string=condition):
