@@ -250,7 +250,7 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
             run.log_files(Path(name), tables=TABLES)
         model_uri = None
         if evaluation.final:
-            run.set_tags({FINAL_FIT: evaluation.describe_final_fit()})
+            run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
             with tempfile.TemporaryDirectory() as name:
                 model_uri = _log_model(evaluation, evaluation.final, Path(name))
     if job.sweep_job:
@@ -258,8 +258,8 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
         how = f"{run.seconds:.1f} s{part}"
         console.show_job_result(job.position, evaluation.summary, how)
         return
-    if job.config.cv.kind == "predefined" or job.config.training.final_fit:
-        console.show(evaluation.describe_final_fit())
+    if evaluation.final and (job.config.cv.kind == "predefined" or job.config.training.final_fit):
+        console.show(evaluation.final.describe_fit())
     rows = job.config.dataset.predict_rows
     if rows and model_uri:
         for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
@@ -275,4 +275,4 @@ def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path) -> str:
     check_model(folder, final.schema.decode(X), final.predict_proba(X))
     if has_user_code:
         check_code(folder)
-    return log_model(folder, {FINAL_FIT: evaluation.describe_final_fit()})
+    return log_model(folder, {FINAL_FIT: final.describe_fit()})

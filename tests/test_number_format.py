@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.scoring.number_format import (
+from pipeline.scoring.statistics import (
     DECIMALS,
+    MetricSummary,
     choose_decimals,
     common_decimals,
     format_number,
     format_summary,
+    summarise,
 )
-from pipeline.scoring.statistics import MetricSummary, summarise
 
 SCORES = st.floats(-1e4, 1e4).filter(lambda value: value == 0 or abs(value) > 1e-12)
 DEVIATIONS = st.floats(1e-7, 10)

@@ -17,8 +17,8 @@ from pipeline.config.schema import ReportConfig
 from pipeline.dataset.summary import summarise
 from pipeline.report.artifacts import labels_table, write_result
 from pipeline.report.page import RunInfo
-from pipeline.scoring.number_format import choose_decimals, format_number, format_summary
 from pipeline.scoring.scorer import explain_metric, metric_title
+from pipeline.scoring.statistics import choose_decimals, format_number, format_summary
 from tests.random_evaluation import METRICS, make_dataset, make_evaluation
 
 HOSTILE_NAMES = (

@@ -49,7 +49,9 @@ def test_the_server_of_a_file_is_found_while_it_is_announced(store, server):
     assert find_page(store, "1", "abc") is None
 
 
-@pytest.mark.parametrize("process", [f"{HOST} 999999999 {START}", f"elsewhere 1 {START}"])
+@pytest.mark.parametrize(
+    "process", [f"{HOST} 999999999 {START}", f"elsewhere 1 {START}"], ids=["ended", "elsewhere"]
+)
 def test_a_server_whose_process_has_ended_is_not_found(store, server, process):
     note = store.database.with_suffix(".ui.json")
     note.write_text(json.dumps({"server": server, "process": process}))

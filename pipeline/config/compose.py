@@ -21,13 +21,12 @@ from pipeline.runtime import CONF_DIR
 
 T = TypeVar("T")
 
-_WITHOUT_INFLUENCE = (
-    *("report", "racing", "tracking.", "resume", "dataset.predict_rows"),
-    "training.n_threads",
-)  # prefixes of the keys that cannot change a score
+# Prefixes of the keys that cannot change a score.
+_WITHOUT_INFLUENCE = ("report", "racing", "tracking.", "resume", "dataset.predict_rows")
+_WITHOUT_INFLUENCE += ("training.n_threads",)
 EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that need an optional dependency
 OPTIONAL_GROUPS = ("experiment", "racing", "search_space")  # without an option by default
-_SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.n_threads"}
+_SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.final_fit", "training.n_threads"}
 
 
 def parse_config(composed: DictConfig) -> Config:
@@ -92,9 +91,8 @@ def affects_scores(key: str, value: object) -> bool:
 def flatten(config: Config) -> dict[str, str]:
     """Return the configuration as texts by dotted key: `{"cv.n_splits": "10", ...}`.
 
-    Passwords and tokens in URIs are masked.
-    Keys without effect are omitted: the training keys of other models, such as the epochs, for
-    scikit-learn models, and an empty `scoring.greater_is_better`, which older runs lack.
+    Passwords and tokens in URIs are masked. Keys without effect are omitted: those of networks for
+    scikit-learn models, such as the epochs, and unset ones that older runs lack.
     """
     flat: dict[str, str] = {}
 
@@ -106,12 +104,11 @@ def flatten(config: Config) -> dict[str, str]:
             flat[prefix] = str(value)
 
     add("", _to_json(config))
-    if not config.scoring.greater_is_better:
-        del flat["scoring.greater_is_better"]
+    unset = {"scoring.greater_is_better": "{}", "training.final_fit": "None"}
+    flat = {key: value for key, value in flat.items() if unset.get(key) != value}
     if isinstance(config.model, SklearnModelConfig):
-        training_keys = {key for key in flat if key.startswith("training.")}
-        for key in training_keys - _SKLEARN_TRAINING_KEYS:
-            del flat[key]
+        of_networks = {key for key in flat if key.startswith("training.")} - _SKLEARN_TRAINING_KEYS
+        return {key: value for key, value in flat.items() if key not in of_networks}
     return flat
 
 

@@ -124,8 +124,12 @@ def _build_dataset(
             )
     attributes = [table.attributes[column_index[feature]] for feature in features]
     columns = [
-        Column(it.name, "category" if it.kind == "nominal" else "number", it.categories)
-        for it in attributes
+        Column(
+            attribute.name,
+            "category" if attribute.kind == "nominal" else "number",
+            attribute.categories,
+        )
+        for attribute in attributes
     ]
     X, schema = encode_matrix(
         str(path), columns, table.values[:, [column_index[name] for name in features]], ("?",)

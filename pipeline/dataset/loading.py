@@ -62,7 +62,9 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
         _check_same_columns(where, "labels", train.label_names, test.label_names)
     test = _reorder_features(test, train.feature_names)
     parts = (train, test)
-    typed = [[f"{it.name} as {it.kind}" for it in part.schema.columns] for part in parts]
+    typed = [
+        [f"{column.name} as {column.kind}" for column in part.schema.columns] for part in parts
+    ]
     _check_same_columns(where, "kinds of features", *typed)
     label_names = tuple(dict.fromkeys([*train.label_names, *test.label_names]))
     X, schema = _join_features(where, train, test)

@@ -42,10 +42,10 @@ def infer_schema(
     ]
     n_samples = table.num_rows
     warnings = [
-        f"feature {it.name!r} has {len(it.categories)} categories in {n_samples} rows: an id or "
-        "free text? Then leave it out"
-        for it in columns
-        if len(it.categories) > max(_MANY_CATEGORIES, n_samples // 2)
+        f"feature {column.name!r} has {len(column.categories)} categories in {n_samples} rows: an "
+        "id or free text? Then leave it out"
+        for column in columns
+        if len(column.categories) > max(_MANY_CATEGORIES, n_samples // 2)
     ]
     return TableSchema(tuple(columns), roles.na_values, roles.decimal), tuple(warnings)
 

@@ -33,9 +33,8 @@ def tune_thresholds(
 
     Candidates are the hundredths; of equally good ones, the nearest to 0.5 wins. If the metric is
     a mean over labels, each label has its own best threshold. For other metrics, coordinate descent
-    starts from the best global threshold and changes the threshold of one label at a time. That is
-    fast for accuracy and for averages over samples or all entries; another metric, such as the
-    user's own, is computed from all predictions for each candidate of each label.
+    starts from the best global threshold and changes that of one label at a time. It is fast for
+    accuracy and for micro and samples averages; any other metric is computed anew each time.
 
     Args:
         config: The kind of threshold and the metric to optimize.
@@ -48,20 +47,18 @@ def tune_thresholds(
         return np.full(n_labels, config.threshold)
     if config.threshold == "cardinality":
         return np.full(n_labels, match_cardinality(y_true, y_score))
-    metric = find_metric(config.threshold_metric, scoring.zero_division)
-    is_minimized = lower_is_better(config.threshold_metric, scoring.greater_is_better)
-    sign = -1.0 if is_minimized else 1.0
+    name, zero_division = config.threshold_metric, scoring.zero_division
+    metric = find_metric(name, zero_division)
+    sign = -1.0 if lower_is_better(name, scoring.greater_is_better) else 1.0
     if config.threshold == "per_label":
-        by_label = _label_values(config.threshold_metric, y_true, y_score, scoring.zero_division)
+        by_label = _label_values(name, y_true, y_score, zero_division)
         if by_label is not None:
             return _best(by_label)
     best = _best_global(metric, sign, y_true, y_score)
     if config.threshold == "global":
         return best
-    if config.threshold_metric in ("accuracy", *RATIO_METRICS):
-        counts = _RowCounts(
-            config.threshold_metric, scoring.zero_division, y_true, y_score, best[0]
-        )
+    if name in ("accuracy", *RATIO_METRICS):
+        counts = _RowCounts(name, zero_division, y_true, y_score, best[0])
         return _coordinate_descent(counts.values, counts.move, best)
     y_pred = (y_score > best).astype(np.int8)
 

@@ -84,20 +84,6 @@ class Evaluation:
     n_fits: int = 0
     n_fits_skipped: int = 0
 
-    def describe_final_fit(self) -> str:
-        """Say in a sentence on which rows the final model is trained; empty without one."""
-        if self.final is None:
-            return ""
-        n, n_train = self.dataset.n_samples, self.final.n_train
-        is_held_out = self.config.cv.kind == "predefined"
-        if n_train < n:
-            return (
-                f"Final model: trained on the {n_train:,} training rows, without the "
-                f"{n - n_train:,} test rows (training.final_fit=train)."
-            )
-        tested = ", also on the test rows of cv=predefined" if is_held_out else ""
-        return f"Final model: trained on all {n:,} rows{tested} (training.final_fit=all)."
-
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.
 
@@ -284,6 +270,8 @@ class Evaluator:
             label_names=self._dataset.label_names,
             requires_complete_rows=self._config.preprocessing.imputation == "none",
             n_train=len(plan.split.train),
+            n_samples=self._dataset.n_samples,
+            is_predefined=self._config.cv.kind == "predefined",
         )
         check_finite(final.predict_proba(self._dataset.X[plan.split.train[:N_CHECKED_ROWS]]))
         return final

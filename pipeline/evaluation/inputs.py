@@ -150,7 +150,7 @@ def plan_fits(
     """
     fit = partial(fit_preprocessors, config.preprocessing, dataset.X, dataset.schema)
     final_split = Split(-1, -1, final_rows(config, dataset, splits), NO_ROWS)
-    rows = [_rows(config, dataset, (it.repeat, it.fold), it) for it in splits]
+    rows = [_rows(config, dataset, (split.repeat, split.fold), split) for split in splits]
     final_fits = _rows(config, dataset, "final", final_split)
     outer: list[Preprocessor] = []
     for _, folds in groupby(zip(splits, rows, strict=True), key=lambda fold: fold[0].repeat):
@@ -165,7 +165,9 @@ def plan_fits(
         ranges = []
         for part, learnt in zip(parts, preprocessors, strict=True):
             first = len(fits)
-            fits += [FitSpec(it, part.train, part.test, learnt, part.valid) for it in part.seeds]
+            fits += [
+                FitSpec(seed, part.train, part.test, learnt, part.valid) for seed in part.seeds
+            ]
             ranges.append(range(first, len(fits)))
         plans.append(FoldPlan(split, ranges[0], tuple(ranges[1:])))
     return fits, plans[:-1], plans[-1]

@@ -61,6 +61,8 @@ class FinalModel:
         label_names: Names of the labels.
         requires_complete_rows: Whether missing numbers are refused, as nothing imputes them.
         n_train: Number of training rows.
+        n_samples: Number of rows of the data set.
+        is_predefined: Whether the test rows are published ones.
     """
 
     model: Any
@@ -69,6 +71,20 @@ class FinalModel:
     label_names: Sequence[str]
     requires_complete_rows: bool
     n_train: int
+    n_samples: int
+    is_predefined: bool
+
+    def describe_fit(self) -> str:
+        """Say in a sentence on which rows the model is trained."""
+        if self.n_train < self.n_samples:
+            return (
+                f"Final model: trained on the {self.n_train:,} training rows, without the "
+                f"{self.n_samples - self.n_train:,} test rows (training.final_fit=train)."
+            )
+        tested = ", also on the test rows of cv=predefined" if self.is_predefined else ""
+        return (
+            f"Final model: trained on all {self.n_samples:,} rows{tested} (training.final_fit=all)."
+        )
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return calibrated probabilities of encoded rows, of shape (n, n_labels)."""

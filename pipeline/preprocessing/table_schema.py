@@ -94,7 +94,9 @@ class TableSchema:
                 "of a model that another version of Manyfold logged. Load it with that version, or "
                 "train it again."
             )
-        columns = [{**it, "categories": tuple(it["categories"])} for it in values["columns"]]
+        columns = [
+            {**column, "categories": tuple(column["categories"])} for column in values["columns"]
+        ]
         return cls(
             tuple(Column(**column) for column in columns),
             tuple(values["na_values"]),
@@ -113,8 +115,10 @@ class TableSchema:
     @property
     def categories(self) -> tuple[tuple[str, ...] | None, ...]:
         """Categories of each column, None if it is numeric; empty if all are numeric."""
-        by_column = [it.categories if it.kind == "category" else None for it in self.columns]
-        return tuple(by_column) if any(it is not None for it in by_column) else ()
+        by_column = [
+            column.categories if column.kind == "category" else None for column in self.columns
+        ]
+        return tuple(by_column) if any(names is not None for names in by_column) else ()
 
     @property
     def offsets(self) -> NDArray[np.float64]:
@@ -161,7 +165,9 @@ class TableSchema:
         frame = {}
         for column, values in zip(self.columns, X.T, strict=True):
             if column.kind == "category":
-                texts = [None if np.isnan(it) else column.categories[int(it)] for it in values]
+                texts = [
+                    None if np.isnan(code) else column.categories[int(code)] for code in values
+                ]
                 frame[column.name] = pd.Series(texts, dtype=object)
             else:
                 frame[column.name] = pd.Series(values.astype(np.float64) + column.offset)

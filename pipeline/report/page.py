@@ -265,7 +265,7 @@ def write_page(
         folds=format_folds(evaluation),
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),
         results=format_results(evaluation),
-        final_fit=evaluation.describe_final_fit(),
+        final_fit=evaluation.final.describe_fit() if evaluation.final else "",
         warnings=format_warnings(evaluation, summary),
         figures=[(figure, b64encode(figure.png).decode()) for figure in figures],
         label_metrics=LABEL_METRICS,

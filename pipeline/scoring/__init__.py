@@ -1,14 +1,6 @@
 """Multi-label metrics and their statistics over folds."""
 
 from pipeline.scoring.classification_metrics import EPSILON, Counts, Labels, Metric, Scores
-from pipeline.scoring.number_format import (
-    FormattedSummary,
-    choose_decimals,
-    common_decimals,
-    format_interval,
-    format_number,
-    format_summary,
-)
 from pipeline.scoring.scorer import (
     DECISION_METRICS,
     DIVERGED_HINT,
@@ -28,10 +20,16 @@ from pipeline.scoring.scorer import (
     short_name,
 )
 from pipeline.scoring.statistics import (
+    FormattedSummary,
     MetricSummary,
     PairedTest,
     are_constant,
+    choose_decimals,
+    common_decimals,
     corrected_error,
+    format_interval,
+    format_number,
+    format_summary,
     holm,
     paired_test,
     summarise,

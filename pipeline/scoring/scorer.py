@@ -14,9 +14,8 @@ from pipeline.config import ScoringConfig
 from pipeline.errors import UserError, describe_exception, suggest
 from pipeline.scoring import classification_metrics, ranking_metrics
 from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores, mean_ratio
-from pipeline.scoring.number_format import format_summary
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
-from pipeline.scoring.statistics import MetricSummary
+from pipeline.scoring.statistics import MetricSummary, format_summary
 from pipeline.user_code import import_callable
 
 CONFIG_KEY = "scoring.metrics"
@@ -145,8 +144,7 @@ def check_directions(greater_is_better: Mapping[str, bool], metrics: Iterable[st
     for name in greater_is_better.keys() - own.keys():
         raise UserError(
             f"{DIRECTION_KEY}: expected names of your own metrics, without their module: "
-            f"{', '.join(own) or 'there are none'}. Received: {name!r}. Leave it out; the "
-            "direction of the other metrics is known."
+            f"{', '.join(own) or 'there are none'}. Received: {name!r}. Others need no direction."
         )
     for name, path in own.items():
         if name not in greater_is_better and name.split("_")[-1] not in SUFFIXES:

@@ -187,7 +187,8 @@ class TrackedRun:
             (key, metric.step): metric.value
             for key in run.data.metrics
             for metric in sorted(
-                self._client.get_metric_history(self.run_id, key), key=lambda it: it.timestamp
+                self._client.get_metric_history(self.run_id, key),
+                key=lambda metric: metric.timestamp,
             )
         }
         condition = f"source_run_id = '{self.run_id}'"
