@@ -72,7 +72,7 @@ def write(folder, config, X, y, seeds=(1, 2)) -> FinalModel:
     ensemble = MultilabelEnsemble([fit_labels(config, prepared, y, seed=it) for it in seeds])
     pipeline = Pipeline([("preprocessor", preprocessor), ("classifier", ensemble)])
     rule = DecisionRule(np.array([1.0, 2.0, 0.5]), np.array([0.5, 0.3, 0.2]))
-    final = FinalModel(pipeline, rule, schema, ("l", "m", "n"), False, len(X))
+    final = FinalModel(pipeline, rule, schema, ("l", "m", "n"), False, len(X), len(X), False)
     write_model(folder, final, config)
     return final
 
@@ -131,7 +131,9 @@ def test_a_model_without_imputation_rejects_missing_numbers(make_config, rows, t
     ensemble = MultilabelEnsemble([fit_labels(config, preprocessor.transform(X), y, seed=1)])
     pipeline = Pipeline([("preprocessor", preprocessor), ("classifier", ensemble)])
     rule = DecisionRule(np.ones(3), np.full(3, 0.5))
-    write_model(tmp_path, FinalModel(pipeline, rule, schema, ("l", "m", "n"), True, 90), config)
+    write_model(
+        tmp_path, FinalModel(pipeline, rule, schema, ("l", "m", "n"), True, 90, 90, False), config
+    )
     served, sent = load_served(tmp_path), schema.decode(X)
     np.testing.assert_array_equal(served.predict(None, sent), pipeline.predict_proba(X))
     sent.loc[[5, 7], "x1"] = None
