@@ -98,16 +98,15 @@ def test_logs_of_libraries_are_masked(caplog):
     assert "a:1" not in caplog.text
 
 
-def test_the_error_of_a_database_is_masked(tmp_path, monkeypatch, capsys):
+def test_the_error_of_a_database_is_masked(tmp_path):
     """No driver of this database is installed."""
     uri, store = f"mssql://ann:{SECRET}@127.0.0.1:1/db", CommandRunner(tmp_path)
-    out, err = store.run_here(monkeypatch, capsys, f"tracking.uri={uri}", *QUICK, code=2)
-    with pytest.raises(SystemExit, match="2"):
-        store.run_here(monkeypatch, capsys, "--multirun", "seed=1,2", f"tracking.uri={uri}", *QUICK)
-    out_of_sweep, err_of_sweep = capsys.readouterr()
+    out, err = store.run_here(f"tracking.uri={uri}", *QUICK, code=2)
+    sweep = ("--multirun", "seed=1,2", f"tracking.uri={uri}", *QUICK)
+    out_of_sweep, err_of_sweep = store.run_here(*sweep, code=2)
     assert err.count("mssql://***@127.0.0.1:1/db") == 1
     assert err.endswith(err_of_sweep)
-    _, unknown = store.run_here(monkeypatch, capsys, f"dataset.uri={uri}", code=2)
+    _, unknown = store.run_here(f"dataset.uri={uri}", code=2)
     assert "dataset.uri: no such key" in unknown
     assert SECRET not in out + err + out_of_sweep + unknown
     assert_no_file_has_the_secret(tmp_path)
@@ -126,9 +125,7 @@ def assert_no_file_has_the_secret(folder) -> None:
     assert [path for path in paths if SECRET.encode() in path.read_bytes()] == []
 
 
-def test_the_password_of_a_server_reaches_no_file_store_or_screen(
-    server, tmp_path, monkeypatch, capsys
-):
+def test_the_password_of_a_server_reaches_no_file_store_or_screen(server, tmp_path, monkeypatch):
     uri, server_folder = server
     (tmp_path / "conf" / "tracking").mkdir(parents=True)
     defaults = "experiment_name: manyfold\nrun_name: null\nparent_run_id: null\n"
@@ -139,8 +136,8 @@ def test_the_password_of_a_server_reaches_no_file_store_or_screen(
     # From a configuration file.
     file.write_text(f"uri: {uri}\ncheckpoint_dir: null\n{defaults}")
     mine = (f"--config-dir={tmp_path}/conf", "tracking=mine", checkpoints, *QUICK)
-    printed = "".join(store.run_here(monkeypatch, capsys, *mine))
-    printed += "".join(store.run_here(monkeypatch, capsys, "--multirun", *mine, "seed=4"))
+    printed = "".join(store.run_here(*mine))
+    printed += "".join(store.run_here("--multirun", *mine, "seed=4"))
     file.unlink()
 
     # From the command line, with a job that fails, in processes.
@@ -152,9 +149,7 @@ def test_the_password_of_a_server_reaches_no_file_store_or_screen(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     masked = mask(uri)
     assert f"tracking.uri={masked}" in printed
-    out, err = store.run_here(
-        monkeypatch, capsys, *arguments, f"tracking.uri={masked}", "resume=true", code=1
-    )
+    out, err = store.run_here(*arguments, f"tracking.uri={masked}", "resume=true", code=1)
     assert "reused finished run" in out
     printed += out + err
 

@@ -74,12 +74,12 @@ def store(tmp_path_factory) -> CommandRunner:
     return CommandRunner(tmp_path_factory.mktemp("store"))
 
 
-def check_interrupted(store, monkeypatch, capsys, at, *arguments):
+def check_interrupted(store, at, *arguments):
     """Interrupt a command, check that it ends soon and leaves no run open; return its new runs."""
     before = {run.info.run_id for run in all_runs(store)}
     transactions, began = Transactions(at), time.monotonic()
     with transactions.watched():
-        _, err = store.run_here(monkeypatch, capsys, *arguments, code=130)
+        _, err = store.run_here(*arguments, code=130)
     caller = transactions.callers[at]
     assert time.monotonic() - began < SECONDS
     assert err == "Interrupted.\n", caller
@@ -93,10 +93,10 @@ def all_runs(store):
     return [*store.runs(), *store.runs("single")]
 
 
-def callers_of(store, monkeypatch, capsys, *arguments: str) -> list[str]:
+def callers_of(store, *arguments: str) -> list[str]:
     transactions = Transactions()
     with transactions.watched():
-        store.run_here(monkeypatch, capsys, *arguments)
+        store.run_here(*arguments)
     return transactions.callers
 
 
@@ -104,41 +104,41 @@ def first_of_each(callers: list[str]) -> list[int]:
     return sorted({caller: at for at, caller in reversed([*enumerate(callers)])}.values())
 
 
-def test_a_single_run_ends_after_the_write(store, monkeypatch, capsys):
+def test_a_single_run_ends_after_the_write(store):
     arguments = (*QUICK, "tracking.experiment_name=single")
-    assert check_interrupted(store, monkeypatch, capsys, 0, *arguments) == []
-    callers = callers_of(store, monkeypatch, capsys, *arguments)
+    assert check_interrupted(store, 0, *arguments) == []
+    callers = callers_of(store, *arguments)
     names = ("track", "log_settings", "log_dataset", "log_metrics", "set_tags", "log_model")
     assert set(names) == {caller.split(" ")[0] for caller in callers}
     for at in {*first_of_each(callers), len(callers) - 1}:
-        (run,) = check_interrupted(store, monkeypatch, capsys, at, *arguments)
+        (run,) = check_interrupted(store, at, *arguments)
         is_last = at == len(callers) - 1
         assert run.info.status == ("FINISHED" if is_last else "KILLED"), callers[at]
 
 
-def test_a_run_that_is_continued_ends_after_the_write(store, monkeypatch, capsys):
+def test_a_run_that_is_continued_ends_after_the_write(store):
     arguments = (*QUICK, "seed=3", "resume=true")
-    (run,) = check_interrupted(store, monkeypatch, capsys, 1, *arguments)
+    (run,) = check_interrupted(store, 1, *arguments)
     for at in range(4):
-        assert check_interrupted(store, monkeypatch, capsys, at, *arguments) == []
+        assert check_interrupted(store, at, *arguments) == []
         assert store.client.get_run(run.info.run_id).info.status == "KILLED"
-    callers = callers_of(store, monkeypatch, capsys, *arguments)
+    callers = callers_of(store, *arguments)
     assert callers[0].startswith("claim_run")
     assert store.client.get_run(run.info.run_id).info.status == "FINISHED"
 
 
-def test_a_sweep_ends_after_the_write_and_starts_no_other_job(store, monkeypatch, capsys):
-    (parent,) = check_interrupted(store, monkeypatch, capsys, 0, *SWEEP)
+def test_a_sweep_ends_after_the_write_and_starts_no_other_job(store):
+    (parent,) = check_interrupted(store, 0, *SWEEP)
     assert parent.info.status == "KILLED"
-    job, parent = check_interrupted(store, monkeypatch, capsys, 4, *SWEEP)
+    job, parent = check_interrupted(store, 4, *SWEEP)
     assert (job.info.status, parent.info.status) == ("KILLED", "KILLED")
     # Finished jobs are reused, so that the first and the last transactions are those of the sweep.
     arguments = (*SWEEP, "resume=true")
-    callers_of(store, monkeypatch, capsys, *arguments)
-    callers = callers_of(store, monkeypatch, capsys, *arguments)
+    callers_of(store, *arguments)
+    callers = callers_of(store, *arguments)
     assert {"begin_sweep", "log_metrics", "end_sweep"} <= {it.split(" ")[0] for it in callers}
     for at in first_of_each(callers):
-        assert check_interrupted(store, monkeypatch, capsys, at, *arguments) == []
+        assert check_interrupted(store, at, *arguments) == []
         is_last = at == len(callers) - 1
         status = store.client.get_run(parent.info.run_id).info.status
         assert status == ("FINISHED" if is_last else "KILLED"), callers[at]

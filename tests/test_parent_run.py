@@ -19,7 +19,7 @@ def store(tmp_path_factory) -> CommandRunner:
 @pytest.mark.parametrize(
     "function", ["read_leaderboard", "leaderboard_tables", "write_leaderboard", "end_dead_runs"]
 )
-def test_the_parent_run_ends_and_the_error_is_one_line(store, monkeypatch, capsys, function):
+def test_the_parent_run_ends_and_the_error_is_one_line(store, monkeypatch, function):
     arguments = ("--multirun", "seed=1,2", *QUICK, "resume=true")
 
     def fail(*_):
@@ -30,14 +30,14 @@ def test_the_parent_run_ends_and_the_error_is_one_line(store, monkeypatch, capsy
             patch.setattr(parent_run.ParentRun, "end", ending_with(fail))
         else:
             patch.setattr(parent_run, function, fail)
-        _, err = store.run_here(patch, capsys, *arguments, code=1)
+        _, err = store.run_here(*arguments, code=1)
     assert err == (
         "The sweep could not show and log its leaderboard: OSError: No space left on device\n"
     )
     jobs, parent = store.jobs_and_parent()
     assert parent.info.status == "FAILED"
     assert [run.info.status for run in jobs] == ["FINISHED", "FINISHED"]
-    store.run_here(monkeypatch, capsys, *arguments)
+    store.run_here(*arguments)
     assert store.jobs_and_parent()[1].info.status == "FINISHED"
 
 
