@@ -25,11 +25,11 @@ def fail(*arguments, **options):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_failed_job_leaves_one_failed_run(monkeypatch, capsys, tmp_path, step):
+def test_a_failed_job_leaves_one_failed_run(monkeypatch, tmp_path, step):
     store = CommandRunner(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(STEPS[step], fail)
-        _, err = store.run_here(patch, capsys, "--multirun", *DUMMY, "seed=1,2", code=1)
+        _, err = store.run_here("--multirun", *DUMMY, "seed=1,2", code=1)
     assert err.count("The job failed: OSError: the disk is gone") == 2
     jobs, parent = store.jobs_and_parent()
     assert [run.data.tags["sweep_job"] for run in jobs] == ["0", "1"]
@@ -40,17 +40,17 @@ def test_a_failed_job_leaves_one_failed_run(monkeypatch, capsys, tmp_path, step)
     assert parent.info.status == "FAILED"
 
 
-def test_a_job_with_invalid_settings_of_its_run_leaves_a_failed_run(monkeypatch, capsys, tmp_path):
+def test_a_job_with_invalid_settings_of_its_run_leaves_a_failed_run(tmp_path):
     store = CommandRunner(tmp_path)
     arguments = ("--multirun", *DUMMY, "tracking.run_name=first,[2]")
-    _, err = store.run_here(monkeypatch, capsys, *arguments, code=1)
+    _, err = store.run_here(*arguments, code=1)
     assert "[2/2] Configuration refused:\n  tracking.run_name: expected" in err
     jobs, _ = store.jobs_and_parent()
     assert [run.info.status for run in jobs] == ["FINISHED", "FAILED"]
     assert "tracking.run_name: expected" in jobs[1].data.tags["failure"]
 
 
-def test_a_run_of_another_process_is_refused_before_the_compilation(monkeypatch, capsys, tmp_path):
+def test_a_run_of_another_process_is_refused_before_the_compilation(monkeypatch, tmp_path):
     def refuse(store, run_id):
         raise RunActiveError(f"resume: run {run_id} is being written by process 1.")
 
@@ -60,7 +60,7 @@ def test_a_run_of_another_process_is_refused_before_the_compilation(monkeypatch,
     monkeypatch.setattr("pipeline.job.claim_run", refuse)
     monkeypatch.setattr("pipeline.job.Evaluator.compile", compiled.append)
     store = CommandRunner(tmp_path)
-    _, err = store.run_here(monkeypatch, capsys, *DUMMY, "resume=true", code=2)
+    _, err = store.run_here(*DUMMY, "resume=true", code=2)
     assert err == "resume: run abc is being written by process 1.\n"
     assert compiled == []
     assert store.runs() == []
