@@ -36,6 +36,7 @@ SLOW_SKLEARN = (
     "model.estimator=sklearn.neural_network.MLPClassifier",
     "model.params={max_iter: 500, n_iter_no_change: 500, hidden_layer_sizes: [8]}",
 )
+UNITS = "model.params.hidden_layer_sizes"
 
 
 def leaderboard(parent) -> pd.DataFrame:
@@ -200,7 +201,7 @@ def evaluate(config):
 
 def test_a_sweep_that_dies_three_times_ends_like_an_undisturbed_one(tmp_path, make_config):
     store = CommandRunner(tmp_path)
-    arguments = ("--multirun", "model.hidden_units=[8],[4]", "seed=range(2)", *SLOW)
+    arguments = ("--multirun", *SLOW_SKLEARN, f"{UNITS}=[8],[4]", "seed=range(2)")
     process = store.start(*arguments, *JOBLIB)
     wait_for_finished_folds(store, process)
     kill(process)
@@ -232,10 +233,10 @@ def test_a_sweep_that_dies_three_times_ends_like_an_undisturbed_one(tmp_path, ma
     jobs, parent = store.jobs_and_parent()
     assert {run.info.status for run in (*jobs, parent)} == {"FINISHED"}
     assert len(jobs) == 4
-    table = leaderboard(parent).set_index(["model.hidden_units", "seed"])
+    table = leaderboard(parent).set_index([UNITS, "seed"])
     assert len(table) == 4
     for units, seed in product(("[8]", "[4]"), ("0", "1")):
-        means = evaluate(make_config(*SLOW, f"model.hidden_units={units}", f"seed={seed}"))
+        means = evaluate(make_config(*SLOW_SKLEARN, f"{UNITS}={units}", f"seed={seed}"))
         assert {name: table.loc[(units, seed), f"{name}_mean"] for name in means} == means
     for run in jobs:
         history = store.client.get_metric_history(run.info.run_id, "fold/accuracy")
@@ -258,7 +259,7 @@ def wait_until_workers_have_ended(store: CommandRunner) -> None:
 
 def test_a_killed_run_is_resumed_and_a_finished_one_is_reused(tmp_path, make_config):
     store = CommandRunner(tmp_path)
-    arguments = (*SLOW_SKLEARN, "resume=true")
+    arguments = (*SLOW, "resume=true")
     process = store.start(*arguments)
     run_id = wait_for_finished_folds(store, process, 1)
     kill(process)
@@ -266,7 +267,7 @@ def test_a_killed_run_is_resumed_and_a_finished_one_is_reused(tmp_path, make_con
     assert re.search(rf"Continuing run {run_id}: [1-3] of 4 folds are finished\.", out)
     (finished,) = store.runs()
     assert (finished.info.run_id, finished.info.status) == (run_id, "FINISHED")
-    for name, mean in evaluate(make_config(*SLOW_SKLEARN)).items():
+    for name, mean in evaluate(make_config(*SLOW)).items():
         assert finished.data.metrics[f"{name}_mean"] == mean
     out, _ = store.run(*arguments)
     assert f"Reusing finished run {run_id} (same settings, data and code):" in out
