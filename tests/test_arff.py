@@ -196,3 +196,13 @@ def test_numbers_of_too_many_digits_are_errors(number, load):
         load(HEADER + f"{{{number} 1}}\n", "dataset.labels=[l]")
     with pytest.raises(UserError, match="one -C n in the relation"):
         load(HEADER.replace("n r", f"n 'r: -C {number}'") + "1,x,0\n")
+
+
+def test_a_quoted_question_mark_is_a_category(load):
+    text = HEADER.replace("'y z'", "'?'") + "1,x,0\n2,'?',1\n3,?,1\n"
+    dataset = load(text, "dataset.labels=[l]")
+    assert dataset.categories == (None, ("x", "?"))
+    np.testing.assert_array_equal(dataset.X[:, 1], [0, 1, np.nan])
+    rows = dataset.schema.decode(dataset.X)
+    assert rows["c"].tolist() == ["x", "?", None]
+    np.testing.assert_array_equal(dataset.schema.encode(rows), dataset.X)
