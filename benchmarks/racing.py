@@ -42,7 +42,7 @@ FOLDS = ((10, 3), (5, 2), (3, 5))  # folds, repeats
 SPREADS = (0.5, 1.0, 2.0)
 DISTANCES = (0, 0.25, 0.5, 1, 1.5, 2, 3)
 N_DATASETS, N_CONFIGURATIONS, N_FRESH = 150, 30, 4000  # of the ridge regressions
-COLOURS = {"fixed incumbent": "#D55E00", "racing": "#0072B2"}
+COLOURS = {"without the allowance for luck": "#D55E00", "racing": "#0072B2"}
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

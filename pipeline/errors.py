@@ -14,14 +14,14 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"  # environment variable of MLflow
 MAX_SUGGESTIONS = 40
 MAX_COMPARED = 100  # characters of a name; comparing two takes the square of their length
 MASK = "***"  # of user and password, and of tokens
-_PASSWORD = (  # with its user; digits after the colon may be a port
-    r"[^\s/?#@:'\"]*:(?!\d+(?:[/?#,\s'\"]|$))(?:[^\s'\"@]*@)+?"
+_PASSWORD = (  # with its user; digits after the colon may be a port, unless an @ follows later
+    r"[^\s/?#@:'\"]*:(?!\d+(?:[/?#][^\s'\"@]*)?(?:[,\s'\"]|$))(?:[^\s'\"@]*@)+?"
     r"(?=[^\s/?#@,'\"]*(?:[/?#,\s'\"\]}]|$))"  # followed by a host
 )
 _TOKEN = r"(?:(?<=http://)|(?<=https://))[^\s/?#@:'\",]+@"
 URI = re.compile(rf"\b([a-zA-Z][\w+.-]*://)({_PASSWORD}|{_TOKEN})?([^\s'\",\[\]{{}}]*)")
 _QUERY = re.compile(
-    r"([?&;][\w.-]*(?:token|passw|pwd|secret|key|sig|credential|auth)[\w.-]*=)[^&;#]+", re.I
+    r"([?&;](?=[\w.-]*(?:token|passw|pwd|secret|key|sig|credential|auth))[\w.-]*+=)[^&;#]+", re.I
 )
 
 

@@ -39,7 +39,7 @@ MESSAGES = {
     "decision.threshold_metric=f1": "decision.threshold_metric: unknown name 'f1'",
     "scoring.metrics=[acuracy]": "unknown name 'acuracy'. Did you mean 'accuracy'?",
     "scoring.metrics=[math.dist]": "Add 'scoring.greater_is_better={dist: true}' if higher values",
-    "scoring.greater_is_better={accuracy: true}": "Received: 'accuracy'. Leave it out",
+    "scoring.greater_is_better={accuracy: true}": "Received: 'accuracy'. Others need no direction.",
     "model=null": "model=null: leave out a group with ~model",
     "seed=-1": "seed: expected a value greater than or equal to 0. Received: -1",
     "dataset=arff": "dataset.path: missing. Give it as dataset.path=...",

@@ -4,11 +4,11 @@ import logging
 import os
 
 import pytest
-from command_runner import CommandRunner
 from servers import open_mlflow_server
 
 from pipeline.config import flatten, to_yaml
 from pipeline.errors import VARIABLE, UserError, hide_all, mask, mask_logs, reveal
+from tests.command_runner import CommandRunner
 
 SECRET = "s3cr3t-pa55"
 QUICK = (
@@ -29,6 +29,8 @@ def _no_uris(monkeypatch):
         ("postgresql+psycopg://ann:pw@host:5432/db", "postgresql+psycopg://***@host:5432/db"),
         ("postgresql://ann:p@ss@host/db", "postgresql://***@host/db"),
         ("postgresql://ann:p/a,s:1@host/db", "postgresql://***@host/db"),
+        ("postgresql://ann:12/p3@host/db", "postgresql://***@host/db"),
+        ("postgresql://ann:12@host:5432/db", "postgresql://***@host:5432/db"),
         ("postgresql://ann@host/db", "postgresql://ann@host/db"),
         ("https://token@host/api", "https://***@host/api"),
         ("http://:pw@host", "http://***@host"),

@@ -1,4 +1,4 @@
-"""Ctrl-C within every transaction in which a command writes to the MLflow store."""
+"""Ctrl-C within a transaction of each function that writes to the MLflow store."""
 
 import os
 import signal
@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from command_runner import CommandRunner
 from sqlalchemy import Engine, event
 
 from pipeline.runtime import handle_signals, is_interrupted, raise_interrupt
+from tests.command_runner import CommandRunner
 
 ROOT = Path(__file__).parents[1]
 
@@ -150,10 +150,6 @@ import signal
 from pathlib import Path
 from sqlalchemy import Engine, event
 
-from pipeline.runtime import handle_signals, is_interrupted, raise_interrupt
-
-ROOT = Path(__file__).parents[1]
-
 ONCE = Path(__file__).with_name("once")
 
 
@@ -167,7 +163,7 @@ if "MANYFOLD_CORES" in os.environ:  # a worker
     event.listen(Engine, "after_cursor_execute", interrupt)
 
 
-def half(y_true, y_score, y_pred):
+def half_score(y_true, y_score, y_pred):
     return 0.5
 """
 
@@ -179,7 +175,7 @@ def test_parallel_jobs_end_after_the_write_and_no_other_job_starts(tmp_path, mon
     store = CommandRunner(tmp_path)
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=range(6)")
     process = store.start(
-        "--multirun", *joblib, *QUICK, "scoring.metrics=[metrics.half]", new_session=True
+        "--multirun", *joblib, *QUICK, "scoring.metrics=[metrics.half_score]", new_session=True
     )
     out, err = process.communicate(timeout=120)
     assert (tmp_path / "once").exists()

@@ -8,6 +8,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 
+from pipeline.commands import promote
 from tests.command_runner import CommandRunner, artifact
 
 PROGRAM = """
@@ -61,3 +62,25 @@ def test_a_job_needs_no_tensorflow_and_its_logged_model_takes_raw_rows(tmp_path)
     assert list(y_score.columns) == ["tag_old", "tag_rome"]
     for row in y_score.to_numpy():
         assert f"Predicted: [{' '.join(f'{value:.5f}' for value in row)}]" in process.stdout
+
+
+def test_it_is_said_that_the_final_model_leaves_published_test_rows_out(tmp_path):
+    path = tmp_path / "t.csv"
+    parts = ["train"] * 20 + ["test"] * 10
+    table = pd.DataFrame({"a": np.arange(30), "fold": parts, "l": [0, 1, 1] * 10})
+    table.to_csv(path, index=False)
+    store = CommandRunner(tmp_path)
+    out, _ = store.run_here(
+        *("dataset=table", f"dataset.path={path}", "dataset.labels=[l]", "cv=predefined"),
+        *("dataset.fold_column=fold", "model=dummy", "report.figures=false"),
+    )
+    (run,) = store.runs()
+    sentence = "Final model: trained on the 20 training rows, without the 10 test rows"
+    assert sentence in " ".join(out.split())
+    assert sentence in artifact(run, "report.html").read_text()
+    (logged,) = store.client.search_logged_models([run.info.experiment_id])
+    folder = Path(logged.artifact_location.removeprefix("file://"))
+    assert sentence in " ".join((folder / "MLmodel").read_text().split())
+    assert promote.main([run.info.run_id, f"tracking.uri={store.uri}"]) == 0
+    (version,) = store.client.search_model_versions()
+    assert sentence in version.description

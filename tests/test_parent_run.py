@@ -1,9 +1,9 @@
 """The end of a sweep whose leaderboard cannot be shown or logged."""
 
 import pytest
-from command_runner import CommandRunner
 
 from pipeline.sweeps import parent_run
+from tests.command_runner import CommandRunner
 
 QUICK = (
     *("model=dummy", "dataset.n_samples=60", "dataset.predict_rows=[]", "report=none"),

@@ -17,6 +17,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from sklearn.datasets import dump_svmlight_file
 
@@ -25,6 +26,7 @@ from pipeline.dataset import load
 from pipeline.dataset.builder import dataset_from_arrays, dataset_from_frame
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluator
+from pipeline.evaluation.inputs import make_trainer, plan_fits
 from pipeline.model.saved_model import write_model
 from pipeline.tracking.logged_model import check_code
 from pipeline.tracking.pyfunc_model import ServedModel
@@ -36,19 +38,26 @@ TOLERANCE = 1e-6
 
 
 def serve(config, dataset, folder):
-    """Train on some rows, write the final model, and load it.
+    """Train, write the model and load it.
 
     Returns:
-        The served model, and the probabilities of all rows by the trained one.
+        The served model, and the probabilities that the trainer had for all rows.
     """
     rows = np.arange(dataset.n_samples)
     evaluator = Evaluator(config, dataset, [Split(0, 0, rows[5:], rows[:5])])
     list(evaluator.folds(lambda n: None))
     final = evaluator.evaluation().final
+    expected = final.predict_proba(dataset.X)
+    if config.model.kind == "mlp":  # what the compiled program computed
+        fits, *_ = plan_fits(config, dataset, [Split(0, 0, rows, rows)])
+        trainer = make_trainer(config, dataset, fits)
+        result = next(trainer.train())
+        final = replace(final, model=trainer.final_model([result], fits[0]))
+        expected = result.y_score
     write_model(folder, final, config.model)
     served = ServedModel()
     served.load(folder / "model")
-    return served, final.predict_proba(dataset.X)
+    return served, expected
 
 
 def as_json(rows: pd.DataFrame) -> list[pd.DataFrame]:
@@ -127,6 +136,51 @@ def write_csv(path, frame, labels, missing="", decimal=".", separator=",", n_mis
     if decimal == ",":
         table = table.map(lambda it: str(it).replace(".", ",") if isinstance(it, float) else it)
     table.to_csv(path, index=False, sep=separator)
+
+
+def test_numbers_do_not_pass_for_dates(tmp_path, make_config):
+    path = tmp_path / "t.csv"
+    write_csv(path, *mixed_frame())
+    config = table_config(make_config, path, *SKLEARN)
+    served, _ = serve(config, load(config.dataset), tmp_path)
+    rows = pd.read_csv(path, parse_dates=list(DATES))
+    milliseconds = pd.DataFrame(json.loads(rows.to_json(orient="records", date_unit="ms")))
+    milliseconds["date"] = rows["date"].astype("int64") // 10**6
+    with pytest.raises(MlflowException, match=r"Expected dates such as .* in column 'date'"):
+        served.predict(None, milliseconds)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reading"),
+    [
+        (["1,5", "2,5", "12,0"], {"decimal": ","}),
+        (["2026-01-31", "2026-02-01", "2026-12-31"], {"parse_dates": ["c"]}),
+        (["12:30:00", "12:30:01", "00:00:00"], {}),
+    ],
+    ids=["decimal commas", "dates", "times"],
+)
+def test_categories_that_pandas_reads_as_numbers_or_dates(tmp_path, make_config, cells, reading):
+    path = tmp_path / "t.csv"
+    table = pd.DataFrame({"c": cells * 10, "x": np.arange(30), "l0": [0, 1, 1] * 10})
+    table.to_csv(path, index=False, sep=";")
+    config = table_config(
+        make_config, path, *SKLEARN, "dataset.separator=';'", "dataset.decimal=','",
+        categorical=("c",), numeric=(),
+    )  # fmt: skip
+    served, expected = serve(config, load(config.dataset), tmp_path)
+    assert len(np.unique(expected.round(3))) > 2
+    assert_served(served, expected, pd.read_csv(path, sep=";", **reading))
+    assert_served(served, expected, pd.read_csv(path, sep=";", dtype=str))
+
+
+def test_a_missing_number_of_32_bits(tmp_path, make_config):
+    path = tmp_path / "t.parquet"
+    values = np.array([1.5, -999.9, 2.5, 3.5] * 10, dtype=np.float32)
+    pd.DataFrame({"x": values, "l0": [0, 1] * 20}).to_parquet(path)
+    config = table_config(
+        make_config, path, *SKLEARN, "dataset.na_values=['-999.9']", categorical=(), numeric=()
+    )
+    assert np.isnan(load(config.dataset).X[:, 0]).sum() == 10
 
 
 READINGS = {
@@ -310,6 +364,14 @@ def post(port: int, body: dict) -> tuple[int, dict]:
             return answer.status, json.load(answer)
     except HTTPError as error:
         return error.code, json.load(error)
+
+
+@pytest.mark.parametrize("model", [SKLEARN, KERAS], ids=["scikit-learn", "keras"])
+def test_a_process_with_the_code_of_the_folder_alone_loads_the_model(tmp_path, make_config, model):
+    X = np.random.default_rng(0).normal(size=(N, 2))
+    dataset = dataset_from_arrays("t", "t", X, (X > 0.5).astype(int))
+    serve(make_config("preprocessing=standard", *model), dataset, tmp_path)
+    check_code(tmp_path)
 
 
 def test_mlflow_serves_a_logged_model(tmp_path):

@@ -179,7 +179,7 @@ def histories(store: CommandRunner, run) -> dict[str, dict[int, float]]:
 
 def test_a_stopped_run_is_completed_without_racing(tmp_path, monkeypatch, capsys):
     store = CommandRunner(tmp_path)
-    run = partial(store.run_here, monkeypatch, capsys)
+    run = store.run_here
     run(*SMALL, "training.learning_rate=0.05", "training.epochs=40", "tracking.run_name=good")
     race = ("racing=first_repeat", "racing.incumbent=good", "racing.alpha=0.4")
     run(*BAD, *race, "tracking.run_name=bad")
@@ -199,7 +199,6 @@ def test_a_stopped_run_is_completed_without_racing(tmp_path, monkeypatch, capsys
     completed = store.client.get_run(run_id)
     assert not {"stopped_after_repeat", "stopped_because"} & completed.data.tags.keys()
     assert completed.data.metrics["fits_saved"] == 0
-    assert completed.data.metrics["seconds"] > stopped.data.metrics["seconds"]
     assert not (tmp_path / "checkpoints" / run_id).exists()
     assert len(store.client.get_metric_history(run_id, "fold/accuracy")) == 8
 
@@ -208,7 +207,7 @@ def test_a_stopped_run_is_completed_without_racing(tmp_path, monkeypatch, capsys
         assert f"Reusing finished run {run_id}" in out
     assert len(store.runs()) == 2
     undisturbed = CommandRunner(tmp_path / "undisturbed")
-    undisturbed.run_here(monkeypatch, capsys, *BAD)
+    undisturbed.run_here(*BAD)
     (expected,) = undisturbed.runs()
     assert histories(store, completed) == histories(undisturbed, expected)
 
@@ -217,9 +216,9 @@ def test_a_stopped_run_is_completed_without_racing(tmp_path, monkeypatch, capsys
     assert "of 8 folds" in capsys.readouterr().out
 
 
-def test_a_race_that_no_longer_stops_a_run_completes_it(tmp_path, monkeypatch, capsys):
+def test_a_race_that_no_longer_stops_a_run_completes_it(tmp_path):
     store = CommandRunner(tmp_path)
-    run = partial(store.run_here, monkeypatch, capsys)
+    run = store.run_here
     sklearn = (*SMALL, "model=dummy")
     run(*SMALL, "model=logistic", "tracking.run_name=good")
     race = ("racing=first_repeat", "racing.incumbent=good")

@@ -212,7 +212,7 @@ def test_a_duplicate_of_a_stopped_trial_counts_once(search, capsys):
 
 
 def test_an_own_metric_needs_a_direction(search):
-    metrics = "scoring.metrics=[tests.test_optuna_sweeper.rmse]"
+    metrics = "scoring.metrics=[tests.test_search.rmse]"
     with pytest.raises(UserError, match=r"scoring\.greater_is_better: missing for tests"):
         search.run(quadratic, *SPACE, metrics)
     assert not search.jobs

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import slurm_stand_in
-from command_runner import CommandRunner
 from servers import open_mlflow_server
+
+from tests.command_runner import CommandRunner
 
 pytestmark = pytest.mark.scale
 

@@ -32,7 +32,7 @@ SLOW = (
     *("training.fits_per_program=1", "training.n_threads=1"),
 )
 SLOW_SKLEARN = (
-    *(*SMALL, "cv.n_splits=4", "model=sklearn"),
+    *(*SMALL, "cv.n_splits=4", "model=sklearn", "training.n_threads=1"),
     "model.estimator=sklearn.neural_network.MLPClassifier",
     "model.params={max_iter: 500, n_iter_no_change: 500, hidden_layer_sizes: [8]}",
 )
@@ -160,7 +160,8 @@ def test_promoting_a_sweep_promotes_its_best_run(sweep):
     )
     assert version.description == (
         f"Accuracy: {mean} ({std}), 95% interval {low} to {high}; run {version.run_id}; "
-        f"data {best.data.tags['data_digest']}"
+        f"data {best.data.tags['data_digest']}; "
+        "Final model: trained on all 200 rows (training.final_fit=all)."
     )
 
 

@@ -75,8 +75,8 @@ def encode_matrix(
             f"{source}: expected whole numbers up to 2**53 in X. Received: {X.min()} to {X.max()}."
         )
     names = tuple(column.name for column in columns)
-    is_number = np.array([column.kind != "category" for column in columns], dtype=bool)
-    offsets = np.where(is_number, _infer_offsets(X), 0.0) if X.size else np.zeros(len(columns))
+    is_categorical = TableSchema(tuple(columns)).is_categorical
+    offsets = np.where(is_categorical, 0.0, _infer_offsets(X)) if X.size else np.zeros(len(columns))
     schema = TableSchema(
         tuple(
             replace(column, offset=float(offset))
@@ -230,6 +230,7 @@ def _are_numbers(
             f"in row {row} (the first is 0), one of {len(invalid)} such texts among {len(texts)} "
             f"different values: {examples}. Correct it, "
             "name it in dataset.na_values, give \"dataset.decimal=','\" if it has a decimal comma, "
-            "or declare the column in dataset.categorical."
+            "write dates as 2026-01-31 or 2026-01-31 12:30:00, or declare the column in "
+            "dataset.categorical."
         )
     return True

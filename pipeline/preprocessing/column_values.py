@@ -20,15 +20,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Kind = Literal["number", "datetime", "time", "duration", "category"]
 
 
-def canonical(text: str) -> str:
-    """Return one text for all spellings of a number or a boolean: 8 and 8.0, TRUE and true."""
+def canonical(text: str, decimal: str = ".") -> str:
+    """Return one text for all spellings of a value: 8 and 8.0, TRUE and true, or a date."""
     text = text.strip()
     if text.lower() in BOOLEANS:
         return text.lower()
-    try:
-        return f"{float(text):.15g}"
-    except ValueError:
-        return text
+    for number in (text, text.replace(decimal, ".")):
+        try:
+            return f"{float(number):.15g}"
+        except ValueError:
+            continue
+    for kind in (datetime, time):
+        try:
+            return kind.fromisoformat(text).isoformat()
+        except ValueError:
+            continue
+    return text
 
 
 def encode_texts(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
@@ -105,20 +112,22 @@ def to_numbers(name: str, values: pa.ChunkedArray) -> NDArray[np.float64]:
 
 
 def to_seconds(name: str, kind: Kind, values: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return a column of dates, times or durations in seconds; numbers are seconds already."""
+    """Return a column of dates, times or durations in seconds.
+
+    Numbers are refused: they may be seconds, or milliseconds as in the JSON that pandas writes.
+    """
     types = pa.types
     is_kind = {
         "datetime": types.is_timestamp(values.type) or types.is_date(values.type),
         "time": types.is_time(values.type),
         "duration": types.is_duration(values.type),
     }
-    if not types.is_temporal(values.type):
-        return to_numbers(name, values)
+    if types.is_null(values.type):
+        return np.full(len(values), np.nan)
     if not is_kind[kind]:
         raise ValueError(f"Expected {EXPECTED[kind]} in column {name!r}. Received: {values.type}.")
-    microseconds = {"datetime": pa.timestamp("us"), "time": pa.time64("us")}
-    target = microseconds.get(kind, pa.duration("us"))
-    integers = values.cast(target, safe=False).cast(pa.int64()).cast(pa.float64(), safe=False)
+    integers = values.cast(MICROSECONDS[kind], safe=False).cast(pa.int64())
+    integers = integers.cast(pa.float64(), safe=False)
     seconds: NDArray[np.float64] = integers.to_numpy() / 1e6
     return seconds
 
@@ -151,6 +160,11 @@ PARSERS: dict[str, Callable[[str], float | None]] = {
     "datetime": _parse_datetime,
     "time": _parse_time,
     "duration": _parse_duration,
+}
+MICROSECONDS = {
+    "datetime": pa.timestamp("us"),
+    "time": pa.time64("us"),
+    "duration": pa.duration("us"),
 }
 EXPECTED = {
     "number": "numbers",

@@ -264,5 +264,4 @@ def _category_columns(
 
 def _features(schema: TableSchema) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the column indices of the numeric and of the categorical features."""
-    is_categorical = np.array([column.kind == "category" for column in schema.columns])
-    return np.flatnonzero(~is_categorical), np.flatnonzero(is_categorical)
+    return np.flatnonzero(~schema.is_categorical), np.flatnonzero(schema.is_categorical)

@@ -18,6 +18,7 @@ from pipeline.preprocessing.column_values import (
     BOOLEANS,
     EXPECTED,
     LARGEST,
+    MICROSECONDS,
     PARSERS,
     Kind,
     canonical,
@@ -52,14 +53,6 @@ class Column:
     kind: Kind = "number"
     categories: tuple[str, ...] = ()
     offset: float = 0.0
-
-    @cached_property
-    def codes(self) -> dict[str, int]:
-        """Code of each category's text and, where it is unambiguous, of its canonical spelling."""
-        spellings = [canonical(text) for text in self.categories]
-        counts = Counter(spellings)
-        codes = {text: code for code, text in enumerate(spellings) if counts[text] == 1}
-        return codes | {text: code for code, text in enumerate(self.categories)}
 
 
 @dataclass(frozen=True)
@@ -121,6 +114,11 @@ class TableSchema:
         return tuple(by_column) if any(names is not None for names in by_column) else ()
 
     @property
+    def is_categorical(self) -> NDArray[np.bool_]:
+        """Whether each column is categorical, of shape (n_columns,)."""
+        return np.array([column.kind == "category" for column in self.columns], dtype=bool)
+
+    @property
     def offsets(self) -> NDArray[np.float64]:
         """Offset of each column, of shape (n_columns,)."""
         return np.array([column.offset for column in self.columns], dtype=np.float64)
@@ -161,7 +159,7 @@ class TableSchema:
         return X
 
     def decode(self, X: NDArray[np.float32]) -> pd.DataFrame:
-        """Return rows that `encode` turns into `X`: numbers, seconds and texts of categories."""
+        """Return rows that `encode` turns into `X`: numbers, dates and texts of categories."""
         frame = {}
         for column, values in zip(self.columns, X.T, strict=True):
             if column.kind == "category":
@@ -170,7 +168,8 @@ class TableSchema:
                 ]
                 frame[column.name] = pd.Series(texts, dtype=object)
             else:
-                frame[column.name] = pd.Series(values.astype(np.float64) + column.offset)
+                numbers = values.astype(np.float64) + column.offset
+                frame[column.name] = pd.Series(_from_seconds(column.kind, numbers))
         return pd.DataFrame(frame)
 
     def encode_column(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
@@ -206,7 +205,21 @@ class TableSchema:
     @cached_property
     def _na_numbers(self) -> list[float]:
         numbers = map(self.parse_number, self.na_values)
-        return [number for number in numbers if number is not None and np.isfinite(number)]
+        finite = [number for number in numbers if number is not None and np.isfinite(number)]
+        rounded = map(float, np.array(finite, dtype=np.float32))  # as a Parquet file may hold them
+        return [*finite, *rounded]
+
+    @cached_property
+    def _codes(self) -> dict[str, dict[str, int]]:
+        """Code of each category's text and, where unambiguous, of its canonical spelling."""
+        codes = {}
+        for column in self.columns:
+            spellings = [canonical(text, self.decimal) for text in column.categories]
+            counts = Counter(spellings)
+            codes[column.name] = {
+                text: code for code, text in enumerate(spellings) if counts[text] == 1
+            } | {text: code for code, text in enumerate(column.categories)}
+        return codes
 
     def _encode_array(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         if rows.ndim != 2 or rows.shape[1] != len(self.columns):
@@ -227,11 +240,11 @@ class TableSchema:
 
     def _to_codes(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
         codes, texts = encode_texts(values)
-        code_of_text = []
+        known, code_of_text = self._codes[column.name], []
         for text in texts:
-            code = column.codes.get(text)  # even of "?": in ARFF, a quoted one is a category
+            code = known.get(text)  # even of "?": in ARFF, a quoted one is a category
             if code is None and not self.is_missing(text):
-                code = column.codes.get(canonical(text))
+                code = known.get(canonical(text, self.decimal))
             code_of_text.append(np.nan if code is None else code)
         return np.array([*code_of_text, np.nan])[codes]
 
@@ -253,6 +266,15 @@ class TableSchema:
 
     def _parse_number_or_boolean(self, text: str) -> float | None:
         return BOOLEANS.get(text.lower(), self.parse_number(text))
+
+
+def _from_seconds(kind: Kind, seconds: NDArray[np.float64]) -> Any:
+    """Return dates, times or durations; numbers as they are."""
+    if kind == "number":
+        return seconds
+    missing = np.isnan(seconds)
+    integers = np.round(np.where(missing, 0, seconds) * 1e6).astype(np.int64)
+    return pa.array(integers, mask=missing).cast(MICROSECONDS[kind]).to_pandas()
 
 
 def shorten(names: list[str]) -> str:

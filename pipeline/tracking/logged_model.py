@@ -28,7 +28,7 @@ from pipeline.tracking.store import FINAL_FIT, STOPPED_BECAUSE, Store
 from pipeline.tracking.sweep import BEST
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
-TOLERANCE = 1e-5  # of probabilities, between the compiled program's arithmetic and the loaded model
+TOLERANCE = 1e-5  # of probabilities, between the model in memory and the loaded one
 DATA_DIGEST = "data_digest"  # tag
 CHAMPION = "champion"  # alias of the version that was promoted last
 

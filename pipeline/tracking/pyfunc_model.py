@@ -30,7 +30,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
     """A model that takes named columns of raw values: numbers, dates, texts, missing ones."""
 
     def load_context(self, context: Any) -> None:
-        """Load the model; none of its files holds code."""
+        """Load the model from the folder that MLflow copied; its weights hold no code."""
         self.load(Path(context.artifacts["model"]))
 
     def load(self, folder: Path) -> None:
@@ -81,8 +81,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         return np.concatenate([np.asarray(self._model(batch, training=False)) for batch in batches])
 
     def _check_complete(self, X: NDArray[np.float32]) -> None:
-        is_number = np.array([column.kind != "category" for column in self._schema.columns])
-        missing = np.isnan(X) & is_number
+        missing = np.isnan(X) & ~self._schema.is_categorical
         if missing.any():
             row, column = np.argwhere(missing)[0]
             raise ValueError(

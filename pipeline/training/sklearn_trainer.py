@@ -17,7 +17,7 @@ from pipeline.config import SklearnModelConfig, TrainingConfig
 from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.model.saved_model import check_savable
 from pipeline.model.sklearn_models import check_model, fit_labels
-from pipeline.runtime import n_cores
+from pipeline.runtime import end_with_parent, n_cores
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
 
 START_SECONDS = 4.0  # time that processes take to start and import scikit-learn
@@ -128,7 +128,7 @@ class SklearnTrainer:
     def _train_in_processes(self, fit_indices: Sequence[int]) -> Iterator[_Completed]:
         """Yield fits in the order of completion; joblib shares the table as a memory map."""
         parallel = Parallel(self._n_threads, backend="loky", return_as="generator_unordered")
-        completed = parallel(delayed(_fit)(*self._arguments(index)) for index in fit_indices)
+        completed = parallel(delayed(_fit_for)(*self._arguments(index)) for index in fit_indices)
         try:
             yield from completed
         finally:
@@ -148,6 +148,12 @@ class SklearnTrainer:
             "training.lr_schedule": training.lr_schedule is not None,
         }
         return [key for key, differs in is_set.items() if differs]
+
+
+def _fit_for(*arguments: Any) -> _Completed:
+    """Train one fit for another process; a killed one would leave this process behind."""
+    end_with_parent()
+    return _fit(*arguments)
 
 
 def _fit(
