@@ -96,7 +96,7 @@ def _reuse(job: PreparedJob) -> JobResult:
         console.show_result(summary, " of the first repeat" if is_stopped else "")
         if is_stopped:
             console.show(
-                "Racing stopped this run. To complete it, repeat the command without racing."
+                "Racing stopped this run. Repeat the command without racing to complete it."
             )
     _show_run(job, previous.run_id)
     return JobResult(previous.run_id, summary, n_fits=0, n_fits_skipped=previous.n_fits_skipped)

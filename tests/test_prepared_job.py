@@ -51,7 +51,7 @@ def test_a_job_with_invalid_settings_of_its_run_leaves_a_failed_run(tmp_path):
 
 
 def test_a_run_of_another_process_is_refused_before_the_compilation(monkeypatch, tmp_path):
-    def refuse(store, run_id):
+    def refuse(store, run_id, dead_process):
         raise RunActiveError(f"resume: run {run_id} is being written by process 1.")
 
     compiled = []

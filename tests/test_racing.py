@@ -192,6 +192,8 @@ def test_a_stopped_run_is_completed_without_racing(tmp_path, monkeypatch, capsys
 
     out, _ = run(*BAD, *race, "resume=true")  # the race stops it again
     assert f"Reusing finished run {run_id}" in out
+    assert "Accuracy of the first repeat: " in out
+    assert "Repeat the command without racing to complete it." in " ".join(out.split())
     assert "stopped_because" in store.client.get_run(run_id).data.tags
 
     out, _ = run(*BAD, "resume=true")

@@ -20,10 +20,10 @@ from pipeline.errors import UserError, mask, reveal, suggest
 from pipeline.runtime import CONF_DIR
 
 T = TypeVar("T")
-
 # Prefixes of the keys that cannot change a score.
-_WITHOUT_INFLUENCE = ("report", "racing", "tracking.", "resume", "dataset.predict_rows")
-_WITHOUT_INFLUENCE += ("training.n_threads",)
+_WITHOUT_INFLUENCE = (
+    *("report", "racing", "tracking.", "resume", "dataset.predict_rows", "training.n_threads"),
+)
 EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that need an optional dependency
 OPTIONAL_GROUPS = ("experiment", "racing", "search_space")  # without an option by default
 _SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.final_fit", "training.n_threads"}
