@@ -58,6 +58,14 @@ def _free_programs() -> Iterator[None]:
             ctypes.CDLL(None).malloc_trim(0)
 
 
+@pytest.fixture(autouse=True)
+def _restored_path() -> Iterator[None]:
+    """Restore the path of modules, to which MLflow adds the folder of a loaded model's code."""
+    path = sys.path.copy()
+    yield
+    sys.path[:] = path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _resolver() -> None:
     from omegaconf import OmegaConf

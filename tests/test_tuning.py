@@ -129,7 +129,9 @@ def test_counted_metrics_get_the_thresholds_of_brute_force(metric, data, zero_di
     few = st.sampled_from(np.float32([0.2, 0.5, 0.500001, 0.7]))
     elements = data.draw(st.sampled_from([hundredths, anywhere, few]))
     y_score = data.draw(arrays(np.float32, shape, elements=elements))
-    thresholds = tune_thresholds(decision("per_label", metric), y, y_score, zero_division)
+    thresholds = tune_thresholds(
+        decision("per_label", metric), y, y_score, replace(SCORING, zero_division=zero_division)
+    )
     np.testing.assert_array_equal(thresholds, descend(metric, y, y_score, zero_division))
 
 
@@ -144,7 +146,7 @@ def test_a_counted_metric_is_computed_from_all_predictions_for_global_candidates
         return lambda *tables: calls.append(name) or metric(*tables)
 
     monkeypatch.setattr(tuning, "find_metric", count)
-    tune_thresholds(decision("per_label", metric), Y, Y_SCORE, 0.0)
+    tune_thresholds(decision("per_label", metric), Y, Y_SCORE, SCORING)
     assert len(calls) == len(CANDIDATES)
 
 
@@ -153,8 +155,8 @@ def own_metric(y_true, y_score, y_pred):
 
 
 def test_a_metric_of_the_user_gets_the_same_thresholds():
-    own = tune_thresholds(decision("per_label", f"{__name__}.own_metric"), Y, Y_SCORE, 0.0)
-    counted = tune_thresholds(decision("per_label", "f1_micro"), Y, Y_SCORE, 0.0)
+    own = tune_thresholds(decision("per_label", f"{__name__}.own_metric"), Y, Y_SCORE, SCORING)
+    counted = tune_thresholds(decision("per_label", "f1_micro"), Y, Y_SCORE, SCORING)
     np.testing.assert_array_equal(own, counted)
 
 

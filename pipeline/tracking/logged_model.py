@@ -146,7 +146,7 @@ def predict_rows(
         feature_names: Names of the columns of `rows`.
         rows: Raw features of shape (n_rows, n_features): numbers, texts of categories, None.
     """
-    with _no_type_hint_warnings():
+    with _no_type_hint_warnings(), _restored_path():
         model = mlflow.pyfunc.load_model(model_uri)
     y_score = model.predict(pd.DataFrame(rows, columns=list(feature_names)))
     return np.asarray(y_score, dtype=np.float64)
@@ -207,6 +207,19 @@ def _dataset_name(run: RunRecord) -> str:
     inputs = mlflow.MlflowClient().get_run(run.run_id).inputs
     datasets = inputs.dataset_inputs if inputs else []
     return str(datasets[0].dataset.name) if datasets else run.name
+
+
+@contextmanager
+def _restored_path() -> Iterator[None]:
+    """Take the folder of the model's code, which MLflow adds first, from the path of modules.
+
+    Processes that start later would import the few modules of Manyfold in it, and no others.
+    """
+    path = sys.path.copy()
+    try:
+        yield
+    finally:
+        sys.path[:] = path
 
 
 @contextmanager

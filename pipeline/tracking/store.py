@@ -227,6 +227,7 @@ def find_page(store: Store, experiment_id: str, run_id: str | None = None) -> st
 
 def page_address(server: str, experiment_id: str, run_id: str | None = None) -> str:
     """Return the address of a page of MLflow's UI: the runs of an experiment, or one run."""
+    server = re.sub("(?<=://)[^/]*@", "", server)  # a browser asks for user and password
     run = f"/{run_id}" if run_id else ""
     return (
         f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs{run}"
