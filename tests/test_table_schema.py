@@ -185,8 +185,9 @@ def test_texts_of_dates_times_and_durations_are_encoded_like_their_types(load):
         }
     )
     assert_encodes(dataset, texts)
-    seconds = pd.DataFrame({"d": [10**9, 1.8e9], "t": [3_600, 86_399], "w": [90, 172_805]})
-    assert_encodes(dataset, seconds)
+    for name, number in (("d", 1.8e9), ("t", 3_600), ("w", 90)):  # seconds, or milliseconds?
+        with pytest.raises(ValueError, match=rf"^Expected .* in column '{name}'\. Received: "):
+            dataset.schema.encode(texts.assign(**{name: number}))
     objects = pd.DataFrame(
         {
             "d": [datetime.datetime(2001, 9, 9, 1, 46, 40), datetime.datetime(2027, 1, 15, 8)],
@@ -318,7 +319,9 @@ def test_rows_are_decoded_and_encoded_again():
 def test_offsets_survive_a_roundtrip(X, offset):
     schema = TableSchema((Column("a", offset=offset), Column("b", "datetime", offset=-offset)))
     again = schema.encode(schema.decode(X))
-    np.testing.assert_allclose(again, X, rtol=0, atol=np.spacing(offset))
+    np.testing.assert_allclose(again[:, 0], X[:, 0], rtol=0, atol=np.spacing(offset))
+    tolerance = 1e-6 + np.spacing(offset)  # dates have microseconds
+    np.testing.assert_allclose(again[:, 1], X[:, 1], rtol=1e-6, atol=tolerance)
 
 
 def test_no_rows_are_encoded_as_no_rows():

@@ -240,11 +240,11 @@ class TableSchema:
 
     def _to_codes(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
         codes, texts = encode_texts(values)
-        known, code_of_text = self._codes[column.name], []
+        codes_by_spelling, code_of_text = self._codes[column.name], []
         for text in texts:
-            code = known.get(text)  # even of "?": in ARFF, a quoted one is a category
+            code = codes_by_spelling.get(text)  # even of "?": in ARFF, a quoted one is a category
             if code is None and not self.is_missing(text):
-                code = known.get(canonical(text, self.decimal))
+                code = codes_by_spelling.get(canonical(text, self.decimal))
             code_of_text.append(np.nan if code is None else code)
         return np.array([*code_of_text, np.nan])[codes]
 
