@@ -1,6 +1,5 @@
 """Read CSV, TSV and Parquet files with Arrow."""
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,8 @@ _FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _BLOCK_SIZE = 2**20  # bytes; larger blocks need more memory and are no faster
 _ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeError, LookupError)
+_MAX_GZIP_RATIO = 1032  # of a file to its gzipped form
+_BYTES_PER_CHARACTER = 4  # at most: a number of one digit and its separator take 8 bytes
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -60,28 +61,6 @@ def _guess_format(path: Path) -> str:
     return _FORMATS[suffix]
 
 
-class _BoundedFile(io.RawIOBase):
-    """A file, decompressed, that raises UserError once the table that Arrow reads is too large."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, pa.input_stream(str(path))
-        # The matrix of the features takes half as much as Arrow's table.
-        self._limit = pa.total_allocated_bytes() + available_memory() * 2 // 3
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if pa.total_allocated_bytes() > self._limit:
-            raise size_error(str(self._path), f"more than {self._limit / 2**30:,.1f} GiB of values")
-        content: bytes = self._file.read(size)
-        return content
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 class CsvFile:
     """A text file of separated values.
 
@@ -111,6 +90,7 @@ class CsvFile:
             UserError: If a line cannot be read.
         """
         try:
+            self._check_memory(len(roles.used))
             table = self._read(roles)
             if any(map(pa.types.is_binary, table.schema.types)):
                 raise pa.ArrowInvalid("invalid UTF8 data")
@@ -123,9 +103,9 @@ class CsvFile:
         # infer them from all rows, which only helps where a later row contradicts the first ones.
         try:
             schema = self._read_schema(roles)
-            return pa.csv.read_csv(_BoundedFile(self._path), *self._options(roles, schema))
+            return pa.csv.read_csv(self._path, *self._options(roles, schema))
         except _ARROW_ERRORS:
-            return pa.csv.read_csv(_BoundedFile(self._path), *self._options(roles))
+            return pa.csv.read_csv(self._path, *self._options(roles))
 
     def _read_schema(self, roles: ColumnRoles | None) -> pa.Schema:
         """Return the names and types of the columns in the first block of the file."""
@@ -158,6 +138,24 @@ class CsvFile:
             strings_can_be_null=True,
             decimal_point=self._config.decimal,
         )
+
+    def _check_memory(self, n_columns: int) -> None:
+        """Raise UserError if the texts, or 8 bytes for each cell, would not fit into memory.
+
+        The lines are counted only if the size of the file leaves a doubt.
+        """
+        limit = available_memory() * 2 // 3  # the matrix of the features takes half as much
+        is_gzip = self._path.name.lower().endswith(".gz")
+        size = self._path.stat().st_size * (_MAX_GZIP_RATIO if is_gzip else 1)
+        if _BYTES_PER_CHARACTER * size <= limit:
+            return
+        n_bytes = n_lines = 0
+        with pa.input_stream(str(self._path)) as file:
+            while content := file.read(2**24):
+                n_bytes, n_lines = n_bytes + len(content), n_lines + content.count(b"\n")
+                if max(n_bytes, 8 * n_lines * n_columns) > limit:
+                    received = f"more than {limit / 2**30:,.1f} GiB of values"
+                    raise size_error(str(self._path), received)
 
     def _check_text(self) -> None:
         with self._path.open("rb") as file:
@@ -213,8 +211,9 @@ class CsvFile:
 
     def _find_ragged_line(self) -> str:
         """Return the first line with too many or too few values; only one thread counts lines."""
+        self._check_memory(max(1, len(self.names)))
         try:
-            pa.csv.read_csv(_BoundedFile(self._path), *self._options(None, use_threads=False))
+            pa.csv.read_csv(self._path, *self._options(None, use_threads=False))
         except pa.ArrowInvalid as error:
             match = re.search(r"Row #(\d+): Expected \d+ columns, got \d+: ?(.*)", str(error), re.S)
             if match:
