@@ -37,13 +37,13 @@ IS_FIXED = Path(__file__).with_name("fixed").exists()
 calls = 0
 
 
-def raises(y_true, y_score, y_pred):
+def raises_score(y_true, y_score, y_pred):
     if not IS_FIXED:
         raise ValueError("this metric is broken")
     return 0.0
 
 
-def kills(y_true, y_score, y_pred):
+def kills_score(y_true, y_score, y_pred):
     global calls
     calls += 1
     if calls == 3 and not IS_FIXED and not os.environ.get("SLURM_RESTART_COUNT") == "1":
@@ -52,7 +52,7 @@ def kills(y_true, y_score, y_pred):
     return 0.0
 
 
-def cores(y_true, y_score, y_pred):
+def cores_score(y_true, y_score, y_pred):
     return int(os.environ["MANYFOLD_CORES"]) + int(os.environ["OMP_NUM_THREADS"]) / 10
 """
 SMALL = [  # folds that end in pairs: the third call of a metric is in the second pair
@@ -154,8 +154,8 @@ def test_the_server_checks_credentials_and_host_names(server):
 
 def test_ray_jobs_resume_after_a_failure_and_a_killed_worker(server, tmp_path):
     skip_without("ray")
-    kills, raises = "[accuracy,metrics.kills]", "[accuracy,metrics.raises]"
-    healthy = "[accuracy,metrics.cores]"
+    kills, raises = "[accuracy,metrics.kills_score]", "[accuracy,metrics.raises_score]"
+    healthy = "[accuracy,metrics.cores_score]"
     with short_folder("ray") as folder, ray_cluster(folder, str(ROOT)) as address:
         sweeps = Sweeps(tmp_path, server, "ray", JOIN_RAY)
         command = [
@@ -173,7 +173,7 @@ def test_ray_jobs_resume_after_a_failure_and_a_killed_worker(server, tmp_path):
     assert statuses == {kills: "KILLED", raises: "FAILED", healthy: "FINISHED"}
     assert "died" in before[kills]["reason"]
     assert "this metric is broken" in before[raises]["reason"]
-    assert before[healthy]["cores_mean"] == 1.1
+    assert before[healthy]["cores_score_mean"] == 1.1
 
     again, after = sweeps.board(tmp_path)
     assert again == sweep
@@ -190,7 +190,11 @@ def test_ray_jobs_resume_after_a_failure_and_a_killed_worker(server, tmp_path):
 
 def test_slurm_jobs_restart_and_dead_ones_are_recorded(server, tmp_path):
     skip_without("submitit")
-    healthy, kills, dead = "[accuracy,metrics.cores]", "[accuracy,metrics.kills]", "[accuracy]"
+    healthy, kills, dead = (
+        "[accuracy,metrics.cores_score]",
+        "[accuracy,metrics.kills_score]",
+        "[accuracy]",
+    )
     sweeps = Sweeps(tmp_path, server, "slurm", slurm_stand_in.install(tmp_path, dead_tasks=[2]))
     done = sweeps.run(
         "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=3", "hydra.launcher.partition=short",
@@ -210,7 +214,7 @@ def test_slurm_jobs_restart_and_dead_ones_are_recorded(server, tmp_path):
     statuses = {metrics: row["status"] for metrics, row in rows.items()}
     assert statuses == {healthy: "FINISHED", kills: "FINISHED", dead: "FAILED"}
     assert "NODE_FAIL" in rows[dead]["reason"]
-    assert rows[healthy]["cores_mean"] == 3.3
+    assert rows[healthy]["cores_score_mean"] == 3.3
     log = (tmp_path / "sweep" / "slurm" / "1_1" / "1_1_0_log.out").read_text()
     assert f"Continuing run {rows[kills]['run_id']}: 2 of 4 folds are finished" in log
     assert sweeps.folds(rows[kills]["run_id"]) == sweeps.folds(rows[healthy]["run_id"])

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 SECRET = "s3cr3t-pa55"
 QUICK = (
     *("model=dummy", "dataset.n_samples=60", "dataset.predict_rows=[]", "report=none"),
-    *("cv.n_splits=2", "cv.n_repeats=1", "scoring.metrics=[metrics.n_payloads]"),
+    *("cv.n_splits=2", "cv.n_repeats=1", "scoring.metrics=[metrics.n_payloads_score]"),
 )
 METRICS = """
 import os
@@ -36,7 +36,7 @@ FILES = Path(__file__).parent.glob("sweep/slurm/payload_*.pkl")
 MODES = [oct(path.stat().st_mode & 0o777) for path in FILES]
 
 
-def n_payloads(y_true, y_score, y_pred):
+def n_payloads_score(y_true, y_score, y_pred):
     return len(MODES) if set(MODES) == {"0o600"} else -1
 """
 
@@ -60,7 +60,7 @@ def test_a_cut_off_result_stops_no_other_job_and_payloads_are_private_and_delete
     assert "1_0_0_result.pkl cannot be read (UnpicklingError: pickle data was truncated)" in err
     assert [run.info.status for run in (*jobs, parent)] == ["FINISHED"] * 4
     # One task runs after another and deletes its payload.
-    assert [run.data.metrics["n_payloads_mean"] for run in jobs] == [3, 2, 1]
+    assert [run.data.metrics["n_payloads_score_mean"] for run in jobs] == [3, 2, 1]
     assert list(tmp_path.glob("sweep/slurm/payload_*.pkl")) == []
     files = [it for it in tmp_path.rglob("*") if it.is_file() and it.name != "mlflow.log"]
     assert [it for it in files if SECRET.encode() in it.read_bytes()] == []
