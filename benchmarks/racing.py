@@ -135,7 +135,7 @@ def rules(n_splits: int) -> dict[str, Rule]:
 def print_mistakes() -> None:
     """Print the rate of mistakes at the last trials of searches of several lengths."""
     print(f"stopped trials, all equally good ({N_SEARCHES:,} searches; mean of the last 4 trials)")
-    print(f"  {'folds':7} correlation  {'rule':16}" + "".join(f"{n:4} trials" for n in N_TRIALS))
+    print(f"  {'folds':7} correlation  {'rule':30}" + "".join(f"{n:4} trials" for n in N_TRIALS))
     for n_splits, n_repeats in FOLDS:
         for correlation in (0.0, 0.5 / n_splits, 1 / n_splits, 2 / n_splits):
             n_folds, rng = n_splits * n_repeats, np.random.default_rng(0)
@@ -143,7 +143,7 @@ def print_mistakes() -> None:
             for name, rule in rules(n_splits).items():
                 rates = stop_rates(search(scores, rule), n_folds)
                 last = "".join(f"{rates[max(0, n - 5) : n - 1].mean():11.1%}" for n in N_TRIALS)
-                print(f"  {n_splits:2} x {n_repeats}  {correlation:11.3f}  {name:16}{last}")
+                print(f"  {n_splits:2} x {n_repeats}  {correlation:11.3f}  {name:30}{last}")
 
 
 def print_savings(n_splits: int = 10, n_repeats: int = 3, n_trials: int = 30) -> None:

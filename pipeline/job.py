@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from pipeline import console
 from pipeline.config import flatten
@@ -42,7 +43,8 @@ from pipeline.tracking import (
     supersede,
     track,
 )
-from pipeline.tracking.logged_model import check_code, check_model, log_model, predict_rows
+from pipeline.tracking.logged_model import check_code, check_model, log_model
+from pipeline.tracking.pyfunc_model import ServedModel
 from pipeline.tracking.store import STOPPED, STOPPED_BECAUSE
 from pipeline.training import Stopped
 
@@ -235,7 +237,7 @@ def _train(
 
 
 def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> None:
-    """Print the result, log the rest, and predict new rows with the logged model."""
+    """Print the result, log the rest, and predict new rows with the model as it was logged."""
     if job.sweep_job is None:
         console.show_result(evaluation.summary, "" if evaluation.final else " of the first repeat")
     with console.waiting("logging figures and the final model"):
@@ -255,11 +257,11 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
             run_info = RunInfo.of(run.record(), job.config.tracking.experiment_name)
             write_result(Path(name), evaluation, job.inputs.summary, run_info)
             run.log_files(Path(name), tables=TABLES)
-        model_uri = None
+        served = None
         if evaluation.final:
             run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
             with tempfile.TemporaryDirectory() as name:
-                model_uri = _log_model(evaluation, evaluation.final, Path(name))
+                served = _log_model(evaluation, evaluation.final, Path(name))
     is_first = job.sweep_job is None or job.sweep_job.number == 0
     is_unusual = job.config.cv.kind == "predefined" or job.config.training.final_fit
     if evaluation.final and is_first and is_unusual:
@@ -270,19 +272,21 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
         console.show_job_result(job.position, evaluation.summary, how)
         return
     rows = job.config.dataset.predict_rows
-    if rows and model_uri:
-        for y_score in predict_rows(model_uri, evaluation.dataset.feature_names, rows):
+    if rows and served:
+        frame = pd.DataFrame(rows, columns=list(evaluation.dataset.feature_names))
+        for y_score in served.predict(None, frame).to_numpy():
             console.show_prediction(y_score)
 
 
-def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path) -> str:
-    """Write the final model, check that it predicts the same when loaded, and log it."""
+def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path) -> ServedModel:
+    """Write the final model, load it again, check that it predicts the same, and log it."""
     has_user_code = write_model(folder, final, evaluation.config.model)
     X = evaluation.dataset.X[:N_CHECKED_ROWS].copy()
     may_miss = final.schema.is_categorical | (not final.requires_complete_rows)
     every_third = np.add.outer(np.arange(len(X)), np.arange(X.shape[1])) % 3 == 0
     X[every_third & may_miss] = np.nan
-    check_model(folder, final.schema.decode(X), final.predict_proba(X))
+    served = check_model(folder, final.schema.decode(X), final.predict_proba(X))
     if has_user_code:
         check_code(folder)
-    return log_model(folder, {FINAL_FIT: final.describe_fit()})
+    log_model(folder, {FINAL_FIT: final.describe_fit()})
+    return served

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -101,3 +102,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data sets are not beside this checkout: {folder}")
     return folder
+
+
+@pytest.fixture
+def rows():
+    """Features of shape (90, 4) and three noisy labels of them, of shape (90, 3)."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(90, 4)).astype(np.float32)
+    y = (X[:, :3] + rng.normal(size=(90, 3)) > 0.2).astype(np.int8)
+    return X, y

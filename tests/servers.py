@@ -32,9 +32,9 @@ JOIN_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **NO_TOKEN}
 def free_port() -> int:
     """Return a free port below the range that systems give to clients."""
     for port in range(21000 + os.getpid() % 1000 * 10, 32000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))  # fails also while a closed connection lingers
+            return port
     raise RuntimeError("no port is free")
 
 

@@ -11,14 +11,6 @@ from tests.test_sklearn_models import SMALL_MODELS, model_config
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def rows():
-    rng = np.random.default_rng(3)
-    X = rng.normal(size=(90, 4)).astype(np.float32)
-    y = (X[:, :3] + rng.normal(size=(90, 3)) > 0.2).astype(np.int8)
-    return X, y
-
-
 @pytest.mark.parametrize("name", SMALL_MODELS)
 def test_constant_labels_get_their_frequency_and_do_not_affect_others(make_config, rows, name):
     config, (X, y) = model_config(make_config, name), rows

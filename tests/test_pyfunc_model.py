@@ -1,15 +1,10 @@
 """The served model gives raw rows the probabilities that the trainer gave the same rows."""
 
 import json
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -24,14 +19,10 @@ from sklearn.datasets import dump_svmlight_file
 from pipeline.cv import Split
 from pipeline.dataset import load
 from pipeline.dataset.builder import dataset_from_arrays, dataset_from_frame
-from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.evaluation.inputs import make_trainer, plan_fits
 from pipeline.model.saved_model import write_model
-from pipeline.tracking.logged_model import check_code
 from pipeline.tracking.pyfunc_model import ServedModel
-from tests.command_runner import CommandRunner
-from tests.servers import BIN, free_port, listens, started, wait_for
 
 N = 40
 TOLERANCE = 1e-6
@@ -348,136 +339,3 @@ def test_any_csv_file(any_config, data):
         served, expected = serve(replace(any_config, dataset=dataset), load(dataset), Path(name))
         for reading in ({}, {"keep_default_na": False}, {"dtype": str}):
             assert_served(served, expected, pd.read_csv(path, **reading))
-
-
-def post(port: int, body: dict) -> tuple[int, dict]:
-    """Send JSON to a served model and return the status and the answer."""
-    request = Request(
-        f"http://127.0.0.1:{port}/invocations",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    try:
-        with urlopen(request) as answer:
-            return answer.status, json.load(answer)
-    except HTTPError as error:
-        return error.code, json.load(error)
-
-
-@pytest.mark.parametrize("model", [SKLEARN, KERAS], ids=["scikit-learn", "keras"])
-def test_a_process_with_the_code_of_the_folder_alone_loads_the_model(tmp_path, make_config, model):
-    X = np.random.default_rng(0).normal(size=(N, 2))
-    dataset = dataset_from_arrays("t", "t", X, (X > 0.5).astype(int))
-    serve(make_config("preprocessing=standard", *model), dataset, tmp_path)
-    check_code(tmp_path)
-
-
-def test_mlflow_serves_a_logged_model(tmp_path):
-    store = CommandRunner(tmp_path)
-    path = tmp_path / "t.csv"
-    frame, labels = mixed_frame()
-    write_csv(path, frame, labels)
-    store.run_here(
-        *("dataset=table", f"dataset.path={path}", "dataset.labels=['l?']", "report=none"),
-        *(f"dataset.categorical=[{','.join(CATEGORICAL)}]", "cv.n_splits=2", "cv.n_repeats=1"),
-        *(f"dataset.numeric=[{','.join(DATES)}]", "dataset.predict_rows=[]", *SKLEARN),
-    )
-    (run,) = store.runs()
-    (logged,) = store.client.search_logged_models([run.info.experiment_id])
-    rows = pd.read_csv(path)[list(frame.columns)].head()
-    model = mlflow.pyfunc.load_model(logged.artifact_location)
-    expected = model.predict(rows).to_dict("records")
-    port, log = free_port(), tmp_path / "log"
-    command = [
-        *(sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"),
-        *("-m", logged.artifact_location, "--host", "127.0.0.1", "--port", str(port)),
-    ]
-    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    with started(command, log, cwd=tmp_path, env=environment) as server:
-        wait_for("the served model", lambda: listens(port), server, log)
-        split = json.loads(rows.to_json(orient="split", double_precision=15))
-        records = json.loads(rows.to_json(orient="records", double_precision=15))
-        columns = {name: [record[name] for record in records] for name in rows}
-        for body in (
-            {"dataframe_split": split},
-            {"dataframe_records": records},
-            {"inputs": columns},
-        ):
-            status, answer = post(port, body)
-            assert status == 200, answer
-            for actual, probabilities in zip(answer["predictions"], expected, strict=True):
-                assert actual == pytest.approx(probabilities, abs=TOLERANCE)
-        status, answer = post(port, {"dataframe_records": records, "params": {"decide": True}})
-        decided = [{name: float(p > 0.5) for name, p in row.items()} for row in expected]
-        assert answer["predictions"] == decided
-        for value, message in (
-            (float("inf"), "Expected finite numbers"),
-            ("many", "Expected numbers in column 'plain'. Received: 'many' in row 1"),
-        ):
-            records[1]["plain"] = value
-            status, answer = post(port, {"dataframe_records": records})
-            assert status == 400
-            assert message in answer["message"]
-
-
-def test_a_model_that_was_logged_before_there_was_a_schema_loads_as_before():
-    model = mlflow.pyfunc.load_model(str(Path(__file__).parent / "models" / "before_schema"))
-    rows = pd.DataFrame({"age": [50, 30, None], "city": ["Rome", "Oslo", "Paris"]})
-    expected = [[0.7119448, 0.9079509], [0.0667760, 0.1194463], [0.6928009, 0.5425525]]
-    np.testing.assert_allclose(model.predict(rows), expected, atol=TOLERANCE)
-
-
-ESTIMATOR = """
-import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-{import_prior}
-
-
-class Frequency(ClassifierMixin, BaseEstimator):
-    def fit(self, X, y):
-        self.frequency_ = prior.smooth(np.mean(y))
-        self.classes_ = np.array([0, 1])
-        return self
-
-    def predict_proba(self, X):
-        return np.tile([1 - self.frequency_, self.frequency_], (len(X), 1))
-"""
-
-
-@pytest.mark.parametrize(
-    ("name", "import_prior", "travels"),
-    [
-        ("static", "from . import prior", True),
-        (
-            "dynamic",
-            "from importlib import import_module\nprior = import_module('{}.prior')",
-            False,
-        ),
-    ],
-)
-def test_the_users_code_travels_with_the_model(
-    tmp_path, make_config, monkeypatch, name, import_prior, travels
-):
-    package = f"own_{name}"  # a namespace package, as it has no __init__.py
-    (tmp_path / package).mkdir()
-    text = ESTIMATOR.format(import_prior=import_prior.format(package))
-    (tmp_path / package / "estimators.py").write_text(text)
-    (tmp_path / package / "prior.py").write_text("def smooth(p): return float(0.9 * p + 0.05)")
-    (tmp_path / package / "rows.bin").write_bytes(b"much data")
-    monkeypatch.syspath_prepend(tmp_path)
-    config = make_config(
-        "model=sklearn", f"model.estimator={package}.estimators.Frequency", "preprocessing=standard"
-    )
-    X = np.random.default_rng(0).normal(size=(N, 2))
-    dataset = dataset_from_arrays("t", "t", X, (X > 0.5).astype(int))
-    folder = tmp_path / "model"
-    folder.mkdir()
-    served, expected = serve(config, dataset, folder)
-    assert_served(served, expected, pd.DataFrame(X, columns=dataset.feature_names))
-    copied = {path.name for path in (folder / "code" / package).iterdir()}
-    assert copied == ({"estimators.py", "prior.py"} if travels else {"estimators.py"})
-    if travels:
-        check_code(folder)
-    else:
-        with pytest.raises(UserError, match=r"No module named 'own_dynamic\.prior'"):
-            check_code(folder)

@@ -56,14 +56,6 @@ def make_unsavable(**params):
     return estimator
 
 
-@pytest.fixture
-def rows():
-    rng = np.random.default_rng(3)
-    X = rng.normal(size=(90, 4)).astype(np.float32)
-    y = (X[:, :3] + rng.normal(size=(90, 3)) > 0.2).astype(np.int8)
-    return X, y
-
-
 def write(folder, config, X, y, seeds=(1, 2)) -> FinalModel:
     """Train an ensemble and write it."""
     schema, rows = numeric_schema(X), np.arange(len(X))

@@ -113,7 +113,9 @@ class Leaderboard:
         """
         headlines = Counter(entry.headline for entry in entries if entry.headline)
         headline = headlines.most_common(1)[0][0] if headlines else ""
-        directions = {name: it for one in entries for name, it in one.greater_is_better.items()}
+        directions = {
+            name: greater for entry in entries for name, greater in entry.greater_is_better.items()
+        }
         minimize = lower_is_better(headline, directions)
         self.criterion = criterion or Criterion(headline, "mean", minimize)
         self.n_jobs = n_jobs
@@ -168,7 +170,7 @@ class Leaderboard:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every job is finished."""
+        """True if every job is finished."""
         return not self.n_missing and self.count("FINISHED") == len(self.entries)
 
     def count(self, status: Status) -> int:

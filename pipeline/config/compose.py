@@ -213,9 +213,9 @@ def _kind_names(schema: type) -> tuple[str, ...]:
 
 def explain_hydra_error(error: Exception, arguments: Sequence[str]) -> str | None:
     """Return the message for an invalid command line, or None for any other error."""
-    null = [it for it in arguments if it.endswith("=null") and "." not in it]
+    null = [text for text in arguments if text.endswith("=null") and "." not in text]
     if isinstance(error, ValueError) and "Config group override" in str(error) and null:
-        return str(_invalid(f"{it}: leave out a group with ~{it[:-5]}" for it in null))
+        return str(_invalid(f"{text}: leave out a group with ~{text[:-5]}" for text in null))
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     renamed = [line for argument in arguments for line in explain_renamed_argument(argument)]

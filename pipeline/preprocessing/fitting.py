@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,16 +56,16 @@ class _Statistics:
             difference = numbers[:, part].astype(np.float64) - mean[part]
             difference[missing[:, part]] = 0
             m2[part] = np.einsum("ij,ij->j", difference, difference)
-        initial = {"initial": -np.inf, "where": ~missing} if n_missing.any() else {}
-        high = numbers.max(axis=0, **initial)
-        low = numbers.min(axis=0, **({**initial, "initial": np.inf} if initial else {}))
+        low = np.fmin.reduce(numbers, axis=0).astype(np.float64)
+        high = np.fmax.reduce(numbers, axis=0).astype(np.float64)
+        low[n == 0], high[n == 0] = np.inf, -np.inf
         counts = []
         for feature in categorical:
             codes = X[rows, feature]
             n_categories = len(schema.columns[feature].categories)
             codes = codes[~np.isnan(codes)].astype(np.int64)
             counts.append(np.bincount(codes, minlength=n_categories))
-        return cls(n, mean, m2, low.astype(float), high.astype(float), n_missing, tuple(counts))
+        return cls(n, mean, m2, low, high, n_missing, tuple(counts))
 
     def merge(self, other: "_Statistics") -> "_Statistics":
         """Return the statistics of both sets of rows.
@@ -127,18 +128,18 @@ def fit_preprocessors(
         X: All encoded rows, of shape (n_samples, n_features).
         schema: Their schema.
         train_sets: Row numbers of the training rows of each fold.
-        is_final: Learn the imputed value of each number, for rows to predict; else only where the
-            table has a missing value.
+        is_final: Learn the median of each number, for rows to predict; else only where the table
+            has a missing value.
     """
     if not train_sets:
         return []
     numeric, _ = _features(schema)
-    needs_fill = np.full(len(numeric), is_final)
-    if not is_final:
+    needs_median = np.full(len(numeric), is_final)
+    if config.imputation == "median" and not is_final:
         for position, feature in enumerate(numeric):
-            needs_fill[position] = np.isnan(X[:, feature].max())
+            needs_median[position] = np.isnan(X[:, feature].max())
     return [
-        _fit(config, X, schema, train, statistics, needs_fill)
+        _fit(config, X, schema, train, statistics, needs_median)
         for train, statistics in zip(train_sets, _statistics(X, schema, train_sets), strict=True)
     ]
 
@@ -153,20 +154,15 @@ def _statistics(
     blocks = _find_blocks(is_member, MAX_BLOCKS_PER_FOLD * len(train_sets))
     if blocks is None:
         return [_Statistics.of_rows(X, schema, np.sort(train)) for train in train_sets]
-    is_used = [bool(is_member[:, rows[0]].any()) for rows in blocks]
-    by_block = [
-        _Statistics.of_rows(X, schema, rows) if used else None
-        for rows, used in zip(blocks, is_used, strict=True)
+    by_block = {
+        int(rows[0]): _Statistics.of_rows(X, schema, rows)
+        for rows in blocks
+        if is_member[:, rows[0]].any()
+    }
+    return [
+        reduce(_Statistics.merge, [by_block[row] for row in by_block if has_row[row]])
+        for has_row in is_member
     ]
-    merged = []
-    for number in range(len(train_sets)):
-        total = None
-        for rows, statistics in zip(blocks, by_block, strict=True):
-            if statistics is not None and is_member[number, rows[0]]:
-                total = statistics if total is None else total.merge(statistics)
-        assert total is not None  # a training set has rows
-        merged.append(total)
-    return merged
 
 
 def _find_blocks(is_member: NDArray[np.bool_], max_blocks: int) -> list[NDArray[np.int64]] | None:
@@ -194,7 +190,7 @@ def _fit(
     schema: TableSchema,
     train: NDArray[np.int64],
     statistics: _Statistics,
-    needs_fill: NDArray[np.bool_],
+    needs_median: NDArray[np.bool_],
 ) -> Preprocessor:
     numeric, categorical = _features(schema)
     offsets = schema.offsets[numeric]
@@ -208,7 +204,7 @@ def _fit(
         case "mean":
             fill = statistics.mean
         case "median":
-            for position in np.flatnonzero(needs_fill & (statistics.n > 0)):
+            for position in np.flatnonzero(needs_median & (statistics.n > 0)):
                 values = X[train, numeric[position]]
                 fill[position] = np.median(values[~np.isnan(values)].astype(np.float64))
     imputed = statistics.impute(np.where(has_missing, fill, 0))

@@ -115,7 +115,7 @@ class TableSchema:
 
     @property
     def is_categorical(self) -> NDArray[np.bool_]:
-        """Whether each column is categorical, of shape (n_columns,)."""
+        """True for each categorical column, of shape (n_columns,)."""
         return np.array([column.kind == "category" for column in self.columns], dtype=bool)
 
     @property
@@ -145,7 +145,7 @@ class TableSchema:
         if absent:
             raise ValueError(
                 f"Expected the columns of the features. Received: none named "
-                f"{shorten(absent)}, but {shorten(list(position))}."
+                f"{_first(absent)}, but {_first(list(position))}."
             )
         X = np.empty((len(rows), len(self.columns)), dtype=np.float32)
         for j, column in enumerate(self.columns):
@@ -277,7 +277,7 @@ def _from_seconds(kind: Kind, seconds: NDArray[np.float64]) -> Any:
     return pa.array(integers, mask=missing).cast(MICROSECONDS[kind]).to_pandas()
 
 
-def shorten(names: list[str]) -> str:
-    """Return the first names of a list."""
+def _first(names: list[str]) -> str:
+    """Return the first names of a list, and the number of the others."""
     shown = ", ".join(map(repr, names[:MAX_SHOWN]))
     return f"{shown} and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else shown

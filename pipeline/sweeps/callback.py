@@ -97,7 +97,9 @@ def _begin(config: DictConfig) -> "ParentRun":
     global _parent_run
     values = _hide_passwords(config)
     with read_write(config.hydra):  # each job is composed again from the files
-        config.hydra.overrides.hydra += [f"++{key}={quoted(it)}" for key, it in values.items()]
+        config.hydra.overrides.hydra += [
+            f"++{key}={quoted(value)}" for key, value in values.items()
+        ]
     overrides = parse(config)
     check_former_names(config, overrides)
     check_constant_settings(overrides)

@@ -163,7 +163,9 @@ class Search:
             return ()
         (objective,) = self._plan.objectives
         trials = self._study.trials()
-        n_candidates = sum(it.values is not None and it.duplicate_of is None for it in trials)
+        n_candidates = sum(
+            trial.values is not None and trial.duplicate_of is None for trial in trials
+        )
         return (
             f"racing.incumbent={best[0].run_id}",
             f"racing.n_candidates={n_candidates}",

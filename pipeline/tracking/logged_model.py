@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from hashlib import sha256
@@ -51,8 +51,8 @@ class PromotedModel:
 
 
 @uninterrupted()
-def log_model(folder: Path, metadata: Mapping[str, str]) -> str:
-    """Log a model folder to the active run and return the URI of the model.
+def log_model(folder: Path, metadata: Mapping[str, str]) -> None:
+    """Log a model folder to the active run.
 
     Args:
         folder: Folder with the model in `model/`, the code that it needs in `code/`, and
@@ -67,7 +67,7 @@ def log_model(folder: Path, metadata: Mapping[str, str]) -> str:
         ParamSchema([ParamSpec("decide", "boolean", False)]),
     )
     with _no_type_hint_warnings():
-        info = mlflow.pyfunc.log_model(
+        mlflow.pyfunc.log_model(
             name="model",
             python_model=str(PYFUNC_MODEL),
             artifacts={"model": str(folder / "model")},
@@ -76,16 +76,18 @@ def log_model(folder: Path, metadata: Mapping[str, str]) -> str:
             pip_requirements=(folder / "requirements.txt").read_text().split(),
             metadata=dict(metadata),
         )
-    return str(info.model_uri)
 
 
-def check_model(folder: Path, rows: pd.DataFrame, y_score: NDArray[np.floating]) -> None:
+def check_model(folder: Path, rows: pd.DataFrame, y_score: NDArray[np.floating]) -> ServedModel:
     """Load a model folder and compare its probabilities with those of the trained model.
 
     Args:
         folder: As of `log_model`.
         rows: Raw rows.
         y_score: Probabilities of the trained model for them, of shape (n_rows, n_labels).
+
+    Returns:
+        The loaded model.
 
     Raises:
         UserError: If they differ.
@@ -99,6 +101,7 @@ def check_model(folder: Path, rows: pd.DataFrame, y_score: NDArray[np.floating])
             f"Received: probabilities that differ by {difference:.2g}. Check get_config and the "
             "saved state of its own layers."
         )
+    return served
 
 
 _checked_code: set[str] = set()  # digests of code that another process has loaded
@@ -134,22 +137,6 @@ def check_code(folder: Path) -> None:
             "them as a package."
         )
     _checked_code.add(sha.hexdigest())
-
-
-def predict_rows(
-    model_uri: str, feature_names: Sequence[str], rows: Sequence[Sequence[float | str | None]]
-) -> NDArray[np.float64]:
-    """Return the probabilities of a logged model for raw rows, of shape (n_rows, n_labels).
-
-    Args:
-        model_uri: Any URI that MLflow can load.
-        feature_names: Names of the columns of `rows`.
-        rows: Raw features of shape (n_rows, n_features): numbers, texts of categories, None.
-    """
-    with _no_type_hint_warnings(), _restored_path():
-        model = mlflow.pyfunc.load_model(model_uri)
-    y_score = model.predict(pd.DataFrame(rows, columns=list(feature_names)))
-    return np.asarray(y_score, dtype=np.float64)
 
 
 def promote(
@@ -207,19 +194,6 @@ def _dataset_name(run: RunRecord) -> str:
     inputs = mlflow.MlflowClient().get_run(run.run_id).inputs
     datasets = inputs.dataset_inputs if inputs else []
     return str(datasets[0].dataset.name) if datasets else run.name
-
-
-@contextmanager
-def _restored_path() -> Iterator[None]:
-    """Take the folder of the model's code, which MLflow adds first, from the path of modules.
-
-    Processes that start later would import the few modules of Manyfold in it, and no others.
-    """
-    path = sys.path.copy()
-    try:
-        yield
-    finally:
-        sys.path[:] = path
 
 
 @contextmanager

@@ -62,12 +62,12 @@ class RunRecord:
 
     @property
     def is_sweep(self) -> bool:
-        """Whether this is the parent run of a sweep."""
+        """True for the parent run of a sweep."""
         return self.tags.get("is_sweep") == "true"
 
     @property
     def is_stopped_early(self) -> bool:
-        """Whether racing stopped the run after the first repeat."""
+        """True if racing stopped the run after the first repeat."""
         return STOPPED in self.tags
 
 

@@ -61,12 +61,12 @@ class Store:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is the store that is used if none is named."""
+        """True for the store that is used if none is named."""
         return self.uri == store_at(None).uri
 
     @property
     def is_server(self) -> bool:
-        """Whether the URI is the address of an MLflow server."""
+        """True if the URI is the address of an MLflow server."""
         return self.uri.startswith(("http:", "https:"))
 
     @property
