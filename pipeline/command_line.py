@@ -81,11 +81,13 @@ def parse(
     return parser.parse_intermixed_args(others), compose_tracking(settings)
 
 
-def run(function: Callable[[], object]) -> int:
-    """Call the function of a command and return the exit code; failures are printed."""
+def run(function: Callable[[], int | None]) -> int:
+    """Call the function of a command and return its exit code; failures are printed."""
+    codes: list[int] = []
     try:
         with handle_signals():
-            return attempt(function).exit_code
+            failure = attempt(lambda: codes.append(function() or 0)).exit_code
+            return failure or codes[0]
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED

@@ -48,7 +48,7 @@ def test_a_run_of_another_program_is_described_by_its_id(run):
     uri, run_id = run
     assert promote.main([run_id, "--name", "other", f"tracking.uri={uri}"]) == 0
     (version,) = mlflow.MlflowClient(uri).search_model_versions("name = 'other'")
-    assert version.description == f"run {run_id}"
+    assert version.description == f"The first champion of this name.\nRun {run_id}"
 
 
 def post(port: int, body: dict) -> tuple[int, dict]:

@@ -158,11 +158,13 @@ def test_promoting_a_sweep_promotes_its_best_run(sweep):
         f"{best.data.metrics[f'accuracy_{name}']:.3f}"
         for name in ("mean", "std", "ci_low", "ci_high")
     )
-    assert version.description == (
-        f"Accuracy: {mean} ({std}), 95% interval {low} to {high}; run {version.run_id}; "
-        f"data {best.data.tags['data_digest']}; "
-        "Final model: trained on all 200 rows (training.final_fit=all)."
-    )
+    assert version.description.splitlines() == [
+        "The first champion of this name.",
+        f"Accuracy: {mean} ({std}), 95% interval {low} to {high}",
+        *version.description.splitlines()[2:-1],  # other metrics
+        f"Run {version.run_id}; data {best.data.tags['data_digest']}; "
+        "Final model: trained on all 200 rows (training.final_fit=all).",
+    ]
 
 
 def test_only_a_finished_run_of_an_existing_store_is_promoted(sweep, capsys):

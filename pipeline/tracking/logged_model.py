@@ -1,15 +1,13 @@
-"""Log, load and register the final model."""
+"""Log the final model and check that it predicts the same after it is loaded."""
 
 import json
 import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
-from io import StringIO
 from pathlib import Path
 
 import mlflow
@@ -23,31 +21,9 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.runtime import uninterrupted
 from pipeline.tracking.pyfunc_model import ServedModel
-from pipeline.tracking.run_reader import FINISHED, RunReader, RunRecord
-from pipeline.tracking.store import FINAL_FIT, STOPPED_BECAUSE, Store
-from pipeline.tracking.sweep import BEST
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
 TOLERANCE = 1e-5  # of probabilities, between the model in memory and the loaded one
-DATA_DIGEST = "data_digest"  # tag
-CHAMPION = "champion"  # alias of the version that was promoted last
-
-
-@dataclass(frozen=True)
-class PromotedModel:
-    """A version of a registered model that has the alias `champion`.
-
-    Attributes:
-        name: Name of the registered model.
-        version: Its version.
-        run_id: Id of the run that trained it.
-        uri: Its URI for `mlflow.pyfunc.load_model`, until another version is promoted.
-    """
-
-    name: str
-    version: str
-    run_id: str
-    uri: str
 
 
 @uninterrupted()
@@ -137,63 +113,6 @@ def check_code(folder: Path) -> None:
             "them as a package."
         )
     _checked_code.add(sha.hexdigest())
-
-
-def promote(
-    store: Store,
-    run_name: str,
-    model_name: str | None,
-    describe_scores: Callable[[RunRecord], str],
-) -> PromotedModel:
-    """Register the final model of a run, or of a sweep's best run, with the alias `champion`.
-
-    Args:
-        store: Store of the run.
-        run_name: Name of the run or sweep, its id, or the start of its id.
-        model_name: Name of the registered model; None for that of the data set.
-        describe_scores: Returns a line about the scores of a run for the description of the
-            version; empty if it has none.
-
-    Raises:
-        UserError: If there is no such run, or it has no final model.
-    """
-    reader, client = RunReader(store), mlflow.MlflowClient()
-    run = reader.one(run_name)
-    if run.is_sweep:
-        if BEST not in run.tags:
-            raise UserError(
-                f"Expected a sweep with a finished job. Received: {run.run_id}, which has none."
-            )
-        run = reader.one(run.tags[BEST])
-    condition = f"source_run_id = '{run.run_id}'"
-    models = client.search_logged_models([run.experiment_id], filter_string=condition)
-    if run.status != FINISHED or not models:
-        reason = run.tags.get("failure") or run.tags.get(STOPPED_BECAUSE)
-        raise UserError(
-            f"Expected a finished run with a final model. Received: {run.run_id}, {run.status}, "
-            f"with {len(models)} models{f': {reason}' if reason else '.'}"
-        )
-    name = model_name or _dataset_name(run)
-    versions = client.search_model_versions(f"run_id = '{run.run_id}'")
-    version = next((each.version for each in versions if each.name == name), None)
-    if version is None:
-        with redirect_stderr(StringIO()):  # MLflow prints each step there
-            registered = mlflow.register_model(f"models:/{models[0].model_id}", name)
-        version = registered.version
-        facts = [describe_scores(run), f"run {run.run_id}"]
-        if DATA_DIGEST in run.tags:  # only Manyfold's own runs have it
-            facts.append(f"data {run.tags[DATA_DIGEST]}")
-        if FINAL_FIT in run.tags:
-            facts.append(run.tags[FINAL_FIT])
-        client.update_model_version(name, version, "; ".join(filter(None, facts)))
-    client.set_registered_model_alias(name, CHAMPION, version)
-    return PromotedModel(name, str(version), run.run_id, f"models:/{name}@{CHAMPION}")
-
-
-def _dataset_name(run: RunRecord) -> str:
-    inputs = mlflow.MlflowClient().get_run(run.run_id).inputs
-    datasets = inputs.dataset_inputs if inputs else []
-    return str(datasets[0].dataset.name) if datasets else run.name
 
 
 @contextmanager
