@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from pipeline import sweeps
 from pipeline.command_line import parse
 from pipeline.commands import COMMANDS
+from pipeline.commands.reproduce import separate
 from pipeline.config import parse_config
 from pipeline.runtime import CONF_DIR
 
@@ -55,7 +56,9 @@ def anchors(text: str) -> set[str]:
 def test_commands_are_valid(line):
     words = shlex.split(line)
     command = words.pop(0) if words and words[0] in COMMANDS else "train"
-    if command in ("compare", "promote", "ui"):
+    if command == "reproduce":
+        words, _ = separate(words)
+    if command not in ("train", "describe"):
         if words:  # else a sentence that mentions the command
             parse(import_module(f"pipeline.commands.{command}").make_parser(), words)
         return

@@ -1,3 +1,3 @@
 """Commands beside training: `manyfold COMMAND ...`."""
 
-COMMANDS = ("compare", "describe", "promote", "ui")  # each is a module with a `main`
+COMMANDS = ("compare", "describe", "promote", "reproduce", "ui")  # each is a module with a `main`

@@ -12,6 +12,7 @@ from pipeline.config.compose import (
     to_yaml,
 )
 from pipeline.config.renamed_keys import translate_settings
+from pipeline.config.saved_config import recompose
 from pipeline.config.schema import (
     Config,
     DecisionConfig,

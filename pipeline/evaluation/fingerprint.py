@@ -1,6 +1,7 @@
 """Fingerprints: digests of configuration, data, folds and code, which determine the results."""
 
 import json
+import platform
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from pipeline.config import Config, affects_scores, flatten
 from pipeline.cv import Split, split_digest
 from pipeline.dataset import Dataset
+from pipeline.runtime import n_cores
 from pipeline.user_code import find_user_code
 
 PACKAGE = Path(__file__).parents[1]
@@ -55,8 +57,10 @@ def code_version(callables: Sequence[str] = ()) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of the packages and the commit of a checkout, as tags."""
+    """Return the versions of the packages, the machine and the commit of a checkout, as tags."""
     packages = {f"version.{package}": version(package) for package in VERSIONS}
+    packages["version.python"] = platform.python_version()
+    packages["machine"] = f"{platform.system()} {platform.machine()}, {n_cores()} cores"
     commit = _git_commit()
     return {**packages, "mlflow.source.git.commit": commit} if commit else packages
 

@@ -91,6 +91,26 @@ def _describe_names(kind: str, names: Sequence[str], others: Sequence[str]) -> s
     return " and ".join(parts)
 
 
+def find_run(reader: RunReader, name: str) -> RunRecord:
+    """Return a run, or the best run of a sweep.
+
+    Args:
+        reader: Reader of the store in use.
+        name: Name of the run or sweep, its id, or the start of its id.
+
+    Raises:
+        UserError: If there is no such run, or no job of the sweep has finished.
+    """
+    run = reader.one(name)
+    if not run.is_sweep:
+        return run
+    if BEST not in run.tags:
+        raise UserError(
+            f"Expected a sweep with a finished job. Received: {run.run_id}, which has none."
+        )
+    return reader.one(run.tags[BEST])
+
+
 def find_final_model(reader: RunReader, run_name: str) -> FinalModel:
     """Return the final model of a run, or of the best run of a sweep.
 
@@ -101,13 +121,7 @@ def find_final_model(reader: RunReader, run_name: str) -> FinalModel:
     Raises:
         UserError: If there is no such run, or it has no final model.
     """
-    run = reader.one(run_name)
-    if run.is_sweep:
-        if BEST not in run.tags:
-            raise UserError(
-                f"Expected a sweep with a finished job. Received: {run.run_id}, which has none."
-            )
-        run = reader.one(run.tags[BEST])
+    run = find_run(reader, run_name)
     condition = f"source_run_id = '{run.run_id}'"
     client = mlflow.MlflowClient()
     models = client.search_logged_models([run.experiment_id], filter_string=condition)

@@ -194,11 +194,22 @@ class RunReader:
 
     def fold_sizes(self, run_id: str) -> NDArray[np.int64]:
         """Return n_train and n_test of each fold, of shape (n_folds, 2)."""
-        with self._store_errors(), TemporaryDirectory() as folder:
-            path = self._client.download_artifacts(run_id, "folds.json", folder)
-            table = json.loads(Path(path).read_text())
+        table = json.loads(self.read_text(run_id, "folds.json"))
         columns = [table["columns"].index(name) for name in ("n_train", "n_test")]
         return np.array([[row[column] for column in columns] for row in table["data"]])
+
+    def read_text(self, run_id: str, name: str) -> str:
+        """Return the content of a text file that a run logged."""
+        with self._store_errors(), TemporaryDirectory() as folder:
+            path = self._client.download_artifacts(run_id, name, folder)
+            return Path(path).read_text(encoding="utf-8")
+
+    def dataset_path(self, run_id: str) -> str | None:
+        """Return the absolute path of the file that a run read, or None."""
+        with self._store_errors():
+            inputs = self._client.get_run(run_id).inputs
+        datasets = inputs.dataset_inputs if inputs else []
+        return json.loads(datasets[0].dataset.source).get("uri") if datasets else None
 
     def one(self, name: str) -> RunRecord:
         """Return the run with a name or id; of several, the one that has finished.
