@@ -26,6 +26,7 @@ from pipeline.model.saved_model import FinalModel, write_model
 from pipeline.outcome import JobResult
 from pipeline.prepared_job import PreparedJob, prepare_job
 from pipeline.report.artifacts import TABLES, write_inputs, write_result
+from pipeline.report.model_card import MODEL_CARD
 from pipeline.report.page import RunInfo
 from pipeline.runtime import is_interrupted, raise_interrupt
 from pipeline.scoring import MetricSummary, short_name
@@ -257,11 +258,12 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
             run_info = RunInfo.of(run.record(), job.config.tracking.experiment_name)
             write_result(Path(name), evaluation, job.inputs.summary, run_info)
             run.log_files(Path(name), tables=TABLES)
+            card = (Path(name) / MODEL_CARD).read_text("utf-8") if evaluation.final else ""
         served = None
         if evaluation.final:
             run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
             with tempfile.TemporaryDirectory() as name:
-                served = _log_model(evaluation, evaluation.final, Path(name))
+                served = _log_model(evaluation, evaluation.final, Path(name), card)
     is_first = job.sweep_job is None or job.sweep_job.number == 0
     is_unusual = job.config.cv.kind == "predefined" or job.config.training.final_fit
     if evaluation.final and is_first and is_unusual:
@@ -278,9 +280,10 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
             console.show_prediction(y_score)
 
 
-def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path) -> ServedModel:
+def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path, card: str) -> ServedModel:
     """Write the final model, load it again, check that it predicts the same, and log it."""
     has_user_code = write_model(folder, final, evaluation.config.model)
+    (folder / "model" / MODEL_CARD).write_text(card, encoding="utf-8")
     X = evaluation.dataset.X[:N_CHECKED_ROWS].copy()
     may_miss = final.schema.is_categorical | (not final.requires_complete_rows)
     every_third = np.add.outer(np.arange(len(X)), np.arange(X.shape[1])) % 3 == 0

@@ -13,6 +13,7 @@ from pipeline.comparison import Leaderboard, to_json_table
 from pipeline.config import Config, to_yaml
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
+from pipeline.report.model_card import MODEL_CARD, format_model_card
 from pipeline.report.page import RunInfo, write_page
 from pipeline.runtime import heavy_imports
 from pipeline.scoring import label_scores
@@ -116,7 +117,7 @@ def write_inputs(folder: Path, config: Config, summary: DataSummary) -> None:
 def write_result(
     folder: Path, evaluation: Evaluation, summary: DataSummary, run_info: RunInfo
 ) -> None:
-    """Write the tables, and the figures and the page if they are configured.
+    """Write tables and model card, and the figures and the page if they are configured.
 
     Args:
         folder: An empty folder.
@@ -138,6 +139,9 @@ def write_result(
     if config.html:
         page = write_page(evaluation, summary, run_info, labels, figures)
         (folder / "report.html").write_text(page, encoding="utf-8")
+    if evaluation.final:
+        card = format_model_card(evaluation, summary, run_info, labels)
+        (folder / MODEL_CARD).write_text(card, encoding="utf-8")
 
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> None:
