@@ -69,6 +69,7 @@ class ArffConfig(_Dataset):
     kind: Literal["arff"]
     path: Name
     xml: Name | None
+    instance_weights: Literal["ignore"] | None
     test_path: Name | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns

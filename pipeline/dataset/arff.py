@@ -20,6 +20,9 @@ from pipeline.dataset.label_columns import codes_to_binary, to_binary
 from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.errors import UserError, suggest
 from pipeline.preprocessing import Column
+from pipeline.preprocessing.column_values import Kind
+
+_KIND_OF_TYPE: dict[str, Kind] = {"numeric": "number", "nominal": "category", "date": "datetime"}
 
 
 def load(config: ArffConfig) -> Dataset:
@@ -30,7 +33,8 @@ def load(config: ArffConfig) -> Dataset:
 
     Raises:
         UserError: If a file cannot be read, no labels are named or one has values other than 0 and
-            1, or a feature is neither numeric nor nominal.
+            1, a feature is of another kind than numeric, nominal and date, or
+            rows have weights that are not to be ignored.
 
     References:
         Tsoumakas et al., Mulan: A Java library for multi-label learning, JMLR 2011.
@@ -38,8 +42,20 @@ def load(config: ArffConfig) -> Dataset:
     """
     path = find_file(config.path)
     table = parse_arff(str(path), read_text(path))
+    _check_weights(config, path, table)
     labels = _label_names(config, path, table)
     return _build_dataset(config, path, table, labels)
+
+
+def _check_weights(config: ArffConfig, path: Path, table: ArffTable) -> None:
+    weighted = np.flatnonzero(table.weights != 1)
+    if len(weighted) and config.instance_weights is None:
+        raise UserError(
+            f"{path}: expected rows without instance weights, as every row counts once. Received: "
+            f"{len(weighted)} rows with a weight such as {{{table.weights[weighted[0]]:g}}} in row "
+            f"{weighted[0]} (the first is 0). Read them as if it were 1: "
+            "dataset.instance_weights=ignore"
+        )
 
 
 def _find_xml(config: ArffConfig, path: Path) -> Path | None:
@@ -74,7 +90,7 @@ def _label_names(config: ArffConfig, path: Path, table: ArffTable) -> tuple[str,
 
 
 def _labels_of_relation(path: Path, table: ArffTable, names: list[str]) -> tuple[str, ...]:
-    counts = re.findall(r"(?<!\S)-C\s+(-?\d{1,9})(?!\d)", table.relation, re.IGNORECASE)
+    counts = re.findall(r"(?<![^\s:])-C\s+(-?\d{1,9})(?!\d)", table.relation, re.IGNORECASE)
     if len(counts) != 1 or int(counts[0]) == 0:
         received = f"{len(counts)} such options" if len(counts) > 1 else "neither"
         raise UserError(
@@ -117,18 +133,14 @@ def _build_dataset(
     features = [name for name in names if name not in others]
     for feature in features:
         kind = table.attributes[column_index[feature]].kind
-        if kind not in {"numeric", "nominal"}:
+        if kind not in _KIND_OF_TYPE:
             raise UserError(
-                f"{path}: expected numeric or nominal features. Received: {feature!r} of kind "
-                f"{kind}. Leave it out: dataset.drop=[{feature}]"
+                f"{path}: expected numeric or nominal features, or dates. Received: {feature!r} "
+                f"of kind {kind}. Leave it out: dataset.drop=[{feature}]"
             )
     attributes = [table.attributes[column_index[feature]] for feature in features]
     columns = [
-        Column(
-            attribute.name,
-            "category" if attribute.kind == "nominal" else "number",
-            attribute.categories,
-        )
+        Column(attribute.name, _KIND_OF_TYPE[attribute.kind], attribute.categories)
         for attribute in attributes
     ]
     X, schema = encode_matrix(

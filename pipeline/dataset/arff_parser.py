@@ -1,49 +1,28 @@
 """Parse dense and sparse ARFF text to numbers, with errors that name line and attribute.
 
-A category becomes its index among the declared ones, a missing value NaN. An attribute that a
-sparse row omits is 0, or the first category of a nominal attribute, as in WEKA.
+A category becomes its index among the declared ones, a date its seconds since 1970, and a missing
+value NaN. An attribute that a sparse row omits is 0, or the first category of a nominal attribute,
+as in WEKA. A line that WEKA cannot read is read with blanks as parts of its values if it then has
+as many as there are attributes.
 
 References:
     https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dataset.arff_header import Attribute, parse_header
+from pipeline.dataset.arff_tokens import TokenError, Value, split_row
 from pipeline.dataset.column_roles import check_unique_names
 from pipeline.dataset.files import check_fits_memory
 from pipeline.errors import UserError, suggest
 from pipeline.preprocessing import TableSchema
-
-_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_NAME = re.compile(rf"\s*({_QUOTED}|[^\s{{]+)\s*(.*)$", re.S)
-# Possessive, or runs of spaces would be divided among its parts in every way before it fails.
-_VALUE = re.compile(rf"""\s*+(?:({_QUOTED})\s*+|([^,'"{{}}]*+))(,|$)""")
-_PAIR = re.compile(rf"""\s*(\d{{1,9}})\s+({_QUOTED}|[^,\s'"{{}}]+)\s*(,|$)""")
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.S)
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
-_NUMERIC = {"numeric", "real", "integer"}
-_MISSING = {"?", "", None}
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A column of an ARFF file.
-
-    Attributes:
-        name: Name without quotes.
-        kind: `numeric`, `nominal`, or another type in the file, which cannot be used.
-        categories: Declared categories of a nominal attribute, in the order of the file.
-    """
-
-    name: str
-    kind: str
-    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +33,13 @@ class ArffTable:
         relation: Name of the relation, without quotes.
         attributes: The columns.
         values: Values of shape (n_samples, n_attributes); NaN where missing or of an unusable kind.
+        weights: Instance weights of shape (n_samples,), 1 where the file has none.
     """
 
     relation: str
     attributes: tuple[Attribute, ...]
     values: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
 
 def parse_arff(source: str, text: str) -> ArffTable:
@@ -68,7 +49,7 @@ def parse_arff(source: str, text: str) -> ArffTable:
         UserError: If it is not ARFF; the message names the line and the attribute.
     """
     lines = _content_lines(text)
-    relation, attributes = _parse_header(source, lines)
+    relation, attributes = parse_header(source, lines)
     if not attributes:
         raise UserError(f"{source}: expected @attribute lines before @data. Received: none.")
     names = [attribute.name for attribute in attributes]
@@ -76,33 +57,28 @@ def parse_arff(source: str, text: str) -> ArffTable:
     data = list(lines)
     is_sparse = bool(data) and data[0][1].startswith("{")
     check_fits_memory(source, (len(data), len(names)), 20 if is_sparse else 100)  # bytes, and texts
-    columns: list[list[str | None]] = [[] for _ in attributes]
+    columns: list[list[Value]] = [[] for _ in attributes]
     rows: list[list[int]] = [[] for _ in attributes]  # row of each value in `columns`
     line_numbers: list[int] = []  # of each row
+    weights: dict[int, float] = {}  # by row
     for line_number, line in data:
-        for column, value in _parse_row(source, line_number, line, names):
+        values, weight = _parse_row(source, line_number, line, names)
+        for column, value in values:
             columns[column].append(value)
             rows[column].append(len(line_numbers))
+        if weight is not None:
+            weights[len(line_numbers)] = weight
         line_numbers.append(line_number)
     if not line_numbers:
         raise UserError(f"{source}: expected at least one row behind @data. Received: none.")
-    values = np.zeros((len(line_numbers), len(attributes)))
+    attributes = tuple(map(_choose_categories, attributes, columns))
+    matrix = np.zeros((len(line_numbers), len(attributes)))
     for j, attribute in enumerate(attributes):
         value_lines = [line_numbers[row] for row in rows[j]]
-        values[rows[j], j] = _to_numbers(source, attribute, columns[j], value_lines)
-    return ArffTable(relation, attributes, values)
-
-
-def _unquote(text: str) -> str:
-    """Remove the quotes and escapes of a name or value."""
-    if len(text) < 2 or text[0] not in "'\"":
-        return text
-    return _ESCAPE.sub(_unescape, text[1:-1])
-
-
-def _unescape(match: re.Match[str]) -> str:
-    code = match[1]
-    return chr(int(code[1:], 16)) if len(code) > 1 else _ESCAPES.get(code, code)
+        matrix[rows[j], j] = _to_numbers(source, attribute, columns[j], value_lines)
+    all_weights = np.ones(len(line_numbers))
+    all_weights[list(weights)] = list(weights.values())
+    return ArffTable(relation, attributes, matrix, all_weights)
 
 
 def _content_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -113,124 +89,80 @@ def _content_lines(text: str) -> Iterator[tuple[int, str]]:
             yield line_number, line
 
 
-def _parse_header(
-    source: str, lines: Iterator[tuple[int, str]]
-) -> tuple[str, tuple[Attribute, ...]]:
-    relation = ""
-    attributes: list[Attribute] = []
-    for line_number, line in lines:
-        keyword, rest = [*line.split(None, 1), ""][:2]
-        match keyword.lower():
-            case "@relation":
-                relation = _unquote(rest.strip())
-            case "@attribute":
-                attributes.append(_parse_attribute(source, line_number, rest))
-            case "@data":
-                return relation, tuple(attributes)
-            case _:
-                raise UserError(
-                    f"{source}: expected @relation, @attribute or @data. Received: {line[:60]!r} "
-                    f"in line {line_number}."
-                )
-    raise UserError(f"{source}: expected a line @data and rows behind it. Received: no such line.")
-
-
-def _parse_attribute(source: str, line_number: int, rest: str) -> Attribute:
-    match = _NAME.match(rest)
-    if not match or not match[2]:
-        raise UserError(
-            f"{source}: expected @attribute, a name and a type. Received: {rest[:60]!r} in line "
-            f"{line_number}."
-        )
-    name, kind = _unquote(match[1]), match[2].strip()
-    if not kind.startswith("{"):
-        kind = kind.split()[0].lower()
-        return Attribute(name, "numeric" if kind in _NUMERIC else kind)
-    if not kind.endswith("}"):
-        raise UserError(
-            f"{source}: expected categories between braces. Received: {kind[:60]!r} of attribute "
-            f"{name!r} in line {line_number}."
-        )
-    categories = tuple(map(str, _split_values(source, line_number, kind[1:-1])))
-    if len(set(categories)) < len(categories) or None in categories:
-        raise UserError(
-            f"{source}: expected different categories. Received: {kind[:60]!r} of attribute "
-            f"{name!r} in line {line_number}."
-        )
-    return Attribute(name, "nominal", categories)
+def _choose_categories(attribute: Attribute, texts: list[Value]) -> Attribute:
+    """Return the attribute with blanks as parts of its categories if only that suits all values."""
+    if not attribute.by_commas:
+        return attribute
+    used = {text for text in texts if text is not None}
+    if used <= set(attribute.categories) or not used <= set(attribute.by_commas):
+        return attribute
+    return Attribute(attribute.name, attribute.kind, attribute.by_commas)
 
 
 def _parse_row(
     source: str, line_number: int, line: str, names: list[str]
-) -> Iterator[tuple[int, str | None]]:
-    """Return the column index and the text of each value in a row."""
-    if line.startswith("{"):
-        return iter(_parse_sparse_row(source, line_number, line, names).items())
-    values = _split_values(source, line_number, line)
+) -> tuple[Iterable[tuple[int, Value]], float | None]:
+    """Return the column index and the text of each value in a row, and its weight if it has one."""
+    try:
+        row = split_row(line)
+    except TokenError as error:
+        expected = (
+            "{index value, index value} in a sparse row"
+            if line.startswith("{")
+            else "values between commas or blanks, in matching quotes"
+        )
+        raise UserError(
+            f"{source}: expected {expected}. Received: {str(error)[:60]!r} in line {line_number}."
+        ) from error
+    weight = None if row.weight is None else _parse_weight(source, line_number, row.weight)
+    if row.is_sparse:
+        return _parse_sparse(source, line_number, line, row.values, names).items(), weight
+    values = row.values
+    if len(values) != len(names) and row.by_commas is not None:
+        values = row.by_commas
     if len(values) != len(names):
-        last = names[min(len(values), len(names)) - 1]
+        last = names[max(min(len(values), len(names)) - 1, 0)]
+        comment = " A % outside of quotes starts a comment." if "%" in line else ""
         raise UserError(
             f"{source}: expected {len(names)} values in each row, one per attribute. Received: "
-            f"{len(values)} in line {line_number}, up to attribute {last!r}."
+            f"{len(values)} in line {line_number}, up to attribute {last!r}.{comment}"
         )
-    return iter(enumerate(values))
+    return enumerate(values), weight
 
 
-def _split_values(source: str, line_number: int, text: str) -> list[str | None]:
-    if not any(mark in text for mark in "'\"{}"):
-        return [None if value in _MISSING else value for value in map(str.strip, text.split(","))]
-    values: list[str | None] = []
-    end, comma = 0, ","
-    while comma:
-        match = _VALUE.match(text, end)
-        if not match:
-            raise UserError(
-                f"{source}: expected values between commas, in matching quotes. Received: "
-                f"{text[end : end + 60].strip()!r} in line {line_number}, value {len(values)} (the "
-                "first is 0)."
-            )
-        value = match[1] or match[2].rstrip()
-        values.append(None if value in _MISSING else _unquote(value))
-        end, comma = match.end(), match[3]
-    return values
+def _parse_weight(source: str, line_number: int, text: str) -> float:
+    weight = TableSchema(()).parse_number(text)
+    if weight is None or not 0 <= weight < np.inf:
+        raise UserError(
+            f"{source}: expected an instance weight of at least 0 between braces behind the "
+            f"values. Received: {text[:60]!r} in line {line_number}."
+        )
+    return weight
 
 
-def _parse_sparse_row(
-    source: str, line_number: int, line: str, names: list[str]
-) -> dict[int, str | None]:
-    body = line[1:-1].strip() if line.endswith("}") else None
-    pairs: list[tuple[str, str]] = []
-    end, comma = 0, "," if body else ""
-    if body and not any(mark in body for mark in "'\"{}"):
-        split = [pair.split() for pair in body.split(",")]
-        if all(len(it) == 2 and it[0].isdecimal() and len(it[0]) < 10 for it in split):
-            pairs, comma = [(key, value) for key, value in split], ""
-    while comma and body:
-        match = _PAIR.match(body, end)
-        if not match:
-            body = None
-            break
-        pairs.append((match[1], match[2]))
-        end, comma = match.end(), match[3]
-    if body is None:
+def _parse_sparse(
+    source: str, line_number: int, line: str, values: list[Value], names: list[str]
+) -> dict[int, Value]:
+    keys = values[::2]
+    if len(values) % 2 or not all(key and key.isdecimal() and len(key) < 10 for key in keys):
         raise UserError(
             f"{source}: expected {{index value, index value}} in a sparse row. Received: "
-            f"{line[end : end + 60]!r} in line {line_number}."
+            f"{line[:60]!r} in line {line_number}."
         )
-    row = {int(key): None if value == "?" else _unquote(value) for key, value in pairs}
-    if len(row) < len(pairs) or (row and max(row) >= len(names)):
+    row = {int(key): value for key, value in zip(keys, values[1::2], strict=True) if key}
+    if len(row) < len(keys) or (row and max(row) >= len(names)):
         raise UserError(
             f"{source}: expected each attribute once, from 0 to {len(names) - 1}, in a sparse row. "
-            f"Received: {max(row)} as the last of {len(pairs)} in line {line_number}."
+            f"Received: {max(row)} as the last of {len(keys)} in line {line_number}."
         )
     return row
 
 
 def _to_numbers(
-    source: str, attribute: Attribute, texts: list[str | None], line_numbers: list[int]
+    source: str, attribute: Attribute, texts: list[Value], line_numbers: list[int]
 ) -> NDArray[np.float64]:
     if attribute.kind == "nominal":
-        codes: dict[str | None, float] = {text: i for i, text in enumerate(attribute.categories)}
+        codes: dict[Value, float] = {text: i for i, text in enumerate(attribute.categories)}
         codes[None] = np.nan
         try:
             return np.array([codes[text] for text in texts], dtype=np.float64)
@@ -238,19 +170,24 @@ def _to_numbers(
             i = next(i for i, text in enumerate(texts) if text not in codes)
             hint = f". {suggest(str(texts[i]), attribute.categories)}"
             _raise_for(source, "a declared category", attribute, texts[i], line_numbers[i], hint)
-    if attribute.kind != "numeric":
+    parse: Callable[[str], float | None]
+    if attribute.date_format:
+        expected, parse = f"a date {attribute.date_format.pattern}", attribute.date_format.parse
+    elif attribute.kind == "numeric":
+        expected, parse = "a number", TableSchema(()).parse_number
+    else:
         return np.full(len(texts), np.nan)
-    numbers, spelling = np.empty(len(texts)), TableSchema(())
+    numbers = np.empty(len(texts))
     for i, text in enumerate(texts):
-        number = np.nan if text is None else spelling.parse_number(text)
+        number = np.nan if text is None else parse(text)
         if number is None:
-            _raise_for(source, "a number", attribute, text, line_numbers[i], ".")
+            _raise_for(source, expected, attribute, text, line_numbers[i], ".")
         numbers[i] = number
     return numbers
 
 
 def _raise_for(
-    source: str, expected: str, attribute: Attribute, text: str | None, line: int, hint: str
+    source: str, expected: str, attribute: Attribute, text: Value, line: int, hint: str
 ) -> NoReturn:
     raise UserError(
         f"{source}: expected {expected} in attribute {attribute.name!r}. Received: {text!r} in "
