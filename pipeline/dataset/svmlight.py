@@ -1,6 +1,10 @@
 """Read multi-label svmlight files: one row per line, `<label>,<label> <feature>:<value> ...`."""
 
 import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_svmlight_file
@@ -12,32 +16,53 @@ from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.errors import UserError
 from pipeline.preprocessing import Column
 
+_HEADER = re.compile(
+    rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*+[ \t]*(\d+)[ \t]+(\d+)[ \t]+(\d+)[ \t]*(?:#[^\r\n]*)?(?=[\r\n])"
+)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The first line of files of extreme classification."""
+
+    n_samples: int
+    n_features: int
+    n_labels: int
+
 
 def load(config: SvmlightConfig) -> Dataset:
     """Read an svmlight file; feature 3 is named x3, label 3 is named y3.
 
     A feature that a row omits is 0; blank lines are no rows. Labels are the distinct whole numbers
-    in the file.
+    in the file. The first line may hold the numbers of rows, features and labels; blank lines are
+    rows if it counts them.
 
     Raises:
-        UserError: If a line cannot be read, or the dense table would not fit into memory.
+        UserError: If a line cannot be read, the first line is wrong, or the dense table would not
+            fit into memory.
 
     References:
         `sklearn.datasets.load_svmlight_file`.
+        Bhatia et al., The extreme classification repository, 2016: the first line.
     """
     path = find_file(config.path)
     content = read_bytes(path)
     decode(path, content)  # rejects binary files
+    header, content = _split_header(content)
     zero_based = "auto" if config.zero_based is None else config.zero_based
     try:
         sparse, row_labels = load_svmlight_file(
             io.BytesIO(content),
-            n_features=config.n_features,
+            n_features=None if header else config.n_features,
             multilabel=True,
-            zero_based=zero_based,
+            zero_based=True if header else zero_based,
         )
     except (ValueError, OverflowError, IndexError) as error:
         raise UserError(f"{path}: {_find_bad_line(content, str(error))}") from error
+    if header:
+        zero_based = _check_header(config, path, header, sparse, row_labels)
+        sparse = sparse if zero_based else sparse[:, 1:]
+        sparse.resize(len(row_labels), header.n_features)
     check_fits_memory(str(path), sparse.shape, 12)  # float64 and float32
     labels = sorted({label for labels in row_labels for label in labels})
     column_index = {label: j for j, label in enumerate(labels)}
@@ -64,6 +89,63 @@ def load(config: SvmlightConfig) -> Dataset:
         label_names=tuple(f"y{int(label)}" for label in labels),
         source=str(path),
     )
+
+
+def _split_header(content: bytes) -> tuple[_Header | None, bytes]:
+    """Return the numbers of the first line, and the content with that line left blank."""
+    match = _HEADER.match(content)
+    if not match:
+        return None, content
+    header = _Header(*(int(number[:9]) for number in match.groups()))
+    rows = content[match.end() :]
+    lines = rows.split(b"\n")[1:]
+    if lines and not lines[-1].strip():
+        lines.pop()
+    if len(lines) == header.n_samples:  # blank lines are rows without labels and values
+        blank = b" 0:0" if re.search(rb"[ \t]0:", rows) else b" 1:0"
+        lines = [line if line.strip() else blank for line in lines]
+    return header, b"\n" * content.count(b"\n", 0, match.end()) + b"\n".join([b"", *lines])
+
+
+def _check_header(
+    config: SvmlightConfig,
+    path: Path,
+    header: _Header,
+    sparse: Any,
+    row_labels: list[tuple[float, ...]],
+) -> bool:
+    """Check the first line, and return whether feature indices start at 0.
+
+    They do, as in the files of the repository, unless the last index is the number of features.
+
+    Args:
+        config: Settings.
+        path: Path of the file.
+        header: Its first line.
+        sparse: Features as if they started at 0, of shape (n_samples, largest index + 1).
+        row_labels: Labels of each row.
+    """
+    largest = sparse.shape[1] - 1
+    zero_based = config.zero_based
+    if zero_based is None:
+        zero_based = largest < header.n_features or bool((sparse.indices == 0).any())
+    labels = {label for labels in row_labels for label in labels}
+    expected, received = "", ""
+    if config.n_features not in (None, header.n_features):
+        expected, received = "features", f"dataset.n_features={config.n_features}"
+    elif largest >= header.n_features + (not zero_based):
+        expected, received = "features", f"one of index {largest}, from {int(not zero_based)} on"
+    elif len(row_labels) != header.n_samples:
+        expected, received = "samples", f"{len(row_labels)} rows. Is the file complete?"
+    elif max(labels, default=0) >= header.n_labels + (0 not in labels):
+        expected, received = "labels", f"a label {max(labels):g}"
+    if expected:
+        number = getattr(header, f"n_{expected}")
+        raise UserError(
+            f"{path}: expected {number} {expected.replace('samples', 'rows')}, as its first line "
+            f"says. Received: {received}"
+        )
+    return zero_based
 
 
 def _find_bad_line(content: bytes, reason: str) -> str:
