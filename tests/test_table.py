@@ -298,7 +298,12 @@ def test_many_categories_are_a_warning(load):
     rows = "".join(f"word{i},{i % 2}\n" for i in range(300))
     dataset = load(f"a,l\n{rows}", "dataset.labels=[l]")
     assert len(dataset.warnings) == 1
-    assert "feature 'a' has 300 categories in 300 rows" in dataset.warnings[0]
+    assert (
+        "feature 'a' looks like an id of the rows, with 300 different values" in dataset.warnings[0]
+    )
+    rows = "".join(f"word {i},{i % 2}\n" for i in range(300))
+    (warning,) = load(f"a,l\n{rows}", "dataset.labels=[l]").warnings
+    assert "feature 'a' has 300 categories in 300 rows" in warning
 
 
 @given(content=st.binary(max_size=60) | st.text('a,b"l\n01.x \r', max_size=60).map(str.encode))

@@ -17,6 +17,7 @@ class _Dataset:
     kind: str
     name: Name | None
     predict_rows: _Rows
+    drop_duplicates: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -35,16 +36,18 @@ class SyntheticConfig(_Dataset):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TableConfig(_Dataset):
-    """A CSV, TSV or Parquet file and the roles of its columns.
+    """A file of a table and the roles of its columns.
 
     Exactly one of `labels`, `last_labels` and `label_list_column` is given.
     """
 
     kind: Literal["table"]
     path: Name
-    format: Literal["csv", "tsv", "parquet"] | None
+    format: Literal["csv", "tsv", "parquet", "feather", "jsonl", "excel"] | None
+    sheet: Name | None
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None
     decimal: Literal[".", ","]
+    quoting: Literal["minimal", "none"]
     encoding: Name
     header: bool
     na_values: tuple[str, ...]

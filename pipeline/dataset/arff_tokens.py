@@ -65,12 +65,12 @@ def split_row(line: str) -> Row:
         TokenError: If a quote or a brace is not closed, or a weight is none.
     """
     if not any(mark in line for mark in _MARKS):
-        words = line.replace(",", " ").split() if line.isascii() else _SEPARATORS.split(line)
+        texts = line.replace(",", " ").split() if line.isascii() else _SEPARATORS.split(line)
         by_commas = [_value(text.strip()) for text in line.split(",")] if "," in line else None
-        return Row([None if word == "?" else word for word in words if word], by_commas)
+        return Row([None if word == "?" else word for word in texts if word], by_commas)
     if line[0] == "{" and line[-1] == "}" and not any(mark in line[1:-1] for mark in _MARKS):
-        words = line[1:-1].replace(",", " ").split()
-        return Row([None if word == "?" else word for word in words], None, is_sparse=True)
+        texts = line[1:-1].replace(",", " ").split()
+        return Row([None if word == "?" else word for word in texts], None, is_sparse=True)
     tokens = list(_tokens(line))
     if not tokens:
         return Row([], None)

@@ -57,7 +57,7 @@ class Dataset:
                 np.isinf(self.X), "finite features", "Correct them or drop the rows."
             )
         self._check_not_all_missing()
-        new_warnings = [text for text in self._constant_labels() if text not in self.warnings]
+        new_warnings = [text for text in constant_labels(self) if text not in self.warnings]
         object.__setattr__(self, "warnings", (*self.warnings, *new_warnings))
         object.__setattr__(self, "digest", self._digest())
 
@@ -160,15 +160,6 @@ class Dataset:
                     "the column."
                 )
 
-    def _constant_labels(self) -> list[str]:
-        counts = self.y.sum(axis=0)
-        return [
-            f"label {name!r} is {'0' if count == 0 else '1'} in every row: metrics that compare "
-            "its rows with and without it are undefined"
-            for name, count in zip(self.label_names, counts, strict=True)
-            if count in (0, len(self.y))
-        ]
-
     def _digest(self) -> str:
         sha = hashlib.sha256()
         for array in (self.X, self.y, self.groups, self.fold):
@@ -182,3 +173,14 @@ class Dataset:
         if self.ids is not None:
             sha.update(repr(self.ids.tolist()).encode())
         return sha.hexdigest()[:32]
+
+
+def constant_labels(dataset: Dataset) -> list[str]:
+    """Return warnings of labels that have the same value in every row."""
+    counts = dataset.y.sum(axis=0)
+    return [
+        f"label {name!r} is {'0' if count == 0 else '1'} in every row: metrics that compare "
+        "its rows with and without it are undefined"
+        for name, count in zip(dataset.label_names, counts, strict=True)
+        if count in (0, len(dataset.y))
+    ]

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig, DatasetConfig, TableConfig
-from pipeline.dataset.dataset import TEST, TRAIN, Dataset
+from pipeline.dataset.dataset import TEST, TRAIN, Dataset, constant_labels
 from pipeline.dataset.schema_inference import encode_matrix
+from pipeline.dataset.summary import first_rows
+from pipeline.dataset.suspicious_columns import find_suspicious_columns
 from pipeline.errors import UserError
 from pipeline.preprocessing import TableSchema
 
@@ -21,8 +23,44 @@ def load(config: DatasetConfig) -> Dataset:
         UserError: If it cannot be read or is not a multi-label table.
     """
     if isinstance(config, TableConfig | ArffConfig) and config.test_path:
-        return _read_pair(config, config.test_path)
-    return _read(config)
+        dataset = _read_pair(config, config.test_path)
+    else:
+        dataset = _read(config)
+    if config.drop_duplicates:
+        dataset = drop_duplicates(dataset)
+    return _add_warnings(dataset, find_suspicious_columns(config, dataset))
+
+
+def drop_duplicates(dataset: Dataset) -> Dataset:
+    """Return a data set without rows that have the features of a previous row.
+
+    With a predefined split, a test row that is in the training rows is such a row.
+    """
+    first = first_rows(dataset.X)
+    kept = np.unique(first)
+    dropped = np.setdiff1d(np.arange(len(first)), kept)
+    if not len(dropped):
+        return dataset
+    n_conflicting = int((dataset.y[dropped] != dataset.y[first[dropped]]).any(axis=1).sum())
+    arrays = {
+        name: None if (values := getattr(dataset, name)) is None else values[kept]
+        for name in ("X", "y", "groups", "fold", "ids")
+    }
+    text = (
+        f"dataset.drop_duplicates dropped {len(dropped)} rows with the features of a previous row, "
+        f"{n_conflicting} of them with other labels"
+    )
+    warnings = tuple(it for it in dataset.warnings if it not in constant_labels(dataset))
+    return replace(dataset, **arrays, warnings=(*warnings, text))
+
+
+def _add_warnings(dataset: Dataset, warnings: tuple[str, ...]) -> Dataset:
+    """Return the data set with warnings of ids, which replace those of many categories."""
+    if not warnings:
+        return dataset
+    starts = tuple(f"{text.partition(' looks like')[0]} has " for text in warnings)
+    kept = [text for text in dataset.warnings if not text.startswith(starts)]
+    return replace(dataset, warnings=(*kept, *warnings))
 
 
 def _read_pair(config: TableConfig | ArffConfig, test_path: str) -> Dataset:
@@ -75,7 +113,11 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
         schema=schema,
         label_names=label_names,
         ids=_join_ids(where, train, test),
-        warnings=(),
+        warnings=tuple(
+            dict.fromkeys(
+                it for part in parts for it in part.warnings if it not in constant_labels(part)
+            )
+        ),
         fold=np.repeat([TRAIN, TEST], [train.n_samples, test.n_samples]),
     )
 

@@ -181,17 +181,25 @@ def _label_sets(dataset: Dataset) -> tuple[tuple[tuple[tuple[str, ...], int], ..
     return label_sets, len(counts)
 
 
-def _duplicates(dataset: Dataset) -> tuple[int, int]:
-    X = dataset.X + 0.0  # -0.0 becomes 0.0
+def first_rows(X: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the index of the first row with the same features, for each row."""
+    X = X + 0.0  # -0.0 becomes 0.0
     X[np.isnan(X)] = np.nan  # NaN has several bit patterns
     first: dict[bytes, int] = {}
-    pairs = [
-        (first.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), i), i)
-        for i, row in enumerate(X)
-    ]
-    previous, later = np.array([pair for pair in pairs if pair[0] != pair[1]] or [(0, 0)]).T
-    differ = (dataset.y[previous] != dataset.y[later]).any(axis=1)
-    return len(X) - len(first), int(differ.sum())
+    return np.array(
+        [
+            first.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), i)
+            for i, row in enumerate(X)
+        ],
+        dtype=np.int64,
+    )
+
+
+def _duplicates(dataset: Dataset) -> tuple[int, int]:
+    first = first_rows(dataset.X)
+    later = np.flatnonzero(first != np.arange(len(first)))
+    differ = (dataset.y[first[later]] != dataset.y[later]).any(axis=1)
+    return len(later), int(differ.sum())
 
 
 def _constant(dataset: Dataset) -> tuple[str, ...]:

@@ -1,17 +1,20 @@
-"""Read CSV, TSV and Parquet files with Arrow."""
+"""Read CSV, TSV and Parquet files with Arrow, and other tables through their readers."""
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
 
 from pipeline.config import TableConfig
+from pipeline.dataset.arrow_files import READERS, ArrowFile
 from pipeline.dataset.builder import build_dataset
 from pipeline.dataset.column_roles import ColumnRoles, assign_roles
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.excel import write_csv
 from pipeline.dataset.files import (
     available_memory,
     check_fits_memory,
@@ -19,9 +22,15 @@ from pipeline.dataset.files import (
     read_bytes,
     size_error,
 )
+from pipeline.dataset.multiline_cells import find_multiline_cells
+from pipeline.dataset.zip_archive import extract_table, is_zip
 from pipeline.errors import UserError
 
-_FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
+_FORMATS = {
+    **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"},
+    **{".feather": "feather", ".arrow": "feather", ".jsonl": "jsonl", ".ndjson": "jsonl"},
+    **{".json": "jsonl", ".xlsx": "excel", ".xlsm": "excel"},
+}
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _BLOCK_SIZE = 2**20  # bytes; larger blocks need more memory and are no faster
 _ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeError, LookupError)
@@ -31,32 +40,60 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def load(config: TableConfig) -> Dataset:
-    """Read a CSV, TSV or Parquet file.
+    """Read a CSV, TSV, Parquet, Feather, JSON-lines or Excel file, or one of them in a zip archive.
 
     Raises:
         UserError: If the file cannot be read, a configured column does not exist, or a value does
             not suit its column; the message names the column and the row.
     """
     path = find_file(config.path)
-    name = config.name or path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-    file_format = config.format or _guess_format(path)
-    file: CsvFile | ParquetFile
-    if file_format == "parquet":
-        file = ParquetFile(path)
+    name = config.name or re.sub(r"(\.zip|\.gz)$", "", path.name).rpartition(".")[0] or path.stem
+    with TemporaryDirectory() as folder:
+        file, config = _unpack(path, config, Path(folder))
+        try:
+            return _load(name, path, file, config)
+        except UserError as error:
+            raise UserError(str(error).replace(str(file), str(path))) from error
+
+
+def _unpack(path: Path, config: TableConfig, folder: Path) -> tuple[Path, TableConfig]:
+    """Return the file to read, which is in the folder if it was in an archive or a workbook."""
+    file, file_format = path, config.format
+    if file_format != "excel" and path.suffix.lower() not in (".xlsx", ".xlsm") and is_zip(path):
+        file = extract_table(path, folder, set(_FORMATS))
+    file_format = file_format or _guess_format(file)
+    if file_format != "excel":
+        return file, replace(config, format=file_format)
+    text = folder / "sheet.csv"
+    write_csv(file, text, sheet=config.sheet, decimal=config.decimal, header=config.header)
+    as_csv = {"format": "csv", "separator": ",", "encoding": "utf-8", "quoting": "minimal"}
+    return text, replace(config, **as_csv)
+
+
+def _load(name: str, path: Path, source: Path, config: TableConfig) -> Dataset:
+    """Read a file that is neither an archive nor a workbook; `path` is where it came from."""
+    file: CsvFile | ArrowFile
+    warnings: tuple[str, ...] = ()
+    if config.format in READERS:
+        file = READERS[config.format](source)
     else:
-        file = CsvFile(path, config, config.separator or _SEPARATORS[file_format])
+        separator = config.separator or _SEPARATORS[str(config.format)]
+        file = CsvFile(source, config, separator)
     roles = assign_roles(config, file.names)
     table = file.read(roles)
     check_fits_memory(str(path), (table.num_rows, len(roles.features)), 8)
-    return build_dataset(name, str(path), roles, table)
+    if isinstance(file, CsvFile) and config.quoting == "minimal":
+        found = find_multiline_cells(source, table, header=config.header, encoding=config.encoding)
+        warnings = tuple(text.replace(str(source), str(path)) for text in found)
+    return build_dataset(name, str(path), roles, table, warnings)
 
 
 def _guess_format(path: Path) -> str:
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix not in _FORMATS:
         raise UserError(
-            f"{path}: expected a file that ends in {', '.join(_FORMATS)} (or .gz behind it). "
-            f"Received: {suffix or 'no ending'!r}. Name its format, such as dataset.format=csv"
+            f"{path}: expected a file that ends in {', '.join(_FORMATS)} (or .gz or .zip behind "
+            f"it). Received: {suffix or 'no ending'!r}. Name its format, such as dataset.format=csv"
         )
     return _FORMATS[suffix]
 
@@ -130,7 +167,12 @@ class CsvFile:
             encoding=self._config.encoding,
             autogenerate_column_names=not self._config.header,
         )
-        yield pa.csv.ParseOptions(delimiter=self._separator, newlines_in_values=True)
+        has_quotes = self._config.quoting == "minimal"
+        yield pa.csv.ParseOptions(
+            delimiter=self._separator,
+            quote_char='"' if has_quotes else False,
+            newlines_in_values=has_quotes,
+        )
         yield pa.csv.ConvertOptions(
             include_columns=list(roles.used) if roles else None,
             column_types=schema or dict.fromkeys(texts - {None}, pa.string()),
@@ -247,41 +289,3 @@ class CsvFile:
             f"{self._path}: expected text in {self._config.encoding}. Received: {reason}. Give "
             "dataset.encoding, such as latin-1, or save the file as UTF-8."
         )
-
-
-class ParquetFile:
-    """A Parquet file.
-
-    Attributes:
-        names: Names of the columns.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Read the names of the columns.
-
-        Raises:
-            UserError: If the file is damaged or no Parquet file.
-        """
-        self._path = path
-        try:
-            self._file = pa.parquet.ParquetFile(path)
-        except (pa.ArrowException, OSError) as error:
-            raise self._format_error(error) from error
-        self.names: list[str] = self._file.schema_arrow.names
-
-    def read(self, roles: ColumnRoles) -> pa.Table:
-        """Read the columns that have a role.
-
-        Raises:
-            UserError: If the file is damaged.
-        """
-        shape = (self._file.metadata.num_rows, len(roles.used))
-        check_fits_memory(str(self._path), shape, 12)  # Arrow's table and the matrix
-        try:
-            return self._file.read(columns=list(roles.used))
-        except (pa.ArrowException, OSError) as error:
-            raise self._format_error(error) from error
-
-    def _format_error(self, error: Exception) -> UserError:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return UserError(f"{self._path}: expected a complete Parquet file. Received: {reason}")

@@ -1,0 +1,145 @@
+"""Read Parquet, Feather and JSON-lines files with Arrow."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.json
+import pyarrow.parquet
+
+from pipeline.dataset.column_roles import ColumnRoles
+from pipeline.dataset.files import available_memory, check_fits_memory, size_error
+from pipeline.errors import UserError
+
+_ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeError)
+_BYTES_PER_CELL = 12  # of Arrow's table and the matrix
+
+
+class ParquetFile:
+    """A Parquet file.
+
+    Attributes:
+        names: Names of the columns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the names of the columns.
+
+        Raises:
+            UserError: If the file is damaged or no Parquet file.
+        """
+        self._path = path
+        try:
+            self._file = pa.parquet.ParquetFile(path)
+        except _ARROW_ERRORS as error:
+            raise _format_error(path, "complete Parquet file", error) from error
+        self.names: list[str] = self._file.schema_arrow.names
+
+    def read(self, roles: ColumnRoles) -> pa.Table:
+        """Read the columns that have a role.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        shape = (self._file.metadata.num_rows, len(roles.used))
+        check_fits_memory(str(self._path), shape, _BYTES_PER_CELL)  # Arrow's table and the matrix
+        try:
+            return self._file.read(columns=list(roles.used))
+        except _ARROW_ERRORS as error:
+            raise _format_error(self._path, "complete Parquet file", error) from error
+
+
+class FeatherFile:
+    """A Feather file, which is Arrow's file format.
+
+    Attributes:
+        names: Names of the columns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the names of the columns.
+
+        Raises:
+            UserError: If the file is damaged or no Feather file.
+        """
+        self._path = path
+        try:
+            self._file = pa.dataset.dataset(path, format="feather")
+            self.names: list[str] = self._file.schema.names
+        except _ARROW_ERRORS as error:
+            raise _format_error(path, "complete Feather file", error) from error
+
+    def read(self, roles: ColumnRoles) -> pa.Table:
+        """Read the columns that have a role.
+
+        Raises:
+            UserError: If the file is damaged, or would not fit into memory.
+        """
+        try:
+            shape = (self._file.count_rows(), len(roles.used))
+            check_fits_memory(str(self._path), shape, _BYTES_PER_CELL)
+            return self._file.to_table(columns=list(roles.used))
+        except _ARROW_ERRORS as error:
+            raise _format_error(self._path, "complete Feather file", error) from error
+
+
+class JsonLinesFile:
+    """A file of one JSON object per line; a key that a line omits is missing there.
+
+    Attributes:
+        names: Names of the columns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; one that ends in .gz is gzipped.
+
+        Raises:
+            UserError: If a line is no object, a key has values of several types, or the table would
+                not fit into memory.
+        """
+        self._path = path
+        try:
+            self._check_memory()
+            self._table = pa.json.read_json(path)
+        except _ARROW_ERRORS as error:
+            raise _format_error(path, "JSON object in each line", error) from error
+        self.names: list[str] = self._table.column_names
+
+    def read(self, roles: ColumnRoles) -> pa.Table:
+        """Return the columns that have a role."""
+        return self._table.select(list(roles.used))
+
+    def _check_memory(self) -> None:
+        """Raise UserError if the texts, or the columns of the first lines, would not fit."""
+        limit, n_bytes, n_lines = available_memory() // 2, 0, 0
+        with pa.input_stream(str(self._path)) as file:
+            start = file.read(2**20)
+            content = start
+            while content:
+                n_bytes, n_lines = n_bytes + len(content), n_lines + content.count(b"\n")
+                if n_bytes > limit:
+                    received = f"more than {limit / 2**30:,.1f} GiB of text"
+                    raise size_error(str(self._path), received)
+                content = file.read(2**24)
+        if start.lstrip().startswith(b"["):
+            raise UserError(
+                f"{self._path}: expected a JSON object in each line. Received: a JSON list. Write "
+                'it anew, with pandas: frame.to_json(path, orient="records", lines=True)'
+            )
+        lines = start.split(b"\n")[:-1] or [start]
+        names = pa.json.read_json(pa.BufferReader(b"\n".join(lines) + b"\n")).column_names
+        check_fits_memory(str(self._path), (n_lines, len(names)), _BYTES_PER_CELL)
+
+
+def _format_error(path: Path, expected: str, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"{path}: expected a {expected}. Received: {reason}")
+
+
+ArrowFile: TypeAlias = ParquetFile | FeatherFile | JsonLinesFile
+READERS: dict[str | None, type[ArrowFile]] = {
+    "parquet": ParquetFile,
+    "feather": FeatherFile,
+    "jsonl": JsonLinesFile,
+}

@@ -1,0 +1,243 @@
+"""Other files of tables give what the same values give as CSV; quoting joins no lines unseen."""
+
+import gzip
+import io
+import json
+import zipfile
+from datetime import date, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pytest
+
+from pipeline.dataset import excel, loading
+from pipeline.dataset import files as reader
+from pipeline.dataset.dataset import Dataset
+from pipeline.errors import UserError
+
+FRAME = pd.DataFrame(
+    {
+        "a": [1.5, -2.0, None, 4.25],
+        "n": [1, 2, 3, 5],
+        "c": ["x", "NA", "y, z", 'q "r"'],
+        "d": ["2024-01-31", "2024-02-01", "2024-03-01", "2024-03-02"],
+        "l": [True, False, True, False],
+        "m": [0, 1, 1, 1],
+    }
+)
+OPTIONS = ("dataset.labels=[l,m]", "dataset.numeric=[d]")
+
+
+@pytest.fixture
+def load(tmp_path, make_config):
+    def load(content: bytes | str, file: str, *overrides: str) -> Dataset:
+        path = tmp_path / file
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        config = make_config("dataset=table", f"dataset.path='{path}'", *overrides)
+        return loading.load(config.dataset)
+
+    return load
+
+
+def zipped(*members: tuple[str, bytes | str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def feather(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.feather.write_feather(frame, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def workbook(*rows: list, **sheets: list[list]) -> bytes:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    for name, cells in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in cells:
+            sheet.append(row)
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+def excel_of(frame: pd.DataFrame) -> bytes:
+    cells = [[None if pd.isna(cell) else cell for cell in row] for row in frame.values.tolist()]
+    return workbook(list(frame.columns), *cells)
+
+
+TYPED = FRAME.assign(d=pd.to_datetime(FRAME["d"]))
+CSV = FRAME.to_csv(index=False)
+JSONL = FRAME.to_json(orient="records", lines=True)
+FORMATS = {
+    "t.feather": lambda: feather(TYPED),
+    "t.arrow": lambda: feather(TYPED),
+    "t.jsonl": lambda: JSONL,
+    "t.json": lambda: JSONL,
+    "t.ndjson.gz": lambda: gzip.compress(JSONL.encode()),
+    "t.xlsx": lambda: excel_of(FRAME),
+    "t.csv.zip": lambda: zipped(("t.csv", CSV)),
+    "t.zip": lambda: zipped(("README.md", "x"), ("in/t.csv", CSV), ("__MACOSX/._t.csv", "x")),
+    "t.tsv.zip": lambda: zipped(("../../t.tsv", FRAME.to_csv(index=False, sep="\t"))),
+    "t.csv.gz.zip": lambda: zipped(("t.csv.gz", gzip.compress(CSV.encode()))),
+    "t.parquet.zip": lambda: zipped(("t.parquet", TYPED.to_parquet())),
+    "t.jsonl.zip": lambda: zipped(("t.jsonl", JSONL)),
+    "t.xlsx.zip": lambda: zipped(("t.xlsx", excel_of(FRAME))),
+}
+
+
+@pytest.mark.parametrize("file", FORMATS)
+def test_every_format_gives_what_csv_gives(file, load, tmp_path):
+    dataset, expected = load(FORMATS[file](), file, *OPTIONS), load(CSV, "t.csv", *OPTIONS)
+    assert dataset.digest == expected.digest
+    assert dataset.schema == expected.schema
+    assert dataset.source == str(tmp_path / file)
+    assert dataset.name.startswith("t")
+
+
+@pytest.mark.parametrize("file", FORMATS)
+def test_missing_values_have_the_configured_texts(file, load):
+    options = (*OPTIONS, "dataset.na_values=['5',x,'']")
+    dataset, expected = load(FORMATS[file](), file, *options), load(CSV, "t.csv", *options)
+    np.testing.assert_array_equal(dataset.X, expected.X)
+    assert np.isnan(dataset.X[3, 1])
+
+
+def test_cells_of_excel_are_the_texts_of_csv(load):
+    rows = [
+        ["when", "at", "zone", "x", "l"],
+        [datetime(2024, 1, 31), datetime(2024, 1, 31, 12, 30), "01", 0.1, 1],
+        [],
+        [date(2024, 2, 1), datetime(2024, 2, 1, 0, 0, 1), "2", 1e-7, 0],
+        [None, None, "01", None, 1, None],
+    ]
+    options = ["dataset.labels=[l]", "dataset.numeric=[when,at]", "dataset.categorical=[zone]"]
+    text = (
+        "when,at,zone,x,l\n2024-01-31,2024-01-31 12:30:00,01,0.1,1\n"
+        "2024-02-01,2024-02-01 00:00:01,2,1e-07,0\n,,01,,1\n"
+    )
+    expected = load(text, "t.csv", *options)
+    assert load(workbook(*rows), "t.xlsx", *options).digest == expected.digest
+    comma = load(workbook(*rows), "t.xlsx", *options, "dataset.decimal=','")
+    np.testing.assert_array_equal(comma.X, expected.X)
+
+
+def test_a_sheet_of_several_is_named(load):
+    content = workbook(["a", "l"], [1, 0], [2, 1], more=[["a", "l"], [5, 0], [6, 1]], none=[])
+    with pytest.raises(UserError, match=r"dataset\.sheet\. Received: 2 sheets .*Sheet, more, none"):
+        load(content, "t.xlsx", "dataset.labels=[l]")
+    with pytest.raises(UserError, match=r"Received: dataset\.sheet=z"):
+        load(content, "t.xlsx", "dataset.labels=[l]", "dataset.sheet=z")
+    dataset = load(content, "t.xlsx", "dataset.labels=[l]", "dataset.sheet=more")
+    assert (dataset.X[:, 0] + dataset.schema.offsets[0]).tolist() == [5, 6]
+    rows = workbook([1, 0], [2, 1, 3])
+    options = ["dataset.header=false", "dataset.labels=[f1]", "dataset.drop=[f2]"]
+    assert load(rows, "h.xlsx", *options).n_samples == 2
+    with pytest.raises(UserError, match=r"2 columns, .* 3 in row 2"):
+        load(rows, "h.xlsx", "dataset.last_labels=1")
+
+
+def test_without_openpyxl_the_command_is_named(load, monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(excel, "import_module", missing)
+    with pytest.raises(UserError, match=r"t\.xlsx: .* pip install 'manyfold\[excel\]'$"):
+        load(b"x", "t.xlsx", "dataset.labels=[l]")
+
+
+def test_json_objects_may_omit_keys_and_hold_lists(load):
+    lines = [{"a": 1, "tags": ["x", "y"]}, {"tags": []}, {"a": 2.5, "tags": ["y"]}]
+    dataset = load("\n".join(map(json.dumps, lines)), "t.jsonl", "dataset.label_list_column=tags")
+    np.testing.assert_array_equal(dataset.X[:, 0], [1, np.nan, 2.5])
+    assert dataset.y.tolist() == [[1, 1], [0, 0], [0, 1]]
+
+
+L = "dataset.labels=[l]"
+ERRORS = {
+    "two tables": ("t.zip", lambda: zipped(("a.csv", CSV), ("b.tsv", CSV)), "2 tables .*a.csv"),
+    "no table": ("t.zip", lambda: zipped(("a.md", CSV), ("b.txt", CSV)), "0 tables among 2 files"),
+    "empty": ("t.zip", lambda: zipped(("a/", "")), "0 tables"),
+    "damaged zip": ("t.zip", lambda: zipped(("a.csv", CSV))[:-30], "a complete zip archive"),
+    "damaged member": ("t.zip", lambda: zipped(("a.csv", CSV)).replace(b"x", b"y"), "t.zip"),
+    "as csv": ("t.csv", lambda: zipped(("a.csv", CSV), ("b.csv", CSV)), "one table"),
+    "no feather": ("t.feather", lambda: b"hello", "complete Feather file"),
+    "no excel": ("t.xlsx", lambda: b"hello", "complete .xlsx workbook"),
+    "zip as excel": ("t.xlsx", lambda: zipped(("a.csv", CSV)), "complete .xlsx workbook"),
+    "no json": ("t.jsonl", lambda: "hello", "JSON object in each line"),
+    "json list": ("t.json", lambda: '[{"l": 1}]', "lines=True"),
+    "two types": ("t.jsonl", lambda: '{"l": 1}\n{"l": "x"}', "JSON object in each line"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_files_that_cannot_be_read_are_named(case, load):
+    file, make, message = ERRORS[case]
+    if "excel" in case:
+        pytest.importorskip("openpyxl")
+    with pytest.raises(UserError, match=message) as caught:
+        load(make(), file, L)
+    assert file in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "make"),
+    [
+        ("t.zip", lambda: zipped(("a.csv", b"a,l\n" + b"1,0\n" * 2**24))),
+        ("t.jsonl", lambda: '{"l": 1}\n' * 2**22),
+        ("t.jsonl", lambda: json.dumps({f"k{i}": 1 for i in range(9999)}) + "\n{}" * 9999),
+        ("t.feather", lambda: feather(pd.DataFrame(dict.fromkeys("al", np.zeros(2**23, np.int8))))),
+    ],
+)
+def test_files_that_unpack_to_more_than_the_memory(file, make, load, tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text(f"MemAvailable: {2**15} kB\n")
+    monkeypatch.setattr(reader, "PROC", tmp_path)
+    with pytest.raises(UserError, match="expected a table that fits into memory"):
+        load(make(), file, L)
+    assert pa.total_allocated_bytes() < 100 * 2**20
+
+
+SWALLOWED = 'text,x,l\n"5 inch,1,0\nb,2,1\nc,3,0\n4"" disk",4,1\ne,5,0\n'
+
+
+@pytest.mark.parametrize("file", ["t.csv", "t.csv.gz", "t.tsv", "t.tsv.gz"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_quotes_that_join_lines_are_a_warning(file, end, load):
+    text = SWALLOWED.replace(",", "\t") if "tsv" in file else SWALLOWED
+    content = text.replace("\n", end).encode()
+    content = gzip.compress(content) if file.endswith("gz") else content
+    (warning,) = load(content, file, L).warnings
+    assert "6 lines of " in warning
+    assert f"{file} are 2 rows" in warning
+    assert "column 'text', row 0 (the first is 0), has 4 lines" in warning
+    assert "dataset.quoting=none" in warning
+    dataset = load(content, file, L, "dataset.quoting=none")
+    assert dataset.n_samples == 5
+    assert not dataset.warnings
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a,l\n1,0\n2,1", "a,l\n\n1,0\n\n2,1\n\n", "a,l\r1,0\r2,1\r", 'a,l\n"x, y",0\n"5"" z",1\n',
+     'a,l\n5" x,0\ny,1\n'],
+)  # fmt: skip
+def test_ordinary_lines_are_no_warning(content, load):
+    assert not load(content, "t.csv", L).warnings
+
+
+def test_quotes_in_dropped_columns_and_other_encodings_count_too(load):
+    content = 'note,a,l\n"x\n\ny",1,0\nz,2,1\n'
+    (warning,) = load(content, "t.csv", L, "dataset.drop=[note]").warnings
+    assert "quoted cells span lines: 4 lines" in warning
+    (warning,) = load(content.encode("utf-16"), "t.csv", L, "dataset.encoding=utf-16").warnings
+    assert "row 0 (the first is 0), has 3 lines" in warning
+    content = SWALLOWED.replace('"', "").encode("utf-16")
+    assert not load(content, "t.csv", L, "dataset.encoding=utf-16").warnings
