@@ -9,6 +9,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Name = Annotated[str, Field(min_length=1)]
 Value = float | str | None  # a number, a category as text, or a missing value
 _Rows = tuple[tuple[Value, ...], ...]
+TableFormat = Literal["csv", "tsv", "parquet", "feather", "jsonl", "excel"]
 _Columns = tuple[str, ...]  # names, or shell patterns such as tag_*
 
 
@@ -43,7 +44,7 @@ class TableConfig(_Dataset):
 
     kind: Literal["table"]
     path: Name
-    format: Literal["csv", "tsv", "parquet", "feather", "jsonl", "excel"] | None
+    format: TableFormat | None
     sheet: Name | None
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None
     decimal: Literal[".", ","]

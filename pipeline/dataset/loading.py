@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
     if not len(dropped):
         return dataset
     n_conflicting = int((dataset.y[dropped] != dataset.y[first[dropped]]).any(axis=1).sum())
-    arrays = {
+    arrays: dict[str, Any] = {
         name: None if (values := getattr(dataset, name)) is None else values[kept]
         for name in ("X", "y", "groups", "fold", "ids")
     }

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from pipeline.config import TableConfig
+from pipeline.config.schema_data import TableFormat
 from pipeline.dataset.arrow_files import READERS, ArrowFile
 from pipeline.dataset.builder import build_dataset
 from pipeline.dataset.column_roles import ColumnRoles, assign_roles
@@ -26,7 +27,7 @@ from pipeline.dataset.multiline_cells import find_multiline_cells
 from pipeline.dataset.zip_archive import extract_table, is_zip
 from pipeline.errors import UserError
 
-_FORMATS = {
+_FORMATS: dict[str, TableFormat] = {
     **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"},
     **{".feather": "feather", ".arrow": "feather", ".jsonl": "jsonl", ".ndjson": "jsonl"},
     **{".json": "jsonl", ".xlsx": "excel", ".xlsm": "excel"},
@@ -66,8 +67,7 @@ def _unpack(path: Path, config: TableConfig, folder: Path) -> tuple[Path, TableC
         return file, replace(config, format=file_format)
     text = folder / "sheet.csv"
     write_csv(file, text, sheet=config.sheet, decimal=config.decimal, header=config.header)
-    as_csv = {"format": "csv", "separator": ",", "encoding": "utf-8", "quoting": "minimal"}
-    return text, replace(config, **as_csv)
+    return text, replace(config, format="csv", separator=",", encoding="utf-8", quoting="minimal")
 
 
 def _load(name: str, path: Path, source: Path, config: TableConfig) -> Dataset:
@@ -88,7 +88,7 @@ def _load(name: str, path: Path, source: Path, config: TableConfig) -> Dataset:
     return build_dataset(name, str(path), roles, table, warnings)
 
 
-def _guess_format(path: Path) -> str:
+def _guess_format(path: Path) -> TableFormat:
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix not in _FORMATS:
         raise UserError(
