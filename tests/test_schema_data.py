@@ -62,7 +62,11 @@ def test_predict_rows_hold_numbers_texts_and_nulls(kind, compose):
         ("table", "dataset.labels=[]", "dataset.labels: expected"),
         ("table", "dataset.labels=l", "dataset.labels: expected"),
         ("table", "dataset.last_labels=0", "dataset.last_labels: expected"),
-        ("table", "dataset.format=xlsx", "dataset.format: expected 'csv', 'tsv' or 'parquet'"),
+        (
+            "table",
+            "dataset.format=xlsx",
+            "dataset.format: expected 'csv', 'tsv', 'parquet', 'feather', 'jsonl' or 'excel'",
+        ),
         ("table", "dataset.separator=ab", "dataset.separator: expected"),
         ("openml", "dataset.data_id=-1", "dataset.data_id: expected"),
         ("arff", "dataset.path=''", "dataset.path: expected"),

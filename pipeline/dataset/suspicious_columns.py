@@ -225,12 +225,12 @@ def _is_id(
         if not named:
             return n_distinct == len(present) == n_samples and not any(" " in it for it in texts)
         return n_distinct >= _DISTINCT * len(present)
-    is_whole = bool((present == np.round(present)).all())
+    is_integer = bool((present == np.round(present)).all())
     if not named:  # the numbers of the rows, in any order
-        return is_whole and n_distinct == n_samples
-    return is_whole and n_distinct >= _DISTINCT * len(present)
+        return is_integer and n_distinct == n_samples
+    return is_integer and n_distinct >= _DISTINCT * len(present)
 
 
 def _names_groups(kind: str, present: NDArray[np.floating], n_distinct: int) -> bool:
-    is_whole = kind == "category" or bool((present == np.round(present)).all())
-    return is_whole and n_distinct >= max(_MIN_ROWS, _MIN_PER_GROUP * len(present))
+    is_integer = kind == "category" or bool((present == np.round(present)).all())
+    return is_integer and n_distinct >= max(_MIN_ROWS, _MIN_PER_GROUP * len(present))
