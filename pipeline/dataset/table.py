@@ -83,8 +83,8 @@ def _load(name: str, path: Path, source: Path, config: TableConfig) -> Dataset:
     table = file.read(roles)
     check_fits_memory(str(path), (table.num_rows, len(roles.features)), 8)
     if isinstance(file, CsvFile) and config.quoting == "minimal":
-        found = find_multiline_cells(source, table, header=config.header, encoding=config.encoding)
-        warnings = tuple(text.replace(str(source), str(path)) for text in found)
+        texts = find_multiline_cells(source, table, header=config.header, encoding=config.encoding)
+        warnings = tuple(text.replace(str(source), str(path)) for text in texts)
     return build_dataset(name, str(path), roles, table, warnings)
 
 
