@@ -32,11 +32,11 @@ def extract_table(path: Path, folder: Path, endings: Collection[str]) -> Path:
             would not fit into memory.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            member = _find_table(path, archive, endings)
+        with zipfile.ZipFile(path) as opened:
+            member = _find_table(path, opened, endings)
             # The name of a member may lead out of the folder; its last part cannot.
             file = folder / PurePosixPath(member.filename.replace("\\", "/")).name
-            _extract(path, archive, member, file)
+            _extract(path, opened, member, file)
     except UserError:
         raise
     except _READ_ERRORS as error:
@@ -46,34 +46,34 @@ def extract_table(path: Path, folder: Path, endings: Collection[str]) -> Path:
     return file
 
 
-def _find_table(path: Path, archive: zipfile.ZipFile, endings: Collection[str]) -> zipfile.ZipInfo:
-    members = [
+def _find_table(path: Path, opened: zipfile.ZipFile, endings: Collection[str]) -> zipfile.ZipInfo:
+    entries = [
         member
-        for member in archive.infolist()
+        for member in opened.infolist()
         if not member.is_dir()
         and not member.filename.startswith("__MACOSX/")
         and not PurePosixPath(member.filename).name.startswith(".")
     ]
     tables = [
         member
-        for member in members
+        for member in entries
         if PurePosixPath(member.filename.lower().removesuffix(".gz")).suffix in endings
     ]
-    tables = tables or (members if len(members) == 1 else [])
+    tables = tables or (entries if len(entries) == 1 else [])
     if len(tables) != 1:
-        names = ", ".join(member.filename for member in (tables or members)[:20])
+        names = ", ".join(member.filename for member in (tables or entries)[:20])
         raise UserError(
             f"{path}: expected a zip archive with one table. Received: {len(tables)} tables among "
-            f"{len(members)} files: {names or '(none)'}. Extract it, and give one of them as "
+            f"{len(entries)} files: {names or '(none)'}. Extract it, and give one of them as "
             "dataset.path"
         )
     return tables[0]
 
 
-def _extract(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> None:
+def _extract(path: Path, opened: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> None:
     """Write a member as a file; its real size counts, whatever the archive says."""
     limit, n_bytes = available_memory(), 0
-    with archive.open(member) as source, file.open("wb") as target:
+    with opened.open(member) as source, file.open("wb") as target:
         while content := source.read(_BLOCK_SIZE):
             n_bytes += len(content)
             if n_bytes > limit:
