@@ -1,12 +1,16 @@
 """Runs the command line against a store of its own, and reads the runs that it leaves."""
 
+import atexit
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
+from tempfile import mkdtemp
 from unittest.mock import patch
 
 from mlflow.entities import Run
@@ -15,12 +19,27 @@ from mlflow.tracking import MlflowClient
 from pipeline import command_line
 
 
+@cache
+def _empty_database() -> Path:
+    """Return a store of MLflow without runs to copy; to create one takes two seconds."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    return folder / "mlflow.db"
+
+
+def create_store(folder: Path) -> str:
+    """Create a store of MLflow in a folder, which is created if missing, and return its URI."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{shutil.copy(_empty_database(), folder)}"
+
+
 class CommandRunner:
     """Runs `python -m pipeline` with an MLflow store in a folder."""
 
     def __init__(self, folder: Path, uri: str | None = None) -> None:
         self.folder = folder
-        self.uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
+        self.uri = uri or create_store(folder)
         self.client = MlflowClient(self.uri)
 
     def start(
