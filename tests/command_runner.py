@@ -83,6 +83,7 @@ class CommandRunner:
         with (
             patch.object(sys, "argv", ["pipeline", *self._complete(arguments)]),
             patch("hydra._internal.logging_config.configure_logging"),
+            patch("pipeline.sweeps.OptunaSweeper.n_failed", 0),  # of an earlier search
             redirect_stdout(out),
             redirect_stderr(err),
         ):

@@ -1,14 +1,16 @@
-"""Sweeps in processes of their own: what they print and log, and that they survive failures."""
+"""Sweeps: what they print and log, and that they survive failures, also of their processes."""
 
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from threading import Event, Thread
 
 import pandas as pd
 import pytest
@@ -62,10 +64,29 @@ def wait_for_finished_folds(
     return list(run_ids)[-1]
 
 
-def kill(process: "subprocess.Popen[str]", sent=signal.SIGKILL) -> tuple[int, str, str]:
-    process.send_signal(sent)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+def kill(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.communicate(timeout=60)
+
+
+@contextmanager
+def interrupted_after_a_fold(store: CommandRunner) -> Iterator[None]:
+    """Send this process Ctrl-C once a run has finished a fold more, unless the block ends first."""
+    before, ended = finished_folds(store), Event()
+
+    def interrupt() -> None:
+        while not ended.wait(0.02):
+            if set(finished_folds(store)) - set(before):
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    thread = Thread(target=interrupt)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +166,9 @@ def test_the_next_commands_can_be_copied(sweep):
 def test_promoting_a_sweep_promotes_its_best_run(sweep):
     store, *_ = sweep
     _, parent = store.jobs_and_parent()
-    command = [sys.executable, "-m", "pipeline", "promote", f"tracking.uri={store.uri}"]
-    subprocess.run([*command, parent.info.run_id], check=True, capture_output=True)
-    # Again, by the beginning of its id: this changes nothing.
-    assert promote.main([parent.info.run_id[:8], f"tracking.uri={store.uri}"]) == 0
+    # The second time, by the beginning of its id, changes nothing.
+    for name in (parent.info.run_id, parent.info.run_id[:8]):
+        assert promote.main([name, f"tracking.uri={store.uri}"]) == 0
     (version,) = store.client.search_model_versions()
     assert (version.name, version.run_id) == ("synthetic", leaderboard(parent)["run_id"][0])
     champion = store.client.get_model_version_by_alias("synthetic", "champion")
@@ -184,7 +204,7 @@ def test_only_a_finished_run_of_an_existing_store_is_promoted(sweep, capsys):
 def test_a_repeated_sweep_with_resume_reuses_finished_jobs(sweep):
     store, arguments, *_ = sweep
     before, parent = store.jobs_and_parent()
-    out, _ = store.run(*arguments, "resume=true", code=1)
+    out, _ = store.run_here(*arguments, "resume=true", code=1)
     after, same_parent = store.jobs_and_parent()
     assert same_parent.info.run_id == parent.info.run_id
     assert f"Resuming the sweep of 4 jobs, run {parent.info.run_id}" in out
@@ -222,17 +242,15 @@ def test_a_sweep_that_dies_three_times_ends_like_an_undisturbed_one(tmp_path, ma
     _, parent = store.jobs_and_parent()
     assert parent.info.status == "FAILED"
 
-    process = store.start(*arguments, "resume=true")
-    wait_for_finished_folds(store, process)
-    code, out, err = kill(process, signal.SIGINT)
-    assert code == 130
+    with interrupted_after_a_fold(store):
+        out, err = store.run_here(*arguments, "resume=true", code=130)
     assert "Interrupted." in err
     assert re.search(r"[1-4] interrupted: ", out)
     assert "Continue  " in out
     _, parent = store.jobs_and_parent()
     assert parent.info.status == "KILLED"
 
-    store.run(*arguments, *JOBLIB, "resume=true")
+    store.run_here(*arguments, "resume=true")
     jobs, parent = store.jobs_and_parent()
     assert {run.info.status for run in (*jobs, parent)} == {"FINISHED"}
     assert len(jobs) == 4
@@ -266,13 +284,13 @@ def test_a_killed_run_is_resumed_and_a_finished_one_is_reused(tmp_path, make_con
     process = store.start(*arguments)
     run_id = wait_for_finished_folds(store, process, 1)
     kill(process)
-    out, _ = store.run(*arguments)
+    out, _ = store.run_here(*arguments)
     assert re.search(rf"Continuing run {run_id}: [1-3] of 4 folds are finished\.", out)
     (finished,) = store.runs()
     assert (finished.info.run_id, finished.info.status) == (run_id, "FINISHED")
     for name, mean in evaluate(make_config(*SLOW)).items():
         assert finished.data.metrics[f"{name}_mean"] == mean
-    out, _ = store.run(*arguments)
+    out, _ = store.run_here(*arguments)
     assert f"Reusing finished run {run_id} (same settings, data and code):" in out
     assert re.search(r"^Accuracy: 0\.\d{3} \(0\.\d{3}\)$", out, re.MULTILINE)
     assert len(store.runs()) == 1
@@ -287,7 +305,7 @@ def test_the_lowest_value_of_an_own_error_ranks_first(tmp_path, monkeypatch, cap
     store = CommandRunner(tmp_path)
     jobs = ("--multirun", "model=dummy,logistic", *SMALL, "cv.n_splits=3")
     metrics = "scoring.metrics=[tests.test_sweep.rmse,brier_score]"
-    store.run(*jobs, metrics, "scoring.greater_is_better={rmse: false}")
+    store.run_here(*jobs, metrics, "scoring.greater_is_better={rmse: false}")
     (dummy, logistic), parent = store.jobs_and_parent()
     assert logistic.data.metrics["rmse_mean"] < dummy.data.metrics["rmse_mean"]
     assert leaderboard(parent)["run_id"].tolist() == [logistic.info.run_id, dummy.info.run_id]
@@ -304,7 +322,7 @@ def test_the_lowest_value_of_an_own_error_ranks_first(tmp_path, monkeypatch, cap
 
 def test_an_invalid_command_leaves_no_sweep(tmp_path):
     store = CommandRunner(tmp_path)
-    _, err = store.run("--multirun", "model=mlp,mpl", code=2)
+    _, err = store.run_here("--multirun", "model=mlp,mpl", code=2)
     assert "model: no such option 'mpl'. Did you mean 'mlp'?" in err
     assert store.runs() == []
     (deleted,) = store.client.search_runs(["1"], run_view_type=ViewType.DELETED_ONLY)
@@ -322,7 +340,7 @@ def test_an_invalid_command_leaves_no_sweep(tmp_path):
 )
 def test_a_command_that_no_job_can_use_is_refused_before_the_sweep(tmp_path, arguments, message):
     store = CommandRunner(tmp_path)
-    out, err = store.run("--multirun", *arguments, code=2)
+    out, err = store.run_here("--multirun", *arguments, code=2)
     assert out == ""
     assert message in err
     assert "Traceback" not in err
@@ -340,7 +358,7 @@ def test_no_finished_job_is_lost_on_a_full_disk(tmp_path):
     jobs, _ = store.jobs_and_parent()
     finished = {run.info.run_id for run in jobs if run.info.status == "FINISHED"}
     assert 0 < len(finished) < 6
-    out, _ = store.run(*arguments, "resume=true")
+    out, _ = store.run_here(*arguments, "resume=true")
     assert out.count("reused finished run") == len(finished)
     jobs, parent = store.jobs_and_parent()
     assert {run.info.status for run in (*jobs, parent)} == {"FINISHED"}
