@@ -29,14 +29,17 @@ bench: .venv/installed
 ui: .venv/installed
 	$(BIN)/python -m pipeline ui $(ARGS)
 
+# pip would compile on one core; files of templates do not compile.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
 .venv/scale: .venv/installed
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { echo "PostgreSQL is missing: apt-get install postgresql"; exit 1; }
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,ray,slurm,server]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,ray,slurm,server]'
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
 clean:
