@@ -1,10 +1,13 @@
 """The program on a whole job: what it prints and logs, and how it ends."""
 
 import json
+import os
 import re
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import mlflow
 import numpy as np
@@ -196,25 +199,46 @@ def model_that_fails_to_save(n_features, n_labels, calls=[]):  # noqa: B006 - co
     return keras.Model(inputs, outputs)
 
 
-@pytest.mark.parametrize(
-    ("sent", "code", "slow_model"),
-    [
-        (signal.SIGINT, 130, ("training.epochs=200000",)),
-        (signal.SIGTERM, 143, ("model=random_forest", "model.params.n_estimators=2000")),
-    ],
-    ids=["SIGINT", "SIGTERM"],
-)
-def test_an_interrupted_run_has_the_status_killed(store, sent, code, slow_model):
-    process = store.start(*slow_model, f"tracking.experiment_name={sent.name}")
-    while not any("config_digest" in run.data.tags for run in store.runs(sent.name)):
+def test_an_interrupted_run_has_the_status_killed(store):
+    process = store.start(
+        *("model=random_forest", "model.params.n_estimators=2000"),
+        "tracking.experiment_name=SIGTERM",
+    )
+    while not is_training(store, "SIGTERM"):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     time.sleep(1)
-    process.send_signal(sent)
+    process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == code
-    (run,) = store.runs(sent.name)
+    assert process.returncode == 143
+    (run,) = store.runs("SIGTERM")
     assert run.info.status == "KILLED"
+
+
+def test_ctrl_c_stops_a_compiled_training(store):
+    ended = Event()
+
+    def interrupt() -> None:
+        while not is_training(store, "SIGINT"):
+            if ended.wait(0.1):
+                return
+        if not ended.wait(1):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as executor:
+        interrupting = executor.submit(interrupt)
+        try:
+            endless = ("training.epochs=200000", "tracking.experiment_name=SIGINT")
+            store.run_here(*QUICK, *endless, code=130)
+        finally:
+            ended.set()
+            interrupting.result()
+    (run,) = store.runs("SIGINT")
+    assert run.info.status == "KILLED"
+
+
+def is_training(store, experiment: str) -> bool:
+    return any("config_digest" in run.data.tags for run in store.runs(experiment))
 
 
 @pytest.mark.parametrize(

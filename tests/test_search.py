@@ -2,18 +2,17 @@
 
 import math
 import re
-import subprocess
 import sys
 from contextlib import nullcontext
 
 import pytest
-from mlflow.tracking import MlflowClient
 from search_runner import RUN_IDS, SPACE, SearchRunner, outcome, quadratic
 
 from pipeline import sweeps
 from pipeline.config.compose import parse_config
 from pipeline.errors import UserError
 from pipeline.outcome import Outcome
+from tests.command_runner import CommandRunner
 
 
 @pytest.fixture
@@ -232,22 +231,20 @@ def rmse(y_true, y_score, y_pred):
 
 
 def test_a_search_end_to_end(tmp_path):
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    command = [sys.executable, "-m", "pipeline", "--multirun", "hydra/sweeper=optuna"]
-    command += ["hydra.sweeper.n_trials=3", "racing=first_repeat", f"tracking.uri={store}"]
-    command += ["dataset.n_samples=200", "cv.n_splits=4", "cv.n_repeats=2", "training.epochs=20"]
-    command += ["training.learning_rate=0.05,1e-6,0", f"hydra.sweep.dir={tmp_path}/sweep"]
-    command += ["hydra.sweeper.metrics=[hamming_loss]", "hydra.sweeper.seed=69"]  # in this order
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert process.returncode == 1
-    assert "1 failed (trials 2): Configuration refused: training.learning_rate" in process.stderr
-    assert "Racing stopped 1 of 2 trials after their first repeat: 5 of 18 fits" in process.stdout
-    assert "Search: 3 configurations to minimize hamming_loss_mean" in process.stdout
-    assert "rank  Hamming loss" in process.stdout  # what is searched for decides, not the headline
-    assert "3 jobs: 2 finished, 1 failed" in process.stdout
-    client = MlflowClient(store)
-    runs = client.search_runs([client.get_experiment_by_name("manyfold").experiment_id])
-    by_name = {run.data.tags["mlflow.runName"]: run for run in runs}
+    store = CommandRunner(tmp_path)
+    out, err = store.run_here(
+        *("--multirun", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "racing=first_repeat"),
+        *("dataset.n_samples=200", "cv.n_splits=4", "cv.n_repeats=2", "training.epochs=20"),
+        "training.learning_rate=0.05,1e-6,0",
+        *("hydra.sweeper.metrics=[hamming_loss]", "hydra.sweeper.seed=69"),  # in this order
+        code=1,
+    )
+    assert "1 failed (trials 2): Configuration refused: training.learning_rate" in err
+    assert "Racing stopped 1 of 2 trials after their first repeat: 5 of 18 fits" in out
+    assert "Search: 3 configurations to minimize hamming_loss_mean" in out
+    assert "rank  Hamming loss" in out  # what is searched for decides, not the headline
+    assert "3 jobs: 2 finished, 1 failed" in out
+    by_name = {run.info.run_name: run for run in store.runs()}
     complete, stopped = (by_name[f"training.learning_rate={rate}"] for rate in ("0.05", "1e-06"))
     assert {run.info.status for run in (complete, stopped)} == {"FINISHED"}
     assert stopped.data.tags["stopped_after_repeat"] == "1"
@@ -255,6 +252,6 @@ def test_a_search_end_to_end(tmp_path):
     assert "accuracy_mean" not in stopped.data.metrics
     assert "first_repeat/accuracy_mean" in stopped.data.metrics
     assert stopped.data.metrics["fits_saved"] == 5
-    steps = [m.step for m in client.get_metric_history(stopped.info.run_id, "fold/accuracy")]
+    steps = [m.step for m in store.client.get_metric_history(stopped.info.run_id, "fold/accuracy")]
     assert sorted(steps) == [0, 1, 2, 3]
     assert "stopped_after_repeat" not in complete.data.tags
