@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from sklearn.datasets import dump_svmlight_file
+from threadpoolctl import threadpool_limits
 
 from pipeline.cv import Split
 from pipeline.dataset import load
@@ -327,7 +328,7 @@ def test_any_csv_file(any_config, data):
     columns = columns or {"number0": list(range(n))}
     frame = pd.DataFrame({name: pd.Series(it, dtype=object) for name, it in columns.items()})
     labels = pd.DataFrame({"l0": [0, 1] * (n // 2) + [0] * (n % 2)})
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory() as name, threadpool_limits(1):  # on a busy machine many wait long
         path = Path(name) / "t.csv"
         pd.concat([frame, labels], axis=1).to_csv(path, index=False)
         dataset = replace(

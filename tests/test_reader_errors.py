@@ -2,8 +2,6 @@
 
 import gzip
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 
 from pipeline.dataset import loading
 from pipeline.errors import UserError
+from tests.command_runner import CommandRunner
 
 GOOD = b"a,b,l\n1,2,0\n3,4,1\n5,6,0\n"
 ARFF = b"@relation r\n@attribute a numeric\n@attribute c {x,y}\n@attribute l {0,1}\n@data\n"
@@ -251,15 +250,8 @@ def test_the_command_line_ends_with_2_and_no_traceback(case, tmp_path):
     path = tmp_path / file
     path.write_bytes(content)
     option = OPTIONS.get(path.suffix, "table")
-    arguments = [f"dataset={option}", f"dataset.path='{path}'", *overrides]
-    process = subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments, f"hydra.run.dir='{tmp_path}/run'"],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 2
-    assert "Traceback" not in process.stderr
+    arguments = (f"dataset={option}", f"dataset.path='{path}'", *overrides)
+    _, err = CommandRunner(tmp_path / "store").run_here(*arguments, code=2)
+    assert "Traceback" not in err
     for part in parts:
-        assert part in process.stderr.replace("\n", " ")
+        assert part in err.replace("\n", " ")
