@@ -28,8 +28,10 @@ settings.load_profile("tests")
 # compile about as many programs each: XLA never frees some 20 MB of every program.
 FIRST = (
     *("test_sweep.py", "test_arff.py", "test_keras_trainer.py", "test_job.py"),
-    *("test_early_stopping.py", "test_reader_errors.py", "test_evaluator.py"),
-    *("test_optimization.py", "test_inner_cv.py"),
+    *("test_early_stopping.py", "test_search.py", "test_logged_model.py", "test_scale.py"),
+    *("test_credentials.py", "test_racing.py", "test_compose.py", "test_scoring_metrics.py"),
+    *("test_prepared_job.py", "test_reader_errors.py", "test_evaluator.py"),
+    *("test_optimization.py", "test_inner_cv.py", "test_interrupts.py", "test_pyfunc_model.py"),
 )
 
 
