@@ -8,8 +8,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from pipeline.config import schema, schema_data
-from pipeline.config.compose import flatten, parse_config, to_yaml
+from pipeline.config.compose import parse_config
 from pipeline.config.schema import Config
+from pipeline.config.serialization import flatten, to_yaml
 from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
 from tests.command_runner import CommandRunner
@@ -99,6 +100,61 @@ def test_settings_of_a_scikit_learn_model_omit_training_keys_without_effect(make
 def test_yaml_reads_back_as_the_same_configuration(make_config):
     config = make_config("model.hidden_units=[64,32]", "training.optimizer_params={clipnorm: 1.0}")
     assert parse_config(OmegaConf.create(to_yaml(config))) == config
+
+
+TYPED = {
+    "model=logistic +model.params.class_weight": {0: 1, 1: 5},
+    "model=sklearn model.estimator=m.g model.params": {
+        "a": {0.5: [{True: {7: "x"}}], False: 2},
+        "b c": None,
+    },
+    "model=sklearn model.estimator=m.f model.params": {"weights": [{1: 2.5}, {-1: {}}]},
+    "model=keras model.builder=m.f model.params": {"widths": {8: {4: 2}}, "01": {1: "0"}},
+    "training.optimizer_params": {"by_step": {0: 0.1, 1000: 0.01}},
+    "training.lr_schedule_params": {"values": {10: 1e-3}},
+    "model=sklearn model.estimator=m.f model.chain_params": {"order": {0: 1}},
+    "dataset=python dataset.loader=m.f +dataset.params.codes": {1: "a", 2: "b"},
+}
+
+
+def in_hydras_grammar(value):
+    if isinstance(value, dict):
+        items = ", ".join(f"{key}: {in_hydras_grammar(item)}" for key, item in value.items())
+        return f"{{{items}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_hydras_grammar, value))}]"
+    return "null" if value is None else repr(value)
+
+
+@pytest.mark.parametrize("setting", TYPED)
+def test_the_keys_of_mappings_keep_their_types(make_config, setting):
+    *options, key = setting.split()
+    config = make_config(*options, f"{key}={in_hydras_grammar(TYPED[setting])}")
+    again = parse_config(OmegaConf.create(to_yaml(config)))
+    for each in (config, again):
+        value = each
+        for name in key.removeprefix("+").split("."):
+            value = value[name] if isinstance(value, dict) else getattr(value, name)
+        assert repr(value).replace("'", '"') == repr(TYPED[setting]).replace("'", '"')
+    assert again == config
+
+
+def test_mappings_with_other_keys_than_names_are_one_param(make_config):
+    def params(weights):
+        flat = flatten(make_config("model=logistic", f"+model.params.class_weight={weights}"))
+        return {key: flat[key] for key in flat if key.startswith("model.params.cl")}
+
+    key = "model.params.class_weight"
+    assert params("{1: 5, 0: 1}") == params("{0: 1, 1: 5}") == {key: "{0: 1, 1: 5}"}
+    assert params("{a: 1, b: {2: 3}}") == {f"{key}.a": "1", f"{key}.b": "{2: 3}"}
+    assert params("{a@b: [{2: 3, 1: 4}]}") == {key: "{'a@b': [{1: 4, 2: 3}]}"}
+    assert params("{true: 1}") == {key: "{True: 1}"}
+    assert params("{x/../y: 1}") == {key: "{'x/../y': 1}"}
+
+
+def test_numbers_are_no_names_of_parameters(make_config):
+    with pytest.raises(UserError, match=r"model\.params: expected names as keys\. Received: 0"):
+        make_config("model=keras", "model.builder=m.f", "model.params={0: 64}")
 
 
 def test_a_data_set_may_override_the_preprocessing_and_the_user_both(make_config):

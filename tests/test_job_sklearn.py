@@ -7,8 +7,10 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 
 from pipeline.commands import promote
+from pipeline.config import parse_config
 from tests.command_runner import CommandRunner, artifact
 
 PROGRAM = """
@@ -84,3 +86,22 @@ def test_it_is_said_that_the_final_model_leaves_published_test_rows_out(tmp_path
     assert promote.main([run.info.run_id, f"tracking.uri={store.uri}"]) == 0
     (version,) = store.client.search_model_versions()
     assert sentence in version.description
+
+
+def test_class_weights_by_number_reach_the_estimator_and_its_run_also_in_sweeps(tmp_path):
+    store, key = CommandRunner(tmp_path), "model.params.class_weight"
+    command = (
+        *("--multirun", "model=logistic", f"+{key}={{0: 1, 1: 1}},{{0: 1, 1: 90}}", "report=none"),
+        *("dataset.n_samples=80", "dataset.n_features=4", "cv.n_splits=2", "cv.n_repeats=1"),
+        "dataset.predict_rows=[]",
+    )
+    store.run_here(*command)
+    jobs, _ = store.jobs_and_parent()
+    assert [job.data.params[key] for job in jobs] == ["{0: 1, 1: 1}", "{0: 1, 1: 90}"]
+    predictions = [pd.read_parquet(artifact(job, "predictions.parquet")) for job in jobs]
+    even, heavy = (table.filter(like="score_").to_numpy() for table in predictions)
+    assert (heavy > even).all()
+    settings = OmegaConf.load(artifact(jobs[1], "config.yaml"))
+    assert parse_config(settings).model.params["class_weight"] == {0: 1, 1: 90}
+    out, _ = store.run_here(*command, "resume=true")
+    assert out.count("reused finished run") == 2

@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipeline.config.compose import flatten
 from pipeline.config.schema import ReportConfig
+from pipeline.config.serialization import flatten
 from pipeline.dataset.summary import summarise
 from pipeline.report.artifacts import labels_table, write_result
 from pipeline.report.page import RunInfo

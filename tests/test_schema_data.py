@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from pipeline.config.compose import to_yaml
 from pipeline.config.schema_data import DatasetConfig
+from pipeline.config.serialization import to_yaml
 from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
 

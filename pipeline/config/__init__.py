@@ -1,15 +1,12 @@
 """The configuration: schema, composition and error messages."""
 
 from pipeline.config.compose import (
-    affects_scores,
     check_renamed,
     compose_tracking,
     explain_hydra_error,
-    flatten,
     parse_config,
     parse_settings,
     parse_tracking,
-    to_yaml,
 )
 from pipeline.config.renamed_keys import translate_settings
 from pipeline.config.saved_config import recompose
@@ -42,3 +39,4 @@ from pipeline.config.schema_data import (
     SyntheticConfig,
     TableConfig,
 )
+from pipeline.config.serialization import affects_scores, flatten, to_yaml

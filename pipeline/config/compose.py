@@ -15,18 +15,14 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.config.renamed_keys import explain_renamed, explain_renamed_argument
-from pipeline.config.schema import Config, SklearnModelConfig, TrackingConfig
-from pipeline.errors import UserError, mask, reveal, suggest
+from pipeline.config.schema import Config, TrackingConfig
+from pipeline.config.serialization import map_texts
+from pipeline.errors import UserError, reveal, suggest
 from pipeline.runtime import CONF_DIR
 
 T = TypeVar("T")
-# Prefixes of the keys that cannot change a score.
-_WITHOUT_INFLUENCE = (
-    *("report", "racing", "tracking.", "resume", "dataset.predict_rows", "training.n_threads"),
-)
 EXTRAS = {("hydra/launcher", "joblib"): "joblib"}  # options that need an optional dependency
 OPTIONAL_GROUPS = ("experiment", "racing", "search_space")  # without an option by default
-_SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.final_fit", "training.n_threads"}
 
 
 def parse_config(composed: DictConfig) -> Config:
@@ -73,59 +69,6 @@ def parse_settings(
     return _validate(schema, dict(settings), key, depth)
 
 
-def to_yaml(config: Config) -> str:
-    """Return the configuration as YAML that `parse_config` can read back, URIs masked."""
-    return OmegaConf.to_yaml(OmegaConf.create(_to_json(config)))
-
-
-def affects_scores(key: str, value: object) -> bool:
-    """Return whether a setting can change a score.
-
-    The number of fits in a program can change the last bits, if it is set.
-    """
-    if key == "training.fits_per_program":
-        return value not in (None, "None")
-    return not key.startswith(_WITHOUT_INFLUENCE)
-
-
-def flatten(config: Config) -> dict[str, str]:
-    """Return the configuration as texts by dotted key: `{"cv.n_splits": "10", ...}`.
-
-    Passwords and tokens in URIs are masked. Keys without effect are omitted: those of networks for
-    scikit-learn models, such as the epochs, and unset ones that older runs lack.
-    """
-    flat: dict[str, str] = {}
-
-    def add(prefix: str, value: object) -> None:
-        if isinstance(value, dict) and value:
-            for key, item in value.items():
-                add(f"{prefix}.{key}" if prefix else str(key), item)
-        else:
-            flat[prefix] = str(value)
-
-    add("", _to_json(config))
-    unset = {"scoring.greater_is_better": "{}", "training.final_fit": "None"}
-    flat = {key: value for key, value in flat.items() if unset.get(key) != value}
-    if isinstance(config.model, SklearnModelConfig):
-        of_networks = {key for key in flat if key.startswith("training.")} - _SKLEARN_TRAINING_KEYS
-        return {key: value for key, value in flat.items() if key not in of_networks}
-    return flat
-
-
-def _to_json(config: Config) -> dict[str, Any]:
-    values: dict[str, Any] = TypeAdapter(Config).dump_python(config, mode="json")
-    return _map_texts(mask, values)  # type: ignore[return-value]
-
-
-def _map_texts(function: Callable[[str], str], values: object) -> object:
-    """Apply a function to all texts in nested dicts and lists."""
-    if isinstance(values, dict):
-        return {key: _map_texts(function, value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [_map_texts(function, value) for value in values]
-    return function(values) if isinstance(values, str) else values
-
-
 def _to_container(composed: DictConfig) -> object:
     try:
         container = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
@@ -134,7 +77,7 @@ def _to_container(composed: DictConfig) -> object:
         raise _invalid([f"{key}: missing. Give it as {key}=..."]) from error
     except OmegaConfBaseException as error:
         raise UserError(f"Configuration refused: {error}") from error
-    return _map_texts(reveal, container)
+    return map_texts(reveal, container)
 
 
 def _invalid(messages: Iterable[str]) -> UserError:
@@ -144,13 +87,29 @@ def _invalid(messages: Iterable[str]) -> UserError:
 def _validate(schema: type[T], values: object, key: str = "", depth: int | None = None) -> T:
     try:
         # Strict validation accepts lists as tuples in JSON only.
-        return TypeAdapter(schema).validate_json(json.dumps(values))
+        validated = TypeAdapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
         raise _invalid(
             message
             for details in error.errors()
             for message in _format_error(details, schema, key, depth)
         ) from error
+    _restore_keys(validated, values, key)
+    return validated
+
+
+def _restore_keys(validated: object, values: Any, prefix: str) -> None:
+    """Give the mappings of parameters their keys back: numbers and booleans are texts in JSON."""
+    for field in fields(validated):  # type: ignore[arg-type]
+        value, original = getattr(validated, field.name), values.get(field.name)
+        key = f"{prefix}.{field.name}" if prefix else field.name
+        if is_dataclass(value):
+            _restore_keys(value, original, key)
+        elif isinstance(value, dict) and original:
+            for name in original:
+                if not isinstance(name, str):
+                    raise _invalid([f"{key}: expected names as keys. Received: {name!r}"])
+            value.update(original)
 
 
 def _format_error(

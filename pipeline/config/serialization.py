@@ -1,0 +1,84 @@
+"""Write configurations: as YAML, and as texts by dotted key for MLflow and fingerprints."""
+
+import posixpath
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+
+from omegaconf import OmegaConf
+
+from pipeline.config.schema import Config, SklearnModelConfig
+from pipeline.errors import mask
+
+# Prefixes of the keys that cannot change a score.
+_WITHOUT_INFLUENCE = (
+    *("report", "racing", "tracking.", "resume", "dataset.predict_rows", "training.n_threads"),
+)
+_SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.final_fit", "training.n_threads"}
+
+
+def to_yaml(config: Config) -> str:
+    """Return the configuration as YAML that `parse_config` can read back, URIs masked."""
+    return OmegaConf.to_yaml(OmegaConf.create(_to_dict(config)))
+
+
+def affects_scores(key: str, value: object) -> bool:
+    """Return whether a setting can change a score.
+
+    The number of fits in a program can change the last bits, if it is set.
+    """
+    if key == "training.fits_per_program":
+        return value not in (None, "None")
+    return not key.startswith(_WITHOUT_INFLUENCE)
+
+
+def flatten(config: Config) -> dict[str, str]:
+    """Return the configuration as texts by dotted key: `{"cv.n_splits": "10", ...}`.
+
+    Passwords and tokens in URIs are masked. A mapping whose keys are numbers, or texts that MLflow
+    refuses in names of params, is one text: `{0: 1, 1: 5}`. Keys without effect are omitted: those
+    of networks for scikit-learn models, such as the epochs, and unset ones that older runs lack.
+    """
+    flat: dict[str, str] = {}
+
+    def add(prefix: str, value: object) -> None:
+        if isinstance(value, dict) and value and all(map(_is_param_name, value)):
+            for key, item in value.items():
+                add(f"{prefix}.{key}" if prefix else key, item)
+        else:
+            flat[prefix] = str(_sorted(value))
+
+    add("", _to_dict(config))
+    unset = {"scoring.greater_is_better": "{}", "training.final_fit": "None"}
+    flat = {key: value for key, value in flat.items() if unset.get(key) != value}
+    if isinstance(config.model, SklearnModelConfig):
+        of_networks = {key for key in flat if key.startswith("training.")} - _SKLEARN_TRAINING_KEYS
+        return {key: value for key, value in flat.items() if key not in of_networks}
+    return flat
+
+
+def map_texts(function: Callable[[str], str], values: object) -> object:
+    """Apply a function to all texts in nested dicts, lists and tuples; tuples become lists."""
+    if isinstance(values, dict):
+        return {key: map_texts(function, value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [map_texts(function, value) for value in values]
+    return function(values) if isinstance(values, str) else values
+
+
+def _to_dict(config: Config) -> dict[str, object]:
+    return map_texts(mask, asdict(config))  # type: ignore[return-value,call-overload,no-any-return]
+
+
+def _is_param_name(key: object) -> bool:
+    """Return whether MLflow takes a key as a part of the name of a param."""
+    is_text = isinstance(key, str) and re.fullmatch(r"[\w .:/-]+", key)
+    return bool(is_text) and posixpath.normpath(str(key)) == key
+
+
+def _sorted(value: object) -> object:
+    """Sort the keys of nested mappings, whose order means nothing."""
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: (type(key).__name__, key))
+        return {key: _sorted(value[key]) for key in keys}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
