@@ -16,7 +16,14 @@ from pipeline import sweeps
 from pipeline.config import TrackingConfig, compose_tracking, explain_hydra_error, parse_config
 from pipeline.errors import UserError, hide_all, mask, mask_logs
 from pipeline.outcome import JobResult, Outcome, SweepPosition
-from pipeline.runtime import CONF_DIR, handle_signals, heavy_imports, mlruns, raise_interrupt
+from pipeline.runtime import (
+    CONF_DIR,
+    handle_signals,
+    heavy_imports,
+    mlruns,
+    raise_interrupt,
+    set_keras_variables,
+)
 
 if TYPE_CHECKING:
     from pipeline.tracking import SweepJob
@@ -115,6 +122,7 @@ def attempt(function: Callable[[], object], position: str = "") -> Outcome:
 
 def _train(composed: DictConfig, position: SweepPosition | None) -> Outcome:
     """Run one job. A single run refuses bad data before MLflow and TensorFlow are loaded."""
+    set_keras_variables()
     if position is None:
         with heavy_imports():
             from pipeline import console

@@ -24,7 +24,7 @@ OWNERS = {
     "optuna": {"sweeps"},
     "ray": {"sweeps"},
     "submitit": {"sweeps"},
-    "keras": {"preprocessing", "model", "training", "tracking"},
+    "keras": {"preprocessing", "model", "training", "tracking", "runtime"},
     "tensorflow": {"preprocessing", "training", "runtime"},
 }
 HEAVY = {

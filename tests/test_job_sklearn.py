@@ -100,7 +100,7 @@ def test_class_weights_by_number_reach_the_estimator_and_its_run_also_in_sweeps(
     assert [job.data.params[key] for job in jobs] == ["{0: 1, 1: 1}", "{0: 1, 1: 90}"]
     predictions = [pd.read_parquet(artifact(job, "predictions.parquet")) for job in jobs]
     even, heavy = (table.filter(like="score_").to_numpy() for table in predictions)
-    assert (heavy > even).all()
+    assert heavy.mean() > even.mean() + 0.05
     settings = OmegaConf.load(artifact(jobs[1], "config.yaml"))
     assert parse_config(settings).model.params["class_weight"] == {0: 1, 1: 90}
     out, _ = store.run_here(*command, "resume=true")

@@ -10,9 +10,9 @@ from sklearn import metrics as sk
 from pipeline.config.schema import ScoringConfig
 from pipeline.decision.rule import DecisionRule
 from pipeline.errors import UserError
+from pipeline.scoring.probabilities import check_probabilities
 from pipeline.scoring.scorer import (
     check_directions,
-    check_finite,
     check_metrics,
     label_scores,
     lower_is_better,
@@ -115,7 +115,17 @@ def test_probabilities_of_diverged_folds_are_rejected():
     y_score = Y_SCORE.copy()
     y_score[1:3, 0] = np.nan
     with pytest.raises(UserError, match=r"NaN for 2 of 4 held-out rows: the training of a fold"):
-        check_finite(y_score)
+        check_probabilities(y_score)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(-0.25, "from -0.25 to"), (95.0, "to 95, outs")])
+def test_values_outside_of_probabilities_are_rejected(value, expected):
+    y_score = Y_SCORE.copy()
+    y_score[1, 0] = value
+    with pytest.raises(UserError, match=rf"in \[0, 1\]\. .*{expected}.* 1 of 4 held-out rows"):
+        check_probabilities(y_score)
+    y_score[1, 0] = 1 + 1e-7  # rounding
+    check_probabilities(y_score)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,11 @@ from sklearn.svm import SVC
 
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
+from pipeline.dataset.summary import summarise
+from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.evaluation.inputs import make_trainer, plan_fits
+from pipeline.report.page import format_warnings
 from pipeline.training import sklearn_trainer
 from pipeline.training.base import Stopped, fit_seed
 
@@ -200,3 +203,79 @@ def test_progress_counts_fits_and_training_can_be_stopped(make_config):
     training = trainer.train(lambda n: trainer.stop())
     with pytest.raises(Stopped):
         next(training)
+
+
+def refusing(name, *params):
+    path = f"tests.test_sklearn_trainer.{name}" if name[0].isupper() else f"sklearn.{name}"
+    return ("model=sklearn", f"model.estimator={path}", *params)
+
+
+REFUSED = {
+    refusing("naive_bayes.MultinomialNB"): "ValueError: Negative values in data passed to Multi",
+    refusing("neighbors.RadiusNeighborsClassifier", "model.params={radius: 1e-9}"): "No neighbors",
+    refusing("linear_model.LogisticRegression", "model.params={solver: lbfgs, l1_ratio: 1.0}"): (
+        "ValueError: Solver lbfgs supports only 'l2'"
+    ),
+    refusing("naive_bayes.MultinomialNB", "model.strategy=classifier_chain"): "Negative values",
+    refusing("NanEstimator"): "predict_proba returned NaN",
+}
+
+
+@pytest.mark.parametrize("model", REFUSED, ids=lambda model: model[1].rpartition(".")[2])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_the_refusal_of_an_estimator_is_one_sentence(make_config, monkeypatch, model, n_threads):
+    monkeypatch.setattr(sklearn_trainer, "START_SECONDS", 0.0)
+    with pytest.raises(UserError) as caught:
+        run(make_config(*SMALL, *model, f"training.n_threads={n_threads}"))
+    message = str(caught.value)
+    assert message.startswith(f"model.estimator: {model[1].partition('=')[2]} cannot learn label ")
+    assert "'y0' and 2 more in repeat 0, fold 0: " in message
+    assert REFUSED[model] in message
+    assert "\n" not in message
+
+
+class NanEstimator(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.n_, self.classes_ = len(X), np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        if self.n_ == len(X):  # the trial before training
+            return np.full((len(X), 2), 0.5)
+        return np.full((len(X), 2), np.nan)
+
+
+class WideEstimator(NanEstimator):
+    def predict_proba(self, X):
+        return np.full((len(X), 2), 0.5 if self.n_ == len(X) else -2.0)
+
+
+def test_scores_outside_of_probabilities_are_refused(make_config):
+    expected = r"in \[0, 1\]\. Received: from -2 to -2 for label 'y0' in repeat 0, fold 0"
+    with pytest.raises(UserError, match=expected):
+        run(make_config(*SMALL, *refusing("WideEstimator")))
+
+
+@pytest.mark.parametrize("strategy", ["binary_relevance", "classifier_chain"])
+def test_the_frequency_of_a_label_that_cannot_be_learnt_is_predicted(make_config, strategy):
+    """Early stopping needs two rows of each value; the label 'y1' has one in most folds."""
+    config = make_config(
+        *(*SMALL, "model=hist_gradient_boosting", "model.params.max_iter=2"),
+        *("model.params.early_stopping=true", f"model.strategy={strategy}"),
+    )
+    dataset = load(config.dataset)
+    dataset.y[:, 1] = 0
+    dataset.y[7, 1] = 1
+    evaluator = Evaluator(config, dataset, make_splits(config.cv, dataset))
+    list(evaluator.folds(lambda n: None))
+    evaluation = evaluator.evaluation()
+    for fold in evaluation.folds:
+        frequency = dataset.y[fold.split.train, 1].mean()
+        np.testing.assert_allclose(fold.y_score[:, 1], frequency, rtol=1e-6)
+        assert np.ptp(fold.y_score[:, 0]) > 0
+    (warning,) = evaluation.warnings
+    assert "cannot learn label 'y1' in 3 of 4 fits, such as repeat 0, fold" in warning
+    assert "The least populated class" in warning
+    assert warning.endswith("Its frequency in the training rows is predicted there")
+    texts = format_warnings(evaluation, summarise(dataset))
+    assert f"{warning}." in texts

@@ -16,7 +16,7 @@ from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
 from pipeline.scoring import (
     MetricSummary,
-    check_finite,
+    check_probabilities,
     metric_range,
     score,
     short_name,
@@ -72,6 +72,7 @@ class Evaluation:
         decision: Its outcome, or None.
         n_fits: Number of fits of the whole evaluation.
         n_fits_skipped: Number of fits that racing skipped.
+        warnings: Messages for the user about the training.
     """
 
     config: Config
@@ -83,6 +84,7 @@ class Evaluation:
     decision: Decision | None = None
     n_fits: int = 0
     n_fits_skipped: int = 0
+    warnings: tuple[str, ...] = ()
 
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.
@@ -221,12 +223,13 @@ class Evaluator:
             decision=self._decision,
             n_fits=self.n_fits,
             n_fits_skipped=self.n_missing,
+            warnings=tuple(self.warnings),
         )
 
     def _result(self, plan: FoldPlan, trained: Iterator[FitResult]) -> FoldResult:
         outer = [next(trained) for _ in plan.outer]
         y_score, rule = _mean([result.y_score for result in outer]), self._rule(plan, trained)
-        check_finite(y_score)
+        check_probabilities(y_score)
         y_score = rule.calibrate(y_score)
         y_pred = rule.decide(y_score)
         split = plan.split
@@ -254,7 +257,7 @@ class Evaluator:
             ensemble = [next(trained).y_score for _ in fit_indices]
             y_score.append(_mean(ensemble))
             y_true.append(self._dataset.y[self._fits[fit_indices[0]].test])
-        check_finite(np.concatenate(y_score))
+        check_probabilities(np.concatenate(y_score))
         scoring = self._config.scoring
         return learn_rule(config, np.concatenate(y_true), np.concatenate(y_score), scoring)
 
@@ -273,7 +276,7 @@ class Evaluator:
             n_samples=self._dataset.n_samples,
             is_predefined=self._config.cv.kind == "predefined",
         )
-        check_finite(final.predict_proba(self._dataset.X[plan.split.train[:N_CHECKED_ROWS]]))
+        check_probabilities(final.predict_proba(self._dataset.X[plan.split.train[:N_CHECKED_ROWS]]))
         return final
 
 

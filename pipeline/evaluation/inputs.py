@@ -28,6 +28,7 @@ from pipeline.training import NO_ROWS, FitSpec
 from pipeline.training.base import Trainer, fit_seed
 
 MAX_CACHED_BYTES = 2**28  # a larger table is dropped before another is loaded
+MAX_PROBES = 256  # training rows that test the user's own model
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -163,10 +164,13 @@ def plan_fits(
     ):
         preprocessors = [preprocessor, *fit([part.train for part in parts[1:]])]
         ranges = []
-        for part, learnt in zip(parts, preprocessors, strict=True):
+        name = f"repeat {split.repeat}, fold {split.fold}" if split.fold >= 0 else "the final model"
+        for number, (part, learnt) in enumerate(zip(parts, preprocessors, strict=True)):
             first = len(fits)
+            part_name = f"{name}, inner fold {number}" if number else name
             fits += [
-                FitSpec(seed, part.train, part.test, learnt, part.valid) for seed in part.seeds
+                FitSpec(seed, part.train, part.test, learnt, part.valid, part_name)
+                for seed in part.seeds
             ]
             ranges.append(range(first, len(fits)))
         plans.append(FoldPlan(split, ranges[0], tuple(ranges[1:])))
@@ -222,15 +226,22 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         with heavy_imports():
             from pipeline.training.sklearn_trainer import SklearnTrainer
 
-        return SklearnTrainer(config.model, config.training, dataset.X, dataset.y, fits)
+        X, y, names = dataset.X, dataset.y, dataset.label_names
+        return SklearnTrainer(config.model, config.training, X, y, fits, names)
 
     with heavy_imports():
-        import_tensorflow()
-        from pipeline.model.keras_models import build_model, check_savable
+        warnings = import_tensorflow()
+        from pipeline.model.keras_builder import check_model, describe_compilation
+        from pipeline.model.keras_models import build_model
         from pipeline.training.keras_trainer import KerasTrainer
 
     build = partial(build_model, config.model, n_labels=dataset.n_labels)
     if isinstance(config.model, KerasModelConfig):
-        check_savable(config.model, build(fits[-1].preprocessor.n_columns))
+        fit = fits[-1]
+        model = build(fit.preprocessor.n_columns)
+        rows = fit.preprocessor.transform(dataset.X[fit.train[:: -(-len(fit.train) // MAX_PROBES)]])
+        check_model(config.model, model, rows)
+        warnings += describe_compilation(config.model, model, config.training)
     architecture = repr((config.model, dataset.n_labels))
-    return KerasTrainer(build, config.training, dataset.X, dataset.y, fits, architecture)
+    X, y = dataset.X, dataset.y
+    return KerasTrainer(build, config.training, X, y, fits, architecture, warnings)

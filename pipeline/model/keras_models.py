@@ -1,11 +1,10 @@
-"""Build Keras models: multi-layer perceptrons and the user's own."""
+"""Build Keras models, and draw their initial weights."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -13,8 +12,8 @@ from keras import layers
 from numpy.typing import NDArray
 
 from pipeline.config import KerasModelConfig, MlpConfig, ModelConfig
-from pipeline.errors import UserError, describe_exception, suggest
-from pipeline.user_code import import_callable
+from pipeline.errors import UserError, suggest
+from pipeline.model.keras_builder import call_builder
 
 
 def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Model:
@@ -24,57 +23,13 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
         UserError: If Keras does not know a configured name, if the user's builder cannot be
             imported or raises, or if it returns something else than such a model.
     """
-    if isinstance(config, MlpConfig):
-        params = asdict(config)
-        del params["kind"], params["ensemble_size"]
-        return mlp(n_features, n_labels, **params)
-    if not isinstance(config, KerasModelConfig):
+    if isinstance(config, KerasModelConfig):
+        return call_builder(config, n_features, n_labels)
+    if not isinstance(config, MlpConfig):
         raise TypeError(f"Expected the configuration of a Keras model. Received: {config.kind}")
-    keywords = {"n_features": n_features, "n_labels": n_labels, **(config.params or {})}
-    try:
-        model = import_callable("model.builder", config.builder)(**keywords)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"model.builder: expected {config.builder} to return a model. Received: "
-            f"{describe_exception(error)}, when called with {keywords}."
-        ) from error
-    _check_outputs(config.builder, model, n_features, n_labels)
-    return model
-
-
-def check_savable(config: KerasModelConfig, model: keras.Model) -> None:
-    """Raise UserError if Keras cannot save and load the user's model."""
-    with TemporaryDirectory() as folder:
-        path = f"{folder}/model.keras"
-        try:
-            model.save(path)
-            keras.saving.load_model(path, compile=False)
-        except Exception as error:
-            raise UserError(
-                f"model.builder: expected {config.builder} to return a model that Keras can save "
-                f"and load. Received: {type(error).__name__}: {str(error).strip()[:300]}. Decorate "
-                "own layers with @keras.saving.register_keras_serializable(), give those with "
-                "arguments a get_config, and use no Lambda layers."
-            ) from error
-
-
-def _check_outputs(name: str, model: object, n_features: int, n_labels: int) -> None:
-    expected = f"model.builder: expected {name} to return"
-    if not isinstance(model, keras.Model):
-        raise UserError(f"{expected} a keras.Model. Received: {type(model).__name__}.")
-    output = np.asarray(model(np.zeros((2, n_features), dtype=np.float32)))
-    if output.shape != (2, n_labels):
-        raise UserError(
-            f"{expected} a model with outputs of shape (batch, {n_labels}), one per label. "
-            f"Received: (batch, {', '.join(map(str, output.shape[1:]))})."
-        )
-    if not ((output >= 0) & (output <= 1)).all():
-        raise UserError(
-            f"{expected} a model of probabilities in [0, 1], as of a sigmoid. "
-            f"Received: outputs from {output.min():.3g} to {output.max():.3g} for a row of zeros."
-        )
+    params = asdict(config)
+    del params["kind"], params["ensemble_size"]
+    return mlp(n_features, n_labels, **params)
 
 
 def mlp(

@@ -7,8 +7,8 @@ for inner folds, and its probability is its frequency as well.
 """
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from pipeline.user_code import import_callable
 
 N_CALIBRATION_FOLDS = 5
 CHAIN_PARAMS = ("chain_method", "cv", "order")
+N_RARE = 10  # rows of the rarer value, below which a label may be too rare for an estimator
 
 
 def build_estimator(
@@ -58,6 +59,10 @@ def build_estimator(
     return estimator
 
 
+def _raise(labels: Sequence[int], error: Exception) -> NoReturn:
+    raise error
+
+
 def fit_labels(
     config: SklearnModelConfig,
     X: NDArray[np.floating],
@@ -65,8 +70,11 @@ def fit_labels(
     *,
     seed: int,
     class_weight: str | None = None,
+    on_failure: Callable[[Sequence[int], Exception], object] = _raise,
 ) -> MultilabelClassifier:
     """Fit estimators to all labels of some rows.
+
+    If an estimator of several labels fails, its rarest ones are left out as long as they are rare.
 
     Args:
         config: The estimator, and the strategy for several labels.
@@ -74,6 +82,8 @@ def fit_labels(
         y: Labels of shape (n, n_labels).
         seed: Seed of the estimators, the calibration folds and the chain.
         class_weight: "balanced" or None.
+        on_failure: Called with labels and the error of the estimator that cannot learn them. If it
+            returns, the probability of these labels is their frequency.
     """
     n_positive = y.sum(axis=0, dtype=np.int64)
     n_minority = np.minimum(n_positive, len(y) - n_positive)
@@ -84,12 +94,21 @@ def fit_labels(
         groups = [labels[i : i + 1] for i in range(len(labels))]
     estimators = []
     for group in groups:
-        estimator = build_estimator(config, seed, class_weight)
-        n_folds = min(n_inner_folds, int(n_minority[group].min()))
-        estimator = _wrap(config, estimator, group.tolist(), n_folds, seed)
-        is_single = len(group) == 1 and config.strategy != "classifier_chain"
-        estimator.fit(X, y[:, group[0]] if is_single else y[:, group])
-        estimators.append(FittedEstimator(tuple(group.tolist()), estimator))
+        while len(group):
+            estimator = build_estimator(config, seed, class_weight)
+            n_folds = min(n_inner_folds, int(n_minority[group].min()))
+            estimator = _wrap(config, estimator, group.tolist(), n_folds, seed)
+            is_single = len(group) == 1 and config.strategy != "classifier_chain"
+            try:
+                estimator.fit(X, y[:, group[0]] if is_single else y[:, group])
+            except Exception as error:
+                rarest = n_minority[group].min()
+                failed = group[n_minority[group] == rarest] if rarest < N_RARE else group
+                on_failure(failed.tolist(), error)
+                group = np.setdiff1d(group, failed)
+            else:
+                estimators.append(FittedEstimator(tuple(group.tolist()), estimator))
+                break
     return MultilabelClassifier(tuple(estimators), n_positive / len(y))
 
 

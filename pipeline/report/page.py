@@ -124,7 +124,7 @@ def format_folds(evaluation: Evaluation) -> str:
 
 
 def format_warnings(evaluation: Evaluation, summary: DataSummary) -> list[str]:
-    """Format the warnings about the data set and its folds, as on the screen."""
+    """Format the warnings about data set, training and folds, as on the screen."""
     warnings = evaluation.dataset.warnings
     texts = [f"{warning[:1].upper()}{warning[1:]}." for warning in warnings[:MAX_WARNINGS]]
     if len(warnings) > MAX_WARNINGS:
@@ -133,6 +133,7 @@ def format_warnings(evaluation: Evaluation, summary: DataSummary) -> list[str]:
         texts.append(summary.describe_duplicates())
     splits = [fold.split for fold in evaluation.folds]
     split_warnings = check_splits(evaluation.config.cv, evaluation.dataset, splits)
+    texts += [f"{warning}." for warning in evaluation.warnings[:MAX_WARNINGS]]
     return texts + [str(warning) for warning in split_warnings]
 
 

@@ -1,12 +1,11 @@
 """Multi-label metrics and their statistics over folds."""
 
 from pipeline.scoring.classification_metrics import EPSILON, Counts, Labels, Metric, Scores
+from pipeline.scoring.probabilities import DIVERGED_HINT, check_probabilities
 from pipeline.scoring.scorer import (
     DECISION_METRICS,
-    DIVERGED_HINT,
     RATIO_METRICS,
     check_directions,
-    check_finite,
     check_metrics,
     describe_metric,
     explain_metric,

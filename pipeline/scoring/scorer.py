@@ -282,19 +282,3 @@ def label_scores(
         "roc_auc": label_roc_auc(y_true, y_score),
         "average_precision": label_average_precision(y_true, y_score),
     }
-
-
-DIVERGED_HINT = (
-    "Lower training.learning_rate, scale the features (preprocessing=standard), or clip the "
-    "gradients ('training.optimizer_params={clipnorm: 1.0}')."
-)
-
-
-def check_finite(y_score: Scores) -> None:
-    """Raise UserError if probabilities are NaN or infinite."""
-    n_broken = int((~np.isfinite(y_score)).any(axis=1).sum())
-    if n_broken:
-        raise UserError(
-            f"Expected probabilities. Received: NaN for {n_broken} of {len(y_score)} held-out "
-            f"rows: the training of a fold diverged. {DIVERGED_HINT}"
-        )

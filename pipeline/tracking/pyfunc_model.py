@@ -93,8 +93,15 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
 
 def _load_keras(path: Path, serving: dict[str, Any]) -> Any:
     """Load a Keras model; Keras's safe mode refuses code in the file."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     with _no_startup_messages():
         import keras
+
+        if keras.config.backend() != "tensorflow":
+            raise ValueError(
+                f"Expected Keras with TensorFlow. Received: {keras.config.backend()}, with which "
+                "it was imported. Set KERAS_BACKEND=tensorflow."
+            )
 
         importlib.import_module("pipeline.preprocessing.layer")  # registers the layer
     try:

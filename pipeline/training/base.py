@@ -28,6 +28,7 @@ class FitSpec:
         test: Row numbers to score; may be empty.
         preprocessor: Preprocessing learnt from the rows `train`.
         valid: Row numbers that early stopping monitors; empty without early stopping.
+        name: Its fold for messages, such as "repeat 0, fold 2".
     """
 
     seed: int
@@ -35,6 +36,7 @@ class FitSpec:
     test: NDArray[np.int64]
     preprocessor: Preprocessor
     valid: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
+    name: str = "a fold"
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,6 @@ class KerasTrainer:
     """
 
     unit = "epochs"
-    warnings = ()
 
     def __init__(
         self,
@@ -49,6 +48,7 @@ class KerasTrainer:
         y: NDArray[np.int8],
         fits: Sequence[FitSpec],
         architecture: str | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         """Build the programs and plan the stacks; nothing is compiled yet.
 
@@ -61,11 +61,12 @@ class KerasTrainer:
             fits: All fits.
             architecture: Identifies the model that `build` returns; trainers of one architecture
                 share compiled programs. None to share none.
+            warnings: Messages for the user about the model.
 
         Raises:
             UserError: If the optimizer or one of its parameters is unknown.
         """
-        self._build, self._config, self._fits = build, config, fits
+        self._build, self._config, self._fits, self.warnings = build, config, fits, warnings
         self._inputs = StackInputs(config, X, y, fits)
         self._n_train = [len(fit.train) for fit in fits]
         keys = [self._program_key(fit) for fit in fits]
