@@ -6,10 +6,12 @@ from typing import NoReturn
 
 from pipeline import command_line
 from pipeline.commands import COMMANDS
+from pipeline.runtime import escape_unprintable
 
 
 def main() -> NoReturn:
     """Run the command that the first word names; without one, train."""
+    escape_unprintable()
     if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
         name = sys.argv.pop(1)  # Hydra reads the rest
         sys.exit(import_module(f"pipeline.commands.{name}").main(sys.argv[1:]))

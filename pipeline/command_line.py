@@ -15,14 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline import sweeps
 from pipeline.config import TrackingConfig, compose_tracking, explain_hydra_error, parse_config
 from pipeline.errors import UserError, hide_all, mask, mask_logs
+from pipeline.keras_backend import set_keras_variables
 from pipeline.outcome import JobResult, Outcome, SweepPosition
 from pipeline.runtime import (
     CONF_DIR,
+    escape_unprintable,
     handle_signals,
     heavy_imports,
     mlruns,
     raise_interrupt,
-    set_keras_variables,
 )
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def attempt(function: Callable[[], object], position: str = "") -> Outcome:
 
 def _train(composed: DictConfig, position: SweepPosition | None) -> Outcome:
     """Run one job. A single run refuses bad data before MLflow and TensorFlow are loaded."""
+    escape_unprintable()  # also in the processes of a sweep
     set_keras_variables()
     if position is None:
         with heavy_imports():

@@ -1,7 +1,6 @@
 """Project paths, CPU cores, imports, written files, signals and the end of a process."""
 
 import gc
-import logging
 import math
 import os
 import shlex
@@ -11,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
-from tempfile import TemporaryFile
 from threading import Thread, current_thread, main_thread
 from types import FrameType
 
@@ -108,71 +107,11 @@ def heavy_imports() -> Iterator[None]:
         gc.enable()
 
 
-KERAS_VARIABLES = {"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "0"}
-_overridden: list[str] = []  # settings of the user that Manyfold cannot train with
-
-
-def set_keras_variables() -> None:
-    """Choose TensorFlow for Keras; call it before code of the user, which may import Keras."""
-    for name, value in KERAS_VARIABLES.items():
-        own = os.environ.get(name, value)
-        os.environ[name] = value
-        if own.lower() not in (value, "", "false"):
-            _overridden.append(f"{name}={own} is replaced by {value}")
-
-
-def import_tensorflow() -> list[str]:
-    """Import TensorFlow and Keras without the log lines of C++ code, unless the import fails.
-
-    TensorFlow's settings cannot silence them, as they are written before it reads the settings.
-
-    Returns:
-        Settings of the user for Keras that are replaced, from the environment and `keras.json`.
-
-    Raises:
-        UserError: If Keras was imported with another backend before.
-    """
-    set_keras_variables()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _buffered_stderr():
-        import keras
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()  # logs the search for a GPU
-    tf.get_logger().setLevel(logging.ERROR)
-    if keras.config.backend() != "tensorflow":
-        raise UserError(
-            f"Expected Keras with TensorFlow. Received: {keras.config.backend()}, with which "
-            "another module has imported it. Start the program with KERAS_BACKEND=tensorflow."
-        )
-    config = keras.config
-    for name, value, own, replace in (
-        ("floatx", "float32", config.floatx(), config.set_floatx),
-        ("epsilon", 1e-7, config.epsilon(), config.set_epsilon),
-        *[("image_data_format", "channels_last", config.image_data_format(),
-           config.set_image_data_format)],
-        ("dtype_policy", "float32", config.dtype_policy().name, config.set_dtype_policy),
-    ):  # fmt: skip
-        if own != value:
-            replace(value)
-            _overridden.append(f"{name} {own} of Keras is replaced by {value}")
-    return list(dict.fromkeys(_overridden))
-
-
-@contextmanager
-def _buffered_stderr() -> Iterator[None]:
-    with TemporaryFile() as buffer:
-        stderr = os.dup(2)
-        os.dup2(buffer.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            buffer.seek(0)
-            os.write(stderr, buffer.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+def escape_unprintable() -> None:
+    """Print characters that the encoding of the terminal lacks as escapes, as in LANG=C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -11,9 +11,9 @@ import pytest
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
-    "errors", "runtime", "user_code", "config", "preprocessing", "dataset", "cv", "scoring",
-    "decision", "model", "tracking", "training", "evaluation", "comparison", "report", "console",
-    "outcome", "prepared_job", "job", "sweeps", "command_line", "commands", "__main__",
+    "errors", "runtime", "keras_backend", "user_code", "config", "preprocessing", "dataset", "cv",
+    "scoring", "decision", "model", "tracking", "training", "evaluation", "comparison", "report",
+    "console", "outcome", "prepared_job", "job", "sweeps", "command_line", "commands", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "mlflow": {"tracking"},
@@ -24,8 +24,8 @@ OWNERS = {
     "optuna": {"sweeps"},
     "ray": {"sweeps"},
     "submitit": {"sweeps"},
-    "keras": {"preprocessing", "model", "training", "tracking", "runtime"},
-    "tensorflow": {"preprocessing", "training", "runtime"},
+    "keras": {"preprocessing", "model", "training", "tracking", "keras_backend"},
+    "tensorflow": {"preprocessing", "training", "keras_backend"},
 }
 HEAVY = {
     "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
@@ -43,7 +43,7 @@ SEAMS = {
     "model/saved_model.py:_skops",
     "model/saved_model.py:_sklearn_models",
     "report/artifacts.py:_figures",
-    "runtime.py:import_tensorflow",
+    "keras_backend.py:import_tensorflow",
     "sweeps/callback.py:_begin",
     "sweeps/overrides.py:count_parallel_jobs",
     "sweeps/plugins.py:launch",

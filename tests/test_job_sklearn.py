@@ -1,5 +1,6 @@
 """A whole job of a scikit-learn model, without TensorFlow."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+import pytest
 from omegaconf import OmegaConf
 
 from pipeline.commands import promote
@@ -105,3 +107,29 @@ def test_class_weights_by_number_reach_the_estimator_and_its_run_also_in_sweeps(
     assert parse_config(settings).model.params["class_weight"] == {0: 1, 1: 90}
     out, _ = store.run_here(*command, "resume=true")
     assert out.count("reused finished run") == 2
+
+
+@pytest.mark.parametrize("multirun", [(), ("--multirun",)], ids=["run", "sweep"])
+def test_a_terminal_without_unicode_fails_no_job(tmp_path, multirun):
+    """As in cron jobs and small containers: names outside of ASCII are printed as escapes."""
+    path = tmp_path / "t.csv"
+    table = pd.DataFrame({"größe": np.arange(30), "tag_日本": [0, 1, 1] * 10, "tag_é": [1, 0] * 15})
+    table.to_csv(path, index=False)
+    store = CommandRunner(tmp_path)
+    arguments = (
+        *(*multirun, "dataset=table", f"dataset.path={path}", "dataset.labels=[tag_*]"),
+        *("model=dummy", "cv.n_splits=2", "cv.n_repeats=1", f"tracking.uri={store.uri}"),
+        *(f"hydra.run.dir={tmp_path}/hydra", f"hydra.sweep.dir={tmp_path}/sweep"),
+    )
+    process = subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stderr == ""
+    assert r"tag_\u65e5\u672c 20, tag_\xe9 15" in process.stdout
+    run = store.runs()[0]
+    assert "tag_日本" in artifact(run, "report.html").read_text(encoding="utf-8")

@@ -120,9 +120,6 @@ def two_inputs(n_features, n_labels):
 UNSUITABLE = {
     r"a list of 3 outputs \(0: \(batch, 1\), 1: \(batch, 2\).*Concatenate": heads("list"),
     r"a dict of 3 outputs \(y0: \(batch, 1\), y1: \(batch, 2\)": heads("dict"),
-    r"a list of 1 outputs": lambda *sizes: keras.Model(
-        (inputs := keras.Input((4,))), [layers.Dense(3, "sigmoid")(inputs)]
-    ),
     r"outputs of shape \(batch, 3\).*Received: \(batch, 3, 1\)": after_sigmoid(
         layers.Reshape((3, 1))
     ),

@@ -1,7 +1,5 @@
 """The number of cores of a process, and its heavy imports."""
 
-import ast
-import json
 import os
 import subprocess
 import sys
@@ -97,42 +95,3 @@ def test_tensorflow_uses_the_divided_cores_only():
 def test_the_module_does_not_import_heavy_libraries(module, heavy):
     program = f"import sys, {module}; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("variables", "file", "expected"),
-    [
-        ({"KERAS_BACKEND": "jax"}, {}, ["KERAS_BACKEND=jax is replaced by tensorflow"]),
-        ({"TF_USE_LEGACY_KERAS": "1"}, {}, ["TF_USE_LEGACY_KERAS=1 is replaced by 0"]),
-        ({}, {"backend": "torch"}, []),  # which the variable replaces
-        (
-            {},
-            {"floatx": "float16", "image_data_format": "channels_first", "epsilon": 1e-3},
-            [
-                "floatx float16 of Keras is replaced by float32",
-                "epsilon 0.001 of Keras is replaced by 1e-07",
-                "image_data_format channels_first of Keras is replaced by channels_last",
-            ],
-        ),
-    ],
-)
-def test_settings_of_keras_are_those_that_training_needs(tmp_path, variables, file, expected):
-    (tmp_path / "keras.json").write_text(json.dumps(file))
-    program = (
-        "from pipeline.runtime import import_tensorflow\n"
-        "print(import_tensorflow()); import keras, numpy\n"
-        "print([keras.config.backend(), keras.config.floatx(), keras.config.epsilon(),"
-        "keras.config.image_data_format()])\n"
-        "print(keras.layers.Dense(1)(numpy.zeros((1, 1))).dtype.name)"
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "KERAS_HOME": str(tmp_path), **variables},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    overridden, settings, dtype = process.stdout.splitlines()
-    assert ast.literal_eval(overridden) == expected
-    assert ast.literal_eval(settings) == ["tensorflow", "float32", 1e-7, "channels_last"]
-    assert dtype == "float32"

@@ -21,8 +21,9 @@ from pipeline.cv import (
 from pipeline.dataset import Dataset, DataSummary, load, summarise
 from pipeline.decision import check_threshold_metric, needs_inner
 from pipeline.errors import UserError
+from pipeline.keras_backend import import_tensorflow
 from pipeline.preprocessing import Preprocessor, fit_preprocessors
-from pipeline.runtime import heavy_imports, import_tensorflow
+from pipeline.runtime import heavy_imports
 from pipeline.scoring import check_metrics
 from pipeline.training import NO_ROWS, FitSpec
 from pipeline.training.base import Trainer, fit_seed
