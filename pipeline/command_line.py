@@ -13,7 +13,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline import sweeps
-from pipeline.config import TrackingConfig, compose_tracking, explain_hydra_error, parse_config
+from pipeline.config import (
+    TrackingConfig,
+    compose_tracking,
+    explain_hydra_error,
+    parse_config,
+    quote_arguments,
+)
 from pipeline.errors import UserError, hide_all, mask, mask_logs
 from pipeline.keras_backend import set_keras_variables
 from pipeline.outcome import JobResult, Outcome, SweepPosition
@@ -54,7 +60,7 @@ def hydra_command(task: Task, config_name: str = "config") -> int:
         return outcome if is_searched else outcome.objective
 
     try:
-        sys.argv[1:] = hide_all(sys.argv[1:])
+        sys.argv[1:] = quote_arguments(hide_all(sys.argv[1:]))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

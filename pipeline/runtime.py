@@ -237,3 +237,11 @@ def relative_path(path: Path) -> str:
     """Return the path from the working directory if it is below it, else the absolute path."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
+
+
+def expand_user(path: str) -> Path:
+    """Return a path with the home of its user; a `~` without one is part of a name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

@@ -5,6 +5,7 @@ from pipeline.dataset.column_roles import (
     check_disjoint_roles,
     check_unique_columns,
     select_columns,
+    without_dropped,
 )
 from pipeline.errors import UserError
 
@@ -48,3 +49,9 @@ def test_duplicates_and_overlaps_are_errors():
     check_disjoint_roles("t.csv", {"labels": ["a"], "drop": ["b"]})
     with pytest.raises(UserError, match=r"'a' in both dataset.labels and dataset.drop"):
         check_disjoint_roles("t.csv", {"labels": ["a"], "drop": ["b", "a"]})
+
+
+def test_a_pattern_of_labels_leaves_out_dropped_columns():
+    labels = ("tag_x", "tag_y")
+    assert without_dropped(labels, ["tag_*"], ["tag_y", "a"]) == ("tag_x",)
+    assert without_dropped(labels, ["tag_*", "tag_y"], ["tag_y"]) == labels  # two roles: refused

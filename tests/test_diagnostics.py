@@ -22,7 +22,7 @@ def test_warnings_name_labels_folds_and_a_hint() -> None:
     assert (test.n_folds, test.n_splits) == (1, 2)
     assert test.hint == (
         "try cv=multilabel_stratified; a label of fewer than 2 rows cannot be in all folds; "
-        "dropping the rarest would help."
+        "'dataset.drop=[y2]' would help."
     )
 
 

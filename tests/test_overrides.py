@@ -11,7 +11,8 @@ from hydra.errors import MissingConfigException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.compose import explain_hydra_error
+from pipeline.config.hydra_errors import explain_hydra_error
+from pipeline.config.quoting import quote
 from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
 from pipeline.sweeps.overrides import (
@@ -24,7 +25,7 @@ from pipeline.sweeps.overrides import (
     set_joblib_batch_size,
     sweep_name,
 )
-from pipeline.sweeps.parent_run import plan_sweep, quoted
+from pipeline.sweeps.parent_run import plan_sweep
 
 
 def plan_command(*overrides, **sweeper):
@@ -182,5 +183,5 @@ def test_the_command_to_resume_is_quoted_for_a_shell(monkeypatch):
 
 @given(st.text(st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters="$")))
 def test_quoted_keeps_any_text(text):
-    (override,) = OverridesParser.create().parse_overrides([f"++tracking.uri={quoted(text)}"])
+    (override,) = OverridesParser.create().parse_overrides([f"++tracking.uri={quote(text)}"])
     assert override.value() == text

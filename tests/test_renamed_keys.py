@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from pipeline.config.compose import explain_hydra_error, parse_config
+from pipeline.config import explain_hydra_error, parse_config
 from pipeline.config.renamed_keys import KEYS, VALUES, translate_key, translate_settings
 from pipeline.config.schema import Config
 from pipeline.config.serialization import flatten

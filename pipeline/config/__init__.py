@@ -1,13 +1,13 @@
 """The configuration: schema, composition and error messages."""
 
 from pipeline.config.compose import (
-    check_renamed,
     compose_tracking,
-    explain_hydra_error,
     parse_config,
     parse_settings,
     parse_tracking,
 )
+from pipeline.config.hydra_errors import check_renamed, explain_hydra_error
+from pipeline.config.quoting import format_value, quote, quote_arguments
 from pipeline.config.renamed_keys import translate_settings
 from pipeline.config.saved_config import recompose
 from pipeline.config.schema import (

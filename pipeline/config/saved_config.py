@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.compose import explain_hydra_error
+from pipeline.config.quoting import quote_arguments
 from pipeline.config.renamed_keys import VALUES, translate_key
 from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
@@ -34,6 +35,7 @@ def recompose(text: str, overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: If an override is invalid.
     """
+    overrides = quote_arguments(overrides)
     saved = _translate(yaml.safe_load(text))
     options = [f"{group}={saved[group]['kind']}" for group in NAMED_BY_KIND]
     try:

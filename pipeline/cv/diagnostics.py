@@ -1,11 +1,12 @@
 """Warnings about splits, such as labels without positives in a test fold."""
 
+import shlex
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import CvConfig, PredefinedConfig, ShuffleSplitConfig
+from pipeline.config import CvConfig, PredefinedConfig, ShuffleSplitConfig, format_value
 from pipeline.cv.splitters import Split
 from pipeline.dataset import Dataset
 from pipeline.errors import shorten
@@ -106,7 +107,9 @@ def _hint(config: CvConfig, dataset: Dataset, labels: NDArray[np.bool_], n_neede
             "try another cv.random_state" if config.kind in _STRATIFIED else f"try cv={better}"
         )
     if fewest < n_needed:
-        remedy = f"cv.n_splits={fewest}" if fewest > 1 else "dropping the rarest"
+        rare = [dataset.label_names[j] for j in np.flatnonzero(labels & (counts < n_needed))]
+        dropped = shlex.quote(f"dataset.drop={format_value(rare)}")
+        remedy = f"cv.n_splits={fewest}" if fewest > 1 else dropped
         hint.append(
             f"a label of fewer than {n_needed} {unit} cannot be in all folds; {remedy} would help"
         )

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig
 from pipeline.dataset.arff_parser import ArffTable, parse_arff
-from pipeline.dataset.column_roles import check_disjoint_roles, check_unique_names, select_columns
+from pipeline.dataset.column_roles import (
+    check_disjoint_roles,
+    check_unique_names,
+    select_columns,
+    without_dropped,
+)
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import find_file, read_bytes, read_text
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
@@ -127,6 +132,7 @@ def _build_dataset(
 ) -> Dataset:
     names = [attribute.name for attribute in table.attributes]
     drop = select_columns(str(path), "drop", config.drop, names)
+    labels = without_dropped(labels, config.labels or (), drop)
     check_disjoint_roles(str(path), {"labels": labels, "drop": drop})
     column_index = {name: j for j, name in enumerate(names)}
     others = {*labels, *drop}

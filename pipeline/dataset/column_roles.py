@@ -75,6 +75,8 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
         check_column_exists(source, key, name, names)
     columns["drop"] = select_columns(source, "drop", config.drop, names)
     columns["labels"] = _labels(config, names, {name for used in columns.values() for name in used})
+    if config.labels is not None:
+        columns["labels"] = without_dropped(columns["labels"], config.labels, columns["drop"])
     check_disjoint_roles(source, columns)
     features = _features(config, names, columns)
     declared = {
@@ -116,6 +118,13 @@ def select_columns(
             check_column_exists(source, key, pattern, names)
         selected.update(dict.fromkeys(matches))
     return tuple(selected)
+
+
+def without_dropped(
+    labels: Iterable[str], patterns: Iterable[str], drop: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the labels but those that are dropped, unless their names themselves are given."""
+    return tuple(name for name in labels if name not in set(drop) - set(patterns))
 
 
 def check_column_exists(source: str, key: str, name: str, names: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.runtime import CGROUP
+from pipeline.runtime import CGROUP, expand_user
 
 PROC = Path("/proc")  # of Linux
 _FILE_CACHES = ("inactive_file", "active_file")
@@ -29,7 +29,7 @@ def find_file(path: str) -> Path:
             f"{path}: expected the path of a file on this machine. Received: a URL. Download it "
             "first."
         )
-    file = Path(path).expanduser()
+    file = expand_user(path)
     try:
         reason = _find_problem(file)
     except (OSError, ValueError) as error:  # a name too long, a null character

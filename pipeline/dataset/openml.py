@@ -9,7 +9,7 @@ from sklearn.datasets import fetch_openml
 
 from pipeline.config import OpenmlConfig
 from pipeline.dataset.builder import dataset_from_frame
-from pipeline.dataset.column_roles import check_disjoint_roles, select_columns
+from pipeline.dataset.column_roles import check_disjoint_roles, select_columns, without_dropped
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import check_fits_memory
 from pipeline.errors import UserError
@@ -38,6 +38,7 @@ def load(config: OpenmlConfig) -> Dataset:
     targets = config.labels or _targets(source, bunch.details)
     labels = select_columns(source, "labels", targets, bunch.feature_names)
     drop = select_columns(source, "drop", config.drop, bunch.feature_names)
+    labels = without_dropped(labels, config.labels or (), drop)
     check_disjoint_roles(source, {"labels": labels, "drop": drop})
     name = config.name or str(bunch.details["name"])
     return dataset_from_frame(

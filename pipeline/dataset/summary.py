@@ -78,7 +78,9 @@ class DataSummary:
         """Return a sentence about duplicate rows and their consequence."""
         return (
             f"{self.n_duplicates} rows have the features of a previous row, {self.n_conflicting} "
-            "of them with other labels; such rows leak between folds."
+            "of them with other labels; such rows leak between folds. Leave them out: "
+            "dataset.drop_duplicates=true, or keep equal ones in one fold: cv=group_kfold with "
+            "dataset.group_column=..., a column that names them."
         )
 
     def profile(self) -> dict[str, Any]:

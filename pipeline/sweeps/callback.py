@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from pipeline.config import explain_hydra_error
+from pipeline.config import explain_hydra_error, quote
 from pipeline.errors import UserError, hide, mask
 from pipeline.runtime import divide_cores, end_with_parent, heavy_imports
 from pipeline.sweeps.overrides import (
@@ -23,7 +23,6 @@ from pipeline.sweeps.overrides import (
     check_shared_settings,
     count_parallel_jobs,
     parse,
-    quoted,
     set_joblib_batch_size,
 )
 from pipeline.sweeps.plugins import prepare_launcher
@@ -97,9 +96,7 @@ def _begin(config: DictConfig) -> "ParentRun":
     global _parent_run
     values = _hide_passwords(config)
     with read_write(config.hydra):  # each job is composed again from the files
-        config.hydra.overrides.hydra += [
-            f"++{key}={quoted(value)}" for key, value in values.items()
-        ]
+        config.hydra.overrides.hydra += [f"++{key}={quote(value)}" for key, value in values.items()]
     overrides = parse(config)
     check_former_names(config, overrides)
     check_constant_settings(overrides)

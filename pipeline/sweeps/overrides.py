@@ -1,10 +1,10 @@
 """Overrides of a sweep, checked before any job is composed."""
 
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -31,7 +31,8 @@ def parse(config: DictConfig) -> list[Override]:
     params = (config.hydra.sweeper.params or {}) if is_basic(config) else {}
     lines = [f"{key}={value}" for key, value in params.items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    return parser.parse_overrides([*lines, *config.hydra.overrides.task])
+    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    return parser.parse_overrides([*lines, *task])
 
 
 def is_basic(config: DictConfig) -> bool:
@@ -111,12 +112,6 @@ def validation_error(
     except UserError as error:
         return error
     return None
-
-
-def quoted(value: str) -> str:
-    """Quote a text for an override of Hydra."""
-    escaped = re.sub(r"(\\*)('|$)", lambda it: it[1] * 2 + ("\\'" if it[2] else ""), value)
-    return f"'{escaped}'"
 
 
 def set_joblib_batch_size(config: DictConfig) -> None:

@@ -14,14 +14,14 @@ from omegaconf import DictConfig, read_write
 
 from pipeline import console
 from pipeline.comparison import Criterion, Leaderboard, read_leaderboard
-from pipeline.config import affects_scores, parse_tracking
+from pipeline.config import affects_scores, parse_tracking, quote
 from pipeline.console import run_command
 from pipeline.console.run_tables import leaderboard_tables
 from pipeline.errors import hide
 from pipeline.evaluation.fingerprint import code_version, digest, versions
 from pipeline.report.artifacts import LEADERBOARD, write_leaderboard
 from pipeline.runtime import is_interrupted, uninterrupted
-from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, quoted, sweep_name
+from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
 from pipeline.tracking import (
     BEST,
     Store,
@@ -199,7 +199,7 @@ def _pass_to_jobs(config: DictConfig, sweep: Sweep, store: Store) -> None:
         overrides.task = [
             override for override in overrides.task if override.partition("=")[0] not in TO_STORE
         ]
-        overrides.hydra += [f"{key}={quoted(value)}" for key, value in values.items()]
+        overrides.hydra += [f"{key}={quote(value)}" for key, value in values.items()]
 
 
 def _next_commands(store: Store, sweep: Sweep, board: Leaderboard) -> dict[str, str]:
