@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
+from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError
 
 YES = ["1", "1.0", "true", "T", "Yes", "Y", "TRUE", b"1", b"true", 1, 1.0, True, np.float32(1)]
@@ -28,9 +29,9 @@ def test_other_values_are_errors_that_name_label_value_and_row(value):
     for received in (value, text):
         with pytest.raises(UserError, match=r"s: expected labels of value 0 or 1") as caught:
             to_binary("s", "l", np.array([1, 0, received], dtype=object))
-        assert str(caught.value).endswith(
-            f"{str(received)!r} in label 'l', row 2 (the first is 0)."
-        )
+        where = f"{str(received)!r} in label 'l', row 2 (the first is 0)."
+        assert where in str(caught.value)
+        assert "dataset.true_values" in str(caught.value)
 
 
 @pytest.mark.parametrize("missing", [None, float("nan")])
@@ -45,3 +46,54 @@ def test_a_missing_label_is_an_error(missing):
 
 def test_values_that_no_row_has_may_be_anything():
     assert codes_to_binary("s", "l", np.array([0, 1]), ["no", "yes", "other"]).tolist() == [0, 1]
+
+
+CONVENTIONS = {
+    # name: values, yes/no by row, true_values, false_values
+    "-1 and 1": ([-1, 1, -1, 1], [0, 1, 0, 1], (1,), (-1,)),
+    "1 and blank": ([None, 1.0, np.nan, 1.0], [0, 1, 0, 1], (1,), ("",)),
+    "x and blank": (["x", "", "X", None], [1, 0, 1, 0], ("x",), ("",)),
+    "neg and pos": (["neg", "pos", " NEG", "pos"], [0, 1, 0, 1], ("pos",), ("neg",)),
+    "present and absent": (["absent", "present"] * 2, [0, 1, 0, 1], ("present",), ("absent",)),
+    "1 yes and 2 no": ([1, 2, 2, 1], [1, 0, 0, 1], (1,), (2,)),
+    "counts": ([0, 1, 2, 57], [0, 1, 1, 1], (">0",), ()),
+    "counts as texts": (["0", "1", "2.0", "57"], [0, 1, 1, 1], (">0",), ()),
+    "listed counts": ([0, 1, 2, 2], [0, 1, 1, 1], ("1", 2), ()),
+}
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_configured_values_mean_yes_and_no(name):
+    values, expected, true, false = CONVENTIONS[name]
+    label_values = LabelValues(true, false)
+    array = np.array(values, dtype=object)
+    assert to_binary("s", "l", array, label_values).tolist() == expected
+    if all(isinstance(value, int | float) for value in values):
+        assert to_binary("s", "l", np.array(values), label_values).tolist() == expected
+    distinct = list(dict.fromkeys(values))
+    codes = np.array([distinct.index(value) for value in values])
+    assert codes_to_binary("s", "l", codes, distinct, label_values).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ([-1, 1], ["true_values=['1']", "false_values=['-1']", "'-1', '1'"]),
+        (["x", None], ["true_values=['x']", "false_values=['']", "blank, 'x'"]),
+        ([None, 1.0], ["true_values=['1']", "false_values=['']"]),
+        (["neg", "pos"], ["true_values=['pos']", "false_values=['neg']"]),
+        (["absent", "present"], ["true_values=['present']", "false_values=['absent']"]),
+        ([0, 1, 2], ["true_values=['>0']", "'0', '1', '2'"]),
+        (["low", "mid", "high"], ["dataset.true_values", "false_values", "'high', 'low', 'mid'"]),
+    ],
+)
+def test_the_error_names_the_values_and_what_to_type(values, parts):
+    with pytest.raises(UserError) as caught:
+        to_binary("s", "l", np.array(values, dtype=object))
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_value_that_means_yes_and_no_is_an_error():
+    with pytest.raises(UserError, match=r"'1' in both"):
+        LabelValues((1, 2), ("1.0",))

@@ -173,6 +173,34 @@ def test_a_missing_number_of_32_bits(tmp_path, make_config):
     assert np.isnan(load(config.dataset).X[:, 0]).sum() == 10
 
 
+def test_numbers_and_dates_in_other_formats(tmp_path, make_config):
+    path = tmp_path / "t.csv"
+    rng = np.random.default_rng(5)
+    numbers = rng.normal(9_000, 4_000, size=N).round(2)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 366, size=N), unit="D")
+    rows = pd.DataFrame(
+        {
+            "thousands": [f"{it:,}" for it in numbers],
+            "price": [f"$ {it:,.2f}".replace("$ -", "-$") for it in numbers[::-1]],
+            "share": [f"{it:.1f} %" for it in numbers / 100],
+            "weight": [f"{it:.1f} kg".replace(".", ",") for it in numbers[::-1]],
+            "loss": [f"({-it})" if it < 9_000 else str(it) for it in numbers - 20_000],
+            "when": days.strftime("%d/%m/%Y"),
+        }
+    )
+    rows.loc[3, ["price", "when"]] = None
+    rows.assign(l0=[0, 1] * (N // 2)).to_csv(path, index=False)
+    config = table_config(make_config, path, *SKLEARN, categorical=(), numeric=())
+    dataset = load(config.dataset)
+    assert dataset.schema.is_categorical.sum() == 0
+    served, expected = serve(config, dataset, tmp_path)
+    assert len(np.unique(expected.round(3))) > 2
+    assert_served(served, expected, rows)
+    assert_served(served, expected, rows.assign(when=pd.to_datetime(rows["when"], dayfirst=True)))
+    with pytest.raises(MlflowException, match=r"numbers such as \$1,234.5 in column 'price'"):
+        served.predict(None, rows.assign(price="1200"))
+
+
 READINGS = {
     "as pandas does": {},
     "without missing values of its own": {"keep_default_na": False},
@@ -307,6 +335,8 @@ CELLS = {
     "date": st.one_of(st.none(), st.datetimes().map(lambda it: it.replace(microsecond=0))),
     "category": st.one_of(st.none(), st.sampled_from(["a", "8", "8.0", "ß", "x y", "TRUE"])),
     "code": st.one_of(st.none(), st.integers(-3, 3)),
+    "price": st.one_of(st.none(), st.integers(-(10**9), 10**9).map(lambda it: f"{it:,} €")),
+    "day": st.one_of(st.none(), st.dates().map(lambda it: f"{it.month}/{it.day}/{it.year:04}")),
 }
 
 
@@ -334,6 +364,8 @@ def test_any_csv_file(any_config, data):
         dataset = replace(
             any_config.dataset,
             path=str(path),
+            thousands=",",
+            dayfirst=False,
             categorical=tuple(it for it in columns if it.startswith(("category", "code"))),
             numeric=tuple(it for it in columns if it.startswith("date")),
         )

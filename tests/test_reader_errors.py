@@ -80,12 +80,6 @@ CASES = {
     "label far": ("t.csv", long(b"7,8,x\n"), [L], ["'x' in label 'l', row 400000"]),
     "typo": ("t.csv", GOOD + b"1;5,8,0\n", [L], ["numbers in column 'a'", "'1;5' in row 3"]),
     "typo far": ("t.csv", long(b"1;5,8,0\n"), [L], ["numbers in column 'a'", "row 400000"]),
-    "decimal comma": (
-        "t.csv",
-        b"a;l\n1,5;0\n-2,25;1\n",
-        [L, "dataset.separator=';'"],
-        ["numbers in column 'a'", "'1,5' in row 0", "dataset.decimal=','"],
-    ),
     "arff bad gzip": (
         "t.arff.gz",
         gzip.compress(ROWS)[:20] + b"\xff" * 9,
@@ -119,7 +113,12 @@ CASES = {
     "other ending": ("t.sas7bdat", GOOD, [L], ["'.sas7bdat'", "dataset.format=csv"]),
     "no gzip": ("t.csv.gz", GOOD, [L], ["gzip"]),
     "cut gzip": ("t.csv.gz", gzip.compress(GOOD * 999)[:-40], [L], ["can be read", "Truncated"]),
-    "other separator": ("t.csv", GOOD.replace(b",", b";"), [L], ["one column", "separator=';'"]),
+    "other separator": (
+        "t.csv",
+        GOOD.replace(b",", b";"),
+        [L, "dataset.separator=','"],
+        ["one column", "separator=';'"],
+    ),
     "parquet list": ("t.parquet", parquet(a=[1], l=[[0]]), [L], ["one value", "list", "'l'"]),
     "parquet group": (
         "t.parquet",

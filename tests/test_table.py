@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.schema import Config
-from pipeline.dataset import loading, table
+from pipeline.dataset import csv_file, loading
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.preprocessing.column_values import LARGEST
@@ -147,6 +147,15 @@ def test_a_parquet_column_of_lists_lists_labels(load):
     np.testing.assert_array_equal(dataset.y, [[1, 0], [0, 0], [1, 1]])
 
 
+def test_a_blank_label_means_no_where_it_is_configured(load):
+    settings = ("dataset.labels=[l,m]", "dataset.true_values=[x,1]", "dataset.false_values=['']")
+    dataset = load("a,l,m\n1,x,\n2,,1\n,X,1\n", *settings)
+    np.testing.assert_array_equal(dataset.y, [[1, 0], [0, 1], [1, 1]])
+    assert np.isnan(dataset.X[2, 0])
+    with pytest.raises(UserError, match=r"'NA' in label 'l', row 1"):
+        load("a,l,m\n1,x,\n2,NA,1\n", *settings)
+
+
 def test_numbers_can_be_declared_categories(load):
     content = "zone,a,l\n01,1,0\n2,2,1\n01,3,0\n"
     assert load(content, "dataset.labels=[l]").categories == ()
@@ -251,7 +260,7 @@ def test_times_are_seconds_if_declared_numbers(load, values, seconds):
     [("1", "2.5"), ("1", "x"), ("", "3"), ("true", "maybe"), ("2020-01-01", "never")],
 )
 def test_a_late_row_can_change_the_type_of_a_column(load, first, late, monkeypatch):
-    monkeypatch.setattr(table, "_BLOCK_SIZE", 2**10)
+    monkeypatch.setattr(csv_file, "_BLOCK_SIZE", 2**10)
     rows = [f"{first},{i % 2}\n" for i in range(2000)]
     declared = ["dataset.categorical=[a]"] if late in {"x", "never"} else []
     dataset = load("a,l\n" + "".join(rows) + f"{late},1\n", "dataset.labels=[l]", *declared)

@@ -30,6 +30,7 @@ def _describe(composed: "DictConfig") -> None:
         dataset = load(config.dataset)
         summary = summarise(dataset)
     console.show_shape(summary)
+    console.show_notes(dataset.notes)
     console.show(*describe_dataset(dataset, summary))
     console.show_duplicates(summary)
     console.show_warnings(dataset.warnings)

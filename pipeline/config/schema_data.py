@@ -10,6 +10,7 @@ Name = Annotated[str, Field(min_length=1)]
 Value = float | str | None  # a number, a category as text, or a missing value
 _Rows = tuple[tuple[Value, ...], ...]
 TableFormat = Literal["csv", "tsv", "parquet", "feather", "jsonl", "excel"]
+_LabelValues = tuple[bool | int | float | str | None, ...]
 _Columns = tuple[str, ...]  # names, or shell patterns such as tag_*
 
 
@@ -47,7 +48,9 @@ class TableConfig(_Dataset):
     format: TableFormat | None
     sheet: Name | None
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None
-    decimal: Literal[".", ","]
+    decimal: Literal[".", ","] | None
+    thousands: Literal[",", ".", " ", "'", "_"] | None
+    dayfirst: bool | None
     quoting: Literal["minimal", "none"]
     encoding: Name
     header: bool
@@ -55,7 +58,9 @@ class TableConfig(_Dataset):
     labels: Annotated[_Columns, Field(min_length=1)] | None
     last_labels: PositiveInt | None
     label_list_column: Name | None
-    label_separator: Name
+    label_separator: Name | None
+    true_values: _LabelValues
+    false_values: _LabelValues
     features: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
     categorical: _Columns
@@ -76,6 +81,8 @@ class ArffConfig(_Dataset):
     instance_weights: Literal["ignore"] | None
     test_path: Name | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
+    true_values: _LabelValues
+    false_values: _LabelValues
     drop: _Columns
 
 

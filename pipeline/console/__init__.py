@@ -14,6 +14,7 @@ from pipeline.console.output import (
     show_fold,
     show_job,
     show_job_result,
+    show_notes,
     show_prediction,
     show_result,
     show_reused,

@@ -39,6 +39,7 @@ _err = Console(stderr=True, highlight=False)
 def show_dataset(dataset: "Dataset", summary: "DataSummary") -> None:
     """Print shape, label counts, the first rows and the warnings of a data set."""
     show_shape(summary)
+    show_notes(dataset.notes)
     counts = zip(summary.label_names, summary.label_counts, strict=True)
     shown = [f"{shorten(name, MAX_NAME)} {n}" for name, n in counts]
     more = f", and {len(shown) - MAX_LABELS} more" if len(shown) > MAX_LABELS else ""
@@ -60,6 +61,14 @@ def show_shape(summary: "DataSummary") -> None:
         f"{summary.n_labels} labels; {summary.cardinality:.3f} labels per row, "
         f"{summary.n_unlabelled} rows without a label"
     )
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Print how columns of a data set were read."""
+    for note in notes[:MAX_WARNINGS]:
+        _out.print(f"Note: {note}.")
+    if len(notes) > MAX_WARNINGS:
+        _out.print(f"... and {len(notes) - MAX_WARNINGS} more notes")
 
 
 def show_duplicates(summary: "DataSummary") -> None:

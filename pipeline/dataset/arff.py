@@ -22,6 +22,7 @@ from pipeline.dataset.column_roles import (
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import find_file, read_bytes, read_text
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
+from pipeline.dataset.label_values import LabelValues
 from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.errors import UserError, suggest
 from pipeline.preprocessing import Column
@@ -149,30 +150,35 @@ def _build_dataset(
         Column(attribute.name, _KIND_OF_TYPE[attribute.kind], attribute.categories)
         for attribute in attributes
     ]
+    label_values = LabelValues(config.true_values, config.false_values)
     X, schema = encode_matrix(
         str(path), columns, table.values[:, [column_index[name] for name in features]], ("?",)
     )
     return Dataset(
         name=config.name or _stem(path),
         X=X,
-        y=np.column_stack([_encode_label(path, table, column_index[label]) for label in labels]),
+        y=np.column_stack(
+            [_encode_label(path, table, column_index[label], label_values) for label in labels]
+        ),
         schema=schema,
         label_names=labels,
         source=str(path),
     )
 
 
-def _encode_label(path: Path, table: ArffTable, column: int) -> NDArray[np.int8]:
+def _encode_label(
+    path: Path, table: ArffTable, column: int, label_values: LabelValues
+) -> NDArray[np.int8]:
     attribute, values = table.attributes[column], table.values[:, column]
     if attribute.kind == "numeric":
-        return to_binary(str(path), attribute.name, values)
+        return to_binary(str(path), attribute.name, values, label_values)
     if attribute.kind != "nominal":
         raise UserError(
             f"{path}: expected labels of kind {{0,1}} or numeric. Received: {attribute.name!r} of "
             f"kind {attribute.kind}."
         )
     codes = np.nan_to_num(values, nan=-1).astype(np.int64)
-    return codes_to_binary(str(path), attribute.name, codes, attribute.categories)
+    return codes_to_binary(str(path), attribute.name, codes, attribute.categories, label_values)
 
 
 def _stem(path: Path) -> str:

@@ -15,6 +15,7 @@ from pipeline.dataset.column_roles import (
 )
 from pipeline.dataset.dataset import TEST, TRAIN, Dataset
 from pipeline.dataset.files import check_fits_memory
+from pipeline.dataset.format_inference import describe_formats
 from pipeline.dataset.label_columns import encode_labels, to_binary
 from pipeline.dataset.schema_inference import encode_matrix, infer_schema
 from pipeline.errors import UserError
@@ -24,7 +25,12 @@ _FOLD_NUMBERS = {"train": TRAIN, "test": TEST}
 
 
 def build_dataset(
-    name: str, source: str, roles: ColumnRoles, table: pa.Table, warnings: tuple[str, ...] = ()
+    name: str,
+    source: str,
+    roles: ColumnRoles,
+    table: pa.Table,
+    warnings: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Build a data set from a table.
 
@@ -34,6 +40,7 @@ def build_dataset(
         roles: Roles of the columns.
         table: All columns that have a role.
         warnings: Warnings of the reader.
+        notes: Notes of the reader.
 
     Raises:
         UserError: If the table has no rows, or a value does not suit its column; the message names
@@ -44,7 +51,7 @@ def build_dataset(
         raise UserError(f"{source}: expected at least one row. Received: none.")
     group, fold, row_id = roles.group_column, roles.fold_column, roles.id_column
     try:
-        label_names, y = encode_labels(source, roles, table)
+        label_names, y, label_notes = encode_labels(source, roles, table)
         schema, feature_warnings = infer_schema(source, roles, table)
         return Dataset(
             name=name,
@@ -57,6 +64,7 @@ def build_dataset(
             ids=None if row_id is None else _read_ids(source, row_id, table),
             source=source,
             warnings=(*warnings, *feature_warnings),
+            notes=(*notes, *label_notes, *describe_formats(schema.formats)),
         )
     except pa.ArrowException as error:
         raise UserError(

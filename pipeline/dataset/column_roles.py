@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
 from pipeline.config import TableConfig
+from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError, suggest
 
 _SINGLE = ("label_list_column", "group_column", "fold_column", "id_column")
@@ -23,7 +24,7 @@ class ColumnRoles:
         labels: Names of the label columns, in the configured order; empty if one column lists the
             labels.
         label_list_column: The column that lists labels, or None.
-        label_separator: Text between two listed labels, or `json`.
+        label_separator: Text between two listed labels, `json`, `<>`, or None to recognise it.
         categorical: Features that are categories even if they look like numbers.
         numeric: Features that must be numbers.
         group_column: The column of groups, or None.
@@ -33,12 +34,17 @@ class ColumnRoles:
             numbers is an error, because one wrong cell makes Arrow read all of it as texts.
         na_values: Texts that mean a missing value.
         decimal: Decimal mark of numbers in texts.
+        label_values: Values of labels that mean yes and no.
+        decimal_is_given: Whether the decimal mark is configured or was read from the table.
+        thousands: Configured separator of thousands, or None.
+        dayfirst: Whether 01/02/2026 is the first of February, None if not configured.
+        formats: Formats of columns that are given, as those of the training rows are to test rows.
     """
 
     features: tuple[str, ...]
     labels: tuple[str, ...]
     label_list_column: str | None = None
-    label_separator: str = "|"
+    label_separator: str | None = None
     categorical: frozenset[str] = frozenset()
     numeric: frozenset[str] = frozenset()
     group_column: str | None = None
@@ -47,6 +53,11 @@ class ColumnRoles:
     typed: bool = False
     na_values: tuple[str, ...] = ()
     decimal: str = "."
+    label_values: LabelValues = field(default_factory=LabelValues)
+    decimal_is_given: bool = False
+    thousands: str | None = None
+    dayfirst: bool | None = None
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -91,7 +102,11 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
         categorical=frozenset(declared["categorical"]),
         numeric=frozenset(declared["numeric"]),
         na_values=config.na_values,
-        decimal=config.decimal,
+        decimal=config.decimal or ".",
+        decimal_is_given=config.decimal is not None,
+        thousands=config.thousands,
+        dayfirst=config.dayfirst,
+        label_values=LabelValues(config.true_values, config.false_values),
         **single,
     )
 

@@ -33,6 +33,7 @@ class Dataset:
         ids: Unique id of each row, of shape (n_samples,), or None.
         source: Origin of the data, such as a path, for messages.
         warnings: Properties of the data that may be mistakes, such as a constant label.
+        notes: How columns were read where the file itself does not say it.
         digest: First 32 hexadecimal characters of the SHA-256 of all values and names.
     """
 
@@ -46,6 +47,7 @@ class Dataset:
     ids: NDArray[np.str_] | None = None
     source: str = ""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """Load the data set of a configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -72,14 +72,19 @@ def _read_pair(config: TableConfig | ArffConfig, test_path: str) -> Dataset:
             f"{config.fold_column or config.group_column!r}."
         )
     train = _read(replace(config, test_path=None))
-    test = _read(replace(config, path=test_path, test_path=None))
+    test_config = replace(config, path=test_path, test_path=None)
+    if isinstance(test_config, TableConfig):  # numbers and dates are read as those of the training
+        test_config = replace(test_config, decimal="," if train.schema.decimal == "," else ".")
+        test = _read(test_config, formats=train.schema.formats)
+    else:
+        test = _read(test_config)
     lists_labels = isinstance(config, TableConfig) and bool(config.label_list_column)
     return join(train, test, may_lack_labels=lists_labels)
 
 
-def _read(config: DatasetConfig) -> Dataset:
+def _read(config: DatasetConfig, **options: Mapping[str, str]) -> Dataset:
     """Load with the module that is named like the kind; the others' libraries are not imported."""
-    dataset: Dataset = import_module(f"pipeline.dataset.{config.kind}").load(config)
+    dataset: Dataset = import_module(f"pipeline.dataset.{config.kind}").load(config, **options)
     return dataset
 
 
@@ -99,10 +104,15 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
     _check_same_columns(where, "features", train.feature_names, test.feature_names)
     if not may_lack_labels:
         _check_same_columns(where, "labels", train.label_names, test.label_names)
+    _check_same_reading(where, train, test)
     test = _reorder_features(test, train.feature_names)
     parts = (train, test)
     typed = [
-        [f"{column.name} as {column.kind}" for column in part.schema.columns] for part in parts
+        [
+            f"{column.name} as {column.kind} {column.format}".rstrip()
+            for column in part.schema.columns
+        ]
+        for part in parts
     ]
     _check_same_columns(where, "kinds of features", *typed)
     label_names = tuple(dict.fromkeys([*train.label_names, *test.label_names]))
@@ -119,6 +129,7 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
                 it for part in parts for it in part.warnings if it not in constant_labels(part)
             )
         ),
+        notes=tuple(dict.fromkeys([*train.notes, *test.notes])),
         fold=np.repeat([TRAIN, TEST], [train.n_samples, test.n_samples]),
     )
 
@@ -129,6 +140,20 @@ def _check_same_columns(where: str, kind: str, one: Sequence[str], other: Sequen
         raise UserError(
             f"{where}: expected the same {kind} in train and test. Received: in one of them only: "
             f"{', '.join(differing[:5])}."
+        )
+
+
+def _check_same_reading(where: str, train: Dataset, test: Dataset) -> None:
+    """Raise UserError if the labels of train and test are listed between different separators."""
+    readings = [
+        {note.rpartition(":")[0] for note in part.notes if "separated by" in note}
+        for part in (train, test)
+    ]
+    if all(readings) and readings[0] != readings[1]:
+        raise UserError(
+            f"{where}: expected labels listed in the same way. Received: "
+            f"{' and '.join(next(iter(reading)) for reading in readings)}. Give "
+            "dataset.label_separator."
         )
 
 

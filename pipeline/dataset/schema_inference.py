@@ -9,10 +9,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import ColumnRoles
+from pipeline.dataset.format_inference import infer_format, looks_like_number
 from pipeline.errors import UserError, locate
 from pipeline.preprocessing import Column, TableSchema, encode_texts, is_text
 from pipeline.preprocessing.column_values import LARGEST, Kind
 from pipeline.preprocessing.table_schema import MAX_SHOWN
+from pipeline.preprocessing.value_formats import (
+    DATE_FORMATS,
+    is_date,
+    parse_formatted,
+    split_number,
+)
 
 _EXACT_FLOAT64 = 2**53
 _MANY_CATEGORIES = 100
@@ -145,18 +152,44 @@ def _infer_column(
     kind = _infer_kind(source, roles, name, values.type)
     if kind == "category":
         codes, texts = encode_texts(values)
+        column = _infer_formatted(source, roles, spelling, name, texts)
+        if column is not None:
+            return _add_offset(source, spelling, column, values)
         if not _are_numbers(source, roles, spelling, name, codes, texts):
             present = [text for text in texts if not spelling.is_missing(text)]
             return Column(name, kind, categories=tuple(sorted(present)))
         kind = "number"
     elif pa.types.is_integer(values.type) and values.type.bit_width == 64:
         _check_exact(source, name, values)
+    return _add_offset(source, spelling, Column(name, kind), values)
+
+
+def _infer_formatted(
+    source: str, roles: ColumnRoles, spelling: TableSchema, name: str, texts: list[str]
+) -> Column | None:
+    """Return the column if its texts are numbers or dates in a format, else None."""
+    if roles.typed or name in roles.categorical:
+        return None
+    present = (text for text in texts if text.strip() and not spelling.is_missing(text))
+    form = roles.formats.get(name)
+    if form is None:  # most columns of texts are none: their first text decides that
+        first = next(present, "")
+        starts = is_date(first) or split_number(first) is not None
+        form = infer_format(source, roles, name, [first, *present]) if starts else ""
+    if not form:
+        return None
+    return Column(name, "datetime" if form in DATE_FORMATS else "number", format=form)
+
+
+def _add_offset(
+    source: str, spelling: TableSchema, column: Column, values: pa.ChunkedArray
+) -> Column:
     try:
-        numbers = spelling.encode_column(Column(name, kind), values)[:, None]
+        numbers = spelling.encode_column(column, values)[:, None]
     except ValueError as error:
         raise locate(source, error, "Correct it or drop the row.") from error
-    _check_scale(source, (name,), numbers)
-    return Column(name, kind, offset=float(_infer_offsets(numbers)[0]))
+    _check_scale(source, (column.name,), numbers)
+    return replace(column, offset=float(_infer_offsets(numbers)[0]))
 
 
 def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -> Kind:
@@ -211,26 +244,35 @@ def _are_numbers(
     declared = name in roles.numeric
     if not declared and (roles.typed or name in roles.categorical):
         return False
+    numbers = {text for text in texts if spelling.parse_number(text) is not None}
+    like_numbers = [text for text in texts if text in numbers or looks_like_number(text)]
     invalid = [
         code
         for code, text in enumerate(texts)
         if spelling.parse_number(text) is None and not spelling.is_missing(text)
     ]
-    any_mark = TableSchema(())
-    n_like_numbers = sum(
-        any_mark.parse_number(text.replace(",", ".")) is not None for text in texts
-    )
-    if not declared and (not invalid or 2 * n_like_numbers < len(texts)):
+    if not declared and (not invalid or 2 * len(like_numbers) < len(texts)):
         return False
     if invalid:
+        formatted = [text for text in like_numbers if text not in numbers]
+        form = infer_format(source, roles, name, like_numbers)
+        if not form and 2 * len(formatted) > len(texts):
+            form = infer_format(source, roles, name, formatted)
+        outliers = [
+            code
+            for code, text in enumerate(texts)
+            if form and parse_formatted(form, text) is None and not spelling.is_missing(text)
+        ]
+        invalid = outliers or invalid
         row = int(np.isin(codes, invalid).argmax())
         examples = ", ".join(repr(texts[code][:20]) for code in invalid[:MAX_SHOWN])
         raise UserError(
             f"{source}: expected numbers in column {name!r}. Received: {texts[codes[row]][:60]!r} "
             f"in row {row} (the first is 0), one of {len(invalid)} such texts among {len(texts)} "
             f"different values: {examples}. Correct it, "
-            "name it in dataset.na_values, give \"dataset.decimal=','\" if it has a decimal comma, "
-            "write dates as 2026-01-31 or 2026-01-31 12:30:00, or declare the column in "
-            "dataset.categorical."
+            "name it in dataset.na_values, write all numbers with the same unit and marks, and "
+            "dates as 2026-01-31 or 2026-01-31 12:30:00, declare the column in "
+            "dataset.categorical, or "
+            f"leave it out: 'dataset.drop=[\"{name}\"]'"
         )
     return True

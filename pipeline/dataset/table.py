@@ -1,28 +1,21 @@
-"""Read CSV, TSV and Parquet files with Arrow, and other tables through their readers."""
+"""Load a table: a file of any format, unpacked if it is in an archive or a workbook."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import pyarrow as pa
-import pyarrow.csv
 
 from pipeline.config import TableConfig
 from pipeline.config.schema_data import TableFormat
 from pipeline.dataset.arrow_files import READERS, ArrowFile
 from pipeline.dataset.builder import build_dataset
-from pipeline.dataset.column_roles import ColumnRoles, assign_roles
+from pipeline.dataset.column_roles import assign_roles
+from pipeline.dataset.csv_file import CsvFile
+from pipeline.dataset.csv_marks import find_separator, has_decimal_commas
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.excel import write_csv
-from pipeline.dataset.files import (
-    available_memory,
-    check_fits_memory,
-    find_file,
-    read_bytes,
-    size_error,
-)
+from pipeline.dataset.files import check_fits_memory, find_file
 from pipeline.dataset.multiline_cells import find_multiline_cells
 from pipeline.dataset.zip_archive import extract_table, is_zip
 from pipeline.errors import UserError
@@ -33,15 +26,14 @@ _FORMATS: dict[str, TableFormat] = {
     **{".json": "jsonl", ".xlsx": "excel", ".xlsm": "excel"},
 }
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
-_BLOCK_SIZE = 2**20  # bytes; larger blocks need more memory and are no faster
-_ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeError, LookupError)
-_MAX_GZIP_RATIO = 1032  # of a file to its gzipped form
-_BYTES_PER_CHARACTER = 4  # at most: a number of one digit and its separator take 8 bytes
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-def load(config: TableConfig) -> Dataset:
+def load(config: TableConfig, formats: Mapping[str, str] | None = None) -> Dataset:
     """Read a CSV, TSV, Parquet, Feather, JSON-lines or Excel file, or one of them in a zip archive.
+
+    Args:
+        config: The file and the roles of its columns.
+        formats: Formats of columns that are given, as those of the training rows are to test rows.
 
     Raises:
         UserError: If the file cannot be read, a configured column does not exist, or a value does
@@ -52,7 +44,7 @@ def load(config: TableConfig) -> Dataset:
     with TemporaryDirectory() as folder:
         file, config = _unpack(path, config, Path(folder))
         try:
-            return _load(name, path, file, config)
+            return _load(name, path, file, config, formats or {})
         except UserError as error:
             raise UserError(str(error).replace(str(file), str(path))) from error
 
@@ -66,26 +58,38 @@ def _unpack(path: Path, config: TableConfig, folder: Path) -> tuple[Path, TableC
     if file_format != "excel":
         return file, replace(config, format=file_format)
     text = folder / "sheet.csv"
-    write_csv(file, text, sheet=config.sheet, decimal=config.decimal, header=config.header)
+    write_csv(file, text, sheet=config.sheet, decimal=config.decimal or ".", header=config.header)
     return text, replace(config, format="csv", separator=",", encoding="utf-8", quoting="minimal")
 
 
-def _load(name: str, path: Path, source: Path, config: TableConfig) -> Dataset:
+def _load(
+    name: str, path: Path, source: Path, config: TableConfig, formats: Mapping[str, str]
+) -> Dataset:
     """Read a file that is neither an archive nor a workbook; `path` is where it came from."""
     file: CsvFile | ArrowFile
     warnings: tuple[str, ...] = ()
+    notes = []
     if config.format in READERS:
         file = READERS[config.format](source)
     else:
         separator = config.separator or _SEPARATORS[str(config.format)]
+        if config.separator is None and config.format == "csv":
+            separator = find_separator(source, config.encoding)
+            if separator != ",":
+                notes.append(f"columns are separated by {separator!r} (dataset.separator)")
         file = CsvFile(source, config, separator)
-    roles = assign_roles(config, file.names)
+    roles = replace(assign_roles(config, file.names), formats=formats)
     table = file.read(roles)
+    may_differ = isinstance(file, CsvFile) and separator != "," and config.decimal is None
+    if may_differ and has_decimal_commas(roles, table):
+        notes.append("numbers have decimal commas (dataset.decimal=',')")
+        roles = replace(roles, decimal=",", decimal_is_given=True)
+        table = file.read(roles)
     check_fits_memory(str(path), (table.num_rows, len(roles.features)), 8)
     if isinstance(file, CsvFile) and config.quoting == "minimal":
         texts = find_multiline_cells(source, table, header=config.header, encoding=config.encoding)
         warnings = tuple(text.replace(str(source), str(path)) for text in texts)
-    return build_dataset(name, str(path), roles, table, warnings)
+    return build_dataset(name, str(path), roles, table, warnings, tuple(notes))
 
 
 def _guess_format(path: Path) -> TableFormat:
@@ -96,196 +100,3 @@ def _guess_format(path: Path) -> TableFormat:
             f"it). Received: {suffix or 'no ending'!r}. Name its format, such as dataset.format=csv"
         )
     return _FORMATS[suffix]
-
-
-class CsvFile:
-    """A text file of separated values.
-
-    Attributes:
-        names: Names of the columns.
-    """
-
-    def __init__(self, path: Path, config: TableConfig, separator: str) -> None:
-        """Read the names of the columns; a file that ends in .gz is gzipped.
-
-        Raises:
-            UserError: If the file is no such text.
-        """
-        self._path, self._config, self._separator = path, config, separator
-        self.names: list[str] = []
-        self._check_text()
-        try:
-            self.names = self._read_schema(None).names
-        except _ARROW_ERRORS as error:
-            raise self._format_error(error) from error
-        self._check_separator()
-
-    def read(self, roles: ColumnRoles) -> pa.Table:
-        """Read the columns that have a role.
-
-        Raises:
-            UserError: If a line cannot be read.
-        """
-        try:
-            self._check_memory(len(roles.used))
-            table = self._read(roles)
-            if any(map(pa.types.is_binary, table.schema.types)):
-                raise pa.ArrowInvalid("invalid UTF8 data")
-        except _ARROW_ERRORS as error:
-            raise self._format_error(error) from error
-        return table
-
-    def _read(self, roles: ColumnRoles) -> pa.Table:
-        # With the types of the first block, Arrow needs half the time and memory that it needs to
-        # infer them from all rows, which only helps where a later row contradicts the first ones.
-        try:
-            schema = self._read_schema(roles)
-            return pa.csv.read_csv(self._path, *self._options(roles, schema))
-        except _ARROW_ERRORS:
-            return pa.csv.read_csv(self._path, *self._options(roles))
-
-    def _read_schema(self, roles: ColumnRoles | None) -> pa.Schema:
-        """Return the names and types of the columns in the first block of the file."""
-        with pa.csv.open_csv(self._path, *self._options(roles)) as reader:
-            return reader.schema
-
-    def _options(
-        self,
-        roles: ColumnRoles | None,
-        schema: pa.Schema | None = None,
-        *,
-        use_threads: bool = True,
-    ) -> Iterator[object]:
-        texts = (
-            {*roles.categorical, roles.label_list_column, roles.group_column, roles.id_column}
-            if roles
-            else set()
-        )
-        yield pa.csv.ReadOptions(
-            use_threads=use_threads,
-            block_size=_BLOCK_SIZE,
-            encoding=self._config.encoding,
-            autogenerate_column_names=not self._config.header,
-        )
-        has_quotes = self._config.quoting == "minimal"
-        yield pa.csv.ParseOptions(
-            delimiter=self._separator,
-            quote_char='"' if has_quotes else False,
-            newlines_in_values=has_quotes,
-        )
-        yield pa.csv.ConvertOptions(
-            include_columns=list(roles.used) if roles else None,
-            column_types=schema or dict.fromkeys(texts - {None}, pa.string()),
-            null_values=list(self._config.na_values),
-            strings_can_be_null=True,
-            decimal_point=self._config.decimal,
-        )
-
-    def _check_memory(self, n_columns: int) -> None:
-        """Raise UserError if the texts, or 8 bytes for each cell, would not fit into memory.
-
-        The lines are counted only if the size of the file leaves a doubt.
-        """
-        limit = available_memory() * 2 // 3  # the matrix of the features takes half as much
-        is_gzip = self._path.name.lower().endswith(".gz")
-        size = self._path.stat().st_size * (_MAX_GZIP_RATIO if is_gzip else 1)
-        if _BYTES_PER_CHARACTER * size <= limit:
-            return
-        n_bytes = n_lines = 0
-        with pa.input_stream(str(self._path)) as file:
-            while content := file.read(2**24):
-                n_bytes, n_lines = n_bytes + len(content), n_lines + content.count(b"\n")
-                if max(n_bytes, 8 * n_lines * n_columns) > limit:
-                    received = f"more than {limit / 2**30:,.1f} GiB of values"
-                    raise size_error(str(self._path), received)
-
-    def _check_text(self) -> None:
-        with self._path.open("rb") as file:
-            start = file.read(2**16)
-        if self._path.name.lower().endswith(".gz"):
-            if not start.startswith(b"\x1f\x8b"):
-                raise UserError(
-                    f"{self._path}: expected a gzip file, as its name ends in .gz. Received: a "
-                    "file of another format."
-                )
-            return
-        is_wide = re.match("utf.?(16|32)", self._config.encoding.lower())
-        if start.startswith(_UTF16_MARKS) and not is_wide:
-            raise UserError(
-                f"{self._path}: expected text in {self._config.encoding}. Received: UTF-16, by its "
-                "first bytes. Give dataset.encoding=utf-16"
-            )
-        if b"\0" in start and not is_wide:
-            raise UserError(
-                f"{self._path}: expected text. Received: a zero byte at {start.index(0)}: a binary "
-                "file."
-            )
-
-    def _check_separator(self) -> None:
-        others = [mark for mark in ",;\t|" if mark in self.names[0]]
-        if len(self.names) == 1 and others:
-            raise UserError(
-                f"{self._path}: expected values separated by {self._separator!r}. Received: one "
-                f"column, {self.names[0][:60]!r}. Give \"dataset.separator='{others[0]}'\""
-            )
-
-    def _format_error(self, error: Exception) -> UserError:
-        """Return Arrow's error as one that names the line and the column."""
-        reason = str(error)
-        if isinstance(error, LookupError):
-            return UserError(
-                f"{self._path}: expected a dataset.encoding that Python has. Received: "
-                f"{self._config.encoding!r}."
-            )
-        if isinstance(error, UnicodeError) or "UTF8" in reason:
-            return self._format_encoding_error(reason)
-        ragged = re.search(r"Expected (\d+) columns, got (\d+)", reason)
-        if ragged:
-            return UserError(
-                f"{self._path}: expected {ragged[1]} columns, as in the first line. Received: "
-                f"{ragged[2]} in {self._find_ragged_line()}."
-            )
-        if isinstance(error, OSError) and not isinstance(error, pa.ArrowException):
-            return UserError(f"{self._path}: expected a file that can be read. Received: {reason}.")
-        return UserError(
-            f"{self._path}: expected values separated by {self._separator!r}. Received: {reason}"
-        )
-
-    def _find_ragged_line(self) -> str:
-        """Return the first line with too many or too few values; only one thread counts lines."""
-        self._check_memory(max(1, len(self.names)))
-        try:
-            pa.csv.read_csv(self._path, *self._options(None, use_threads=False))
-        except pa.ArrowInvalid as error:
-            match = re.search(r"Row #(\d+): Expected \d+ columns, got \d+: ?(.*)", str(error), re.S)
-            if match:
-                text = match[2].strip().partition("\n")[0]
-                return f"line {match[1]}, column {self._last_column(text)}: {text[:60]!r}"
-        return "a line that could not be found again"
-
-    def _last_column(self, text: str) -> str:
-        """Return the name of the column in which a line's text ends."""
-        names = self.names or self._first_line().split(self._separator)
-        column_index = min(text.count(self._separator), len(names) - 1)
-        return repr(names[column_index].strip('"'))
-
-    def _first_line(self) -> str:
-        line = read_bytes(self._path).partition(b"\n")[0].rstrip(b"\r")
-        return line.decode(self._config.encoding, "replace") if self._config.header else ""
-
-    def _format_encoding_error(self, reason: str) -> UserError:
-        content = read_bytes(self._path)
-        try:
-            content.decode(self._config.encoding)
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            start = content.rfind(b"\n", 0, error.start) + 1
-            before = content[start : error.start].decode(self._config.encoding, "replace")
-            column = self._last_column(before)
-            reason = f"byte 0x{content[error.start]:02x} in line {line}, column {column}"
-        except LookupError:
-            pass
-        return UserError(
-            f"{self._path}: expected text in {self._config.encoding}. Received: {reason}. Give "
-            "dataset.encoding, such as latin-1, or save the file as UTF-8."
-        )

@@ -4,9 +4,9 @@ Logged models carry this file, so it imports nothing of Manyfold.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ from pipeline.preprocessing.column_values import (
     to_numbers,
     to_seconds,
 )
+from pipeline.preprocessing.value_formats import parse_formatted
 
 FORMAT = 1  # of the schema's JSON; models of another format are refused
 MAX_SHOWN = 5
@@ -47,12 +48,14 @@ class Column:
         categories: Texts of the categories, by code; empty for other kinds.
         offset: Value that is subtracted from each number, so that float32 keeps the digits of
             numbers that are large against their spread, such as seconds since 1970.
+        format: Example of the texts of numbers or dates, such as "$1,234.5"; empty if plain.
     """
 
     name: str
     kind: Kind = "number"
     categories: tuple[str, ...] = ()
     offset: float = 0.0
+    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,11 @@ class TableSchema:
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """Format of each column that has one, by name."""
+        return {column.name: column.format for column in self.columns if column.format}
 
     @property
     def categories(self) -> tuple[tuple[str, ...] | None, ...]:
@@ -251,7 +259,12 @@ class TableSchema:
     def _parse_texts(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
         """Parse a column of texts; a blank text is missing, as it is no number of any kind."""
         codes, texts = encode_texts(values)
+        parser: Callable[[str], float | None]
         parser = {"number": self._parse_number_or_boolean, **PARSERS}[column.kind]
+        expected = EXPECTED[column.kind]
+        if column.format:
+            parser = partial(parse_formatted, column.format)
+            expected = f"{expected.partition(' such')[0]} such as {column.format}"
         numbers = [
             np.nan if not text.strip() or self.is_missing(text) else parser(text.strip())
             for text in texts
@@ -259,7 +272,7 @@ class TableSchema:
         if None in numbers:
             code = numbers.index(None)
             raise ValueError(
-                f"Expected {EXPECTED[column.kind]} in column {column.name!r}. Received: "
+                f"Expected {expected} in column {column.name!r}. Received: "
                 f"{texts[code][:60]!r} in row {int((codes == code).argmax())} (the first is 0)."
             )
         return np.array([*numbers, np.nan], dtype=np.float64)[codes]

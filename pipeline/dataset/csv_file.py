@@ -1,0 +1,232 @@
+"""Read CSV and TSV files with Arrow."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from pipeline.config import TableConfig
+from pipeline.dataset.column_roles import ColumnRoles
+from pipeline.dataset.files import available_memory, read_bytes, size_error
+from pipeline.errors import UserError
+
+_BLOCK_SIZE = 2**20  # bytes; larger blocks need more memory and are no faster
+_ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeError, LookupError)
+_MAX_GZIP_RATIO = 1032  # of a file to its gzipped form
+_BYTES_PER_CHARACTER = 4  # at most: a number of one digit and its separator take 8 bytes
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class CsvFile:
+    """A text file of separated values.
+
+    Attributes:
+        names: Names of the columns.
+    """
+
+    def __init__(self, path: Path, config: TableConfig, separator: str) -> None:
+        """Read the names of the columns; a file that ends in .gz is gzipped.
+
+        Raises:
+            UserError: If the file is no such text.
+        """
+        self._path, self._config, self._separator = path, config, separator
+        self.names: list[str] = []
+        self._check_text()
+        try:
+            self.names = self._read_schema(None).names
+        except _ARROW_ERRORS as error:
+            raise self._format_error(error) from error
+        self._check_separator()
+
+    def read(self, roles: ColumnRoles) -> pa.Table:
+        """Read the columns that have a role.
+
+        Raises:
+            UserError: If a line cannot be read.
+        """
+        try:
+            self._check_memory(len(roles.used))
+            table = self._read(roles)
+            if roles.label_values.reads_blanks:
+                table = self._read_blank_labels(roles, table)
+            if any(map(pa.types.is_binary, table.schema.types)):
+                raise pa.ArrowInvalid("invalid UTF8 data")
+        except _ARROW_ERRORS as error:
+            raise self._format_error(error) from error
+        return table
+
+    def _read(self, roles: ColumnRoles) -> pa.Table:
+        # With the types of the first block, Arrow needs half the time and memory that it needs to
+        # infer them from all rows, which only helps where a later row contradicts the first ones.
+        try:
+            schema = self._read_schema(roles)
+            return pa.csv.read_csv(self._path, *self._options(roles, schema))
+        except _ARROW_ERRORS:
+            return pa.csv.read_csv(self._path, *self._options(roles))
+
+    def _read_blank_labels(self, roles: ColumnRoles, table: pa.Table) -> pa.Table:
+        """Return the table with labels in which only a blank cell is missing, and not NA or ?."""
+        read, parse, convert = self._options(roles)
+        convert.include_columns = list(roles.labels)
+        convert.column_types = dict.fromkeys(roles.labels, pa.string())
+        convert.null_values = [""]
+        labels = pa.csv.read_csv(self._path, read, parse, convert)
+        for name in roles.labels:
+            table = table.set_column(table.column_names.index(name), name, labels.column(name))
+        return table
+
+    def _read_schema(self, roles: ColumnRoles | None) -> pa.Schema:
+        """Return the names and types of the columns in the first block of the file."""
+        with pa.csv.open_csv(self._path, *self._options(roles)) as reader:
+            return reader.schema
+
+    def _options(
+        self,
+        roles: ColumnRoles | None,
+        schema: pa.Schema | None = None,
+        *,
+        use_threads: bool = True,
+    ) -> Iterator[Any]:
+        texts = (
+            {
+                *roles.categorical,
+                *roles.formats,
+                roles.label_list_column,
+                roles.group_column,
+                roles.id_column,
+            }
+            if roles
+            else set()
+        )
+        yield pa.csv.ReadOptions(
+            use_threads=use_threads,
+            block_size=_BLOCK_SIZE,
+            encoding=self._config.encoding,
+            autogenerate_column_names=not self._config.header,
+        )
+        has_quotes = self._config.quoting == "minimal"
+        yield pa.csv.ParseOptions(
+            delimiter=self._separator,
+            quote_char='"' if has_quotes else False,
+            newlines_in_values=has_quotes,
+        )
+        yield pa.csv.ConvertOptions(
+            include_columns=list(roles.used) if roles else None,
+            column_types=schema or dict.fromkeys(texts - {None}, pa.string()),
+            null_values=list(self._config.na_values),
+            strings_can_be_null=True,
+            decimal_point=roles.decimal if roles else self._config.decimal or ".",
+        )
+
+    def _check_memory(self, n_columns: int) -> None:
+        """Raise UserError if the texts, or 8 bytes for each cell, would not fit into memory.
+
+        The lines are counted only if the size of the file leaves a doubt.
+        """
+        limit = available_memory() * 2 // 3  # the matrix of the features takes half as much
+        is_gzip = self._path.name.lower().endswith(".gz")
+        size = self._path.stat().st_size * (_MAX_GZIP_RATIO if is_gzip else 1)
+        if _BYTES_PER_CHARACTER * size <= limit:
+            return
+        n_bytes = n_lines = 0
+        with pa.input_stream(str(self._path)) as file:
+            while content := file.read(2**24):
+                n_bytes, n_lines = n_bytes + len(content), n_lines + content.count(b"\n")
+                if max(n_bytes, 8 * n_lines * n_columns) > limit:
+                    received = f"more than {limit / 2**30:,.1f} GiB of values"
+                    raise size_error(str(self._path), received)
+
+    def _check_text(self) -> None:
+        with self._path.open("rb") as file:
+            start = file.read(2**16)
+        if self._path.name.lower().endswith(".gz"):
+            if not start.startswith(b"\x1f\x8b"):
+                raise UserError(
+                    f"{self._path}: expected a gzip file, as its name ends in .gz. Received: a "
+                    "file of another format."
+                )
+            return
+        is_wide = re.match("utf.?(16|32)", self._config.encoding.lower())
+        if start.startswith(_UTF16_MARKS) and not is_wide:
+            raise UserError(
+                f"{self._path}: expected text in {self._config.encoding}. Received: UTF-16, by its "
+                "first bytes. Give dataset.encoding=utf-16"
+            )
+        if b"\0" in start and not is_wide:
+            raise UserError(
+                f"{self._path}: expected text. Received: a zero byte at {start.index(0)}: a binary "
+                "file."
+            )
+
+    def _check_separator(self) -> None:
+        others = [mark for mark in ",;\t|" if mark in self.names[0]]
+        if len(self.names) == 1 and others:
+            raise UserError(
+                f"{self._path}: expected values separated by {self._separator!r}. Received: one "
+                f"column, {self.names[0][:60]!r}. Give \"dataset.separator='{others[0]}'\""
+            )
+
+    def _format_error(self, error: Exception) -> UserError:
+        """Return Arrow's error as one that names the line and the column."""
+        reason = str(error)
+        if isinstance(error, LookupError):
+            return UserError(
+                f"{self._path}: expected a dataset.encoding that Python has. Received: "
+                f"{self._config.encoding!r}."
+            )
+        if isinstance(error, UnicodeError) or "UTF8" in reason:
+            return self._format_encoding_error(reason)
+        ragged = re.search(r"Expected (\d+) columns, got (\d+)", reason)
+        if ragged:
+            return UserError(
+                f"{self._path}: expected {ragged[1]} columns, as in the first line. Received: "
+                f"{ragged[2]} in {self._find_ragged_line()}."
+            )
+        if isinstance(error, OSError) and not isinstance(error, pa.ArrowException):
+            return UserError(f"{self._path}: expected a file that can be read. Received: {reason}.")
+        return UserError(
+            f"{self._path}: expected values separated by {self._separator!r}. Received: {reason}"
+        )
+
+    def _find_ragged_line(self) -> str:
+        """Return the first line with too many or too few values; only one thread counts lines."""
+        self._check_memory(max(1, len(self.names)))
+        try:
+            pa.csv.read_csv(self._path, *self._options(None, use_threads=False))
+        except pa.ArrowInvalid as error:
+            match = re.search(r"Row #(\d+): Expected \d+ columns, got \d+: ?(.*)", str(error), re.S)
+            if match:
+                text = match[2].strip().partition("\n")[0]
+                return f"line {match[1]}, column {self._last_column(text)}: {text[:60]!r}"
+        return "a line that could not be found again"
+
+    def _last_column(self, text: str) -> str:
+        """Return the name of the column in which a line's text ends."""
+        names = self.names or self._first_line().split(self._separator)
+        column_index = min(text.count(self._separator), len(names) - 1)
+        return repr(names[column_index].strip('"'))
+
+    def _first_line(self) -> str:
+        line = read_bytes(self._path).partition(b"\n")[0].rstrip(b"\r")
+        return line.decode(self._config.encoding, "replace") if self._config.header else ""
+
+    def _format_encoding_error(self, reason: str) -> UserError:
+        content = read_bytes(self._path)
+        try:
+            content.decode(self._config.encoding)
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            start = content.rfind(b"\n", 0, error.start) + 1
+            before = content[start : error.start].decode(self._config.encoding, "replace")
+            column = self._last_column(before)
+            reason = f"byte 0x{content[error.start]:02x} in line {line}, column {column}"
+        except LookupError:
+            pass
+        return UserError(
+            f"{self._path}: expected text in {self._config.encoding}. Received: {reason}. Give "
+            "dataset.encoding, such as latin-1, or save the file as UTF-8."
+        )
