@@ -175,7 +175,7 @@ def load(tmp_path):
         arguments = {
             **{"kind": "arff", "path": str(path), "xml": None, "test_path": None, "labels": None},
             **{"drop": (), "predict_rows": (), "name": None, "instance_weights": None},
-            **{"true_values": (), "false_values": ()},
+            **{"true_values": (), "false_values": (), "drop_duplicates": False},
         }
         return loading.load(ArffConfig(**arguments | more))
 

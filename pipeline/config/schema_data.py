@@ -19,7 +19,7 @@ class _Dataset:
     kind: str
     name: Name | None
     predict_rows: _Rows
-    drop_duplicates: bool = False
+    drop_duplicates: bool
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -41,8 +41,8 @@ def read_label_lists(
     present = [cell for cell in cells if cell]
     column = _Column(source, name, cells, rows)
     n_brackets = sum(map(_is_bracketed, present))
-    n_words = sum(cell.lower() not in MISSING for cell in present)
-    if separator == "json" or (separator is None and 2 * n_brackets > n_words):
+    n_values = sum(cell.lower() not in MISSING for cell in present)
+    if separator == "json" or (separator is None and 2 * n_brackets > n_values):
         return _read_notation(column, label_values, is_declared=separator == "json")
     if separator is None and present:
         if all(map(_TAGS.fullmatch, present)):
