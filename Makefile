@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-scale lint bench ui clean
+.PHONY: run test test-scale lint docs bench ui clean
 
 run: .venv/installed
 	$(BIN)/python -m pipeline $(ARGS)
@@ -20,6 +20,10 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation as a site, docs/_site/html/index.html; a broken link or reference is an error.
+docs: .venv/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_site/html
+
 # Six comparisons, some twelve minutes in all; `python -m benchmarks.training` runs one of them.
 # Not among them: simulations that do not depend on the machine (comparison, intervals), a file of
 # half a gigabyte (load_table), and long sweeps (sweep, leaderboard, killing).
@@ -36,6 +40,10 @@ ui: .venv/installed
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	touch $@
+
 .venv/scale: .venv/installed
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { echo "PostgreSQL is missing: apt-get install postgresql"; exit 1; }
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,ray,slurm,server]'
@@ -43,4 +51,4 @@ ui: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv docs/_site docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,12 +14,7 @@ import pandas as pd
 from pipeline import console
 from pipeline.config import flatten
 from pipeline.errors import UserError
-from pipeline.evaluation import (
-    Race,
-    describe_decision,
-    make_race,
-    raced_metric,
-)
+from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
 from pipeline.evaluation.checkpoint import Checkpoint
 from pipeline.evaluation.evaluator import N_CHECKED_ROWS, Evaluation, Evaluator, FoldResult
 from pipeline.model.saved_model import FinalModel, write_model
@@ -55,11 +50,18 @@ if TYPE_CHECKING:
 
 def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobResult:
     """Evaluate one configuration, of a single run or of the job of a sweep, and log it."""
+    return evaluate_job(composed, sweep_job)[0]
+
+
+def evaluate_job(
+    composed: "DictConfig", sweep_job: SweepJob | None = None
+) -> tuple[JobResult, Evaluation | None]:
+    """Run a job like `run_job`; return its evaluation too, None if a finished run was reused."""
     with record_failures(sweep_job):
         job = prepare_job(composed, sweep_job)
         race = _make_race(job)
         if _is_finished(job, race):
-            return _reuse(job)
+            return _reuse(job), None
         evaluator = _make_evaluator(job)
     with _open_run(job, evaluator) as (run, compiled):
         checkpoint = Checkpoint(job.store.checkpoints / run.run_id)
@@ -72,7 +74,8 @@ def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobRes
     if evaluation.final:
         checkpoint.remove()  # else the run can be continued without racing
     _show_run(job, run.run_id)
-    return JobResult(run.run_id, evaluation.summary, evaluation.n_fits, evaluation.n_fits_skipped)
+    n_fits, n_skipped = evaluation.n_fits, evaluation.n_fits_skipped
+    return JobResult(run.run_id, evaluation.summary, n_fits, n_skipped), evaluation
 
 
 def _reuse(job: PreparedJob) -> JobResult:

@@ -3,8 +3,8 @@
 import ast
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -21,6 +21,27 @@ _PACKAGE = Path(__file__).resolve().parent
 _LIBRARIES = ("keras", "numpy", "sklearn", "tensorflow")  # modules of what Manyfold itself needs
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 _distributions = cache(packages_distributions)
+_lent: dict[str, Callable[..., Any]] = {}  # by the path that a configuration names
+
+
+LENT = "@"  # in the path of an object of a Python program, before a digest of it
+
+
+@contextmanager
+def lend(callables: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Let `import_callable` find objects of a Python program by made-up paths, during the block."""
+    new = {path: callables[path] for path in callables if path not in _lent}
+    _lent.update(new)
+    try:
+        yield
+    finally:
+        for path in new:
+            del _lent[path]
+
+
+def lent(paths: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    """Return those of the paths that are lent, for `lend` in another process."""
+    return {path: _lent[path] for path in paths if path in _lent}
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,13 @@ def import_callable(key: str, path: str) -> Callable[..., Any]:
     Raises:
         UserError: If the module cannot be imported or the attribute is not a callable.
     """
+    if path in _lent:
+        return _lent[path]
+    if LENT in path:
+        raise UserError(
+            f"{key}: expected an object of the program that was given it. Received: {path!r}, of "
+            "another program. Give the object itself again, in Python."
+        )
     _search_working_directory()
     module, _, name = path.rpartition(".")
     try:

@@ -13,7 +13,8 @@ PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "errors", "runtime", "keras_backend", "user_code", "config", "preprocessing", "dataset", "cv",
     "scoring", "decision", "model", "tracking", "training", "evaluation", "comparison", "report",
-    "console", "outcome", "prepared_job", "job", "sweeps", "command_line", "commands", "__main__",
+    "console", "outcome", "prepared_job", "job", "sweeps", "command_line", "api", "commands",
+    "__main__",
 ]  # fmt: skip
 OWNERS = {
     "mlflow": {"tracking"},
@@ -32,6 +33,10 @@ HEAVY = {
     "optuna", "pyarrow", "ray", "submitit",
 }  # fmt: skip
 SEAMS = {
+    "__init__.py:__getattr__",
+    "api/evaluating.py:_track",
+    "api/result.py:_repr_html_",
+    "api/result.py:report",
     "command_line.py:_print_error",
     "command_line.py:_train",
     "commands/compare.py:_compare",
@@ -175,7 +180,7 @@ def test_functions_import_only_at_the_seams():
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert inside == SEAMS
-    assert len([seam for seam in SEAMS if not seam.startswith("commands/")]) <= 16  # one a command
+    assert len([seam for seam in SEAMS if not seam.startswith("commands/")]) <= 20  # one a command
 
 
 def test_imports_form_no_cycle():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from pipeline.report.artifacts import folds_table, labels_table
+from pipeline.report.tables import folds_table, labels_table
 from tests.random_evaluation import ALL_LABELS_IN_ALL_FOLDS, make_rare_labels, random_evaluation
 
 

@@ -11,7 +11,6 @@ from scipy import stats
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from pipeline.report.artifacts import labels_table
 from pipeline.report.calibration import N_BINS, calibration_bins, wilson_interval
 from pipeline.report.figures import draw_figures
 from pipeline.report.label_sets import count_labels, label_co_occurrence
@@ -19,6 +18,7 @@ from pipeline.report.loss_curves import pad_with_last
 from pipeline.report.out_of_fold import OutOfFold, collect_out_of_fold
 from pipeline.report.per_label import MAX_BARS, N_PER_GROUP, group_labels
 from pipeline.report.roc_pr_curves import GRID, label_curves
+from pipeline.report.tables import labels_table
 from pipeline.scoring.classification_metrics import expected_calibration_error
 from tests.random_evaluation import (
     METRICS,

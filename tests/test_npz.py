@@ -13,7 +13,9 @@ from pipeline.errors import UserError
 
 
 def load(path) -> Dataset:
-    return loading.load(NpzConfig(kind="npz", path=str(path), predict_rows=(), name=None))
+    return loading.load(
+        NpzConfig(kind="npz", path=str(path), predict_rows=(), name=None, drop_duplicates=False)
+    )
 
 
 def test_arrays_are_read(tmp_path):

@@ -25,7 +25,11 @@ def returned(key: str) -> object:
 
 def load(key: str = "it", path: str = f"{__name__}.returned", **more) -> Dataset:
     config = PythonDatasetConfig(
-        kind="python", loader=path, params={"key": key}, predict_rows=(), **{"name": None, **more}
+        kind="python",
+        loader=path,
+        params={"key": key},
+        predict_rows=(),
+        **{"name": None, "drop_duplicates": False, **more},
     )
     return loading.load(config)
 

@@ -12,7 +12,14 @@ from pipeline.dataset.dataset import Dataset
 
 
 def load(path: Path, **more) -> Dataset:
-    arguments = {"n_features": None, "zero_based": None, "predict_rows": (), "name": None, **more}
+    arguments = {
+        "n_features": None,
+        "zero_based": None,
+        "predict_rows": (),
+        "name": None,
+        "drop_duplicates": False,
+        **more,
+    }
     return loading.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments))
 
 

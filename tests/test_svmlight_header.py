@@ -16,7 +16,13 @@ def load(tmp_path):
     def load(text: str, file: str = "t.txt", **more) -> Dataset:
         path = tmp_path / file
         path.write_bytes(gzip.compress(text.encode()) if file.endswith("gz") else text.encode())
-        arguments = {"n_features": None, "zero_based": None, "predict_rows": (), "name": None}
+        arguments = {
+            "n_features": None,
+            "zero_based": None,
+            "predict_rows": (),
+            "name": None,
+            "drop_duplicates": False,
+        }
         return loading.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments | more))
 
     return load

@@ -32,7 +32,11 @@ CASES = [
 def test_bit_identical_to_scikit_learn(changes):
     arguments = {**DEFAULTS, **changes}
     X, y = make_multilabel_classification(**arguments)
-    dataset = load(SyntheticConfig(kind="synthetic", predict_rows=(), name=None, **arguments))
+    dataset = load(
+        SyntheticConfig(
+            kind="synthetic", predict_rows=(), name=None, drop_duplicates=False, **arguments
+        )
+    )
     np.testing.assert_array_equal(dataset.X, X)
     np.testing.assert_array_equal(dataset.y, y)
 
@@ -47,4 +51,8 @@ def test_the_tutorials_first_row_and_counts(make_config):
 def test_settings_without_a_possible_row_are_an_error():
     arguments = {**DEFAULTS, "n_labels": 0, "allow_unlabeled": False}
     with pytest.raises(UserError, match="every row is unlabeled"):
-        load(SyntheticConfig(kind="synthetic", predict_rows=(), name=None, **arguments))
+        load(
+            SyntheticConfig(
+                kind="synthetic", predict_rows=(), name=None, drop_duplicates=False, **arguments
+            )
+        )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pipeline.command_line import parse, run
 from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
 FIGURES = (".pdf", ".png", ".svg")
@@ -21,12 +20,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
-        import numpy as np
-
         from pipeline import comparison, console
         from pipeline.console.run_tables import as_dict, compare_tables
         from pipeline.report.paired_differences import write_ranking
-        from pipeline.scoring import lower_is_better, own_directions
         from pipeline.tracking import RunReader, locate
 
     with console.waiting("reading the runs"):
@@ -42,32 +38,16 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         if n_duplicates := len(all_runs) - len(distinct):
             plural = "" if n_duplicates == 1 else "s"
             console.show(f"Skipped {n_duplicates} duplicate run{plural}.")
-        comparison.check_paired(distinct)
-        average = arguments.average
-        runs = comparison.average_runs(distinct, average) if average else distinct
-        metric = comparison.choose_metric(runs, arguments.metric)
-        best = comparison.select_best(runs, metric)
-        named = dict(zip(comparison.shorten_names(best), best, strict=True))
-        sizes = reader.fold_sizes(best[0].run_ids[0])
-        scores = {
-            name: np.mean(
-                [reader.fold_scores(run_id, metric, len(sizes)) for run_id in one.run_ids], 0
-            )
-            for name, one in named.items()
-        }
-    try:
-        ranking = comparison.rank_runs(
-            scores,
-            metric=metric,
-            test_fraction=float((sizes[:, 1] / sizes[:, 0]).mean()),
-            lower_is_better=lower_is_better(metric, own_directions(best[0].settings)),
+        ranking, named = comparison.rank_paired_runs(
+            distinct,
+            reader.fold_sizes,
+            reader.fold_scores,
+            metric=arguments.metric,
+            average=arguments.average,
             alpha=arguments.alpha,
             rope=arguments.rope,
-            n_unranked=len(runs) - len(best),
         )
-    except ValueError as error:  # too few folds
-        raise UserError(f"--metric: {error} A single split cannot be compared.") from error
-    counts = {len(one.run_ids) for one in runs}
+    counts = {len(one.run_ids) for one in named.values()}
     if len(counts) > 1:
         console.show(f"The averages are of {min(counts)} to {max(counts)} runs each.")
     console.show(*compare_tables(ranking, named))
@@ -78,7 +58,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         console.show_file("Numbers", arguments.json)
     with console.waiting("drawing"):
         run_ids = sorted(run_id for one in named.values() for run_id in one.run_ids)
-        path = arguments.figure or _figure_path(arguments, metric, run_ids)
+        path = arguments.figure or _figure_path(arguments, ranking.metric, run_ids)
         write_atomically(path, lambda temporary: write_ranking(ranking, temporary))
     console.show_file("Figure", path)
 

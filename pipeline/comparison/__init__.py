@@ -11,6 +11,8 @@ from pipeline.comparison.leaderboard import (
     to_json_table,
     without_received_value,
 )
+from pipeline.comparison.notebook_view import Comparison
+from pipeline.comparison.paired_runs import rank_paired_runs
 from pipeline.comparison.promotion import Judgement, describe_scores, judge
 from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, rank_runs
 from pipeline.comparison.run_scores import (

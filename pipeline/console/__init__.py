@@ -1,5 +1,6 @@
 """Output to the terminal."""
 
+from pipeline.console.notebook_progress import is_notebook
 from pipeline.console.output import (
     progress_bar,
     run_command,
@@ -23,5 +24,6 @@ from pipeline.console.output import (
     show_split_warnings,
     show_sweep,
     show_warnings,
+    silence,
     waiting,
 )

@@ -11,6 +11,7 @@ from rich.console import Console, JustifyMethod, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipeline.console.notebook_progress import is_notebook, notebook_progress
 from pipeline.errors import mask, shorten
 from pipeline.runtime import is_parallel_job, own_command, relative_path
 from pipeline.scoring import (
@@ -34,6 +35,13 @@ MAX_WARNINGS = 5
 _out = Console(highlight=False, soft_wrap=True, markup=False)
 _page = Console(highlight=False, markup=False, width=100)
 _err = Console(stderr=True, highlight=False)
+_CONSOLES = (_out, _page, _err)
+
+
+class _State:
+    """Settings of this process."""
+
+    progress: bool | None = None  # whether to show the progress; None: as the output allows
 
 
 def show_dataset(dataset: "Dataset", summary: "DataSummary") -> None:
@@ -103,13 +111,31 @@ def show_split_warnings(split_warnings: Sequence["SplitWarning"]) -> None:
 
 @contextmanager
 def waiting(activity: str) -> Iterator[None]:
-    """Show an activity on a terminal while it lasts, except in jobs that run in parallel."""
-    with nullcontext() if is_parallel_job() else _out.status(activity):
+    """Show an activity on a terminal while it lasts, unless jobs run in parallel."""
+    is_hidden = is_parallel_job() or _out.quiet or is_notebook()
+    with nullcontext() if is_hidden else _out.status(activity):
         yield
 
 
 @contextmanager
-def progress_bar(total: int, unit: str, needs_terminal: bool) -> Iterator[Callable[[int], None]]:
+def silence(progress: bool) -> Iterator[None]:
+    """Print nothing during the block, but show the progress of the training if requested."""
+    were_quiet = [console.quiet for console in _CONSOLES]
+    previous, _State.progress = _State.progress, progress
+    try:
+        for console in _CONSOLES:
+            console.quiet = True
+        yield
+    finally:
+        _State.progress = previous
+        for console, was_quiet in zip(_CONSOLES, were_quiet, strict=True):
+            console.quiet = was_quiet
+
+
+@contextmanager
+def progress_bar(
+    total: int, unit: str, needs_terminal: bool = False
+) -> Iterator[Callable[[int], None]]:
     """Show the progress of the training; the yielded function advances it, from any thread.
 
     Args:
@@ -117,8 +143,15 @@ def progress_bar(total: int, unit: str, needs_terminal: bool) -> Iterator[Callab
         unit: Name of a unit, in the plural.
         needs_terminal: Whether to print nothing if the output is not a terminal.
     """
-    if is_parallel_job() or (needs_terminal and not _out.is_terminal):
+    is_shown = _State.progress
+    if is_shown is None:
+        is_shown = not is_parallel_job() and (_out.is_terminal or not needs_terminal)
+    if not is_shown:
         yield lambda n: None
+        return
+    if is_notebook():
+        with notebook_progress(total, unit) as advance:
+            yield advance
         return
     columns = (
         TextColumn("{task.description}"),
@@ -126,7 +159,8 @@ def progress_bar(total: int, unit: str, needs_terminal: bool) -> Iterator[Callab
         TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_out, transient=True) as progress:
+    console = Console() if _State.progress else _out
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("training all folds", total=total)
         yield lambda n: progress.advance(task, n)
 

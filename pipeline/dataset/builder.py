@@ -59,9 +59,11 @@ def build_dataset(
             y=y,
             schema=schema,
             label_names=label_names,
-            groups=None if group is None else _encode(source, "group_column", group, table)[0],
-            fold=None if fold is None else _read_folds(source, fold, table),
-            ids=None if row_id is None else _read_ids(source, row_id, table),
+            groups=None
+            if group is None
+            else encode_column(source, "group_column", group, table)[0],
+            fold=None if fold is None else read_folds(source, fold, table),
+            ids=None if row_id is None else read_ids(source, row_id, table),
             source=source,
             warnings=(*warnings, *feature_warnings),
             notes=(*notes, *label_notes, *describe_formats(schema.formats)),
@@ -72,7 +74,7 @@ def build_dataset(
         ) from error
 
 
-def _encode(
+def encode_column(
     source: str, key: str, name: str, table: pa.Table
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Return the code of each row and the texts of a column that may not have missing values."""
@@ -85,8 +87,9 @@ def _encode(
     return codes, texts
 
 
-def _read_folds(source: str, name: str, table: pa.Table) -> NDArray[np.int64]:
-    codes, texts = _encode(source, "fold_column", name, table)
+def read_folds(source: str, name: str, table: pa.Table) -> NDArray[np.int64]:
+    """Return the fold that tests each row, -1 if it always trains."""
+    codes, texts = encode_column(source, "fold_column", name, table)
     folds = [parse_fold(text) for text in texts]
     if None in folds:
         code = folds.index(None)
@@ -98,8 +101,9 @@ def _read_folds(source: str, name: str, table: pa.Table) -> NDArray[np.int64]:
     return np.array(folds, dtype=np.int64)[codes]
 
 
-def _read_ids(source: str, name: str, table: pa.Table) -> NDArray[np.str_]:
-    codes, texts = _encode(source, "id_column", name, table)
+def read_ids(source: str, name: str, table: pa.Table) -> NDArray[np.str_]:
+    """Return the ids of the rows, which must be unique."""
+    codes, texts = encode_column(source, "id_column", name, table)
     _, rows = np.unique(codes, return_index=True)
     if len(rows) < len(codes):
         row = int(np.setdiff1d(np.arange(len(codes)), rows)[0])
@@ -124,7 +128,13 @@ def parse_fold(text: str) -> int | None:
 
 
 def dataset_from_frame(
-    name: str, source: str, frame: Any, labels: Iterable[str], warnings: tuple[str, ...] = ()
+    name: str,
+    source: str,
+    frame: Any,
+    labels: Iterable[str],
+    warnings: tuple[str, ...] = (),
+    *,
+    accept_dates: bool = False,
 ) -> Dataset:
     """Build a data set from one data frame that holds features and labels.
 
@@ -134,15 +144,24 @@ def dataset_from_frame(
         frame: A pandas data frame, an Arrow table, or any frame that Arrow can convert.
         labels: Names of the label columns; the others are features.
         warnings: Warnings of the reader.
+        accept_dates: Take dates, times and durations as numbers, in seconds.
     """
     table = _to_arrow(source, frame)
     labels = dict.fromkeys(labels)
     features = tuple(name for name in table.column_names if name not in labels)
-    roles = ColumnRoles(features=features, labels=tuple(labels), typed=True)
+    dates = {field.name for field in table.schema if pa.types.is_temporal(field.type)}
+    roles = ColumnRoles(
+        features=features,
+        labels=tuple(labels),
+        numeric=frozenset(dates if accept_dates else ()),
+        typed=True,
+    )
     return build_dataset(name, source, roles, table, warnings)
 
 
-def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> Dataset:
+def dataset_from_features_and_labels(
+    name: str, source: str, X: Any, y: Any, *, accept_dates: bool = False
+) -> Dataset:
     """Build a data set from features and labels; each an array, a sparse matrix or a data frame.
 
     Args:
@@ -150,6 +169,7 @@ def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> 
         source: Origin of the values, for messages.
         X: Features of shape (n_samples, n_features).
         y: Labels of shape (n_samples, n_labels).
+        accept_dates: Take dates, times and durations in data frames as numbers, in seconds.
     """
     if hasattr(y, "to_frame") and not hasattr(y, "columns"):  # a pandas series
         y = y.to_frame()
@@ -160,7 +180,9 @@ def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> 
     _check_equal_length(source, features.num_rows, labels.num_rows)
     for label in labels.column_names:
         features = features.append_column(label, labels.column(label))
-    return dataset_from_frame(name, source, features, labels.column_names)
+    return dataset_from_frame(
+        name, source, features, labels.column_names, accept_dates=accept_dates
+    )
 
 
 def dataset_from_arrays(

@@ -21,6 +21,7 @@ from pipeline.cv import (
 from pipeline.dataset import Dataset, DataSummary, load, summarise
 from pipeline.decision import check_threshold_metric, needs_inner
 from pipeline.errors import UserError
+from pipeline.evaluation.fingerprint import code_version
 from pipeline.keras_backend import import_tensorflow
 from pipeline.preprocessing import Preprocessor, fit_preprocessors
 from pipeline.runtime import heavy_imports
@@ -237,12 +238,13 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         from pipeline.training.keras_trainer import KerasTrainer
 
     build = partial(build_model, config.model, n_labels=dataset.n_labels)
+    architecture = repr((config.model, dataset.n_labels))
     if isinstance(config.model, KerasModelConfig):
         fit = fits[-1]
         model = build(fit.preprocessor.n_columns)
         rows = fit.preprocessor.transform(dataset.X[fit.train[:: -(-len(fit.train) // MAX_PROBES)]])
         check_model(config.model, model, rows)
         warnings += describe_compilation(config.model, model, config.training)
-    architecture = repr((config.model, dataset.n_labels))
+        architecture += code_version([config.model.builder])  # a notebook can reload it
     X, y = dataset.X, dataset.y
     return KerasTrainer(build, config.training, X, y, fits, architecture, warnings)

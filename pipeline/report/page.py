@@ -26,10 +26,10 @@ from pipeline.scoring import (
     metric_title,
     short_name,
 )
-from pipeline.tracking import RunRecord
 
 if TYPE_CHECKING:
     from pipeline.report.style import ReportFigure
+    from pipeline.tracking import RunRecord
 
 MAX_WARNINGS = 10  # about the data set
 N_LABEL_SETS = 5
@@ -214,7 +214,7 @@ class RunInfo:
     """The run of a result.
 
     Attributes:
-        run_id: Id of the run in MLflow.
+        run_id: Id of the run in MLflow; empty without a run.
         run_name: Name of the run.
         experiment: Name of its experiment.
         started: Start time.
@@ -228,7 +228,7 @@ class RunInfo:
     details: dict[str, str]
 
     @classmethod
-    def of(cls, run: RunRecord, experiment: str) -> "RunInfo":
+    def of(cls, run: "RunRecord", experiment: str) -> "RunInfo":
         """Take the facts for the page from a logged run.
 
         Args:

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from threading import Event
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.model.sklearn_models import N_RARE, check_model, fit_labels
 from pipeline.runtime import end_with_parent, n_cores
 from pipeline.scoring.probabilities import TOLERANCE
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
+from pipeline.user_code import lend, lent
 
 START_SECONDS = 4.0  # time that processes take to start and import scikit-learn
 N_TRIAL_ROWS = 200  # to test the user's own estimator with
@@ -138,7 +139,10 @@ class SklearnTrainer:
     def _train_in_processes(self, fit_indices: Sequence[int]) -> Iterator[_Completed]:
         """Yield fits in the order of completion; joblib shares the table as a memory map."""
         parallel = Parallel(self._n_threads, backend="loky", return_as="generator_unordered")
-        completed = parallel(delayed(_fit_for)(*self._arguments(index)) for index in fit_indices)
+        given = lent([self._config.estimator])
+        completed = parallel(
+            delayed(_fit_for)(given, *self._arguments(index)) for index in fit_indices
+        )
         try:
             yield from completed
         finally:
@@ -170,10 +174,11 @@ class SklearnTrainer:
         return [key for key, differs in is_set.items() if differs]
 
 
-def _fit_for(*arguments: Any) -> _Completed:
+def _fit_for(given: Mapping[str, Callable[..., Any]], *arguments: Any) -> _Completed:
     """Train one fit for another process; a killed one would leave this process behind."""
     end_with_parent()
-    return _fit(*arguments)
+    with lend(given):
+        return _fit(*arguments)
 
 
 def _fit(

@@ -1,0 +1,1 @@
+"""Functions of `import pipeline`, imported on first use."""

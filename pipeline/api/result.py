@@ -1,0 +1,134 @@
+"""An evaluation as Python programs see it: tables, page, final model, view in a notebook."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.dataset import summarise
+from pipeline.errors import UserError
+from pipeline.evaluation import evaluator, versions
+from pipeline.model.predictor import Predictor, make_predictor
+from pipeline.report.page import RunInfo, format_folds, format_results, write_page
+from pipeline.report.tables import folds_table, labels_table, predictions_table
+from pipeline.runtime import heavy_imports, write_atomically
+from pipeline.scoring import describe_metric
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(evaluator.Evaluation):
+    """The result of `evaluate`: all folds, their summary and the final model.
+
+    A notebook shows it as a table of the summary and a figure of the folds. `summary` has the mean,
+    the standard deviation and the 95% interval of each metric, the headline first.
+
+    Attributes:
+        warnings: Warnings about the data, the folds and the training.
+        run_id: Id of the run in MLflow; empty unless the evaluation was tracked.
+    """
+
+    warnings: tuple[str, ...] = ()
+    run_id: str = ""
+
+    @classmethod
+    def of(
+        cls, evaluation: evaluator.Evaluation, warnings: Sequence[str], run_id: str = ""
+    ) -> "Evaluation":
+        """Add warnings and the run to an evaluation."""
+        values = {each.name: getattr(evaluation, each.name) for each in fields(evaluation)}
+        return cls(**values, warnings=tuple(warnings), run_id=run_id)
+
+    @property
+    def title(self) -> str:
+        """Names of the data set and the model."""
+        return f"{self.dataset.name}: {self.config.model.title}"
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Score of each fold, one row per repeat and fold, one column per metric."""
+        table = folds_table(self).set_index(["repeat", "fold"])
+        return table[list(self.summary)]
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold predictions, one row per test row of each fold.
+
+        The columns are repeat, fold, row, id if there are ids, and for each label the true value
+        `true_*`, the probability `score_*` and the predicted label `pred_*`.
+        """
+        return predictions_table(self)
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """Scores of each label: mean and standard deviation over folds, tuned thresholds."""
+        return labels_table(self).set_index("label")
+
+    @property
+    def model(self) -> Predictor:
+        """The final model, which takes raw rows.
+
+        Raises:
+            UserError: If racing stopped the evaluation before it was trained.
+        """
+        if self.final is None:
+            raise UserError("Expected a complete evaluation. Received: one that racing stopped.")
+        return make_predictor(self.final)
+
+    def report(self, path: str | Path | None = None) -> str | Path:
+        """Return the report page as HTML text, or write it to a file and return the path.
+
+        Args:
+            path: File to write, such as `report.html`.
+        """
+        with heavy_imports():
+            from pipeline.report.figures import draw_figures
+
+        now = datetime.now().astimezone()
+        info = RunInfo(
+            self.run_id, self.title, self.config.tracking.experiment_name, now, versions()
+        )
+        labels = labels_table(self)
+        figures = draw_figures(self, labels)
+        page = write_page(self, summarise(self.dataset), info, labels, figures)
+        if path is None:
+            return page
+        file = Path(path)
+        write_atomically(file, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+        return file
+
+    def __repr__(self) -> str:
+        """Return the names of data set and model, and the headline with its interval."""
+        return f"<Evaluation of {self.title}: {describe_metric(*next(iter(self.summary.items())))}>"
+
+    def _repr_html_(self) -> str:
+        with heavy_imports():
+            from pipeline.report.fold_scores import draw_fold_scores
+            from pipeline.report.style import report_style
+
+        with report_style():
+            figure = draw_fold_scores(self)
+        image = b64encode(figure.png).decode()
+        results = [(r.name, r.mean, r.std, r.interval, r.note) for r in format_results(self)]
+        has_notes = any(result[-1] for result in results)
+        header = ("metric", "mean", "std", "95% interval of the mean", "")
+        n_columns = 5 if has_notes else 4
+        rows = [result[:n_columns] for result in results]
+        run = f"<p>Run {escape(self.run_id)} in MLflow</p>" if self.run_id else ""
+        warnings = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
+        return (
+            f"<p><strong>{escape(self.title)}</strong>, {escape(format_folds(self))}</p>"
+            f"{_html_table(header[:n_columns], rows)}{f'<ul>{warnings}</ul>' if warnings else ''}"
+            f'<img width="500" alt="{escape(figure.alt)}" src="data:image/png;base64,{image}">{run}'
+        )
+
+
+def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,78 @@
+"""Build a data set from arrays and data frames of a Python program."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.dataset.builder import (
+    dataset_from_features_and_labels,
+    encode_column,
+    read_folds,
+    read_ids,
+)
+from pipeline.dataset.dataset import Dataset
+from pipeline.errors import UserError
+
+SOURCE = "X and y"
+
+
+def make_dataset(
+    name: str, X: Any, y: Any, *, groups: Any = None, folds: Any = None, ids: Any = None
+) -> Dataset:
+    """Build a data set from features and labels.
+
+    Args:
+        name: Name of the data set.
+        X: Array, data frame or sparse matrix of shape (n_samples, n_features).
+        y: Yes and no in any spelling, array or data frame of shape (n_samples, n_labels).
+        groups: Group of each row, of shape (n_samples,).
+        folds: Number of the fold that tests each row, -1 if it always trains, or the words train
+            and test, of shape (n_samples,).
+        ids: Unique id of each row, of shape (n_samples,).
+
+    Raises:
+        UserError: If these are not the arrays of a multi-label table.
+    """
+    dataset = dataset_from_features_and_labels(
+        name, SOURCE, _to_table(X), _to_table(y), accept_dates=True
+    )
+    given = {"groups": groups, "folds": folds, "ids": ids}
+    columns = {
+        key: _to_column(key, values, dataset.n_samples)
+        for key, values in given.items()
+        if values is not None
+    }
+    if not columns:
+        return dataset
+    table = pa.table(columns)
+    codes = None if groups is None else encode_column(SOURCE, "group_column", "groups", table)[0]
+    return replace(
+        dataset,
+        groups=codes,
+        fold=None if folds is None else read_folds(SOURCE, "folds", table),
+        ids=None if ids is None else read_ids(SOURCE, "ids", table),
+    )
+
+
+def _to_table(values: Any) -> Any:
+    """Make an array of anything but frames and sparse matrices, such as lists of rows."""
+    is_table = any(hasattr(values, name) for name in ("columns", "to_frame", "toarray"))
+    if is_table or hasattr(values, "__arrow_c_stream__") or isinstance(values, np.ndarray):
+        return values
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise UserError(f"{SOURCE}: expected arrays or data frames. Received: {error}") from error
+
+
+def _to_column(key: str, values: Any, n_samples: int) -> pa.Array:
+    array: NDArray[Any] = np.asarray(values)
+    if array.shape != (n_samples,):
+        raise UserError(
+            f"{key}: expected one value for each of {n_samples} rows, of shape ({n_samples},). "
+            f"Received: an array of shape {array.shape}."
+        )
+    return pa.array(array.tolist(), from_pandas=True)
