@@ -95,6 +95,33 @@ def parse(
     return parser.parse_intermixed_args(others), compose_tracking(settings)
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a model and its thresholds."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="name or id of a run, the start of its id, a sweep (its best run), "
+        "models:/NAME@ALIAS, models:/NAME/3, or the folder of a model",
+    )
+    parser.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        metavar="[LABEL=]NUMBER",
+        help="decide with this threshold for all labels, or for one of them (repeatable)",
+    )
+    parser.add_argument(
+        "--threshold-metric",
+        metavar="METRIC",
+        help="decide with thresholds tuned for this metric on the run's held-out predictions",
+    )
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="run the Python modules that the model carries, if it was made of the user's own code",
+    )
+
+
 def run(function: Callable[[], int | None]) -> int:
     """Call the function of a command and return its exit code; failures are printed."""
     codes: list[int] = []

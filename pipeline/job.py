@@ -17,14 +17,15 @@ from pipeline.errors import UserError
 from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
 from pipeline.evaluation.checkpoint import Checkpoint
 from pipeline.evaluation.evaluator import N_CHECKED_ROWS, Evaluation, Evaluator, FoldResult
+from pipeline.evaluation.inputs import final_rows
 from pipeline.model.saved_model import FinalModel, write_model
+from pipeline.model.training_profile import describe_training
 from pipeline.outcome import JobResult
-from pipeline.prepared_job import PreparedJob, prepare_job
+from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, show_run
 from pipeline.report.artifacts import TABLES, write_inputs, write_result
 from pipeline.report.model_card import MODEL_CARD
 from pipeline.report.page import RunInfo
 from pipeline.runtime import is_interrupted, raise_interrupt
-from pipeline.scoring import MetricSummary, short_name
 from pipeline.tracking import (
     FINAL_FIT,
     DatasetInfo,
@@ -32,8 +33,6 @@ from pipeline.tracking import (
     SweepJob,
     TrackedRun,
     claim_run,
-    find_page,
-    list_again,
     open_store,
     record_failures,
     supersede,
@@ -61,7 +60,7 @@ def evaluate_job(
         job = prepare_job(composed, sweep_job)
         race = _make_race(job)
         if _is_finished(job, race):
-            return _reuse(job), None
+            return reuse_finished_run(job), None
         evaluator = _make_evaluator(job)
     with _open_run(job, evaluator) as (run, compiled):
         checkpoint = Checkpoint(job.store.checkpoints / run.run_id)
@@ -73,48 +72,9 @@ def evaluate_job(
         _log_result(job, run, evaluation)
     if evaluation.final:
         checkpoint.remove()  # else the run can be continued without racing
-    _show_run(job, run.run_id)
+    show_run(job, run.run_id)
     n_fits, n_skipped = evaluation.n_fits, evaluation.n_fits_skipped
     return JobResult(run.run_id, evaluation.summary, n_fits, n_skipped), evaluation
-
-
-def _reuse(job: PreparedJob) -> JobResult:
-    """Print the summary of a finished run instead of training again."""
-    previous, store = job.previous, job.store
-    assert previous.run_id
-    list_again(previous.run_id)
-    supersede(previous.replaced, previous.run_id)
-    if not previous.n_fits_skipped:
-        Checkpoint(store.checkpoints / previous.run_id).remove()  # left if killed at its end
-    prefix = "first_repeat/" if previous.n_fits_skipped else ""
-    metrics = map(short_name, job.config.scoring.metrics)
-    summary = {
-        name: MetricSummary.from_metrics(f"{prefix}{name}", previous.metrics) for name in metrics
-    }
-    is_stopped = bool(previous.n_fits_skipped)
-    if job.sweep_job:
-        part = ", the first repeat only" if is_stopped else ""
-        console.show_job_result(
-            job.position, summary, f"reused finished run {previous.run_id}{part}"
-        )
-    else:
-        console.show_reused(previous.run_id)
-        console.show_result(summary, " of the first repeat" if is_stopped else "")
-        if is_stopped:
-            console.show(
-                "Racing stopped this run. Repeat the command without racing to complete it."
-            )
-    _show_run(job, previous.run_id)
-    return JobResult(previous.run_id, summary, n_fits=0, n_fits_skipped=previous.n_fits_skipped)
-
-
-def _show_run(job: PreparedJob, run_id: str) -> None:
-    """Print how to open the page of a single run; a sweep names its own page at its end."""
-    if job.sweep_job:
-        return
-    experiment = job.config.tracking.experiment_name
-    page = find_page(job.store, open_store(job.store, experiment), run_id)
-    console.show_run(run_id, experiment, page or console.run_command("ui", run_id[:8], job.store))
 
 
 def _make_evaluator(job: PreparedJob) -> Evaluator:
@@ -266,7 +226,7 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
         if evaluation.final:
             run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
             with tempfile.TemporaryDirectory() as name:
-                served = _log_model(evaluation, evaluation.final, Path(name), card)
+                served = _log_model(job, evaluation, evaluation.final, Path(name), card)
     is_first = job.sweep_job is None or job.sweep_job.number == 0
     is_unusual = job.config.cv.kind == "predefined" or job.config.training.final_fit
     if evaluation.final and is_first and is_unusual:
@@ -283,16 +243,23 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
             console.show_prediction(y_score)
 
 
-def _log_model(evaluation: Evaluation, final: FinalModel, folder: Path, card: str) -> ServedModel:
+def _log_model(
+    job: PreparedJob, evaluation: Evaluation, final: FinalModel, folder: Path, card: str
+) -> ServedModel:
     """Write the final model, load it again, check that it predicts the same, and log it."""
-    has_user_code = write_model(folder, final, evaluation.config.model)
+    config, dataset = evaluation.config, evaluation.dataset
+    rows = final_rows(config, dataset, job.inputs.splits)
+    y_pred = np.concatenate([fold.y_pred for fold in evaluation.folds])
+    training = describe_training(dataset, rows, y_pred, config.dataset, config.scoring)
+    has_user_code = write_model(folder, final, config.model, training)
     (folder / "model" / MODEL_CARD).write_text(card, encoding="utf-8")
-    X = evaluation.dataset.X[:N_CHECKED_ROWS].copy()
+    X = dataset.X[:N_CHECKED_ROWS].copy()
     may_miss = final.schema.is_categorical | (not final.requires_complete_rows)
     every_third = np.add.outer(np.arange(len(X)), np.arange(X.shape[1])) % 3 == 0
     X[every_third & may_miss] = np.nan
-    served = check_model(folder, final.schema.decode(X), final.predict_proba(X))
+    example = final.schema.decode(X)
+    served = check_model(folder, example, final.predict_proba(X))
     if has_user_code:
         check_code(folder)
-    log_model(folder, {FINAL_FIT: final.describe_fit()})
+    log_model(folder, {FINAL_FIT: final.describe_fit()}, example.head(3))
     return served

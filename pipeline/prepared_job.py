@@ -1,4 +1,4 @@
-"""Prepare a job: check its settings, load its data, and find a previous run of it."""
+"""Prepare a job: check its settings, load its data, and find a previous run, or reuse it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING
 from pipeline import console
 from pipeline.config import Config, parse_config
 from pipeline.evaluation import EvaluationInputs, compute_fingerprint, load_inputs, versions
-from pipeline.outcome import SweepPosition
+from pipeline.evaluation.checkpoint import Checkpoint
+from pipeline.outcome import JobResult, SweepPosition
 from pipeline.runtime import is_parallel_job
-from pipeline.scoring import short_name
+from pipeline.scoring import MetricSummary, short_name
 from pipeline.tracking import (
     PreviousRun,
     Store,
     SweepJob,
     check_store,
+    find_page,
     find_previous_run,
     find_sweep,
+    list_again,
     locate,
     open_store,
     store_at,
+    supersede,
 )
 
 if TYPE_CHECKING:
@@ -112,3 +116,42 @@ def _find_previous(
     with console.waiting("looking for a previous run"):
         experiment_id = open_store(store, config.tracking.experiment_name)
         return find_previous_run(experiment_id, fingerprint, sweep_job)
+
+
+def reuse_finished_run(job: PreparedJob) -> JobResult:
+    """Print the summary of a finished run instead of training again."""
+    previous, store = job.previous, job.store
+    assert previous.run_id
+    list_again(previous.run_id)
+    supersede(previous.replaced, previous.run_id)
+    if not previous.n_fits_skipped:
+        Checkpoint(store.checkpoints / previous.run_id).remove()  # left if killed at its end
+    prefix = "first_repeat/" if previous.n_fits_skipped else ""
+    metrics = map(short_name, job.config.scoring.metrics)
+    summary = {
+        name: MetricSummary.from_metrics(f"{prefix}{name}", previous.metrics) for name in metrics
+    }
+    is_stopped = bool(previous.n_fits_skipped)
+    if job.sweep_job:
+        part = ", the first repeat only" if is_stopped else ""
+        console.show_job_result(
+            job.position, summary, f"reused finished run {previous.run_id}{part}"
+        )
+    else:
+        console.show_reused(previous.run_id)
+        console.show_result(summary, " of the first repeat" if is_stopped else "")
+        if is_stopped:
+            console.show(
+                "Racing stopped this run. Repeat the command without racing to complete it."
+            )
+    show_run(job, previous.run_id)
+    return JobResult(previous.run_id, summary, n_fits=0, n_fits_skipped=previous.n_fits_skipped)
+
+
+def show_run(job: PreparedJob, run_id: str) -> None:
+    """Print how to open the page of a single run; a sweep names its own page at its end."""
+    if job.sweep_job:
+        return
+    experiment = job.config.tracking.experiment_name
+    page = find_page(job.store, open_store(job.store, experiment), run_id)
+    console.show_run(run_id, experiment, page or console.run_command("ui", run_id[:8], job.store))

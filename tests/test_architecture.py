@@ -12,9 +12,9 @@ import pytest
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "errors", "runtime", "keras_backend", "user_code", "config", "preprocessing", "dataset", "cv",
-    "scoring", "decision", "model", "tracking", "training", "evaluation", "comparison", "report",
-    "console", "outcome", "prepared_job", "job", "sweeps", "command_line", "api", "commands",
-    "__main__",
+    "scoring", "decision", "model", "prediction", "tracking", "training", "evaluation",
+    "comparison", "report", "console", "named_model", "outcome", "prepared_job", "job", "sweeps",
+    "command_line", "api", "commands", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "mlflow": {"tracking"},
@@ -25,8 +25,8 @@ OWNERS = {
     "optuna": {"sweeps"},
     "ray": {"sweeps"},
     "submitit": {"sweeps"},
-    "keras": {"preprocessing", "model", "training", "tracking", "keras_backend"},
-    "tensorflow": {"preprocessing", "training", "keras_backend"},
+    "keras": {"preprocessing", "model", "training", "keras_backend"},
+    "tensorflow": {"preprocessing", "model", "training", "keras_backend"},
 }
 HEAVY = {
     "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
@@ -41,12 +41,18 @@ SEAMS = {
     "command_line.py:_train",
     "commands/compare.py:_compare",
     "commands/describe.py:_describe",
+    "commands/predict.py:_predict",
     "commands/promote.py:_promote",
     "commands/reproduce.py:_reproduce",
+    "commands/serve.py:_serve",
     "commands/ui.py:_open",
     "evaluation/inputs.py:make_trainer",
+    "model/loaded_model.py:_compile",
+    "model/loaded_model.py:_load_keras",
+    "model/loaded_model.py:_load_sklearn",
     "model/saved_model.py:_skops",
     "model/saved_model.py:_sklearn_models",
+    "named_model.py:_open_stored",
     "report/artifacts.py:_figures",
     "keras_backend.py:import_tensorflow",
     "sweeps/callback.py:_begin",
@@ -56,8 +62,6 @@ SEAMS = {
     "sweeps/plugins.py:run",
     "sweeps/plugins.py:sweep",
     "sweeps/remote_job.py:end_run",
-    "tracking/pyfunc_model.py:_load_keras",
-    "tracking/pyfunc_model.py:_load_sklearn",
 }
 """Functions that may import: each defers what is heavy until it is needed."""
 RIDDLES = {
@@ -73,7 +77,7 @@ FORMER_NAMES = {
     "Place", "Plan", "Runner", "Summary", "Trouble", "UnderWay", "Watch", "Work", "NO_MATTER",
     "explain", "make_plan", "driver", "expect", "deal_singly", "kept_program", "come_together",
 }  # fmt: skip
-OF_LIBRARIES = {"origin"}  # names of a library: a keyword of Matplotlib
+OF_LIBRARIES = {"choices", "origin"}  # names of libraries: keywords of argparse and Matplotlib
 PROSE_RIDDLES = (
     "material", "parcel", "come together", "signs of life", "take up", "taken up", "heed", "heeds",
     "counsel", "told apart",
@@ -146,9 +150,9 @@ def test_no_junk_drawers():
 
 def test_the_package_stays_small():
     lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
-    assert len(MODULES) <= 150
+    assert len(MODULES) <= 180
     assert max(lengths.values()) <= 300
-    assert sum(lengths.values()) < 25_000
+    assert sum(lengths.values()) < 27_000
 
 
 def test_groups_dataclasses_and_modules_share_a_word():
@@ -180,7 +184,7 @@ def test_functions_import_only_at_the_seams():
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert inside == SEAMS
-    assert len([seam for seam in SEAMS if not seam.startswith("commands/")]) <= 20  # one a command
+    assert len([seam for seam in SEAMS if not seam.startswith("commands/")]) <= 24  # one a command
 
 
 def test_imports_form_no_cycle():

@@ -1,9 +1,11 @@
 """Compare evaluations and runs, and load models, from Python."""
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline import comparison
@@ -14,9 +16,10 @@ from pipeline.comparison import Comparison, RunScores
 from pipeline.config import flatten, parse_tracking
 from pipeline.config.python_settings import compose_settings
 from pipeline.cv import split_digest
+from pipeline.errors import UserError
 from pipeline.model.predictor import Predictor
+from pipeline.named_model import open_named_model
 from pipeline.tracking import RunReader, Store, locate
-from pipeline.tracking.loaded_model import load_logged_model
 
 
 def compare(
@@ -82,19 +85,30 @@ def compare(
         return Comparison.of(ranking)
 
 
-def load_model(name: str, *, tracking: Group = None) -> Predictor:
-    """Load a final model from MLflow; it takes raw rows.
+def load_model(name: str, *, trust_code: bool = False, tracking: Group = None) -> Predictor:
+    """Load a final model from MLflow or a folder; it takes raw rows.
 
     Args:
         name: `models:/NAME@ALIAS`; or the name or id of a run or sweep; or a folder.
+        trust_code: Whether the model may import modules of the user's own that it carries.
         tracking: The MLflow store: `{"uri": ...}`.
 
     Raises:
-        UserError: If there is no such model.
+        UserError: If there is no such model, or it needs code that is not trusted.
     """
+    arguments = Namespace(model=name, threshold=[], threshold_metric=None, trust_code=trust_code)
     with python_messages():
-        loaded = load_logged_model(_locate(tracking), name)
-        return Predictor(loaded.feature_names, loaded.label_names, loaded)
+        config = parse_tracking(compose_settings([], {"tracking": tracking}))
+        with open_named_model(arguments, config) as named:
+            model = named.folder.model
+
+    def call(rows: pd.DataFrame, decide: bool) -> pd.DataFrame:
+        try:
+            return model.predict(rows, {"decide": decide})
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    return Predictor(model.schema.names, model.label_names, call)
 
 
 def _locate(tracking: Group) -> Store:

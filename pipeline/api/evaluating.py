@@ -109,6 +109,7 @@ def evaluate(
             },
         )
         data = {"kind": "python", "loader": loader, "params": {}, "predict_rows": []}
+        data["drop_duplicates"] = False
         composed.dataset = {**data, "name": dataset.name}
         shows = console.is_notebook() if progress is None else progress
         with (

@@ -31,7 +31,6 @@ class Evaluation(evaluator.Evaluation):
         run_id: Id of the run in MLflow; empty unless the evaluation was tracked.
     """
 
-    warnings: tuple[str, ...] = ()
     run_id: str = ""
 
     @classmethod
@@ -40,7 +39,7 @@ class Evaluation(evaluator.Evaluation):
     ) -> "Evaluation":
         """Add warnings and the run to an evaluation."""
         values = {each.name: getattr(evaluation, each.name) for each in fields(evaluation)}
-        return cls(**values, warnings=tuple(warnings), run_id=run_id)
+        return cls(**values | {"warnings": tuple(warnings), "run_id": run_id})
 
     @property
     def title(self) -> str:

@@ -1,3 +1,4 @@
 """Commands beside training: `manyfold COMMAND ...`."""
 
-COMMANDS = ("compare", "describe", "promote", "reproduce", "ui")  # each is a module with a `main`
+# Each is a module with a `main`.
+COMMANDS = ("compare", "describe", "predict", "promote", "reproduce", "serve", "ui")

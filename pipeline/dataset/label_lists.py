@@ -43,7 +43,7 @@ def read_label_lists(
     n_brackets = sum(map(_is_bracketed, present))
     n_values = sum(cell.lower() not in MISSING for cell in present)
     if separator == "json" or (separator is None and 2 * n_brackets > n_values):
-        return _read_notation(column, label_values, is_declared=separator == "json")
+        return _read_notation(column, label_values)
     if separator is None and present:
         if all(map(_TAGS.fullmatch, present)):
             separator = "<>"
@@ -159,7 +159,6 @@ def _read_notation(
     column: _Column,
     label_values: LabelValues,
     *,
-    is_declared: bool = False,
     is_quoted: bool = False,
 ) -> tuple[list[list[str]], str]:
     expected = (

@@ -1,6 +1,7 @@
 """Write the folder of a trained model: its files, its code and its requirements.
 
 model/schema.json                 columns of raw rows, labels, thresholds
+model/training.json               ranges and category counts of the training rows, where known
 model/model.keras | model.skops   preprocessing and model
 code/                             the modules of Manyfold and of the user that loading needs
 requirements.txt
@@ -10,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pipeline.config import ModelConfig, SklearnModelConfig
 from pipeline.decision import DecisionRule
 from pipeline.errors import UserError
+from pipeline.model.loaded_model import TRUSTED_PACKAGES, is_trusted
 from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.preprocessing import TableSchema
 from pipeline.user_code import find_user_code
@@ -36,19 +37,14 @@ CODE = (
     "preprocessing/layer.py",
     "decision/rule.py",
     "model/multilabel.py",
+    "model/loaded_model.py",
 )
 """Modules that logged models carry; they import each other and libraries, nothing else."""
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn")
 KERAS_REQUIREMENTS = ("keras", "tensorflow")
 SKLEARN_REQUIREMENTS = ("skops",)
-TRUSTED_PACKAGES = ("numpy", "scipy", "sklearn")
-OWN_TYPES = (
-    "pipeline.model.multilabel.FittedEstimator",
-    "pipeline.model.multilabel.MultilabelClassifier",
-    "pipeline.model.multilabel.MultilabelEnsemble",
-    "pipeline.preprocessing.preprocessor.Preprocessor",
-)
+UNITS = {"datetime": "seconds since 1970", "time": "seconds since midnight", "duration": "seconds"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +90,19 @@ class FinalModel:
         return self.rule.calibrate(np.asarray(self.model(X, training=False)))
 
 
-def write_model(folder: Path, final: FinalModel, config: ModelConfig) -> bool:
+def write_model(
+    folder: Path,
+    final: FinalModel,
+    config: ModelConfig,
+    training: Mapping[str, Any] | None = None,
+) -> bool:
     """Write a model into an empty folder, as described above.
+
+    Args:
+        folder: The folder.
+        final: The model.
+        config: Its configuration.
+        training: As of `describe_training`.
 
     Returns:
         Whether code of the user is part of it.
@@ -110,6 +117,7 @@ def write_model(folder: Path, final: FinalModel, config: ModelConfig) -> bool:
         "temperature": final.rule.temperature.tolist(),
         "threshold": final.rule.threshold.tolist(),
         "requires_complete_rows": final.requires_complete_rows,
+        "units": {it.name: UNITS[it.kind] for it in final.schema.columns if it.kind in UNITS},
         "modules": [own.rpartition(".")[0]] if own else [],
     }
     requirements = {*REQUIREMENTS, *code.packages}
@@ -123,6 +131,8 @@ def write_model(folder: Path, final: FinalModel, config: ModelConfig) -> bool:
         requirements |= {*KERAS_REQUIREMENTS}
         final.model.save(files / "model.keras")
     (files / "schema.json").write_text(json.dumps(serving), encoding="utf-8")
+    if training:
+        (files / "training.json").write_text(json.dumps(training), encoding="utf-8")
     lines = [f"{package}=={version(package)}\n" for package in sorted(requirements)]
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
     _write_code(folder / "code", code.modules)
@@ -173,7 +183,7 @@ def save_sklearn(model: Any, path: Path, user_packages: Sequence[str] = ()) -> l
             "model.estimator: expected one that skops can save without pickle. Received: "
             f"{_format_error(error)}"
         ) from error
-    foreign = [name for name in untrusted if not _is_trusted(name, user_packages)]
+    foreign = [name for name in untrusted if not is_trusted(name, user_packages)]
     if foreign:
         packages = ", ".join([*TRUSTED_PACKAGES, *user_packages])
         raise UserError(
@@ -234,15 +244,3 @@ def _skops() -> Any:
 
 def _format_error(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()[:300]}"
-
-
-def _is_trusted(name: str, user_packages: Sequence[str]) -> bool:
-    """Return whether a name is a class of a trusted package, or anything of the user's."""
-    module, _, attribute = name.rpartition(".")
-    package = module.partition(".")[0]
-    if package in user_packages:
-        return True
-    return name in OWN_TYPES or (
-        package in TRUSTED_PACKAGES
-        and isinstance(getattr(import_module(module), attribute, None), type)
-    )

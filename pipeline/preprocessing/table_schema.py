@@ -155,14 +155,14 @@ class TableSchema:
                 f"Expected the columns of the features. Received: none named "
                 f"{_first(absent)}, but {_first(list(position))}."
             )
+        series = [] if isinstance(rows, pa.Table) else [values for _, values in rows.items()]
         X = np.empty((len(rows), len(self.columns)), dtype=np.float32)
         for j, column in enumerate(self.columns):
             if isinstance(rows, pa.Table):
                 values = self.encode_column(column, rows.column(position[column.name]))
             else:
-                values = self.encode_column(
-                    column, to_arrow(rows.iloc[:, position[column.name]], self.decimal)
-                )
+                array = to_arrow(series[position[column.name]], self.decimal)
+                values = self.encode_column(column, array)
             X[:, j] = values - column.offset if column.offset else values
         return X
 

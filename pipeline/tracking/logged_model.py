@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -13,9 +13,9 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import AnyType
+from mlflow.types.schema import AnyType, Object, Property
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
@@ -26,25 +26,55 @@ PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
 TOLERANCE = 1e-5  # of probabilities, between the model in memory and the loaded one
 
 
+class _Pyfunc:
+    """MLflow's flavor `pyfunc`; its own `log_model` would load each model once more."""
+
+    @staticmethod
+    def save_model(*, validate_serving_input: bool, **options: object) -> None:
+        """Save a model; MLflow itself reads whether to validate the example."""
+        mlflow.pyfunc.save_model(**options)
+
+
+def make_signature(features: Sequence[str], labels: Sequence[str]) -> ModelSignature:
+    """Return the signature of a model.
+
+    Features are of any type: "double" would refuse whole numbers, "long" missing values, and
+    "string" a column without a value. Their kinds are in `schema.json`.
+    """
+    any_type = AnyType()  # type: ignore[no-untyped-call]
+    by_label = Object([Property(name, "double", required=False) for name in labels])
+    params = [
+        ParamSpec("decide", "boolean", False),
+        ParamSpec("threshold", "double", None),
+        ParamSpec("thresholds", by_label, {}),
+    ]
+    return ModelSignature(
+        Schema([ColSpec(any_type, name) for name in features]),
+        Schema([ColSpec("double", name) for name in labels]),
+        ParamSchema(params),
+    )
+
+
 @uninterrupted()
-def log_model(folder: Path, metadata: Mapping[str, str]) -> None:
+def log_model(folder: Path, metadata: Mapping[str, str], example: pd.DataFrame) -> None:
     """Log a model folder to the active run.
 
     Args:
         folder: Folder with the model in `model/`, the code that it needs in `code/`, and
             `requirements.txt`.
         metadata: Texts about the model, shown by MLflow.
+        example: A few raw rows, shown by MLflow.
     """
     serving = json.loads((folder / "model" / "schema.json").read_text(encoding="utf-8"))
-    any_type = AnyType()  # type: ignore[no-untyped-call] # "double" would refuse whole numbers
-    signature = ModelSignature(
-        Schema([ColSpec(any_type, column["name"]) for column in serving["columns"]]),
-        Schema([ColSpec("double", name) for name in serving["label_names"]]),
-        ParamSchema([ParamSpec("decide", "boolean", False)]),
-    )
+    signature = make_signature([it["name"] for it in serving["columns"]], serving["label_names"])
     with _no_type_hint_warnings():
-        mlflow.pyfunc.log_model(
+        Model.log(
+            None,
             name="model",
+            flavor=_Pyfunc,
+            flavor_name="pyfunc.ModelFromCode",
+            validate_serving_input=False,
+            input_example=example,
             python_model=str(PYFUNC_MODEL),
             artifacts={"model": str(folder / "model")},
             code_paths=[str(path) for path in sorted((folder / "code").iterdir())],
@@ -117,6 +147,6 @@ def check_code(folder: Path) -> None:
 
 @contextmanager
 def _no_type_hint_warnings() -> Iterator[None]:
-    """Silence MLflow's advice to add type hints and an example; the schema is explicit."""
-    with warnings.catch_warnings(action="ignore", category=UserWarning):
+    """Silence MLflow's advice to add type hints, and pandas's about how MLflow uses it."""
+    with warnings.catch_warnings(action="ignore"):
         yield

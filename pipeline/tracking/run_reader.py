@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import UserError, suggest
-from pipeline.tracking.store import PARENT, STOPPED, SUPERSEDED, Store, check_store
+from pipeline.tracking.store import PARENT, STOPPED, SUPERSEDED, Store, check_store, readable_uri
 
 FINISHED = "FINISHED"
 FOLD = "fold/"  # prefix of metrics whose steps are folds
@@ -132,8 +132,9 @@ class RunReader:
             check_store(store)
         self._store = store
         with self._store_errors():
-            mlflow.set_tracking_uri(store.uri)
-            self._client = MlflowClient(store.uri)
+            uri = readable_uri(store)
+            mlflow.set_tracking_uri(uri)
+            self._client = MlflowClient(uri)
             experiments: Any = mlflow.search_experiments()
             self._experiment_ids = {
                 experiment.name: str(experiment.experiment_id) for experiment in experiments

@@ -114,6 +114,21 @@ def check_store(store: Store) -> None:
             ) from error
 
 
+def readable_uri(store: Store) -> str:
+    """Return the URI to read a store, which need not be writable.
+
+    An SQLite file in WAL mode is opened for writing even by readers, unless it is declared
+    immutable; nobody writes to it while its log is empty.
+    """
+    database = store.database
+    if database is None or all(os.access(it, os.W_OK) for it in (database, database.parent)):
+        return store.uri
+    log = database.with_name(f"{database.name}-wal")
+    is_immutable = not log.exists() or not log.stat().st_size
+    mode = "mode=ro&immutable=1" if is_immutable else "mode=ro"
+    return f"{SQLITE}file:{database}?{mode}&uri=true"
+
+
 @uninterrupted()
 def open_store(store: Store, experiment_name: str) -> str:
     """Create the store and the experiment where missing and return the experiment's id.

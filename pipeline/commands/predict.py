@@ -1,0 +1,136 @@
+"""Predict a file of raw rows with a final model."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from pipeline.command_line import add_model_arguments, parse, run
+from pipeline.config import TrackingConfig
+from pipeline.runtime import heavy_imports
+
+FORMATS = ("csv", "tsv", "parquet", "arff", "svmlight")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Predict the rows that the arguments name and return the exit code."""
+    return run(lambda: _predict(*parse(make_parser(), argv)))
+
+
+def _predict(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
+    with heavy_imports():
+        from pipeline.console.row_progress import row_progress, show_note, show_scores
+        from pipeline.named_model import open_named_model
+        from pipeline.prediction import (
+            Answer,
+            BadRows,
+            Labels,
+            check_output,
+            open_output,
+            open_rows,
+            predict_file,
+            score_predictions,
+        )
+
+    check_output(arguments.output)
+    with open_named_model(arguments, tracking) as named:
+        folder, model = named.folder, named.folder.model
+        reading = _reading(arguments, folder.reading)
+        file = open_rows(arguments.rows, arguments.format, model, reading)
+        own_id = reading.get("id_column")
+        ids = [own_id, *arguments.id] if own_id in file.names else arguments.id
+        answer = Answer(_answer_kind(arguments), named.thresholds, tuple(dict.fromkeys(ids)))
+        labels = Labels(reading.get("label_list_column"), reading.get("label_separator") or "|")
+        bad_rows = BadRows(_bad_path(arguments)) if arguments.skip_bad else None
+        with (
+            bad_rows or nullcontext(),
+            open_output(arguments.output) as writer,
+            row_progress() as progress,
+        ):
+            done = predict_file(
+                model,
+                file,
+                writer,
+                answer,
+                on_bad=bad_rows.add if bad_rows else None,
+                labels=labels if arguments.scores else None,
+                progress=progress,
+            )
+    if bad_rows and bad_rows.n:
+        show_note(f"Left out {bad_rows.n:,} bad rows, see {bad_rows.path}")
+    if done.unscored:
+        show_note(f"No scores, as the labels cannot be used: {done.unscored}")
+    elif done.y_true:
+        scores, skipped = score_predictions(folder, done, named.thresholds, arguments.trust_code)
+        show_scores(scores, to_stderr=arguments.output is None)
+        if skipped:
+            show_note(f"Not computed without --trust-code: {', '.join(skipped)}")
+
+
+def _reading(arguments: argparse.Namespace, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how to read the rows: as the training file, unless an option says otherwise."""
+    options = {name: getattr(arguments, name) for name in ("separator", "encoding")}
+    return {**trained, **{name: value for name, value in options.items() if value is not None}}
+
+
+def _answer_kind(arguments: argparse.Namespace) -> Any:
+    if arguments.labels:
+        return "labels"
+    is_decided = arguments.decide or arguments.threshold or arguments.threshold_metric
+    return "decisions" if is_decided else "probabilities"
+
+
+def _bad_path(arguments: argparse.Namespace) -> Path:
+    """Return the path of the bad rows: beside the output, else in the working directory."""
+    if arguments.output:
+        path: Path = arguments.output
+        return path.with_name(f"{path.stem}.bad.jsonl")
+    stem = "stdin" if arguments.rows == "-" else Path(arguments.rows).name.partition(".")[0]
+    return Path(f"{stem}.bad.jsonl")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="manyfold predict",
+        description="Predict rows with a final model: probabilities, decisions or label names. If "
+        "the rows have the labels too, the scores on them are printed.",
+        epilog="Settings: tracking.uri=... names another MLflow store.",
+    )
+    add_model_arguments(parser)
+    add = parser.add_argument
+    add(
+        "rows",
+        metavar="ROWS",
+        help="CSV, TSV (also .gz), Parquet, ARFF or svmlight file; - for CSV from standard input",
+    )
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write to this .csv, .parquet or .jsonl file (default: CSV to the standard output)",
+    )
+    answers = parser.add_mutually_exclusive_group()
+    answers.add_argument("--decide", action="store_true", help="predict 0 or 1 for each label")
+    answers.add_argument(
+        "--labels", action="store_true", help="predict one column, the list of label names"
+    )
+    add(
+        "--id",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="copy this column too, beside the id column of the training file (repeatable)",
+    )
+    add(
+        "--skip-bad",
+        action="store_true",
+        help="write rows that cannot be predicted to a file *.bad.jsonl, and predict the others",
+    )
+    add("--no-scores", dest="scores", action="store_false", help="do not look for labels")
+    add("--format", choices=FORMATS, help="format of the rows (default: by the ending)")
+    add("--separator", help="separator of a CSV file (default: as in the training file)")
+    add("--encoding", help="encoding of a CSV file (default: as of the training file)")
+    return parser

@@ -1,0 +1,78 @@
+"""Open the folder of a final model; its own code runs only if the user trusts it."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import ScoringConfig
+from pipeline.errors import UserError, locate
+from pipeline.model.loaded_model import LoadedModel
+
+SUBFOLDERS = ("", "model", "artifacts/model")  # of schema.json in a folder, and in one of MLflow's
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFolder:
+    """A final model and what it carries about its training rows.
+
+    Attributes:
+        model: The model.
+        training: As of `describe_training`; empty for models that were logged before it existed.
+    """
+
+    model: LoadedModel
+    training: dict[str, Any]
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Settings that reading another file like the training file needs."""
+        return dict(self.training.get("reading", {}))
+
+    @property
+    def scoring(self) -> ScoringConfig | None:
+        """Metrics of the run; None for models that were logged before they carried them."""
+        values = self.training.get("scoring")
+        return ScoringConfig(**{**values, "metrics": tuple(values["metrics"])}) if values else None
+
+
+def find_model_files(folder: Path) -> Path | None:
+    """Return the folder of `schema.json` at or below a folder, or None."""
+    return next(
+        (
+            folder / subfolder
+            for subfolder in SUBFOLDERS
+            if (folder / subfolder / "schema.json").is_file()
+        ),
+        None,
+    )
+
+
+def open_model(folder: Path, name: str, *, trust_code: bool = False) -> ModelFolder:
+    """Load a model from its folder, or from the folder that MLflow made of it.
+
+    Args:
+        folder: The folder.
+        name: Name of the model, for messages.
+        trust_code: Whether the Python modules that the model carries may run.
+
+    Raises:
+        UserError: If it is no model of Manyfold, or needs code that is not trusted.
+    """
+    files = find_model_files(folder)
+    if files is None:
+        raise UserError(
+            f"{name}: expected a model of Manyfold, a folder with schema.json. Received: none in "
+            f"{', '.join(str(folder / subfolder) for subfolder in SUBFOLDERS)}."
+        )
+    if trust_code:
+        code = (files.parent / "code", files.parent.parent / "code")
+        sys.path[:0] = [str(path) for path in code if path.is_dir()]
+    try:
+        model = LoadedModel(files, trust_code=trust_code)
+        training = files / "training.json"
+        content = json.loads(training.read_text(encoding="utf-8")) if training.is_file() else {}
+    except (ValueError, OSError, ImportError) as error:
+        raise locate(name, ValueError(str(error))) from error
+    return ModelFolder(model, content)

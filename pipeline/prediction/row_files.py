@@ -1,0 +1,60 @@
+"""Open a file of raw rows by the ending of its name."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.dataset.files import find_file
+from pipeline.errors import UserError
+from pipeline.model.loaded_model import LoadedModel
+from pipeline.prediction.batch import RowFile
+from pipeline.prediction.line_files import ArffFile, SvmlightFile
+from pipeline.prediction.table_files import CsvFile, ParquetFile
+
+STDIN = "-"
+FORMATS = {
+    ".csv": "csv",
+    **dict.fromkeys((".tsv", ".tab"), "tsv"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    ".arff": "arff",
+    **dict.fromkeys((".svm", ".svmlight", ".libsvm"), "svmlight"),
+}
+
+
+def open_rows(
+    path: str, file_format: str | None, model: LoadedModel, reading: Mapping[str, Any]
+) -> RowFile:
+    """Open a file of raw rows.
+
+    Args:
+        path: Path of the file; `-` for CSV from the standard input.
+        file_format: One of `FORMATS`; None for that of the path's ending.
+        model: The model, which needs some of the columns.
+        reading: As of `describe_reading`.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    schema = model.schema
+    if path == STDIN:
+        stream = pa.PythonFile(sys.stdin.buffer, mode="r")
+        return CsvFile(path, stream, file_format or "csv", schema, reading)
+    file = find_file(path)
+    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
+    file_format = file_format or FORMATS.get(suffix)
+    if file_format in ("csv", "tsv"):
+        return CsvFile(path, pa.OSFile(str(file)), file_format, schema, reading)
+    if file_format == "parquet":
+        return ParquetFile(path, file, len(schema.columns))
+    if file_format == "arff":
+        return ArffFile(path, file, len(schema.columns))
+    if file_format == "svmlight":
+        return SvmlightFile(path, file, schema.names, model.label_names)
+    raise UserError(
+        f"{path}: expected a file that ends in {', '.join(FORMATS)} (or .gz behind it), or - for "
+        f"CSV from the standard input. Received: {suffix or 'no ending'!r}. Name its format, such "
+        "as --format csv"
+    )
