@@ -108,9 +108,10 @@ def evaluate(
                 "tracking": tracking,
             },
         )
-        data = {"kind": "python", "loader": loader, "params": {}, "predict_rows": []}
-        data["drop_duplicates"] = False
-        composed.dataset = {**data, "name": dataset.name}
+        composed.dataset = {
+            **{"kind": "python", "loader": loader, "params": {}, "predict_rows": []},
+            **{"name": dataset.name, "drop_duplicates": False},
+        }
         shows = console.is_notebook() if progress is None else progress
         with (
             lend(callables),

@@ -86,8 +86,8 @@ def _find_artifacts(reader: RunReader, name: str) -> tuple[str, RunRecord | None
         return str(client.get_logged_model(final.model_id).artifact_location), final.run
     model_id = name.removeprefix(REGISTERED)
     if model_id.startswith("m-") and "/" not in model_id and "@" not in model_id:
-        logged = client.get_logged_model(model_id)
-        return str(logged.artifact_location), reader.one(str(logged.source_run_id))
+        stored = client.get_logged_model(model_id)
+        return str(stored.artifact_location), reader.one(str(stored.source_run_id))
     registered, number = get_model_name_and_version(client, name)  # type: ignore[no-untyped-call]
     version = client.get_model_version(registered, number)
     uri = client.get_model_version_download_uri(registered, number)
