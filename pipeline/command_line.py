@@ -20,8 +20,9 @@ from pipeline.config import (
     parse_config,
     quote_arguments,
 )
-from pipeline.errors import UserError, hide_all, mask, mask_logs
+from pipeline.errors import UserError, describe_unwritable, hide_all, mask, mask_logs
 from pipeline.keras_backend import set_keras_variables
+from pipeline.mlflow_variables import describe_variables, ignore_variables
 from pipeline.outcome import JobResult, Outcome, SweepPosition
 from pipeline.runtime import (
     CONF_DIR,
@@ -52,6 +53,8 @@ def hydra_command(task: Task, config_name: str = "config") -> int:
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
     def job(config: DictConfig) -> "Outcome | float | None":
         mask_logs()
+        if HydraConfig.get().job.chdir:  # Manyfold's files have their folders; paths stay as typed
+            os.chdir(HydraConfig.get().runtime.cwd)
         with handle_signals():  # a job of a parallel sweep has a process of its own
             outcome = task(config, _sweep_position())
             raise_interrupt()  # if its exception was lost, no other job may start
@@ -65,6 +68,7 @@ def hydra_command(task: Task, config_name: str = "config") -> int:
         print(error, file=sys.stderr)
         return 2
     mask_logs()
+    ignore_variables()
     sweeps.register()
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors are formatted here, not by Hydra
@@ -89,10 +93,14 @@ def parse(
     """
     if any(argument.partition("=")[0] == "--tracking-uri" for argument in argv):
         parser.error("--tracking-uri was renamed: use tracking.uri=...")
+    ignore_variables()
     argv = hide_all(argv)  # as the parser prints what it does not know
     settings = [argument for argument in argv if argument.startswith(SETTINGS) and "=" in argument]
     others = [argument for argument in argv if argument not in settings]
-    return parser.parse_intermixed_args(others), compose_tracking(settings)
+    arguments, tracking = parser.parse_intermixed_args(others), compose_tracking(settings)
+    for line in describe_variables(tracking):
+        print(line, file=sys.stderr)
+    return arguments, tracking
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -201,6 +209,8 @@ def _run_hydra(job: Callable[[], Any]) -> int:
         return 2
     except Exception as error:
         message = explain_hydra_error(error, sys.argv[1:])
+        if message is None and isinstance(error, OSError) and error.filename:
+            message = f"hydra: {describe_unwritable(error)}"  # of its folders; jobs report theirs
         is_dead_worker = type(error).__name__ == "TerminatedWorkerError"  # its traceback says less
         text = message or (str(error) if is_dead_worker else traceback.format_exc())
         print(mask(text), file=sys.stderr)

@@ -7,10 +7,21 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from traceback import extract_tb
 
 VARIABLE = "MANYFOLD_URIS"  # environment variable: URIs with passwords, separated by spaces
 TRACKING_URI = "MLFLOW_TRACKING_URI"  # environment variable of MLflow
+PACKAGES = {
+    "psycopg2": "psycopg[binary]",
+    "psycopg": "psycopg[binary]",
+    "MySQLdb": "pymysql",
+    "google.cloud": "google-cloud-storage",
+    "google": "google-cloud-storage",
+    "azure": "azure-storage-blob",
+}
+"""Names that `pip` knows of modules that are called otherwise."""
+DRIVERS = {"psycopg2": "postgresql+psycopg://...", "MySQLdb": "mysql+pymysql://..."}
 MAX_SUGGESTIONS = 40
 MAX_COMPARED = 100  # characters of a name; comparing two takes the square of their length
 MASK = "***"  # of user and password, and of tokens
@@ -57,6 +68,34 @@ def locate(where: str, error: ValueError, hint: str = "") -> UserError:
     """Return an error that says where another one occurred, and what to do about it."""
     message = str(error)
     return UserError(f"{where}: {message[:1].lower()}{message[1:]}{hint and ' '}{hint}")
+
+
+def describe_unwritable(error: OSError) -> str:
+    """Return a sentence about a file or folder that cannot be written."""
+    reason = error.strerror or type(error).__name__
+    return (
+        f"expected a file that can be written. Received: {error.filename} ({reason}). Write "
+        "elsewhere: tracking.uri=sqlite:///FOLDER/mlflow.db hydra.run.dir=FOLDER "
+        "hydra.sweep.dir=FOLDER"
+    )
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a module can be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # nor can the package above it
+        return False
+
+
+def explain_missing_package(module: str) -> str:
+    """Return a sentence that says how to install a missing module."""
+    package = PACKAGES.get(module) or module.replace(".", "-")
+    if module in DRIVERS and is_installed(re.split(r"\W", package)[0]):
+        return f"{module} is not installed. Write {DRIVERS[module]}"
+    name = f"'{package}'" if "[" in package else package
+    uri = f" and write {DRIVERS[module]}" if module in DRIVERS else ""
+    return f"{module} is not installed. Install it: pip install {name}{uri}"
 
 
 def suggest(name: str, available: Iterable[str], listed: Iterable[str] | None = None) -> str:

@@ -33,6 +33,7 @@ from pipeline.tracking import (
     SweepJob,
     TrackedRun,
     claim_run,
+    disable_autologging,
     open_store,
     record_failures,
     supersede,
@@ -56,6 +57,13 @@ def evaluate_job(
     composed: "DictConfig", sweep_job: SweepJob | None = None
 ) -> tuple[JobResult, Evaluation | None]:
     """Run a job like `run_job`; return its evaluation too, None if a finished run was reused."""
+    with disable_autologging():  # which a user's module may switch on: it logs runs of its own
+        return _evaluate_job(composed, sweep_job)
+
+
+def _evaluate_job(
+    composed: "DictConfig", sweep_job: SweepJob | None
+) -> tuple[JobResult, Evaluation | None]:
     with record_failures(sweep_job):
         job = prepare_job(composed, sweep_job)
         race = _make_race(job)

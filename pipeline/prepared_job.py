@@ -7,6 +7,7 @@ from pipeline import console
 from pipeline.config import Config, parse_config
 from pipeline.evaluation import EvaluationInputs, compute_fingerprint, load_inputs, versions
 from pipeline.evaluation.checkpoint import Checkpoint
+from pipeline.mlflow_variables import describe_variables
 from pipeline.outcome import JobResult, SweepPosition
 from pipeline.runtime import is_parallel_job
 from pipeline.scoring import MetricSummary, short_name
@@ -87,6 +88,8 @@ def find_sweep_job(composed: "DictConfig", position: SweepPosition) -> SweepJob 
 def prepare_job(composed: "DictConfig", sweep_job: SweepJob | None) -> PreparedJob:
     """Check the settings, load the data and find the previous run."""
     config = parse_config(composed)
+    if sweep_job is None:
+        console.show(*describe_variables(config.tracking))
     inputs = _load_inputs(config, sweep_job)
     store = locate(config.tracking)
     check_store(store)

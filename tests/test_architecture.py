@@ -11,7 +11,8 @@ import pytest
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
-    "errors", "runtime", "keras_backend", "user_code", "config", "preprocessing", "dataset", "cv",
+    "errors", "mlflow_variables", "runtime", "keras_backend", "user_code", "config",
+    "preprocessing", "dataset", "cv",
     "scoring", "decision", "model", "prediction", "tracking", "training", "evaluation",
     "comparison", "report", "console", "named_model", "outcome", "prepared_job", "job", "sweeps",
     "command_line", "api", "commands", "__main__",

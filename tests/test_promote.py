@@ -3,12 +3,15 @@
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.commands import promote
+from pipeline.errors import UserError
+from pipeline.tracking import registry
 from pipeline.tracking.registry import ModelSchema
 from tests.command_runner import CommandRunner
 
@@ -182,3 +185,29 @@ def test_an_alias_that_mlflow_refuses_is_an_error_of_usage(command, capsys, alia
 def test_differences_of_schemas_are_described(features, labels, difference):
     registered = ModelSchema({"a": "number"}, ("x", "y"))
     assert ModelSchema(features, labels).describe_difference(registered) == difference
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ("a/b:c", "a_b_c"),
+        ("50% ? #1 & 'x' @y", "50_ _ _1 _ _x_ _y"),
+        ("ünï 統計", "ünï 統計"),
+        ("///", "_"),
+        ("n" * 300, "n" * 200),
+    ],
+)
+def test_the_default_name_of_a_model_can_be_part_of_its_uri(monkeypatch, dataset, expected):
+    run = SimpleNamespace(run_id="1", name=dataset)
+    client = SimpleNamespace(get_run=lambda run_id: SimpleNamespace(inputs=None))
+    monkeypatch.setattr(registry.mlflow, "MlflowClient", lambda: client)
+    assert registry.default_name(run) == expected
+    registry.check_name(expected)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:1", "a@b", "50%", "a?b", "a#b", " ", "a\nb", "n" * 201])
+def test_a_name_that_is_no_part_of_a_uri_is_rejected(name):
+    with pytest.raises(
+        UserError, match=r"registry refused the name .*: expected at most 200 characters"
+    ):
+        registry.check_name(name)

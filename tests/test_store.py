@@ -3,12 +3,22 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
+import mlflow
 import pytest
 from servers import free_port
+from sqlalchemy import make_url
 
+from pipeline.tracking import RunReader, track
 from pipeline.tracking.heartbeat import this_process
-from pipeline.tracking.store import announce_server, find_page, find_server, store_at
+from pipeline.tracking.store import (
+    announce_server,
+    find_page,
+    find_server,
+    open_store,
+    store_at,
+)
 
 HOST, _, START = this_process().split()
 PAGE = "/#/experiments/1/runs/abc?workflowType=machine_learning"
@@ -65,3 +75,49 @@ def test_a_server_that_does_not_answer_is_not_found(store):
         assert find_server(store) is None
     store.database.with_suffix(".ui.json").write_text("{")
     assert find_server(store) is None
+
+
+NAMES = ("c%20d q?x#y", "c%20d", "q?x", "a#b", "x&y z", "a:b;c@d", "p%q", "[b]x", "ü 統計", "'q'")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_uri_of_a_store_in_a_folder_of_any_name(tmp_path, name):
+    (tmp_path / name).mkdir()
+    store = store_at(f"sqlite:///{tmp_path / name}/mlflow.db")
+    assert store.database == tmp_path / name / "mlflow.db"
+    again = store_at(store.uri)
+    assert (again.uri, again.database) == (store.uri, store.database)
+    assert make_url(store.uri).database == str(store.database)  # as SQLAlchemy reads it
+
+
+@pytest.mark.parametrize("name", NAMES[:1])
+def test_a_store_in_a_folder_of_any_name(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    store = store_at(f"sqlite:///{folder}/mlflow.db")
+    experiment = open_store(store, "a/b: c?")
+    with track(experiment, "run / % ? # $x$ [b]", {}) as run:
+        (tmp_path / "files").mkdir()
+        (tmp_path / "files" / "note.txt").write_text("1")
+        run.log_files(tmp_path / "files")
+    reader = RunReader(store_at(store.uri))
+    record = reader.one("run / % ? # $x$ [b]")
+    assert record.status == "FINISHED"
+    client = mlflow.MlflowClient(store.uri)
+    assert [file.path for file in client.list_artifacts(record.run_id)] == ["note.txt"]
+    assert {path.name for path in tmp_path.iterdir()} == {name, "files"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("sqlite:////data/mlflow.db", "/data/mlflow.db"),
+        ("sqlite:////data/mlflow.db?timeout=20", "/data/mlflow.db"),
+        ("sqlite:////data/a%20b/mlflow.db", "/data/a b/mlflow.db"),
+        ("sqlite:////data/a?b/mlflow.db", "/data/a?b/mlflow.db"),
+        ("sqlite+pysqlite:////data/a%2520b/mlflow.db", "/data/a%20b/mlflow.db"),
+        ("postgresql://host/db", None),
+    ],
+)
+def test_the_file_of_a_uri(uri, path):
+    assert store_at(uri).database == (path and Path(path))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.command_line import parse, run
 from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
 FIGURES = (".pdf", ".png", ".svg")
@@ -59,7 +60,13 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with console.waiting("drawing"):
         run_ids = sorted(run_id for one in named.values() for run_id in one.run_ids)
         path = arguments.figure or _figure_path(arguments, ranking.metric, run_ids)
-        write_atomically(path, lambda temporary: write_ranking(ranking, temporary))
+        try:
+            write_atomically(path, lambda temporary: write_ranking(ranking, temporary))
+        except UserError as error:
+            if arguments.figure:
+                raise
+            console.show(f"The figure was not written. {error} Name another: --figure FILE")
+            return
     console.show_file("Figure", path)
 
 

@@ -48,5 +48,9 @@ def _describe(composed: "DictConfig") -> None:
         name = re.sub(r"[^\w.-]+", "_", summary.name)
         path = mlruns() / "describe" / f"{name}.png"
         image = label_frequencies_png(summary)
-        write_atomically(path, lambda temporary: temporary.write_bytes(image))
+        try:
+            write_atomically(path, lambda temporary: temporary.write_bytes(image))
+        except UserError as error:  # everything else needs no folder to write to
+            console.show(f"The figure of the label frequencies was not written. {error}")
+            return
     console.show_file("Figure", path)

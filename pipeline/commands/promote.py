@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.command_line import parse, run
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
+from pipeline.mlflow_variables import REGISTRY_URI, registry_uri
 from pipeline.runtime import heavy_imports
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
     with heavy_imports():
         from pipeline import comparison, console
         from pipeline.errors import mask
-        from pipeline.tracking import RunReader, locate, registry
+        from pipeline.tracking import RunReader, check_store, locate, registry
 
     def judge(reader: "RunReader", run: "RunRecord", present: "ModelVersion") -> "Judgement":
         try:
@@ -38,9 +39,13 @@ def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
 
     store, alias = locate(tracking), arguments.alias
     with console.waiting("reading the runs"):
+        check_store(store)
         reader = RunReader(store)
+        if other_registry := registry_uri():
+            console.show(f"Model registry of {REGISTRY_URI}: {mask(other_registry)}")
         model = registry.find_final_model(reader, arguments.run)
-        name = arguments.name or registry.dataset_name(model.run)
+        name = registry.default_name(model.run) if arguments.name is None else arguments.name
+        registry.check_name(name)
         present = registry.find_version(name, alias)
         registry.check_schema(model, name, present or registry.find_version(name))
         reason = f"The first {alias} of this name."
@@ -67,6 +72,7 @@ def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
         "Load it in Python, from any folder:",
         "  import mlflow",
         f'  mlflow.set_tracking_uri("{mask(store.uri)}")',
+        *([f'  mlflow.set_registry_uri("{mask(other_registry)}")'] if other_registry else []),
         f'  model = mlflow.pyfunc.load_model("models:/{name}@{alias}")',
         f"The same model, whatever is promoted later: runs:/{present.run_id}/model",
     )

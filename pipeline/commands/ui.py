@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.command_line import parse, run
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
+from pipeline.mlflow_variables import server_variables
 from pipeline.runtime import heavy_imports
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
 def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
-        from pipeline.tracking import RunReader, find_page, locate
+        from pipeline.tracking import RunReader, check_store, find_page, locate
         from pipeline.tracking.store import announce_server, find_server, page_address
 
     store = locate(tracking)
@@ -52,6 +53,7 @@ def _open(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             "tracking.uri: expected an SQLite file or the address of an MLflow server. Received: "
             f"{store.uri}"
         )
+    check_store(store)
     port = arguments.port or _free_port()
     server = f"http://{HOST}:{port}"
     process = _start_server(store, port)
@@ -82,7 +84,7 @@ def _start_server(store: "Store", port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--workers", "1", "--backend-store-uri", store.uri]
     with store.database.with_suffix(".ui.log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=NO_JOBS | os.environ)
+        return subprocess.Popen(command, stdout=log, stderr=log, env=NO_JOBS | server_variables())
 
 
 def _wait_until_ready(

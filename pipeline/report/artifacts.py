@@ -43,14 +43,15 @@ def write_result(
         columns = table.to_dict(orient="split", index=False)
         (folder / name).write_text(json.dumps(_without_nan(columns)))
     predictions_table(evaluation).to_parquet(folder / "predictions.parquet")
-    figures = []
+    figures, numbers = [], ""
     if config.figures:
         figures = _figures().draw_figures(evaluation, labels)
+        numbers = _figures().describe_numbers(evaluation.dataset.label_names)
         (folder / "figures").mkdir()
         for figure in figures:
             (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     if config.html:
-        page = write_page(evaluation, summary, run_info, labels, figures)
+        page = write_page(evaluation, summary, run_info, labels, figures, numbers)
         (folder / "report.html").write_text(page, encoding="utf-8")
     if evaluation.final:
         card = format_model_card(evaluation, summary, run_info, labels)

@@ -1,5 +1,7 @@
 """Draw all figures of a run, or the leaderboard of a sweep."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,6 +11,8 @@ from pipeline.errors import shorten
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.report.calibration import draw_calibration
 from pipeline.report.fold_scores import draw_fold_scores
+from pipeline.report.glyphs import describe_numbers as describe_numbers
+from pipeline.report.glyphs import to_drawable
 from pipeline.report.label_sets import draw_co_occurrence, draw_label_counts
 from pipeline.report.loss_curves import draw_loss_curves
 from pipeline.report.out_of_fold import collect_out_of_fold
@@ -29,7 +33,9 @@ def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFig
         evaluation: The evaluation.
         labels: Table of scores by label, from `labels_table`.
     """
-    out_of_fold = collect_out_of_fold(evaluation)
+    names = to_drawable(evaluation.dataset.label_names)
+    labels = labels.assign(label=names)
+    out_of_fold = replace(collect_out_of_fold(evaluation), label_names=tuple(names))
     with report_style():
         figures = [
             draw_fold_scores(evaluation),
@@ -50,13 +56,14 @@ def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFig
 
 def leaderboard_png(board: Leaderboard) -> bytes:
     """Render the leaderboard figure as a PNG file."""
-    with report_style():
+    with report_style([entry.name for entry in board.entries]):
         return to_png(draw_leaderboard(board))
 
 
 def draw_leaderboard(board: Leaderboard) -> Figure:
     """Draw mean and interval of the best jobs, the best on top."""
     entries = board.entries[: min(board.n_ranked, MAX_JOBS)]
+    names = to_drawable([shorten(entry.name, MAX_NAME) for entry in entries])
     figure = Figure(figsize=(9, 1.6 + 0.28 * max(len(entries), 3)), dpi=110, layout="constrained")
     axes = figure.subplots()
     means = np.array([board.value(entry, "mean") for entry in entries], dtype=float)
@@ -67,7 +74,7 @@ def draw_leaderboard(board: Leaderboard) -> Figure:
         axes.plot([low[row], high[row]], [row, row], color=colour, linewidth=1.6)
         axes.plot(means[row], row, "o", color=colour, markersize=6)
     axes.axvline(means[0], color=BLUE, linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(entries)), [shorten(entry.name, MAX_NAME) for entry in entries])
+    axes.set_yticks(range(len(entries)), names)
     axes.set_ylim(len(entries) - 0.5, -0.5)
     has_intervals = np.isfinite(low).any()
     what = "mean over folds and its 95% interval" if has_intervals else "score of the only fold"

@@ -249,6 +249,7 @@ def write_page(
     run_info: RunInfo,
     labels: pd.DataFrame,
     figures: Sequence["ReportFigure"],
+    label_numbers: str = "",
 ) -> str:
     """Return the page as HTML text.
 
@@ -258,6 +259,7 @@ def write_page(
         run_info: The run.
         labels: Table of scores by label, from `labels_table`.
         figures: Figures to embed.
+        label_numbers: Labels that the figures show by numbers, for want of a font.
     """
     return _template().render(
         name=evaluation.dataset.name,
@@ -268,6 +270,7 @@ def write_page(
         results=format_results(evaluation),
         final_fit=evaluation.final.describe_fit() if evaluation.final else "",
         warnings=format_warnings(evaluation, summary),
+        label_numbers=label_numbers,
         figures=[(figure, b64encode(figure.png).decode()) for figure in figures],
         label_metrics=LABEL_METRICS,
         labels=format_labels(evaluation, labels),

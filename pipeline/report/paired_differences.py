@@ -17,6 +17,7 @@ from pipeline.comparison import (
     format_probability,
 )
 from pipeline.errors import shorten
+from pipeline.report.glyphs import to_drawable
 from pipeline.report.style import Style, report_style
 from pipeline.scoring import format_number, metric_title
 
@@ -30,7 +31,7 @@ DARK_GREY, BAR = "#333333", "#777777"
 
 def write_ranking(ranking: Ranking, path: Path) -> None:
     """Write the figure of a ranking; the suffix of the path decides the format."""
-    with report_style():
+    with report_style(ranking.names):
         draw_ranking(ranking).savefig(path)
 
 
@@ -87,9 +88,8 @@ def _draw_means(axes: Axes, ranking: Ranking, n: int) -> None:
         bar = Line2D([x, x], ends, color=BAR, linewidth=width, solid_capstyle="round")
         bar.set_clip_on(False)
         axes.add_artist(bar).set_transform(axes.get_yaxis_transform())
-    axes.set_yticks(
-        range(n), [f"{i + 1}  {shorten(ranking.names[i], MAX_NAME)}" for i in range(n)], size=9
-    )
+    names = to_drawable(ranking.names)
+    axes.set_yticks(range(n), [f"{i + 1}  {shorten(names[i], MAX_NAME)}" for i in range(n)], size=9)
     axes.margins(x=0.12)
     better = "lower" if ranking.lower_is_better else "higher"
     axes.set_xlabel(f"mean {metric_title(ranking.metric)} ({better} is better)", size=9)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import DataSummary
 from pipeline.errors import shorten
+from pipeline.report.glyphs import replace_undrawable, to_drawable
 from pipeline.report.style import (
     BLACK,
     BLUE,
@@ -47,7 +48,7 @@ CO_OCCURRENCE_NORM = PowerNorm(0.5, vmin=0, vmax=1)  # most fractions are small
 @lru_cache(1)  # all jobs of a sweep have the same data
 def label_frequencies_png(summary: DataSummary) -> bytes:
     """Render `draw_label_frequencies` as a PNG file."""
-    with report_style():
+    with report_style(summary.label_names):
         return to_png(draw_label_frequencies(summary))
 
 
@@ -60,7 +61,8 @@ def draw_label_frequencies(summary: DataSummary) -> Figure:
     widths = [max(1.8, 0.2 * side), side]
     bars, cells = figure.subplots(1, 2, sharey=True, width_ratios=widths)
     figure.suptitle(_frequencies_title(summary), x=0.01, ha="left", fontsize=11)
-    names = [shorten(summary.label_names[label], MAX_CHARACTERS) for label in shown]
+    drawable = to_drawable(summary.label_names)
+    names = [shorten(drawable[label], MAX_CHARACTERS) for label in shown]
     size = float(np.clip(72 * 0.8 * side / n, 4, 9))  # points: most of the height of a line
     counts = summary.label_counts[shown]
     _draw_frequencies(bars, counts, names, size)
@@ -88,8 +90,9 @@ def draw_label_frequencies(summary: DataSummary) -> Figure:
 def _frequencies_title(summary: DataSummary) -> str:
     n = summary.n_labels
     shown = f", the {MAX_FREQUENCIES} most frequent shown" if n > MAX_FREQUENCIES else ""
+    name, plural = replace_undrawable(summary.name), "s" if n > 1 else ""
     return (
-        f"{summary.name}: {summary.n_samples:,} rows, {n} label{'s' if n > 1 else ''}{shown}\n"
+        f"{name}: {summary.n_samples:,} rows, {n} label{plural}{shown}\n"
         f"{summary.cardinality:.3g} labels per row, {summary.n_unlabelled:,} rows without a label"
     )
 

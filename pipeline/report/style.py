@@ -14,12 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import LoadFlags
 from matplotlib.lines import Line2D
 from PIL import Image
 
 from pipeline.errors import shorten
+from pipeline.report.glyphs import FONTS, font_families, replace_undrawable, to_drawable
 
 # Palette of Okabe and Ito, for colour-blind readers; markers and dashes differ as well, for print.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = (
@@ -37,13 +38,6 @@ ALMOST_WHITE = 250  # of 255: reducing the colours can turn white into this
 MARGIN = 0.1  # inches around all
 LINE_HEIGHT = 1.32  # relative to the font size
 TITLE, BODY, SMALL = 10.5, 8.5, 7.5  # points
-# Fallbacks, in order, for characters that DejaVu Sans, which comes with Matplotlib, lacks.
-FONTS = (
-    "DejaVu Sans",
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans Devanagari"),
-    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
-    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI", "WenQuanYi Micro Hei"),
-)
 RC = {
     "text.parse_math": False,  # names may contain $
     "text.hinting": "no_hinting",  # saves a fifth of the drawing time
@@ -83,9 +77,10 @@ RC = {
 
 
 @contextmanager
-def report_style() -> Iterator[None]:
-    """Draw in the common style; a character in no font becomes a box, without a warning."""
-    with rc_context({**RC, "font.family": _installed_fonts()}), warnings.catch_warnings():
+def report_style(names: Sequence[str] = ()) -> Iterator[None]:
+    """Draw in the common style, with fonts for these names where the system has them."""
+    to_drawable(names)
+    with rc_context({**RC, "font.family": font_families()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
         yield
 
@@ -121,6 +116,7 @@ class Sheet:
 
     def __init__(self, title: str, explanation: str, height: float) -> None:
         """Write title and explanation above a body that is `height` inches high."""
+        title = replace_undrawable(title)
         lines = [(line, TITLE, "bold", BLACK) for line in wrap_text(title, TITLE, "bold")]
         lines += [(line, BODY, "normal", GREY) for line in wrap_text(explanation, BODY)]
         heading = MARGIN + sum(size * LINE_HEIGHT / 72 for _, size, *_ in lines) + MARGIN
@@ -218,12 +214,6 @@ def set_log_ticks(axis: Axis, low: float, high: float) -> None:
             break
     axis.set_ticks(ticks, [f"{tick:,.10g}" for tick in ticks])
     axis.set_ticks([], minor=True)
-
-
-@cache
-def _installed_fonts() -> list[str]:
-    installed = set(fontManager.get_font_names())
-    return [font for font in FONTS if font in installed]
 
 
 @cache

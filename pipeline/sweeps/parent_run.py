@@ -19,6 +19,7 @@ from pipeline.console import run_command
 from pipeline.console.run_tables import leaderboard_tables
 from pipeline.errors import hide
 from pipeline.evaluation.fingerprint import code_version, digest, versions
+from pipeline.mlflow_variables import describe_variables
 from pipeline.report.artifacts import LEADERBOARD, write_leaderboard
 from pipeline.runtime import is_interrupted, uninterrupted
 from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
@@ -59,6 +60,7 @@ class ParentRun:
         tracking = parse_tracking(config)
         self._store = locate(tracking)
         check_store(self._store)
+        console.show(*describe_variables(tracking))
         with console.waiting("opening the MLflow store"):
             experiment_id = open_store(self._store, tracking.experiment_name)
         plan = plan_sweep(config, overrides)
@@ -77,7 +79,7 @@ class ParentRun:
             if is_resumed:
                 with console.waiting("listening for jobs that are still running"):
                     end_dead_runs(self._sweep, is_resumed=True)
-            _pass_to_jobs(config, self._sweep, self._store)
+            _pass_to_jobs(config, self._sweep, self._store, tracking.experiment_name)
             console.show_sweep(self._sweep.run_id, plan.n_jobs, is_resumed, config.resume)
         except BaseException:
             self._heartbeats.close()
@@ -163,7 +165,7 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
     return SweepPlan(
         command=command_line(),
         digest=digest("\n".join([repr(sweeper), *fixed_lines, *varied_lines])),
-        fixed=(*keys, "tracking.uri", "tracking.parent_run_id"),
+        fixed=(*keys, "tracking.uri", "tracking.parent_run_id", "tracking.experiment_name"),
         n_jobs=prod(sizes.values()) if is_basic(config) else config.hydra.sweeper.get("n_trials"),
         in_order=is_basic(config),
     )
@@ -186,12 +188,14 @@ def _show_error(action: str, error: Exception) -> None:
     console.show_error(f"The sweep could not {action}: {type(error).__name__}: {reason}")
 
 
-def _pass_to_jobs(config: DictConfig, sweep: Sweep, store: Store) -> None:
+def _pass_to_jobs(config: DictConfig, sweep: Sweep, store: Store, experiment_name: str) -> None:
     """Pass the parent run and absolute paths to every job, as overrides.
 
     Hydra composes each job again with the overrides of `hydra.overrides.hydra`.
     """
     values = {"++tracking.parent_run_id": sweep.run_id, "++tracking.uri": hide(store.uri)}
+    if config.tracking._get_node("experiment_name")._is_interpolation():  # other environments
+        values["++tracking.experiment_name"] = experiment_name
     if "${mlruns:" in str(config.hydra.sweep._get_node("dir")._value()):
         values["hydra.sweep.dir"] = config.hydra.sweep.dir
     overrides = config.hydra.overrides

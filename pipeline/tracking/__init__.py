@@ -1,5 +1,7 @@
 """Runs in MLflow: opened, logged, read back, resumed and registered."""
 
+from mlflow.utils.autologging_utils import disable_autologging
+
 from pipeline.tracking.heartbeat import RunActiveError, send_heartbeats
 from pipeline.tracking.resume import PreviousRun, claim_run, find_previous_run, list_again
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track

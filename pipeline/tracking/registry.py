@@ -1,6 +1,7 @@
 """Read and write MLflow's model registry: versions of a model, their schema, and aliases."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from pipeline.tracking.store import FINAL_FIT, STOPPED_BECAUSE
 from pipeline.tracking.sweep import BEST
 
 MAX_SHOWN = 3  # columns in a message
+MAX_NAME = 200  # characters of a registered model's name, which becomes part of paths
+NOT_IN_NAMES = re.compile(r"[/:@%?#&'\"\\\x00-\x1f\x7f]+")  # of models: they are parts of URIs
 UNKNOWN = "of unknown kind"
 
 
@@ -134,11 +137,29 @@ def find_final_model(reader: RunReader, run_name: str) -> FinalModel:
     return FinalModel(run, str(models[0].model_id))
 
 
-def dataset_name(run: RunRecord) -> str:
-    """Return the name of a run's data set, or of the run if it logged none."""
+def default_name(run: RunRecord) -> str:
+    """Return the name of a run's data set, or of the run, without characters of model URIs."""
     inputs = mlflow.MlflowClient().get_run(run.run_id).inputs
     datasets = inputs.dataset_inputs if inputs else []
-    return str(datasets[0].dataset.name) if datasets else run.name
+    name = str(datasets[0].dataset.name) if datasets else run.name
+    return NOT_IN_NAMES.sub("_", name).strip()[:MAX_NAME] or "model"
+
+
+def check_name(name: str) -> None:
+    """Check that models of a name can be registered and loaded by their URI.
+
+    Raises:
+        UserError: If the name has a character that means something else in `models:/name@alias`.
+    """
+    wrong = NOT_IN_NAMES.search(name)
+    if not name.strip() or len(name) > MAX_NAME or wrong:
+        cleaned = NOT_IN_NAMES.sub("_", name).strip()[:MAX_NAME] or "model"
+        received = f". Received {wrong[0]!r}" if wrong else ""
+        raise UserError(
+            f"The model registry refused the name {name!r}: expected at most {MAX_NAME} characters "
+            f"without / : @ % ? # & ' \" and line breaks{received}. Use for example --name "
+            f"{cleaned!r}"
+        )
 
 
 def find_version(name: str, alias: str | None = None) -> ModelVersion | None:

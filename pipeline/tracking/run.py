@@ -18,6 +18,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.errors import UserError, mask
+from pipeline.mlflow_variables import ignore_variables
 from pipeline.runtime import uninterrupted
 from pipeline.tracking.heartbeat import PROCESS, send_heartbeats, this_process
 from pipeline.tracking.run_reader import FOLD, RunRecord, to_record
@@ -216,6 +217,7 @@ def track(
     """
     run, status = None, "KILLED"
     try:
+        ignore_variables()  # else MLflow continues the run that one of them names
         with uninterrupted():
             active = mlflow.start_run(
                 run_id=continued,

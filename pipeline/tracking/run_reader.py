@@ -3,12 +3,14 @@
 import json
 import math
 import re
+import shutil
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import mlflow
@@ -20,7 +22,16 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import UserError, suggest
-from pipeline.tracking.store import PARENT, STOPPED, SUPERSEDED, Store, check_store, readable_uri
+from pipeline.tracking.sqlite import copy_database, is_read_only, sqlite_uri
+from pipeline.tracking.store import (
+    PARENT,
+    STOPPED,
+    SUPERSEDED,
+    Store,
+    check_store,
+    store_error,
+    use_store,
+)
 
 FINISHED = "FINISHED"
 FOLD = "fold/"  # prefix of metrics whose steps are folds
@@ -132,9 +143,13 @@ class RunReader:
             check_store(store)
         self._store = store
         with self._store_errors():
-            uri = readable_uri(store)
-            mlflow.set_tracking_uri(uri)
-            self._client = MlflowClient(uri)
+            if store.database and is_read_only(store.database):
+                folder = mkdtemp(prefix="manyfold-")
+                weakref.finalize(self, shutil.rmtree, folder)
+                copy = copy_database(store.database, Path(folder))
+                store = replace(store, uri=sqlite_uri(copy))
+            use_store(store)
+            self._client = MlflowClient(store.uri)
             experiments: Any = mlflow.search_experiments()
             self._experiment_ids = {
                 experiment.name: str(experiment.experiment_id) for experiment in experiments
@@ -248,6 +263,8 @@ class RunReader:
         """Turn errors of the store into a `UserError` that names it."""
         try:
             yield
+        except ImportError as error:
+            raise store_error(error, self._store.uri) from error
         except (MlflowException, SQLAlchemyError, OSError) as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UserError(

@@ -6,24 +6,23 @@ import logging
 import os
 import re
 import socket
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import url2pathname, urlopen
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import TrackingConfig
-from pipeline.errors import TRACKING_URI, UserError
+from pipeline.errors import TRACKING_URI, UserError, explain_missing_package, is_installed
+from pipeline.mlflow_variables import check_variables, ignore_variables
 from pipeline.runtime import mlruns, uninterrupted, write_atomically
 from pipeline.tracking.heartbeat import is_process_running, this_process
+from pipeline.tracking.sqlite import check_writable, create_database, database_path, sqlite_uri
 
 PARENT = "mlflow.parentRunId"
 SUPERSEDED = "superseded_by"  # tag: id of the run that a resumed sweep lists instead
@@ -33,12 +32,20 @@ STOPPED_BECAUSE = "stopped_because"  # tag: outcome of the race that stopped the
 MAX_PARAM = 6000  # characters of a param's value
 MAX_TAG = 5000  # characters of a tag's value
 MAX_NAME = 250  # characters of a run's name
+MAX_FOLDER = 60  # characters of the folder of an experiment; 255 bytes are the usual limit
 MAX_SCHEMA = 1_000_000  # characters of the columns of a data set
 MAX_PARAMS = 100  # in one call
 MAX_METRICS = 1000  # in one call
-SQLITE = "sqlite:///"
 SECONDS_TO_ANSWER = 5
-GIVEN_URI = os.environ.get(TRACKING_URI)  # by the user; MLflow sets the variable itself later
+ARTIFACT_MODULES = {
+    "s3": "boto3",
+    "r2": "boto3",
+    "gs": "google.cloud.storage",
+    "wasbs": "azure.storage.blob",
+    "abfss": "azure.storage.filedatalake",
+    "sftp": "pysftp",
+}
+"""Modules that MLflow needs for artifacts, by the scheme of their URI."""
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it logs each table it creates
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # else a bar for each upload
@@ -72,7 +79,7 @@ class Store:
     @property
     def database(self) -> Path | None:
         """The SQLite file, if the store is one."""
-        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+        return database_path(self.uri)
 
 
 def locate(config: TrackingConfig) -> Store:
@@ -85,23 +92,24 @@ def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
 
     Checkpoints are by default beside an SQLite store, and under `mlruns/` for a server.
     """
-    uri = uri or GIVEN_URI or f"{SQLITE}{mlruns() / 'mlflow.db'}"
+    uri = uri or os.environ.get(TRACKING_URI) or sqlite_uri(mlruns() / "mlflow.db")
     given = checkpoints and Path(checkpoints).absolute()
-    if not uri.startswith(SQLITE):
+    database = database_path(uri)
+    if database is None:
         return Store(uri, None, given or mlruns() / "checkpoints")
-    database = Path(uri.removeprefix(SQLITE)).absolute()
     artifacts = (database.parent / "artifacts").as_uri()
-    return Store(f"{SQLITE}{database}", artifacts, given or database.parent / "checkpoints")
+    return Store(sqlite_uri(database), artifacts, given or database.parent / "checkpoints")
 
 
 def check_store(store: Store) -> None:
     """Check that the store can be written.
 
     Raises:
-        UserError: If it cannot.
+        UserError: If it cannot, or a variable of MLflow has an invalid value.
     """
+    check_variables()
     if store.database:
-        _check_writable(store.database)
+        check_writable(store.database)
     url = urlsplit(store.uri)
     if url.scheme in {"http", "https"}:
         port = url.port or {"http": 80, "https": 443}[url.scheme]
@@ -114,19 +122,18 @@ def check_store(store: Store) -> None:
             ) from error
 
 
-def readable_uri(store: Store) -> str:
-    """Return the URI to read a store, which need not be writable.
+def use_store(store: Store) -> None:
+    """Let MLflow use the store, and ignore its variables that name a run or model.
 
-    An SQLite file in WAL mode is opened for writing even by readers, unless it is declared
-    immutable; nobody writes to it while its log is empty.
+    MLflow would set the variable of the URI, which is the user's.
     """
-    database = store.database
-    if database is None or all(os.access(it, os.W_OK) for it in (database, database.parent)):
-        return store.uri
-    log = database.with_name(f"{database.name}-wal")
-    is_immutable = not log.exists() or not log.stat().st_size
-    mode = "mode=ro&immutable=1" if is_immutable else "mode=ro"
-    return f"{SQLITE}file:{database}?{mode}&uri=true"
+    given = os.environ.get(TRACKING_URI)
+    mlflow.set_tracking_uri(store.uri)
+    os.environ.pop(TRACKING_URI, None)
+    if given is not None:
+        os.environ[TRACKING_URI] = given
+    ignore_variables()
+    mlflow.clear_active_model()
 
 
 @uninterrupted()
@@ -139,43 +146,66 @@ def open_store(store: Store, experiment_name: str) -> str:
     try:
         with locked(store):
             if store.database:
-                _create_database(store.database, store.artifacts)
-            mlflow.set_tracking_uri(store.uri)
+                create_database(store.database, store.artifacts)
+            use_store(store)
             client = mlflow.MlflowClient()
             experiment = client.get_experiment_by_name(experiment_name)
             if experiment is None:
-                folder = re.sub(r"[^\w-]+", "_", experiment_name)
+                folder = re.sub(r"[^\w-]+", "_", experiment_name)[:MAX_FOLDER]
                 root = store.artifacts and f"{store.artifacts}/{folder}"
                 tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view of it
-                return str(client.create_experiment(experiment_name, root, tags))
-    except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:  # no such driver
-        raise UserError(
-            f"tracking.uri: expected a store that MLflow can use. Received: {store.uri} "
-            f"({str(error).strip().splitlines()[0]})"
-        ) from error
+                created = client.create_experiment(experiment_name, root, tags)
+                experiment = client.get_experiment(created)
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        raise store_error(error, store.uri) from error
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
             f"tracking.experiment_name: {experiment_name!r} was deleted in {store.uri}. Restore it "
             f"with `mlflow experiments restore --experiment-id {experiment.experiment_id}`, or "
             "name another."
         )
+    check_artifacts(experiment.artifact_location)
     return str(experiment.experiment_id)
 
 
-def _check_writable(database: Path) -> None:
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        if database.exists():
-            with closing(sqlite3.connect(database, timeout=20)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.rollback()
-        elif not os.access(database.parent, os.W_OK):
-            raise PermissionError(f"{database.parent} is not writable")
-    except (OSError, sqlite3.Error) as error:
+def check_artifacts(uri: str) -> None:
+    """Check that the folder of artifacts can be written, and that the package for it is there.
+
+    Raises:
+        UserError: If it cannot, or the package is missing.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "file" or uri.startswith("/"):
+        _check_folder(Path(url2pathname(parts.path) if parts.scheme else uri))
+    module = ARTIFACT_MODULES.get(parts.scheme)
+    if module and not is_installed(module):
+        raise UserError(f"Artifacts in {uri}: {explain_missing_package(module)}")
+
+
+def _check_folder(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
         raise UserError(
-            f"tracking.uri: expected an SQLite store that can be written. Received: {database} "
-            f"({error})"
-        ) from error
+            f"tracking.experiment_name: expected an experiment whose files can be written. "
+            f"Received: {existing}, which belongs to {_owner(existing)} or is read-only."
+        )
+
+
+def _owner(path: Path) -> str:
+    try:
+        return f"user {path.owner()}"
+    except KeyError:  # of another machine
+        return f"user {path.stat().st_uid}"
+
+
+def store_error(error: Exception, uri: str) -> UserError:
+    """Return the error for a store that MLflow cannot use."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, ImportError) and error.name:  # no such driver
+        reason = explain_missing_package(error.name)
+    return UserError(
+        f"tracking.uri: expected a store that MLflow can use. Received: {uri} ({reason})"
+    )
 
 
 @contextmanager
@@ -187,34 +217,6 @@ def locked(store: Store) -> Iterator[None]:
     with open(store.database.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _create_database(database: Path, artifacts: str | None) -> None:
-    """Create an SQLite store if there is none, in WAL mode, so that readers do not wait.
-
-    MLflow's migrations can neither run in two processes at once nor continue after a kill, so the
-    store is created under a temporary name and renamed when it is complete.
-    """
-    if not database.exists():
-        unfinished = database.with_name(f"{database.name}.new")
-        for leftover in database.parent.glob(f"{unfinished.name}*"):
-            leftover.unlink()
-        event.listen(Engine, "connect", _do_not_sync)
-        try:
-            made = SqlAlchemyStore(f"{SQLITE}{unfinished}", artifacts)  # type: ignore[no-untyped-call]
-            made.engine.dispose()
-        finally:
-            event.remove(Engine, "connect", _do_not_sync)
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.rename(database)
-    with closing(sqlite3.connect(database, timeout=20)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _do_not_sync(connection: sqlite3.Connection, record: object) -> None:
-    """Skip waiting for the disk in each of a hundred migrations; the file is synced at the end."""
-    connection.execute("PRAGMA synchronous=OFF")
 
 
 def find_server(store: Store) -> str | None:
