@@ -2,13 +2,20 @@
 
 import logging
 import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from tempfile import TemporaryFile
 
 from pipeline.errors import UserError
 
 KERAS_VARIABLES = {"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "0"}
+_LOG_LINE = re.compile(  # of TensorFlow's C++ code: information and warnings
+    rb"(WARNING: All log messages before absl|[IW]\d{4} |\d{4}-\d\d-\d\d .*: [IW] "
+    rb"|To enable the following instructions)"
+)
 _overridden: list[str] = []  # settings of the user that Manyfold cannot train with
 
 
@@ -77,3 +84,31 @@ def _buffered_stderr() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextmanager
+def without_log_lines() -> Iterator[None]:
+    """Drop the log lines of a TensorFlow that the program has imported itself.
+
+    It has read its settings before, so that only its output can be filtered.
+    """
+    if not _imported_with_logs():
+        yield
+        return
+    with TemporaryFile() as buffer:
+        stderr = os.dup(2)
+        os.dup2(buffer.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            buffer.seek(0)
+            for line in buffer:
+                if not _LOG_LINE.match(line):
+                    os.write(2, line)
+
+
+@cache
+def _imported_with_logs() -> bool:
+    return "tensorflow" in sys.modules and "TF_CPP_MIN_LOG_LEVEL" not in os.environ

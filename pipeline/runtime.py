@@ -3,7 +3,6 @@
 import gc
 import math
 import os
-import re
 import shlex
 import signal
 import sys
@@ -14,7 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
-from tempfile import TemporaryFile
 from threading import Thread, current_thread, main_thread
 from types import FrameType
 
@@ -117,40 +115,6 @@ def escape_unprintable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-_LOG_LINE = re.compile(  # of TensorFlow's C++ code: information and warnings
-    rb"(WARNING: All log messages before absl|[IW]\d{4} |\d{4}-\d\d-\d\d .*: [IW] "
-    rb"|To enable the following instructions)"
-)
-
-
-@contextmanager
-def without_log_lines() -> Iterator[None]:
-    """Drop the log lines of a TensorFlow that the program has imported itself.
-
-    It has read its settings before, so that only its output can be filtered.
-    """
-    if not _imported_with_logs():
-        yield
-        return
-    with TemporaryFile() as buffer:
-        stderr = os.dup(2)
-        os.dup2(buffer.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            buffer.seek(0)
-            for line in buffer:
-                if not _LOG_LINE.match(line):
-                    os.write(2, line)
-
-
-@cache
-def _imported_with_logs() -> bool:
-    return "tensorflow" in sys.modules and "TF_CPP_MIN_LOG_LEVEL" not in os.environ
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -178,6 +178,7 @@ def test_a_network_gets_the_weights_of_its_seed_in_each_fold(rows, kind):
     evaluation = pipeline.evaluate(X, y, model=model, **SHORT)
     for fold, other in zip(evaluation.folds, expected.folds, strict=True):
         np.testing.assert_allclose(fold.y_score, other.y_score, atol=1e-6)
+    assert any("has no effect" in text for text in evaluation.all_warnings) == (kind == "compiled")
 
 
 def test_a_changed_function_is_compiled_anew(rows):
@@ -325,6 +326,14 @@ def test_make_config_composes_like_the_command_line(make_config):
     assert pipeline.make_config("cv=group_kfold", cv={"n_splits": 4}, seed=3, model=model) == (
         expected
     )
+
+
+def test_an_experiment_leaves_the_data_as_they_are(rows):
+    X, y = rows
+    settings = ["experiment=yeast", "training.epochs=1"]
+    evaluation = pipeline.evaluate(X, y, cv=FOLDS, settings=settings)
+    assert evaluation.dataset.n_samples == len(X)
+    assert evaluation.config.dataset.kind == "python"
 
 
 def test_a_hydra_around_it_is_kept():

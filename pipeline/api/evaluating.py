@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +11,16 @@ import numpy as np
 from pipeline import console
 from pipeline.api.messages import python_messages
 from pipeline.api.result import Evaluation
-from pipeline.config import Config, parse_config
+from pipeline.config import Config, PythonDatasetConfig, parse_config
 from pipeline.config.python_settings import compose_settings
 from pipeline.dataset import Dataset, load
 from pipeline.dataset.in_memory import make_dataset
 from pipeline.errors import UserError
-from pipeline.evaluation import EvaluationInputs, load_inputs
+from pipeline.evaluation import load_inputs
 from pipeline.evaluation.evaluator import Evaluator
+from pipeline.keras_backend import without_log_lines
 from pipeline.model.given_model import GivenModel, convert_model
-from pipeline.runtime import handle_signals, heavy_imports, without_log_lines
+from pipeline.runtime import handle_signals, heavy_imports
 from pipeline.user_code import LENT, lend
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ def evaluate(
         composed = compose_settings(
             ["dataset=python", *given.settings, *settings],
             {
+                "dataset": {"loader": loader, "name": dataset.name},
                 "model": given.values or model,
                 "cv": cv,
                 "preprocessing": preprocessing,
@@ -108,10 +111,9 @@ def evaluate(
                 "tracking": tracking,
             },
         )
-        composed.dataset = {
-            **{"kind": "python", "loader": loader, "params": {}, "predict_rows": []},
-            **{"name": dataset.name, "drop_duplicates": False},
-        }
+        of_files = composed.dataset.keys() - {each.name for each in fields(PythonDatasetConfig)}
+        for key in of_files:  # of an experiment
+            del composed.dataset[key]
         shows = console.is_notebook() if progress is None else progress
         with (
             lend(callables),
@@ -196,13 +198,7 @@ def _evaluate(composed: "DictConfig") -> Evaluation:
     ):
         for _ in folds:
             pass
-    return Evaluation.of(evaluator.evaluation(), _warnings(inputs, evaluator.warnings))
-
-
-def _warnings(inputs: EvaluationInputs, of_training: Sequence[str]) -> list[str]:
-    duplicates = [inputs.summary.describe_duplicates()] if inputs.summary.n_duplicates else []
-    of_splits = [str(warning) for warning in inputs.split_warnings]
-    return [*inputs.dataset.warnings, *duplicates, *of_splits, *of_training]
+    return Evaluation.of(evaluator.evaluation())
 
 
 def _track(composed: "DictConfig", given: GivenModel) -> Evaluation:
@@ -222,7 +218,7 @@ def _track(composed: "DictConfig", given: GivenModel) -> Evaluation:
     with handle_signals():
         result, evaluation = evaluate_job(composed)
     assert evaluation
-    return Evaluation.of(evaluation, _warnings(load_inputs(config), ()), result.run_id)
+    return Evaluation.of(evaluation, result.run_id)
 
 
 @contextmanager

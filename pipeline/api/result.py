@@ -13,7 +13,7 @@ from pipeline.dataset import summarise
 from pipeline.errors import UserError
 from pipeline.evaluation import evaluator, versions
 from pipeline.model.predictor import Predictor, make_predictor
-from pipeline.report.page import RunInfo, format_folds, format_results, write_page
+from pipeline.report.page import RunInfo, format_folds, format_results, format_warnings, write_page
 from pipeline.report.tables import folds_table, labels_table, predictions_table
 from pipeline.runtime import heavy_imports, write_atomically
 from pipeline.scoring import describe_metric
@@ -27,19 +27,16 @@ class Evaluation(evaluator.Evaluation):
     the standard deviation and the 95% interval of each metric, the headline first.
 
     Attributes:
-        warnings: Warnings about the data, the folds and the training.
         run_id: Id of the run in MLflow; empty unless the evaluation was tracked.
     """
 
     run_id: str = ""
 
     @classmethod
-    def of(
-        cls, evaluation: evaluator.Evaluation, warnings: Sequence[str], run_id: str = ""
-    ) -> "Evaluation":
-        """Add warnings and the run to an evaluation."""
+    def of(cls, evaluation: evaluator.Evaluation, run_id: str = "") -> "Evaluation":
+        """Add the run to an evaluation."""
         values = {each.name: getattr(evaluation, each.name) for each in fields(evaluation)}
-        return cls(**values | {"warnings": tuple(warnings), "run_id": run_id})
+        return cls(**values, run_id=run_id)
 
     @property
     def title(self) -> str:
@@ -65,6 +62,11 @@ class Evaluation(evaluator.Evaluation):
     def labels(self) -> pd.DataFrame:
         """Scores of each label: mean and standard deviation over folds, tuned thresholds."""
         return labels_table(self).set_index("label")
+
+    @property
+    def all_warnings(self) -> list[str]:
+        """Warnings about the data, the folds and the training."""
+        return format_warnings(self, summarise(self.dataset))
 
     @property
     def model(self) -> Predictor:
@@ -117,7 +119,7 @@ class Evaluation(evaluator.Evaluation):
         n_columns = 5 if has_notes else 4
         rows = [result[:n_columns] for result in results]
         run = f"<p>Run {escape(self.run_id)} in MLflow</p>" if self.run_id else ""
-        warnings = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
+        warnings = "".join(f"<li>{escape(warning)}</li>" for warning in self.all_warnings)
         return (
             f"<p><strong>{escape(self.title)}</strong>, {escape(format_folds(self))}</p>"
             f"{_html_table(header[:n_columns], rows)}{f'<ul>{warnings}</ul>' if warnings else ''}"

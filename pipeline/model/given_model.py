@@ -193,12 +193,16 @@ def _clone_keras(model: Any, *, n_features: int, n_labels: int) -> Any:
             f"Received: one of {shape[1]}. {hint}"
         )
     try:
-        return sys.modules["keras"].models.clone_model(model)
+        clone = sys.modules["keras"].models.clone_model(model)
+        if model.compiled:  # so that the user is told that it has no effect
+            optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+            clone.compile(optimizer, model.loss)
     except Exception as error:
         raise UserError(
             f"model: expected a network that Keras can clone. Received: "
             f"{describe_exception(error)}. {hint}"
         ) from error
+    return clone
 
 
 def _call_with_sizes(build: Callable[..., Any], **sizes: int) -> Any:
