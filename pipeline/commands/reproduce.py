@@ -1,4 +1,4 @@
-"""Repeat a run from what it original, and compare the scores."""
+"""Repeat a run from what it logged, and compare the scores."""
 
 import argparse
 from collections.abc import Sequence
