@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from pipeline import console
@@ -16,10 +15,8 @@ from pipeline.config import flatten
 from pipeline.errors import UserError
 from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
 from pipeline.evaluation.checkpoint import Checkpoint
-from pipeline.evaluation.evaluator import N_CHECKED_ROWS, Evaluation, Evaluator, FoldResult
-from pipeline.evaluation.inputs import final_rows
-from pipeline.model.saved_model import FinalModel, write_model
-from pipeline.model.training_profile import describe_training
+from pipeline.evaluation.evaluator import Evaluation, Evaluator, FoldResult
+from pipeline.final_model import log_final_model
 from pipeline.outcome import JobResult
 from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, show_run
 from pipeline.report.artifacts import TABLES, write_inputs, write_result
@@ -39,8 +36,6 @@ from pipeline.tracking import (
     supersede,
     track,
 )
-from pipeline.tracking.logged_model import check_code, check_model, log_model
-from pipeline.tracking.pyfunc_model import ServedModel
 from pipeline.tracking.store import STOPPED, STOPPED_BECAUSE
 from pipeline.training import Stopped
 
@@ -233,8 +228,7 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
         served = None
         if evaluation.final:
             run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
-            with tempfile.TemporaryDirectory() as name:
-                served = _log_model(job, evaluation, evaluation.final, Path(name), card)
+            served = log_final_model(job.inputs.splits, evaluation, evaluation.final, card)
     is_first = job.sweep_job is None or job.sweep_job.number == 0
     is_unusual = job.config.cv.kind == "predefined" or job.config.training.final_fit
     if evaluation.final and is_first and is_unusual:
@@ -249,25 +243,3 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
         frame = pd.DataFrame(rows, columns=list(evaluation.dataset.feature_names))
         for y_score in served.predict(None, frame).to_numpy():
             console.show_prediction(y_score)
-
-
-def _log_model(
-    job: PreparedJob, evaluation: Evaluation, final: FinalModel, folder: Path, card: str
-) -> ServedModel:
-    """Write the final model, load it again, check that it predicts the same, and log it."""
-    config, dataset = evaluation.config, evaluation.dataset
-    rows = final_rows(config, dataset, job.inputs.splits)
-    y_pred = np.concatenate([fold.y_pred for fold in evaluation.folds])
-    training = describe_training(dataset, rows, y_pred, config.dataset, config.scoring)
-    has_user_code = write_model(folder, final, config.model, training)
-    (folder / "model" / MODEL_CARD).write_text(card, encoding="utf-8")
-    X = dataset.X[:N_CHECKED_ROWS].copy()
-    may_miss = final.schema.is_categorical | (not final.requires_complete_rows)
-    every_third = np.add.outer(np.arange(len(X)), np.arange(X.shape[1])) % 3 == 0
-    X[every_third & may_miss] = np.nan
-    example = final.schema.decode(X)
-    served = check_model(folder, example, final.predict_proba(X))
-    if has_user_code:
-        check_code(folder)
-    log_model(folder, {FINAL_FIT: final.describe_fit()}, example.head(3))
-    return served

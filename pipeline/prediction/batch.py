@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-MAX_ROWS, MIN_ROWS, MAX_CELLS = 65_536, 1024, 2**22  # of a batch
+MAX_ROWS, MIN_ROWS, MAX_CELLS = 16_384, 1024, 2**22  # of a batch
 
 
 @dataclass(frozen=True, eq=False)

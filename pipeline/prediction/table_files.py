@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,11 @@ class ParquetFile:
         fields = [self._file.schema_arrow.field(name) for name in columns]
         yield Batch(np.empty(0, np.int64), pa.schema(fields).empty_table())
         size = rows_per_batch(max(self._n_columns, len(columns)))
-        batches = self._file.iter_batches(size, columns=list(columns), use_threads=False)
+        groups = range(self._file.num_row_groups)  # one by one, as Arrow keeps what it has read
+        batches = chain.from_iterable(
+            self._file.iter_batches(size, [group], list(columns), use_threads=False)
+            for group in groups
+        )
         while True:
             try:
                 batch = next(batches, None)
