@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import sys
 
 import mlflow
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from pipeline import mlflow_variables
 from pipeline.commands import compare, promote
 from pipeline.errors import UserError
-from pipeline.tracking.store import check_store, store_at
+from pipeline.tracking import RunReader
+from pipeline.tracking import store as store_module
+from pipeline.tracking.store import check_artifacts, check_store, open_store, store_at
 from tests.command_runner import CommandRunner
 
 QUICK = (
@@ -185,3 +188,50 @@ def test_autologging_of_own_code_adds_nothing(finished, monkeypatch, tmp_path):
         mlflow.sklearn.autolog(disable=True)
     (run,) = store.runs("autolog")
     assert not [key for key in run.data.metrics if key.startswith("training_")]
+
+
+def test_an_empty_variable_names_no_experiment(monkeypatch, make_config):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    assert make_config().tracking.experiment_name == "manyfold"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "a/b: $x ${y}")
+    assert make_config().tracking.experiment_name == "a/b: $x ${y}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        (
+            "postgresql://host/db",
+            r"psycopg is not installed. Install it: pip install 'psycopg\[bin",
+        ),
+        (
+            "mysql://host/db",
+            r"MySQLdb is not installed. Install it: pip install pymysql and write mysql\+pymysql:",
+        ),
+        ("mysql+pymysql://host/db", "pymysql is not installed. Install it: pip install pymysql"),
+        ("mssql+pyodbc://host/db", "pyodbc is not installed. Install it: pip install pyodbc"),
+    ],
+)
+def test_a_missing_driver_is_named(monkeypatch, uri, reason):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    for use in (lambda: open_store(store_at(uri), "x"), lambda: RunReader(store_at(uri))):
+        with pytest.raises(UserError, match=reason) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "package"),
+    [
+        ("s3://bucket/x", "boto3"),
+        ("gs://bucket/x", "google-cloud-storage"),
+        ("wasbs://c@a.blob.core.windows.net/x", "azure-storage-blob"),
+        ("sftp://host/x", "pysftp"),
+    ],
+)
+def test_a_missing_package_for_artifacts_is_named(monkeypatch, uri, package):
+    monkeypatch.setattr(store_module, "is_installed", lambda module: False)
+    with pytest.raises(UserError, match=f"not installed. Install it: pip install {package}$"):
+        check_artifacts(uri)
+    monkeypatch.setattr(store_module, "is_installed", lambda module: True)
+    check_artifacts(uri)

@@ -14,6 +14,7 @@ from pipeline.config.schema import Config, TrackingConfig
 from pipeline.config.serialization import map_texts
 from pipeline.config.validation import invalid, validate
 from pipeline.errors import UserError, reveal
+from pipeline.mlflow_variables import ignore_variables
 from pipeline.runtime import CONF_DIR
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ def parse_settings(
 
 
 def _to_container(composed: DictConfig) -> object:
+    ignore_variables()  # an empty variable names no experiment
     try:
         container = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
