@@ -42,7 +42,7 @@ def test_a_failed_job_leaves_one_failed_run(monkeypatch, tmp_path, step):
 
 def test_a_job_with_invalid_settings_of_its_run_leaves_a_failed_run(tmp_path):
     store = CommandRunner(tmp_path)
-    arguments = ("--multirun", *DUMMY, "tracking.run_name=first,[2]")
+    arguments = ("--multirun", *DUMMY, "tracking.run_name=first,''")
     _, err = store.run_here(*arguments, code=1)
     assert "[2/2] Configuration refused:\n  tracking.run_name: expected" in err
     jobs, _ = store.jobs_and_parent()

@@ -189,6 +189,7 @@ def _load_keras(path: Path, serving: dict[str, Any], trust_code: bool) -> Any:
                 f"Expected Keras with TensorFlow. Received: {keras.config.backend()}, with which "
                 "it was imported. Set KERAS_BACKEND=tensorflow."
             )
+        importlib.import_module("tensorflow").config.list_physical_devices()  # logs its search
         importlib.import_module("pipeline.preprocessing.layer")  # registers the layer
     try:
         return keras.saving.load_model(path, compile=False)
