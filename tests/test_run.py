@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mlflow import MlflowClient
 
-from pipeline.tracking.run import DatasetInfo, TrackedRun
+from pipeline.tracking.run import DatasetInfo, TrackedRun, track
 from pipeline.tracking.store import open_store, store_at
 
 N_JOBS, N_DATASETS = 4, 10
@@ -26,3 +26,14 @@ def test_jobs_that_log_the_same_new_data_set_at_once_all_list_it(tmp_path):
             for dataset_input in client.get_run(run).inputs.dataset_inputs
         }
         assert listed == {f"data {number}" for number in range(N_DATASETS)}
+
+
+def test_keys_that_mlflow_refuses_are_cleaned(tmp_path):
+    experiment = open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "a" * 400)
+    keys = ("a$b", "[bold]x", "c//d", "../e", "n" * 300, "統計", "x y:z")
+    with track(experiment, "keys", {}) as run:
+        run.log_settings({f"model.params.{key}": "1" for key in keys} | {"/f": "2"})
+        params = run.record().params
+    assert len(params) == len(keys) + 1
+    assert params["model.params.a_b"] == params["model.params.統計"] == "1"
+    assert params["_f"] == "2"

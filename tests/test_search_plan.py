@@ -1,10 +1,14 @@
 """Plans of searches: invalid ones are rejected before any job."""
 
+from pathlib import Path
+
 import pytest
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from search_runner import SPACE, SearchRunner, quadratic
 
 from pipeline.errors import UserError
+from pipeline.sweeps import search_plan
 
 
 @pytest.fixture
@@ -46,3 +50,15 @@ def test_racing_needs_one_objective_and_repeats(search, capsys):
     named = "racing.incumbent=abc"
     search.run(quadratic, *SPACE, "racing=first_repeat", named, "hydra.sweeper.n_trials=2")
     assert [job["racing.incumbent"] for job in search.jobs] == ["abc", "abc"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder"),
+    [
+        ("sqlite:////data/mlflow.db", "/data"),
+        ("sqlite+pysqlite:////data/c%2520d/mlflow.db", "/data/c%20d"),
+    ],
+)
+def test_the_study_of_a_store_in_a_file_lies_beside_it(uri, folder):
+    base = OmegaConf.create({"tracking": {"uri": uri, "parent_run_id": "abc"}})
+    assert search_plan._study_file(base, "1") == Path(folder) / "studies" / "abc_1.journal"

@@ -89,8 +89,9 @@ def test_the_usual_port_is_preferred_and_another_one_used_if_it_is_taken(monkeyp
     pytest.fail("the usual port was never taken")
 
 
-def test_a_database_without_a_file_is_refused(command, store):
-    code, out, err = command(f"tracking.uri=sqlite+pysqlite:///{store[0]}")
+def test_a_database_without_a_file_is_refused(command, store, monkeypatch):
+    monkeypatch.setattr("pipeline.tracking.store.database_path", lambda uri: None)
+    code, out, err = command(f"tracking.uri=sqlite:///{store[0]}")
     assert (code, out) == (2, "")
     assert "expected an SQLite file or the address of an MLflow server" in err.replace("\n", " ")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -61,7 +62,7 @@ def read_search_config(settings: Mapping[str, Any]) -> SearchConfig:
     return parse_settings(SearchConfig, KEY, settings, depth=1)
 
 
-SQLITE = "sqlite:///"
+SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,8 +177,9 @@ def _study_file(base: DictConfig, digest: str) -> Path:
     It is named by the sweep's parent run, so that a resumed sweep finds its study.
     """
     uri = base.tracking.uri
-    is_file_store = uri is not None and uri.startswith(SQLITE)
-    folder = Path(str(uri).removeprefix(SQLITE)).absolute().parent if is_file_store else mlruns()
+    scheme = next(filter(str(uri).startswith, SQLITE), None)
+    path = unquote(str(uri).removeprefix(scheme or ""))  # jobs and studies get the encoded URI
+    folder = Path(path).absolute().parent if scheme else mlruns()
     name = base.tracking.get("parent_run_id") or f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     return folder / "studies" / f"{name}_{digest}.journal"
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import posixpath
+import re
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +33,7 @@ from pipeline.tracking.store import (
     MAX_TAG,
 )
 
+NOT_IN_KEYS = re.compile(r"[^\w./ :-]")  # characters that MLflow refuses
 SECONDS_BETWEEN_BATCHES = 1.0  # of fold scores
 
 Value = tuple[str, float, int]
@@ -106,7 +109,11 @@ class TrackedRun:
 
     @uninterrupted()
     def log_settings(self, settings: Mapping[str, str]) -> None:
-        """Log settings by dotted key as params; too long values are cut and listed in a tag."""
+        """Log settings by dotted key as params; too long values are cut and listed in a tag.
+
+        Keys in the user's own mappings lose the characters that MLflow refuses.
+        """
+        settings = {_param_key(key): value for key, value in settings.items()}
         new = {key: value for key, value in settings.items() if key not in self._sent_params}
         params = [Param(key, value[:MAX_PARAM]) for key, value in new.items()]
         for start in range(0, len(params), MAX_PARAMS):
@@ -196,6 +203,13 @@ class TrackedRun:
         experiments = [run.info.experiment_id]
         for model in self._client.search_logged_models(experiments, filter_string=condition):
             self._client.delete_logged_model(model.model_id)
+
+
+def _param_key(key: str) -> str:
+    """Return a key that MLflow takes: its characters, and no path that could mean another one."""
+    cleaned = NOT_IN_KEYS.sub("_", key)[:MAX_NAME]
+    is_name = posixpath.normpath(cleaned) == cleaned and not cleaned.startswith(("/", ".."))
+    return cleaned if is_name else cleaned.replace("/", "_")
 
 
 @contextmanager
