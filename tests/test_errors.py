@@ -24,6 +24,18 @@ INTENDED = {
     ("model/keras_builder.py", "_probe"),
     # Few rows may be too few to fit; errors that do not depend on the rows were raised before.
     ("model/saved_model.py", "check_savable"),
+    # The model and the schema that models carry raise ValueError: they know no UserError.
+    ("api/comparing.py", "call"),
+    ("dataset/schema_inference.py", "_add_offset"),
+    ("prediction/file_prediction.py", "_bad_column"),
+    ("tracking/model_server.py", "predict"),
+    ("tracking/pyfunc_model.py", "predict"),
+    # The user's own function, network and builder raise anything.
+    ("model/given_model.py", "convert_model"),
+    ("model/given_model.py", "_clone_keras"),
+    ("model/keras_builder.py", "call_builder"),
+    # A line that cannot be read is a bad row, with the reader's message.
+    ("prediction/line_files.py", "_parse_good"),
     # Whatever is wrong with the store at the end of a sweep, its run gets a status.
     ("sweeps/parent_run.py", "end"),
 }
