@@ -69,6 +69,12 @@ def _restored_path() -> Iterator[None]:
     sys.path[:] = path
 
 
+@pytest.fixture(autouse=True)
+def _no_logging_of_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep Hydra from closing all log handlers, and with that of absl the output of pytest."""
+    monkeypatch.setattr("hydra._internal.logging_config.configure_logging", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _resolver() -> None:
     from omegaconf import OmegaConf
