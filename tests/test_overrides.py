@@ -109,7 +109,10 @@ def test_the_plan_counts_jobs_and_the_name_lists_varied_settings():
         "model.hidden_units=[20],[8,4]", "cv.n_splits=3", "seed=range(3)"
     )
     assert (plan.n_jobs, plan.in_order) == (6, True)
-    assert set(plan.fixed) == {"cv.n_splits", "tracking.uri", "tracking.parent_run_id"}
+    assert set(plan.fixed) == {
+        "cv.n_splits",
+        *("tracking.uri", "tracking.parent_run_id", "tracking.experiment_name"),
+    }
     assert sweep_name(parsed) == "sweep of model.hidden_units, seed"
 
 
