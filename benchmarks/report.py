@@ -25,13 +25,13 @@ from pipeline.config.schema import Config
 from pipeline.cv.splitters import make_splits
 from pipeline.dataset.loading import load
 from pipeline.dataset.summary import summarise
-from pipeline.keras_backend import import_tensorflow
+from pipeline.keras_backend import reset_keras
 from pipeline.report.artifacts import write_result
 from pipeline.report.page import RunInfo
 from pipeline.runtime import heavy_imports
 
 with heavy_imports():  # as the command does
-    import_tensorflow()
+    reset_keras()
     from pipeline.evaluation.evaluator import Evaluation, Evaluator
     from tests.random_evaluation import make_dataset, make_evaluation
 

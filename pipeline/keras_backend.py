@@ -1,15 +1,17 @@
-"""Import TensorFlow and Keras with the settings that training needs."""
+"""Import Keras with TensorFlow, quietly, and with the settings that training needs.
+
+Logged models carry this file, so it imports nothing of Manyfold.
+"""
 
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from tempfile import TemporaryFile
-
-from pipeline.errors import UserError
+from types import ModuleType
 
 KERAS_VARIABLES = {"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "0"}
 _LOG_LINE = re.compile(  # of TensorFlow's C++ code: information and warnings
@@ -28,31 +30,40 @@ def set_keras_variables() -> None:
             _overridden.append(f"{name}={own} is replaced by {value}")
 
 
-def import_tensorflow() -> list[str]:
-    """Import TensorFlow and Keras without the log lines of C++ code, unless the import fails.
+def import_keras() -> ModuleType:
+    """Import Keras with TensorFlow, without the log lines of C++ code unless the import fails.
 
     TensorFlow's settings cannot silence them, as they are written before it reads the settings.
 
-    Returns:
-        Settings of the user for Keras that are replaced, from the environment and `keras.json`.
-
     Raises:
-        UserError: If Keras was imported with another backend before.
+        ValueError: If Keras was imported with another backend before.
     """
     set_keras_variables()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _buffered_stderr():
+    with _filtered_stderr(lambda line, has_failed: has_failed):
         import keras
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # logs the search for a GPU
-    tf.get_logger().setLevel(logging.ERROR)
     if keras.config.backend() != "tensorflow":
-        raise UserError(
+        raise ValueError(
             f"Expected Keras with TensorFlow. Received: {keras.config.backend()}, with which "
             "another module has imported it. Start the program with KERAS_BACKEND=tensorflow."
         )
-    config = keras.config
+    return keras  # type: ignore[no-any-return]
+
+
+def reset_keras() -> list[str]:
+    """Import Keras and give its settings the values that training needs.
+
+    Returns:
+        Settings of the user that are replaced, from the environment and `keras.json`.
+
+    Raises:
+        ValueError: If Keras was imported with another backend before.
+    """
+    config = import_keras().config
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     settings = (
         ("floatx", "float32", config.floatx, config.set_floatx),
         ("epsilon", 1e-7, config.epsilon, config.set_epsilon),
@@ -61,29 +72,13 @@ def import_tensorflow() -> list[str]:
             *(config.image_data_format, config.set_image_data_format),
         ),
     )
-    for name, value, read, replace in settings:
-        own = read()
+    for name, value, getter, setter in settings:
+        own = getter()
         if own != value:
-            replace(value)
+            setter(value)
             _overridden.append(f"{name} {own} of Keras is replaced by {value}")
     config.set_dtype_policy("float32")
     return list(dict.fromkeys(_overridden))
-
-
-@contextmanager
-def _buffered_stderr() -> Iterator[None]:
-    with TemporaryFile() as buffer:
-        stderr = os.dup(2)
-        os.dup2(buffer.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            buffer.seek(0)
-            os.write(stderr, buffer.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 @contextmanager
@@ -95,17 +90,30 @@ def without_log_lines() -> Iterator[None]:
     if not _imported_with_logs():
         yield
         return
+    with _filtered_stderr(lambda line, has_failed: not _LOG_LINE.match(line)):
+        yield
+
+
+@contextmanager
+def _filtered_stderr(is_kept: Callable[[bytes, bool], bool]) -> Iterator[None]:
+    """Hold back what C++ code prints as well, and print the lines to keep after the block.
+
+    Args:
+        is_kept: Takes a line, and whether the block has failed.
+    """
     with TemporaryFile() as buffer:
         stderr = os.dup(2)
         os.dup2(buffer.fileno(), 2)
+        has_failed = True
         try:
             yield
+            has_failed = False
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
             buffer.seek(0)
             for line in buffer:
-                if not _LOG_LINE.match(line):
+                if is_kept(line, has_failed):
                     os.write(2, line)
 
 

@@ -75,14 +75,10 @@ class CommandRunner:
         return out, err
 
     def run_here(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Run the program in this process, which saves the import of TensorFlow.
-
-        Hydra would close all log handlers here, and with absl's handler the stream of pytest.
-        """
+        """Run the program in this process, which saves the import of TensorFlow."""
         out, err = StringIO(), StringIO()
         with (
             patch.object(sys, "argv", ["pipeline", *self._complete(arguments)]),
-            patch("hydra._internal.logging_config.configure_logging"),
             patch("pipeline.sweeps.OptunaSweeper.n_failed", 0),  # of an earlier search
             redirect_stdout(out),
             redirect_stderr(err),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -69,10 +70,11 @@ def _restored_path() -> Iterator[None]:
     sys.path[:] = path
 
 
-@pytest.fixture(autouse=True)
-def _no_logging_of_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _no_logging_of_hydra() -> Iterator[None]:
     """Keep Hydra from closing all log handlers, and with that of absl the output of pytest."""
-    monkeypatch.setattr("hydra._internal.logging_config.configure_logging", lambda *_, **__: None)
+    with patch("hydra._internal.logging_config.configure_logging"):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -55,7 +55,7 @@ SEAMS = {
     "model/saved_model.py:_sklearn_models",
     "named_model.py:_open_stored",
     "report/artifacts.py:_figures",
-    "keras_backend.py:import_tensorflow",
+    "keras_backend.py:import_keras",
     "sweeps/callback.py:_begin",
     "sweeps/overrides.py:count_parallel_jobs",
     "sweeps/plugins.py:launch",

@@ -29,8 +29,8 @@ import pytest
 def test_settings_of_keras_are_those_that_training_needs(tmp_path, variables, file, expected):
     (tmp_path / "keras.json").write_text(json.dumps(file))
     program = (
-        "from pipeline.keras_backend import import_tensorflow\n"
-        "print(import_tensorflow()); import keras, numpy\n"
+        "from pipeline.keras_backend import reset_keras\n"
+        "print(reset_keras()); import keras, numpy\n"
         "print([keras.config.backend(), keras.config.floatx(), keras.config.epsilon(),"
         "keras.config.image_data_format()])\n"
         "print(keras.layers.Dense(1)(numpy.zeros((1, 1))).dtype.name)"

@@ -23,7 +23,7 @@ class Comparison(Ranking):
 
     @property
     def conclusion(self) -> str:
-        """Which configuration is better, in a sentence, as far as the folds can tell."""
+        """Conclusion of the tests in a sentence."""
         return describe_conclusion(self)
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.comparison.ranking import Ranking, rank_runs
+from pipeline.comparison.ranking import Ranking, mean_test_fraction, rank_runs
 from pipeline.comparison.run_scores import (
     RunScores,
     average_runs,
@@ -59,7 +59,7 @@ def rank_paired_runs(
         ranking = rank_runs(
             scores,
             metric=metric,
-            test_fraction=float((sizes[:, 1] / sizes[:, 0]).mean()),
+            test_fraction=mean_test_fraction(sizes),
             lower_is_better=lower_is_better(metric, own_directions(best[0].settings)),
             alpha=alpha,
             rope=rope,

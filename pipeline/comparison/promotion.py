@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.comparison.conclusion import describe_conclusion
-from pipeline.comparison.ranking import Ranking, rank_runs
+from pipeline.comparison.ranking import Ranking, mean_test_fraction, rank_runs
 from pipeline.comparison.run_scores import check_paired, choose_metric, to_run_scores
 from pipeline.errors import UserError
 from pipeline.scoring import (
@@ -84,7 +84,7 @@ def _rank(
             for record in (challenger, champion)
         },
         metric=name,
-        test_fraction=float((sizes[:, 1] / sizes[:, 0]).mean()),
+        test_fraction=mean_test_fraction(sizes),
         lower_is_better=lower_is_better(name, own_directions(runs[0].settings)),
         alpha=ALPHA,
         rope=ROPE,

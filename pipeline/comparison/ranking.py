@@ -124,6 +124,11 @@ class Ranking:
         return groups
 
 
+def mean_test_fraction(sizes: NDArray[np.int64]) -> float:
+    """Return the mean of n_test / n_train over folds, given both of each, of shape (n_folds, 2)."""
+    return float((sizes[:, 1] / sizes[:, 0]).mean())
+
+
 def rank_runs(
     scores: Mapping[str, Sequence[float] | NDArray[np.float64]],
     *,

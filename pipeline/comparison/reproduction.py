@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.comparison.ranking import mean_test_fraction
 from pipeline.scoring import are_constant, paired_test
 from pipeline.tracking import RunReader, RunRecord
 from pipeline.tracking.run_reader import FOLD
@@ -68,7 +69,7 @@ def compare_runs(reader: RunReader, before: RunRecord, now: RunRecord) -> list[A
     """Compare all metrics of a run with those of its repetition, the headline first."""
     sizes = [reader.fold_sizes(record.run_id) for record in (before, now)]
     n_folds = min(map(len, sizes))  # racing may have stopped the run after some folds
-    test_fraction = float((sizes[1][:, 1] / sizes[1][:, 0]).mean())
+    test_fraction = mean_test_fraction(sizes[1])
     scored = [key.removeprefix(FOLD) for key in before.metrics if key.startswith(FOLD)]
     headline = before.tags.get("headline")
     rows = []

@@ -12,6 +12,9 @@ from typing import Any
 from pipeline.dataset.files import available_memory, size_error
 from pipeline.errors import UserError
 
+# What openpyxl lets pass of a damaged file, beside errors of its own and of XML.
+_DAMAGED = (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile)
+
 
 def write_csv(path: Path, file: Path, *, sheet: str | None, decimal: str, header: bool) -> None:
     """Write a sheet of an .xlsx file as CSV: dates in ISO format, formulas as their last values.
@@ -46,13 +49,9 @@ def write_csv(path: Path, file: Path, *, sheet: str | None, decimal: str, header
                 book.close()
     except UserError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: expected a complete .xlsx workbook of Excel. Received: {error}. Save it as "
-            ".xlsx, or as CSV."
-        ) from error
-    except Exception as error:  # openpyxl's own, and those of XML
-        if not type(error).__module__.startswith(("openpyxl", "xml")):
+    except Exception as error:
+        is_own = type(error).__module__.startswith(("openpyxl", "xml"))
+        if not (is_own or isinstance(error, _DAMAGED)):
             raise
         raise UserError(
             f"{path}: expected a complete .xlsx workbook of Excel. Received: {error}. Save it as "

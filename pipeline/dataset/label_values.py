@@ -54,7 +54,7 @@ class LabelValues:
 
     @property
     def reads_blanks(self) -> bool:
-        """Whether a blank cell means yes or no."""
+        """True if a blank cell means yes or no."""
         return "" in map(_spell, (*self.true, *self.false))
 
     def error(

@@ -22,7 +22,7 @@ from pipeline.dataset import Dataset, DataSummary, load, summarise
 from pipeline.decision import check_threshold_metric, needs_inner
 from pipeline.errors import UserError
 from pipeline.evaluation.fingerprint import code_version
-from pipeline.keras_backend import import_tensorflow
+from pipeline.keras_backend import reset_keras
 from pipeline.preprocessing import Preprocessor, fit_preprocessors
 from pipeline.runtime import heavy_imports
 from pipeline.scoring import check_metrics
@@ -232,7 +232,10 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         return SklearnTrainer(config.model, config.training, X, y, fits, names)
 
     with heavy_imports():
-        warnings = import_tensorflow()
+        try:
+            warnings = reset_keras()
+        except ValueError as error:  # imported with another backend
+            raise UserError(str(error)) from error
         from pipeline.model.keras_builder import check_model, describe_compilation
         from pipeline.model.keras_models import build_model
         from pipeline.training.keras_trainer import KerasTrainer

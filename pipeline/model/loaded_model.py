@@ -6,11 +6,8 @@ Logged models carry this file, so it imports nothing of Manyfold but what they c
 import hashlib
 import importlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.decision.rule import DecisionRule
+from pipeline.keras_backend import import_keras
 from pipeline.preprocessing.table_schema import Rows, TableSchema
 
 PARAMS = ("decide", "threshold", "thresholds")  # of `LoadedModel.predict`
@@ -85,7 +83,7 @@ class LoadedModel:
         except pa.ArrowException as error:  # lists, for example
             raise ValueError(f"Expected numbers, texts and dates. Received: {error}") from error
         if self._serving["requires_complete_rows"]:
-            self._check_complete(X)
+            check_no_missing(self.schema, X)
         return X
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -145,15 +143,21 @@ class LoadedModel:
             y_score = (y_score > self.thresholds(threshold, by_label)).astype(np.float64)
         return pd.DataFrame(y_score, columns=list(self.label_names), index=rows.index)
 
-    def _check_complete(self, X: NDArray[np.float32]) -> None:
-        missing = np.isnan(X) & ~self.schema.is_categorical
-        if missing.any():
-            row, column = np.argwhere(missing)[0]
-            raise ValueError(
-                "Expected no missing number, as the model was trained without imputation. "
-                f"Received: one in column {self.schema.names[column]!r}, row {row} (the first is "
-                f"0), and {int(missing.sum()) - 1} more."
-            )
+
+def check_no_missing(schema: TableSchema, X: NDArray[np.float32]) -> None:
+    """Check that no number is missing, for a model that was trained without imputation.
+
+    Raises:
+        ValueError: If one is; the message names column and row.
+    """
+    missing = np.isnan(X) & ~schema.is_categorical
+    if missing.any():
+        row, column = np.argwhere(missing)[0]
+        raise ValueError(
+            "Expected no missing number, as the model was trained without imputation. "
+            f"Received: one in column {schema.names[column]!r}, row {row} (the first is "
+            f"0), and {int(missing.sum()) - 1} more."
+        )
 
 
 def is_trusted(name: str, user_packages: Sequence[str] = ()) -> bool:
@@ -180,17 +184,10 @@ def _compile(model: Any, n_features: int) -> Any:
 
 def _load_keras(path: Path, serving: dict[str, Any], trust_code: bool) -> Any:
     """Load a Keras model; Keras's safe mode refuses code in the file."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    with _no_startup_messages():
-        import keras
+    import_keras()
+    import keras
 
-        if keras.config.backend() != "tensorflow":
-            raise ValueError(
-                f"Expected Keras with TensorFlow. Received: {keras.config.backend()}, with which "
-                "it was imported. Set KERAS_BACKEND=tensorflow."
-            )
-        importlib.import_module("tensorflow").config.list_physical_devices()  # logs its search
-        importlib.import_module("pipeline.preprocessing.layer")  # registers the layer
+    importlib.import_module("pipeline.preprocessing.layer")  # registers the layer
     try:
         return keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError) as error:
@@ -225,21 +222,3 @@ def _untrusted_error(names: Sequence[str]) -> ValueError:
         "Expected a model without code of its own. Received: one that needs "
         f"{', '.join(names)}. If you trust its author, give --trust-code to run that code."
     )
-
-
-@contextmanager
-def _no_startup_messages() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ code prints while it is imported, unless the import fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with TemporaryFile() as messages:
-        stderr = os.dup(2)
-        os.dup2(messages.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            messages.seek(0)
-            os.write(stderr, messages.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

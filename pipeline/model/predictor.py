@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import UserError
+from pipeline.model.loaded_model import check_no_missing
 from pipeline.model.saved_model import FinalModel
 
 
@@ -64,16 +65,10 @@ def make_predictor(final: FinalModel) -> Predictor:
     def call(rows: pd.DataFrame, decide: bool) -> pd.DataFrame:
         try:
             X = final.schema.encode(rows)
+            if final.requires_complete_rows:
+                check_no_missing(final.schema, X)
         except ValueError as error:
             raise UserError(str(error)) from error
-        missing = np.isnan(X) & ~final.schema.is_categorical
-        if final.requires_complete_rows and missing.any():
-            row, column = np.argwhere(missing)[0]
-            raise UserError(
-                "Expected no missing number, as the model was trained without imputation. "
-                f"Received: one in column {final.schema.names[column]!r}, row {row} (the first is "
-                "0)."
-            )
         y_score = final.predict_proba(X)
         values = final.rule.decide(y_score) if decide else y_score
         return pd.DataFrame(values, columns=labels, index=rows.index)

@@ -30,6 +30,7 @@ from pipeline.user_code import find_user_code
 
 PACKAGE = Path(__file__).parents[1]
 CODE = (
+    "keras_backend.py",
     "preprocessing/column_values.py",
     "preprocessing/value_formats.py",
     "preprocessing/table_schema.py",

@@ -12,4 +12,4 @@ from pipeline.prediction.file_prediction import (
 from pipeline.prediction.model_folder import ModelFolder, find_model_files, open_model
 from pipeline.prediction.output_files import check_output, open_output
 from pipeline.prediction.row_files import open_rows
-from pipeline.prediction.thresholds import parse_thresholds, replace_thresholds, tune_again
+from pipeline.prediction.thresholds import parse_thresholds, tune_again

@@ -23,7 +23,7 @@ FIRST_ROW = "row 0 (the first is 0)"  # how the schema names the row of a table 
 
 @dataclass(frozen=True)
 class Answer:
-    """What to predict.
+    """The requested kind of predictions.
 
     Attributes:
         kind: Probabilities; decisions, which are 0 or 1; or the names of the predicted labels.

@@ -2,6 +2,7 @@
 
 import io
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +20,7 @@ NUMBERED = re.compile(r"[xy](\d+)")  # name of a feature or label of svmlight fi
 Line = tuple[int, str]  # number in the file, from 1, and text
 
 
-class _LineFile:
+class _LineFile(ABC):
     """A text file with one row per line, gzipped if its name ends in .gz."""
 
     comment: str
@@ -48,9 +49,9 @@ class _LineFile:
             for part, table in self._parse_good(rows, lines, columns, on_bad):
                 yield Batch(part, table)
 
+    @abstractmethod
     def _parse(self, lines: list[Line], columns: Sequence[str]) -> pa.Table:
         """Parse lines; raises ValueError for a bad one."""
-        raise NotImplementedError
 
     def _read_lines(self) -> Iterator[Line]:
         """Yield numbers and texts of lines, but no comments and blank lines."""

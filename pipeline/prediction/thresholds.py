@@ -1,6 +1,5 @@
 """Choose other thresholds for a final model, without training."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,6 @@ from pipeline.decision import check_threshold_metric
 from pipeline.decision.tuning import tune_thresholds
 from pipeline.errors import UserError, locate
 from pipeline.model.loaded_model import LoadedModel
-from pipeline.runtime import write_atomically
 
 METRIC_OPTION = "--threshold-metric"
 
@@ -87,11 +85,3 @@ def tune_again(
     y_score = np.column_stack(columns[len(label_names) :])
     is_finite = np.isfinite(y_score).all(axis=1)
     return tune_thresholds(decision, y_true[is_finite], y_score[is_finite], scoring)
-
-
-def replace_thresholds(folder: Path, thresholds: NDArray[np.float64]) -> None:
-    """Replace the thresholds of the model in a folder, which are in its `schema.json`."""
-    path = folder / "schema.json"
-    serving = json.loads(path.read_text(encoding="utf-8"))
-    text = json.dumps({**serving, "threshold": thresholds.tolist()})
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
