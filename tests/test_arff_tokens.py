@@ -143,6 +143,11 @@ CASES = {
         "{0 1}\n{ 0\t2 ,1  1 } % x\n{0 3 1 '1'}",
         [1, 2, 3],
     ),
+    "a no-break space is no blank": (
+        "\n@attribute c {\xa0,\xa0x}\n@attribute l {0,1}\n@data",
+        "\xa0,0\n\xa0x 1\n{0 \xa0x,1 1}",
+        [0, 1, 1],
+    ),
     "no blank before braces": (
         "\n@attribute'f'real\n@attribute l{0,1}\n@data",
         "1,0\n2,1\n3,1",

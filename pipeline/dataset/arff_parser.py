@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.arff_header import Attribute, parse_header
-from pipeline.dataset.arff_tokens import TokenError, Value, split_row
+from pipeline.dataset.arff_tokens import BLANKS, TokenError, Value, split_row
 from pipeline.dataset.column_roles import check_unique_names
 from pipeline.dataset.files import check_fits_memory
 from pipeline.errors import UserError, suggest
@@ -84,7 +84,7 @@ def parse_arff(source: str, text: str) -> ArffTable:
 def _content_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield line numbers from 1 and lines, but no comments and blank lines."""
     for line_number, line in enumerate(re.split("\r\n|\n|\r", text), start=1):
-        line = line.strip()
+        line = line.strip(BLANKS)
         if line and not line.startswith("%"):
             yield line_number, line
 

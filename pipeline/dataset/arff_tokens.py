@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+BLANKS = "".join(map(chr, range(33)))  # a no-break space is none
 QUOTED = r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+\""""
 _TOKEN = re.compile(rf"""({QUOTED})|([{{}}])|(,)|[^\x00-\x20,%'"{{}}]++""", re.S)
 _GAP = re.compile(r"[\x00-\x20]*+")
 _SEPARATORS = re.compile(r"[\x00-\x20,]++")
-_NAME = re.compile(rf"[\x00-\x20]*+({QUOTED}|[^\s{{%]++)", re.S)
+_NAME = re.compile(rf"[\x00-\x20]*+({QUOTED}|[^\x00-\x20{{%]++)", re.S)
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.S)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 _MARKS = "'\"{}%"
@@ -65,11 +66,11 @@ def split_row(line: str) -> Row:
         TokenError: If a quote or a brace is not closed, or a weight is none.
     """
     if not any(mark in line for mark in _MARKS):
-        texts = line.replace(",", " ").split() if line.isascii() else _SEPARATORS.split(line)
-        by_commas = [_value(text.strip()) for text in line.split(",")] if "," in line else None
-        return Row([None if word == "?" else word for word in texts if word], by_commas)
+        texts = _split_values(line)
+        by_commas = [_value(it.strip(BLANKS)) for it in line.split(",")] if "," in line else None
+        return Row([None if word == "?" else word for word in texts], by_commas)
     if line[0] == "{" and line[-1] == "}" and not any(mark in line[1:-1] for mark in _MARKS):
-        texts = line[1:-1].replace(",", " ").split()
+        texts = _split_values(line[1:-1])
         return Row([None if word == "?" else word for word in texts], None, is_sparse=True)
     tokens = list(_tokens(line))
     if not tokens:
@@ -102,6 +103,13 @@ def split_categories(text: str) -> Row:
             raise TokenError(text[start:])
     values: list[Value] = [unquote(it) for it, _, _ in inner[1:] if it != ","]  # ? is one, too
     return Row(values, _by_commas(text, inner[1:]))
+
+
+def _split_values(text: str) -> list[str]:
+    """Return the words between blanks and commas of a text without quotes."""
+    if text.isascii():
+        return text.replace(",", " ").split()
+    return [word for word in _SEPARATORS.split(text) if word]
 
 
 def _value(text: str) -> Value:

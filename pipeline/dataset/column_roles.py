@@ -139,7 +139,8 @@ def without_dropped(
     labels: Iterable[str], patterns: Iterable[str], drop: Iterable[str]
 ) -> tuple[str, ...]:
     """Return the labels but those that are dropped, unless their names themselves are given."""
-    return tuple(name for name in labels if name not in set(drop) - set(patterns))
+    dropped = set(drop) - set(patterns)
+    return tuple(name for name in labels if name not in dropped)
 
 
 def check_column_exists(source: str, key: str, name: str, names: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_svmlight_file
 
 from pipeline.dataset.arff_parser import ArffTable, parse_arff
+from pipeline.dataset.arff_tokens import BLANKS
 from pipeline.errors import UserError
 from pipeline.prediction.batch import BadRow, Batch, OnBad, rows_per_batch
 
@@ -58,7 +59,7 @@ class _LineFile(ABC):
         number = 0
         try:
             for number, line in enumerate(self._text, start=1):
-                text = line.strip()
+                text = line.strip(BLANKS)
                 if text and not text.startswith(self.comment):
                     yield number, text
         except (UnicodeError, OSError, EOFError) as error:
