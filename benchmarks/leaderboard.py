@@ -21,8 +21,9 @@ from mlflow.entities import Metric, Param
 from rich.console import Console
 
 from benchmarks.command import measure
+from pipeline.comparison import BestJobEstimate
 from pipeline.comparison.leaderboard import Leaderboard, read_leaderboard
-from pipeline.console.run_tables import leaderboard_tables
+from pipeline.console.leaderboard_tables import leaderboard_tables
 from pipeline.sweeps.parent_run import log_leaderboard
 from pipeline.tracking.store import Store, open_store, store_at
 from pipeline.tracking.sweep import (
@@ -126,7 +127,10 @@ def main() -> None:
         _, marking = timed("looking for dead jobs", lambda: end_dead_runs(sweep))
         board, reading = timed("reading and ranking", lambda: read_leaderboard(sweep))
         assert board.n_ranked == N_JOBS
-        _, logging = timed("table and figure into MLflow", lambda: log_leaderboard(sweep, board))
+        nothing = BestJobEstimate()
+        _, logging = timed(
+            "table and figure into MLflow", lambda: log_leaderboard(sweep, board, nothing)
+        )
         _, showing = timed("on screen", lambda: show(board))
         print(f"  {'in all':30} {marking + reading + logging + showing:6.2f} s (limit: {LIMIT} s)")
         compare(store, [entry.run_id for entry in board.entries[:N_COMPARED]])

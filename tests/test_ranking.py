@@ -14,7 +14,7 @@ from rich.console import Console
 from pipeline.comparison.conclusion import describe_conclusion, format_probability
 from pipeline.comparison.ranking import Pair, Ranking, rank_runs
 from pipeline.comparison.run_scores import RunScores
-from pipeline.console.run_tables import compare_tables
+from pipeline.console.ranking_tables import compare_tables
 from pipeline.report.paired_differences import BETTER, draw_ranking
 from pipeline.scoring.statistics import PairedTest, holm, paired_test
 

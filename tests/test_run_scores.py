@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.comparison.averaging import average_runs
 from pipeline.comparison.run_scores import (
     MAX_RANKED,
     RunScores,
-    average_runs,
     check_paired,
     choose_metric,
     drop_duplicates,

@@ -36,7 +36,8 @@ def compare(
     Args:
         runs: Evaluations; or names or ids of runs and sweeps in MLflow; a dict gives them names.
         metric: Metric to compare; None for the headline.
-        average: Setting over which to average runs that differ only in it, such as `seed`.
+        average: Setting over which to average runs that differ only in it. By default the seed, if
+            there are several configurations; "" for none.
         alpha: Accepted chance of a single false difference among all pairs.
         rope: Differences up to this size do not matter in practice.
         tracking: The MLflow store: `{"uri": ...}`.

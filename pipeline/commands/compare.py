@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
 def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import comparison, console
-        from pipeline.console.run_tables import as_dict, compare_tables
+        from pipeline.console.ranking_tables import as_dict, compare_tables
         from pipeline.report.paired_differences import write_ranking
         from pipeline.tracking import RunReader, locate
 
@@ -44,13 +44,17 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             reader.fold_sizes,
             reader.fold_scores,
             metric=arguments.metric,
-            average=arguments.average,
+            average="" if arguments.seeds else arguments.average,
             alpha=arguments.alpha,
             rope=arguments.rope,
         )
     counts = {len(one.run_ids) for one in named.values()}
-    if len(counts) > 1:
-        console.show(f"The averages are of {min(counts)} to {max(counts)} runs each.")
+    if max(counts) > 1:
+        averaged = " to ".join(map(str, sorted({min(counts), max(counts)})))
+        by_default = "" if arguments.average else "; --seeds compares each seed by itself"
+        console.show(
+            f"Averaged over {arguments.average or 'seed'}: {averaged} runs each{by_default}."
+        )
     console.show(*compare_tables(ranking, named))
     console.show(f"{comparison.describe_conclusion(ranking)}\n")
     if arguments.json:
@@ -72,7 +76,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
 
 def _figure_path(arguments: argparse.Namespace, metric: str, run_ids: Sequence[str]) -> Path:
     """Return the default path of a figure, which depends on the runs and options."""
-    options = (arguments.alpha, arguments.rope, arguments.average, *run_ids)
+    options = (arguments.alpha, arguments.rope, arguments.average, arguments.seeds, *run_ids)
     digest = sha256(" ".join(map(str, options)).encode()).hexdigest()[:8]
     return mlruns() / "compare" / f"{metric}-{len(run_ids)}-{digest}.png"
 
@@ -104,7 +108,13 @@ def make_parser() -> argparse.ArgumentParser:
         default=0.05,
         help="accepted chance of a single false difference among all pairs (default: 0.05)",
     )
-    add("--average", metavar="KEY", help="average runs that differ only in this setting (seed)")
+    averaging = parser.add_mutually_exclusive_group()
+    averaging.add_argument(
+        "--average",
+        metavar="KEY",
+        help="average runs that differ only in this setting (default: seed)",
+    )
+    averaging.add_argument("--seeds", action="store_true", help="compare each seed by itself")
     add("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     add(
         "--figure",

@@ -1,12 +1,10 @@
 """Comparison of finished runs: paired tests, ranking and leaderboard."""
 
+from pipeline.comparison.best_job import BestJobEstimate, estimate_best_job
 from pipeline.comparison.conclusion import describe_conclusion, format_probability
+from pipeline.comparison.entries import SEED, Configuration, Criterion, Entry, Statistic, Status
 from pipeline.comparison.leaderboard import (
-    Criterion,
-    Entry,
     Leaderboard,
-    Statistic,
-    Status,
     read_leaderboard,
     to_json_table,
     without_received_value,
@@ -17,7 +15,6 @@ from pipeline.comparison.promotion import Judgement, describe_scores, judge
 from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, rank_runs
 from pipeline.comparison.run_scores import (
     RunScores,
-    average_runs,
     check_paired,
     choose_metric,
     drop_duplicates,
@@ -26,3 +23,4 @@ from pipeline.comparison.run_scores import (
     shorten_names,
     to_run_scores,
 )
+from pipeline.comparison.selection import ExpectedScore

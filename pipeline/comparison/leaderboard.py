@@ -3,89 +3,21 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any, get_args
 
-from pipeline.scoring import lower_is_better, own_directions, summary_key
-from pipeline.tracking import SUPERSEDED, VARIED, RunRecord, Sweep, children
-from pipeline.tracking.store import STOPPED_BECAUSE
-
-Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
-Statistic = Literal["mean", "std", "ci_low", "ci_high"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One job of a sweep.
-
-    Attributes:
-        run_id: Id of its run.
-        job_number: Number of the job, from 0; None if unknown.
-        settings: The settings that vary in the sweep, by key.
-        status: Status of its run.
-        headline: First metric of `scoring.metrics`; empty if the job ended before it was known.
-        metrics: Logged metrics by name: `accuracy_mean`, `accuracy_ci_low`, ...
-        seconds: Duration; None if unknown.
-        reason: Reason why it did not finish, or why racing stopped it; empty without one.
-        digests: Digests of data and folds; only jobs with equal digests are comparable.
-        greater_is_better: The setting `scoring.greater_is_better`.
-    """
-
-    run_id: str
-    job_number: int | None
-    settings: Mapping[str, str]
-    status: Status
-    headline: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    seconds: float | None = None
-    reason: str = ""
-    digests: tuple[str, str] = ("", "")
-    greater_is_better: Mapping[str, bool] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The settings that vary, in one line."""
-        settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
-        return settings or f"job {self.job_number}"
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """Criterion by which jobs are ranked.
-
-    Attributes:
-        metric: Name of the metric; empty if no job has one.
-        statistic: Statistic of the metric.
-        minimize: Whether lower is better.
-    """
-
-    metric: str
-    statistic: Statistic
-    minimize: bool
-
-
-def to_entry(run: RunRecord) -> Entry:
-    """Convert the run of a job into an entry of a leaderboard."""
-    overrides = run.tags.get("overrides", "")
-    keys = [key.removeprefix(VARIED) for key in run.tags if key.startswith(VARIED)]
-    keys.sort(key=lambda key: overrides.find(f"{key}="))
-    number = run.tags.get("sweep_job")
-    seconds = (run.ended - run.started) / 1000 if run.ended else None
-    status: Status = "RUNNING"
-    if run.status in get_args(Status):
-        status = cast(Status, run.status)
-    return Entry(
-        run_id=run.run_id,
-        job_number=int(number) if number else None,
-        settings={key: run.tags[f"{VARIED}{key}"] for key in keys},
-        status=status,
-        headline=run.tags.get("headline", ""),
-        metrics=run.metrics,
-        seconds=run.metrics.get("seconds", seconds),
-        reason=run.tags.get("failure") or run.tags.get(STOPPED_BECAUSE, ""),
-        digests=(run.tags.get("data_digest", ""), run.tags.get("split_digest", "")),
-        greater_is_better=own_directions(run.params),
-    )
+from pipeline.comparison.entries import (
+    SEED,
+    Configuration,
+    Criterion,
+    Entry,
+    Statistic,
+    Status,
+    to_entry,
+)
+from pipeline.scoring import lower_is_better, summary_key
+from pipeline.tracking import SUPERSEDED, Sweep, children
 
 
 class Leaderboard:
@@ -144,14 +76,58 @@ class Leaderboard:
 
     @property
     def best(self) -> Entry | None:
-        """The first job; None if no job is ranked."""
-        return self.entries[0] if self.entries and self.ranks[0] else None
+        """The best job of the best configuration; None if no job is ranked."""
+        if not self.n_ranked:
+            return None
+        ids = {entry.run_id for entry in self.configurations[0].entries}
+        return next(entry for entry in self.entries if entry.run_id in ids)
+
+    @cached_property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """The ranked jobs, grouped by all settings but the seed, the best mean score first."""
+        groups: dict[tuple[object, ...], list[Entry]] = {}
+        for entry in self.entries[: self.n_ranked]:
+            others = tuple(item for item in entry.settings.items() if item[0] != SEED)
+            is_seeded = SEED in entry.settings
+            key = (others, entry.digests) if is_seeded else (entry.run_id,)
+            groups.setdefault(key, []).append(entry)
+        sign = 1 if self.criterion.minimize else -1
+        configurations = [self._configuration(group) for group in groups.values()]
+        return tuple(sorted(configurations, key=lambda configuration: sign * configuration.mean))
+
+    @property
+    def has_seeds(self) -> bool:
+        """True if a configuration was run with several seeds."""
+        return len(self.configurations) < self.n_ranked
+
+    def _configuration(self, entries: Sequence[Entry]) -> Configuration:
+        scores = [self._score(entry) for entry in entries]
+        stds = [std for entry in entries if (std := self.value(entry, "std")) is not None]
+        return Configuration(
+            tuple(sorted(entries, key=lambda entry: entry.job_number or 0)),
+            fmean(scores),
+            stdev(scores) if len(scores) > 1 else None,
+            fmean(stds) if stds else None,
+        )
 
     def best_metrics(self) -> list[tuple[str, float, int]]:
-        """Return name, value and step of the statistics of the best job, for the parent run."""
+        """Return name, value and step of the statistics of the best configuration.
+
+        With several seeds they are its mean over seeds and both standard deviations.
+        """
         if self.best is None:
             return []
-        values = {statistic: self.value(self.best, statistic) for statistic in get_args(Statistic)}
+        values: dict[str, float | None] = {
+            statistic: self.value(self.best, statistic) for statistic in get_args(Statistic)
+        }
+        first = self.configurations[0]
+        if self.has_seeds:
+            values = {
+                self.criterion.statistic: first.mean,
+                "std": first.fold_std,
+                "seed_std": first.seed_std,
+                "n_seeds": len(first.entries),
+            }
         return [
             (f"best/{summary_key(self.metric, statistic)}", value, 0)
             for statistic, value in values.items()

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.comparison.averaging import average_runs, has_several_seeds
+from pipeline.comparison.entries import SEED
 from pipeline.comparison.ranking import Ranking, mean_test_fraction, rank_runs
 from pipeline.comparison.run_scores import (
     RunScores,
-    average_runs,
     check_paired,
     choose_metric,
     select_best,
@@ -35,7 +36,8 @@ def rank_paired_runs(
         read_sizes: Returns n_train and n_test of each fold of a run, given its id.
         read_scores: Returns the scores of a run, given its id, the metric and the number of folds.
         metric: Metric to compare; None for the headline.
-        average: Setting over which to average runs that differ only in it; None for none.
+        average: Setting over which to average runs that differ only in it; None for the seed if
+            some of several configurations have more than one; empty for none.
         alpha: Family-wise error rate.
         rope: Half the width of the region of practical equivalence.
 
@@ -46,6 +48,8 @@ def rank_paired_runs(
         UserError: If the runs cannot be compared.
     """
     check_paired(runs)
+    if average is None and has_several_seeds(runs):
+        average = SEED
     runs = average_runs(runs, average) if average else runs
     metric = choose_metric(runs, metric)
     best = select_best(runs, metric)

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from pipeline.config import affects_scores, translate_settings
 from pipeline.errors import UserError, suggest
@@ -209,55 +208,10 @@ def choose_metric(runs: Sequence[RunScores], requested: str | None) -> str:
     return metric
 
 
-def average_runs(runs: Sequence[RunScores], over: str) -> list[RunScores]:
-    """Average runs that differ only in one setting.
-
-    Args:
-        runs: Runs on the same folds.
-        over: Key of the setting, such as `seed`.
-
-    Raises:
-        UserError: If no run has the setting, or fewer than two configurations remain.
-    """
-    if not any(over in run.settings for run in runs):
-        keys = {key for run in runs for key in run.settings}
-        raise UserError(f"--average: expected a setting of the runs. {suggest(over, keys)}")
-    values = {run.settings.get(over) for run in runs}
-    if len(values) == 1:
-        raise UserError(
-            f"--average: expected a setting in which the runs differ. Received: {over}, which is "
-            f"{values.pop()} in all of them."
-        )
-    groups: dict[tuple[tuple[str, str], ...], list[RunScores]] = {}
-    for run in runs:
-        ignored = (over, "tracking.run_name")
-        others = sorted((k, v) for k, v in run.settings.items() if k not in ignored)
-        groups.setdefault(tuple(others), []).append(run)
-    if len(groups) < 2:
-        raise UserError(
-            f"--average: expected at least two configurations. Received: {len(runs)} runs that "
-            f"differ only in {over}."
-        )
-    return make_names_unique([_average(group, over) for group in groups.values()])
-
-
 def select_best(runs: Sequence[RunScores], metric: str) -> list[RunScores]:
     """Return the runs sorted by their means, and at most `MAX_RANKED` of them."""
     sign = 1 if lower_is_better(metric, own_directions(runs[0].settings)) else -1
     return sorted(runs, key=lambda run: sign * run.means[metric])[:MAX_RANKED]
-
-
-def _average(runs: Sequence[RunScores], over: str) -> RunScores:
-    parts = [part for part in runs[0].name.split(", ") if not part.startswith(f"{over}=")]
-    return replace(
-        runs[0],
-        name=", ".join(parts) or runs[0].name,
-        run_ids=tuple(run_id for run in runs for run_id in run.run_ids),
-        means={
-            metric: fmean(run.means[metric] for run in runs)
-            for metric in set.intersection(*({*run.means} for run in runs))
-        },
-    )
 
 
 def _definition(run: RunScores, metric: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from pipeline.comparison.reproduction import Agreement
-from pipeline.console.output import make_table
+from pipeline.console.table_layout import make_table
 from pipeline.scoring import choose_decimals, format_interval, format_number, metric_title
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.table import Table
 
-from pipeline.console.output import make_table
+from pipeline.console.table_layout import make_table
 from pipeline.errors import shorten
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from pipeline.console.notebook_progress import is_notebook, notebook_progress
+from pipeline.console.table_layout import make_table
 from pipeline.errors import mask, shorten
 from pipeline.runtime import is_parallel_job, own_command, relative_path
 from pipeline.scoring import (
@@ -92,15 +92,6 @@ def show(*parts: RenderableType) -> None:
     for part in parts:
         console = _out if isinstance(part, str) or _out.is_terminal else _page
         console.print(part)
-
-
-def make_table(*columns: str) -> Table:
-    """Return an empty table; a column whose name ends in " >" holds right-aligned numbers."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        justify: JustifyMethod = "right" if name.endswith(">") else "left"
-        table.add_column(name.rstrip(" >"), justify=justify, no_wrap=justify == "right")
-    return table
 
 
 def show_split_warnings(split_warnings: Sequence["SplitWarning"]) -> None:

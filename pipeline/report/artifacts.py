@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from types import ModuleType
 
-from pipeline.comparison import Leaderboard, to_json_table
+from pipeline.comparison import ExpectedScore, Leaderboard, to_json_table
 from pipeline.config import Config, to_yaml
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
@@ -58,12 +58,20 @@ def write_result(
         (folder / MODEL_CARD).write_text(card, encoding="utf-8")
 
 
-def write_leaderboard(folder: Path, board: Leaderboard) -> None:
-    """Write the leaderboard of a sweep as a table, and as a figure if a job is ranked."""
+def write_leaderboard(folder: Path, board: Leaderboard, expected: ExpectedScore | None) -> None:
+    """Write the leaderboard of a sweep as a table, and as a figure if a job is ranked.
+
+    Args:
+        folder: An empty folder.
+        board: The leaderboard.
+        expected: Score to expect of the best job, for the figure; None if there is none.
+    """
     (folder / LEADERBOARD).write_text(json.dumps(to_json_table(board.rows())))
     if board.best:
         (folder / "figures").mkdir()
-        (folder / "figures" / "leaderboard.png").write_bytes(_figures().leaderboard_png(board))
+        (folder / "figures" / "leaderboard.png").write_bytes(
+            _figures().leaderboard_png(board, expected)
+        )
 
 
 def _figures() -> ModuleType:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.comparison import Leaderboard
+from pipeline.comparison import Configuration, Entry, ExpectedScore, Leaderboard
 from pipeline.errors import shorten
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.report.calibration import draw_calibration
@@ -19,7 +19,7 @@ from pipeline.report.out_of_fold import collect_out_of_fold
 from pipeline.report.per_label import draw_label_scores
 from pipeline.report.per_label import label_frequencies_png as label_frequencies_png
 from pipeline.report.roc_pr_curves import draw_precision_recall, draw_roc, label_curves
-from pipeline.report.style import BLUE, GREY, ReportFigure, report_style, to_png
+from pipeline.report.style import BLUE, GREY, ORANGE, ReportFigure, report_style, to_png
 from pipeline.scoring import metric_title
 
 MAX_JOBS = 30  # in the figure of a leaderboard, the best ones
@@ -54,34 +54,58 @@ def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFig
     return [figure for figure in figures if figure]
 
 
-def leaderboard_png(board: Leaderboard) -> bytes:
+def leaderboard_png(board: Leaderboard, expected: ExpectedScore | None) -> bytes:
     """Render the leaderboard figure as a PNG file."""
     with report_style([entry.name for entry in board.entries]):
-        return to_png(draw_leaderboard(board))
+        return to_png(draw_leaderboard(board, expected))
 
 
-def draw_leaderboard(board: Leaderboard) -> Figure:
-    """Draw mean and interval of the best jobs, the best on top."""
-    entries = board.entries[: min(board.n_ranked, MAX_JOBS)]
+def draw_leaderboard(board: Leaderboard, expected: ExpectedScore | None = None) -> Figure:
+    """Draw the best jobs and the score to expect of the best, or the best configurations.
+
+    Jobs have their mean over folds and its interval, configurations of several seeds their mean and
+    standard deviation over seeds.
+    """
+    entries = board.configurations if board.has_seeds else board.entries[: board.n_ranked]
+    n_ranked, entries = len(entries), entries[:MAX_JOBS]
     names = to_drawable([shorten(entry.name, MAX_NAME) for entry in entries])
     figure = Figure(figsize=(9, 1.6 + 0.28 * max(len(entries), 3)), dpi=110, layout="constrained")
     axes = figure.subplots()
-    means = np.array([board.value(entry, "mean") for entry in entries], dtype=float)
-    intervals = [(board.value(entry, "ci_low"), board.value(entry, "ci_high")) for entry in entries]
-    low, high = np.array(intervals, dtype=float).reshape(-1, 2).T
+    bars = np.array([_bar(board, entry) for entry in entries], dtype=float)
+    means, low, high = bars.T
     for row in range(len(entries)):
         colour = BLUE if row == 0 else GREY
         axes.plot([low[row], high[row]], [row, row], color=colour, linewidth=1.6)
         axes.plot(means[row], row, "o", color=colour, markersize=6)
     axes.axvline(means[0], color=BLUE, linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(entries)), names)
-    axes.set_ylim(len(entries) - 0.5, -0.5)
-    has_intervals = np.isfinite(low).any()
-    what = "mean over folds and its 95% interval" if has_intervals else "score of the only fold"
+    rows = list(range(len(entries)))
+    if expected:
+        rows, names = [-1, *rows], ["expected of the best on new rows", *names]
+        axes.plot(expected.ci, [-1, -1], color=ORANGE, linewidth=1.6)
+        axes.plot(expected.mean, -1, "D", color=ORANGE, markersize=6)
+    axes.set_yticks(rows, names)
+    axes.set_ylim(rows[-1] + 0.5, rows[0] - 0.5)
+    what = "mean over folds and its 95% interval"
+    if board.has_seeds:
+        what = "mean and standard deviation over seeds"
+    elif not np.isfinite(low).any():
+        what = "score of the only fold"
     better = "lower" if board.criterion.minimize else "higher"
     axes.set_xlabel(f"{metric_title(board.metric)}: {what} ({better} is better)")
-    is_cut = board.n_ranked > MAX_JOBS
-    shown = f"The best {len(entries)} of {board.n_ranked}" if is_cut else "All"
-    axes.set_title(f"{shown} finished jobs, the best on top")
+    shown = f"The best {len(entries)} of {n_ranked}" if n_ranked > MAX_JOBS else "All"
+    ranked = "configurations" if board.has_seeds else "finished jobs"
+    axes.set_title(f"{shown} {ranked}, the best on top")
     axes.grid(False, axis="y")
     return figure
+
+
+def _bar(board: Leaderboard, ranked: Entry | Configuration) -> tuple[float | None, ...]:
+    """Return the mean of a job or configuration, and the ends of its bar."""
+    if isinstance(ranked, Configuration):
+        half = ranked.seed_std or 0.0
+        return ranked.mean, ranked.mean - half, ranked.mean + half
+    return (
+        board.value(ranked, "mean"),
+        board.value(ranked, "ci_low"),
+        board.value(ranked, "ci_high"),
+    )

@@ -68,7 +68,7 @@ def _tuned_rules(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
 
 
 def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per test row of each fold: repeat, fold, row, id, and values of each label.
+    """Return one row per test row of each fold: repeat, fold, row, id, group, and label values.
 
     The values are `true_*`, the probabilities `score_*` and the predicted labels `pred_*`.
     """
@@ -77,14 +77,15 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
     rows = np.concatenate([split.test for split in splits])
     scores = np.concatenate([fold.y_score for fold in evaluation.folds])
     predicted = np.concatenate([fold.y_pred for fold in evaluation.folds])
-    labels, ids = evaluation.dataset.label_names, evaluation.dataset.ids
-    y_true = evaluation.dataset.y[rows]
+    labels, dataset = evaluation.dataset.label_names, evaluation.dataset
+    y_true = dataset.y[rows]
     return pd.DataFrame(
         {
             "repeat": np.repeat([split.repeat for split in splits], sizes),
             "fold": np.repeat([split.fold for split in splits], sizes),
             "row": rows,
-            **({} if ids is None else {"id": ids[rows]}),
+            **({} if dataset.ids is None else {"id": dataset.ids[rows]}),
+            **({} if dataset.groups is None else {"group": dataset.groups[rows]}),
             **{f"true_{label}": y_true[:, i] for i, label in enumerate(labels)},
             **{f"score_{label}": scores[:, i] for i, label in enumerate(labels)},
             **{f"pred_{label}": predicted[:, i] for i, label in enumerate(labels)},

@@ -3,6 +3,7 @@
 from pipeline.scoring.classification_metrics import EPSILON, Counts, Labels, Metric, Scores
 from pipeline.scoring.probabilities import DIVERGED_HINT, check_probabilities
 from pipeline.scoring.scorer import (
+    CURVE_METRICS,
     DECISION_METRICS,
     RATIO_METRICS,
     check_directions,

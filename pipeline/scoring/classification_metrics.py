@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import wraps
+from typing import Literal, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,22 @@ Scores = NDArray[np.float32]
 Metric = Callable[[Labels, Scores, Labels], float]
 """Function of y_true, y_score and y_pred, each of shape (n_samples, n_labels); NaN if undefined."""
 Average = Literal["samples", "micro", "macro", "weighted"]
+P = ParamSpec("P")
+
+
+def mean_metric(
+    function: Callable[P, NDArray[np.float64] | NDArray[np.bool_]],
+) -> Callable[P, float]:
+    """Turn a function that returns a value for each row, or each cell, into the metric: their mean.
+
+    The function itself stays available as `inspect.unwrap(metric)`.
+    """
+
+    @wraps(function)
+    def metric(*args: P.args, **kwargs: P.kwargs) -> float:
+        return float(function(*args, **kwargs).mean())
+
+    return metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +76,18 @@ class Counts:
         return float(np.average(values, weights=weights))
 
 
-def accuracy(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+@mean_metric
+def accuracy(y_true: Labels, y_score: Scores, y_pred: Labels) -> NDArray[np.bool_]:
     """Return the fraction of rows with every label correct: subset accuracy, or exact match."""
-    return float((y_true == y_pred).all(axis=1).mean())
+    is_correct: NDArray[np.bool_] = (y_true == y_pred).all(axis=1)
+    return is_correct
 
 
-def hamming_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+@mean_metric
+def hamming_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> NDArray[np.bool_]:
     """Return the fraction of single labels that are predicted wrong."""
-    return float((y_true != y_pred).mean())
+    is_wrong: NDArray[np.bool_] = y_true != y_pred
+    return is_wrong
 
 
 def mean_ratio(
@@ -94,20 +115,22 @@ N_BINS = 15
 EPSILON = float(np.finfo(np.float32).eps)  # float32 probabilities are no closer to 1 than this
 
 
-def log_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+@mean_metric
+def log_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> NDArray[np.float64]:
     """Return the mean binary cross-entropy: scikit-learn's log loss of each label, averaged."""
     y_score = np.clip(y_score, EPSILON, 1 - EPSILON)
-    return float(-np.log(np.where(y_true == 1, y_score, 1 - y_score), dtype=np.float64).mean())
+    return np.asarray(-np.log(np.where(y_true, y_score, 1 - y_score), dtype=np.float64))
 
 
-def brier_score(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+@mean_metric
+def brier_score(y_true: Labels, y_score: Scores, y_pred: Labels) -> NDArray[np.float64]:
     """Return the mean squared error of the probabilities; 0 is best.
 
     References:
         Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather
         Review 78, 1950.
     """
-    return float(np.square(y_score - y_true, dtype=np.float64).mean())
+    return np.asarray(np.square(y_score - y_true, dtype=np.float64))
 
 
 def expected_calibration_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
@@ -121,7 +144,14 @@ def expected_calibration_error(y_true: Labels, y_score: Scores, y_pred: Labels) 
         Naeini, Cooper and Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian
         Binning, AAAI 2015; Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    scores = y_score.ravel().astype(np.float64)
+    return float(np.abs(bin_differences(y_true, y_score).sum(axis=0)).sum() / y_score.size)
+
+
+def bin_differences(y_true: Labels, y_score: Scores) -> NDArray[np.float64]:
+    """Return probabilities minus labels, summed by row and bin, of shape (n_samples, 15)."""
+    scores = y_score.astype(np.float64)
     bins = np.maximum(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0)  # the first bin has 0
-    differences = np.bincount(bins, weights=scores - y_true.ravel(), minlength=N_BINS)
-    return float(np.abs(differences).sum() / len(scores))
+    cells = bins + N_BINS * np.arange(len(scores))[:, None]
+    size = N_BINS * len(scores)
+    sums = np.bincount(cells.ravel(), weights=(scores - y_true).ravel(), minlength=size)
+    return sums.astype(np.float64).reshape(-1, N_BINS)

@@ -6,7 +6,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scoring.classification_metrics import Labels, Scores
+from pipeline.scoring.classification_metrics import Labels, Scores, mean_metric
 
 Integers = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -60,23 +60,26 @@ class Ranked:
         )
 
 
-def one_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+@mean_metric
+def one_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> Values:
     """Return the fraction of rows whose top label is not true; rows without labels are errors."""
     first = np.where(np.arange(y_true.shape[1]) < 1, 1.0, 0.0)
-    return float((1.0 - _gain(Ranked.of(y_true, y_score), first)).mean())
+    return 1.0 - _gain(Ranked.of(y_true, y_score), first)
 
 
-def coverage_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+@mean_metric
+def coverage_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> Values:
     """Return the mean number of top labels that include all true labels.
 
     As in scikit-learn, the best value is the mean number of labels per row (Schapire and Singer
     count one less), and a row without labels counts 0.
     """
     lowest = np.where(y_true == 1, y_score, np.inf).min(axis=1, keepdims=True)
-    return float((y_score >= lowest).sum(axis=1).mean())
+    return np.asarray((y_score >= lowest).sum(axis=1), dtype=np.float64)
 
 
-def label_ranking_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+@mean_metric
+def label_ranking_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> Values:
     """Return the fraction of a row's pairs (true label, other label) in the wrong order.
 
     Pairs of equal scores are wrong; a row without such pairs counts 0.
@@ -84,19 +87,22 @@ def label_ranking_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> float
     ranked = Ranked.of(y_true, y_score)
     n_others = y_true.shape[1] - ranked.n_relevant
     wrong = (ranked.relevant * (ranked.n_at_or_above - ranked.n_relevant_at_or_above)).sum(axis=1)
-    return float((wrong / np.maximum(ranked.n_relevant * n_others, 1)).mean())
+    losses: Values = wrong / np.maximum(ranked.n_relevant * n_others, 1)
+    return losses
 
 
-def label_ranking_average_precision(y_true: Labels, y_score: Scores, y_pred: Labels) -> float:
+@mean_metric
+def label_ranking_average_precision(y_true: Labels, y_score: Scores, y_pred: Labels) -> Values:
     """Return the mean precision of a row's ranking at each of its true labels.
 
     1 is best; a row without labels counts 1, as in scikit-learn.
     """
     precisions = _average_precision(Ranked.of(y_true, y_score))
-    return float(np.where(np.isnan(precisions), 1.0, precisions).mean())
+    return np.where(np.isnan(precisions), 1.0, precisions)
 
 
-def precision_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> float:
+@mean_metric
+def precision_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> Values:
     """Return the fraction of a row's top k labels that are true.
 
     With fewer than k labels, all count as top labels. A row without true labels counts 0.
@@ -106,10 +112,11 @@ def precision_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> 
     """
     n_first = min(k, y_true.shape[1])
     weights = np.where(np.arange(y_true.shape[1]) < k, 1 / n_first, 0.0)
-    return float(_gain(Ranked.of(y_true, y_score), weights).mean())
+    return _gain(Ranked.of(y_true, y_score), weights)
 
 
-def ndcg_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> float:
+@mean_metric
+def ndcg_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> Values:
     """Return the normalised discounted cumulative gain of a row's top k labels.
 
     The gain of a true label at rank i is 1 / log2(i + 1); the sum is divided by that of the best
@@ -122,7 +129,8 @@ def ndcg_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> float
     weights = np.where(index < k, 1 / np.log2(index + 2), 0.0)
     ranked = Ranked.of(y_true, y_score)
     best = np.concatenate([[1.0], weights.cumsum()])[ranked.n_relevant]  # 0 / 1 without labels
-    return float((_gain(ranked, weights) / best).mean())
+    gains: Values = _gain(ranked, weights) / best
+    return gains
 
 
 def roc_auc(

@@ -13,15 +13,22 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, read_write
 
 from pipeline import console
-from pipeline.comparison import Criterion, Leaderboard, read_leaderboard
+from pipeline.comparison import (
+    BestJobEstimate,
+    Criterion,
+    Leaderboard,
+    estimate_best_job,
+    read_leaderboard,
+)
 from pipeline.config import affects_scores, parse_tracking, quote
 from pipeline.console import run_command
-from pipeline.console.run_tables import leaderboard_tables
+from pipeline.console.leaderboard_tables import describe_estimate, leaderboard_tables
 from pipeline.errors import hide
 from pipeline.evaluation.fingerprint import code_version, digest, versions
 from pipeline.mlflow_variables import describe_variables
 from pipeline.report.artifacts import LEADERBOARD, write_leaderboard
 from pipeline.runtime import is_interrupted, uninterrupted
+from pipeline.scoring import summary_key
 from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
 from pipeline.tracking import (
     BEST,
@@ -41,6 +48,7 @@ from pipeline.tracking import (
 )
 
 INTERRUPTED = (130, 143)  # exit codes after Ctrl-C and SIGTERM
+EXPECTED = ("mean", "ci_low", "ci_high")  # statistics of the scores to expect of the best job
 TO_STORE = ("tracking.uri", "+tracking.uri", "++tracking.uri")
 
 
@@ -107,7 +115,10 @@ class ParentRun:
             is_refused = code == 2 and not board.entries
             if not is_refused:
                 console.show("", *leaderboard_tables(board))
-                log_leaderboard(self._sweep, board)
+                with console.waiting("estimating what the best job may score on new rows"):
+                    estimate = estimate_best_job(self._sweep, board)
+                console.show(*describe_estimate(estimate))
+                log_leaderboard(self._sweep, board, estimate)
             is_complete = board.is_complete
         except Exception as error:
             _show_error("show and log its leaderboard", error)
@@ -171,14 +182,20 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
     )
 
 
-def log_leaderboard(sweep: Sweep, board: Leaderboard) -> None:
+def log_leaderboard(sweep: Sweep, board: Leaderboard, estimate: BestJobEstimate) -> None:
     """Log the leaderboard to the parent run: a table, a figure, and the scores of the best job."""
     run = TrackedRun(sweep.run_id)
+    expected = estimate.scores[0] if estimate.scores else None
     with TemporaryDirectory() as folder:
-        write_leaderboard(Path(folder), board)
+        write_leaderboard(Path(folder), board, expected)
         run.log_files(Path(folder), tables=[LEADERBOARD])
     counts = {"n_finished": board.count("FINISHED"), "n_failed": board.count("FAILED")}
     run.log_metrics([*((name, n, 0) for name, n in counts.items()), *board.best_metrics()])
+    run.log_metrics(
+        (f"expected/{summary_key(score.metric, statistic)}", value, 0)
+        for score in estimate.scores
+        for statistic, value in zip(EXPECTED, (score.mean, *score.ci), strict=True)
+    )
     if board.best:
         run.set_tags({BEST: board.best.run_id, "best": board.best.name})
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 from typing import Any
 
 import mlflow
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import UserError, suggest
+from pipeline.tracking.artifact_reader import open_artifact
 from pipeline.tracking.sqlite import copy_database, is_read_only, sqlite_uri
 from pipeline.tracking.store import (
     PARENT,
@@ -216,9 +217,8 @@ class RunReader:
 
     def read_text(self, run_id: str, name: str) -> str:
         """Return the content of a text file that a run logged."""
-        with self._store_errors(), TemporaryDirectory() as folder:
-            path = self._client.download_artifacts(run_id, name, folder)
-            return Path(path).read_text(encoding="utf-8")
+        with self._store_errors(), open_artifact(run_id, name) as path:
+            return path.read_text(encoding="utf-8")
 
     def dataset_path(self, run_id: str) -> str | None:
         """Return the absolute path of the file that a run read, or None."""

@@ -1,0 +1,46 @@
+"""Show the leaderboard of a sweep again."""
+
+import argparse
+from collections.abc import Sequence
+
+from pipeline.command_line import parse, run
+from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
+from pipeline.runtime import heavy_imports
+
+
+def main(argv: Sequence[str]) -> int:
+    """Show the leaderboard of the named sweep and return the exit code."""
+    return run(lambda: _show(*parse(make_parser(), argv)))
+
+
+def _show(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
+    with heavy_imports():
+        from pipeline import console
+        from pipeline.comparison import estimate_best_job, read_leaderboard
+        from pipeline.console.leaderboard_tables import describe_estimate, leaderboard_tables
+        from pipeline.tracking import RunReader, find_sweep, locate
+
+    with console.waiting("reading the sweep"):
+        record = RunReader(locate(tracking)).one(arguments.sweep)
+        if not record.is_sweep:
+            raise UserError(
+                f"Expected a sweep, made with --multirun. Received: {record.name!r} "
+                f"({record.run_id}), a single run. To see a run: manyfold ui {record.run_id}"
+            )
+        sweep = find_sweep(record.run_id)
+        board = read_leaderboard(sweep)
+        estimate = estimate_best_job(sweep, board)
+    console.show(*leaderboard_tables(board, by_job=arguments.seeds), *describe_estimate(estimate))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="manyfold leaderboard",
+        description="Show the leaderboard of a sweep, and what its best configuration may be "
+        "expected to score on new rows. Jobs that differ only in their seed are one configuration.",
+    )
+    parser.add_argument("sweep", metavar="SWEEP", help="name or id of a sweep, or the id's start")
+    parser.add_argument("--seeds", action="store_true", help="list every seed by itself")
+    return parser

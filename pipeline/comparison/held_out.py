@@ -1,0 +1,89 @@
+"""Read the held-out predictions that a run stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.scoring.resampled import HeldOutPredictions
+
+PREDICTIONS = "predictions.parquet"
+TRUE, SCORE, PREDICTED = "true_", "score_", "pred_"  # prefixes of columns, before the label's name
+MAX_UNITS = 20_000  # rows or groups; larger tables are sampled in random blocks of rows
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPredictions:
+    """Held-out predictions as a run stored them, an entry per fold and test row.
+
+    Attributes:
+        label_names: Names of the labels.
+        fold: Repeat and fold of each entry, of shape (n_entries, 2).
+        row: Row of the table of each entry, of shape (n_entries,).
+        ids: Id of each entry, or None.
+        group: Group of each entry, or None.
+        y_true: Indicator matrix of shape (n_entries, n_labels).
+        y_score: Probabilities of the same shape.
+        y_pred: Predicted labels of the same shape.
+    """
+
+    label_names: tuple[str, ...]
+    fold: NDArray[np.int64]
+    row: NDArray[np.int64]
+    ids: NDArray[np.object_] | None
+    group: NDArray[np.int64] | None
+    y_true: NDArray[np.int8]
+    y_score: NDArray[np.float32]
+    y_pred: NDArray[np.int8]
+
+    def to_units(self, seed: int = 0) -> HeldOutPredictions:
+        """Number the rows, and the units that a bootstrap samples whole: rows, or their groups."""
+        rows, first, row = np.unique(self.row, return_index=True, return_inverse=True)
+        units = np.arange(len(rows))
+        if self.group is not None:
+            _, units = np.unique(self.group[first], return_inverse=True)
+        if (n_units := int(units.max(initial=-1)) + 1) > MAX_UNITS:
+            units = np.random.default_rng(seed).permutation(n_units)[units] % MAX_UNITS
+        return HeldOutPredictions(self.y_true, self.y_score, self.y_pred, row, units)
+
+
+def read_predictions(path: Path) -> StoredPredictions:
+    """Read `predictions.parquet` of a run."""
+    table = pq.read_table(path)
+    names = table.column_names
+    labels = [name.removeprefix(TRUE) for name in names if name.startswith(TRUE)]
+
+    def matrix(prefix: str, dtype: type[np.generic]) -> NDArray[Any]:
+        columns = [table[f"{prefix}{label}"].to_numpy() for label in labels]
+        return np.column_stack(columns).astype(dtype)
+
+    def optional(name: str) -> pa.ChunkedArray | None:
+        return table[name] if name in names[: names.index(f"{TRUE}{labels[0]}")] else None
+
+    ids, group = optional("id"), optional("group")
+    return StoredPredictions(
+        label_names=tuple(labels),
+        fold=np.column_stack([table["repeat"].to_numpy(), table["fold"].to_numpy()]),
+        row=table["row"].to_numpy(),
+        ids=None if ids is None else np.asarray(ids.to_pylist(), dtype=object),
+        group=None if group is None else group.to_numpy(),
+        y_true=matrix(TRUE, np.int8),
+        y_score=matrix(SCORE, np.float32),
+        y_pred=matrix(PREDICTED, np.int8),
+    )
+
+
+def join(parts: Sequence[StoredPredictions]) -> StoredPredictions:
+    """Join predictions of the same rows and labels."""
+
+    def concatenate(name: str) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    names = [field.name for field in fields(StoredPredictions) if field.name != "label_names"]
+    return StoredPredictions(parts[0].label_names, *(concatenate(name) for name in names))
