@@ -151,7 +151,9 @@ def attempt(function: Callable[[], object], position: str = "") -> Outcome:
     prefix = f"{position} " if position else ""
     try:
         result = function()
-        return Outcome(0, result if isinstance(result, JobResult) else None)
+        if isinstance(result, JobResult):
+            return Outcome(result.exit_code, result)
+        return Outcome(0)
     except UserError as error:
         _print_error(f"{prefix}{error}")
         return Outcome(2, failure=str(error))

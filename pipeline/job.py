@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline import console
+from pipeline.checks import Finding, check_data, check_evaluation, select
 from pipeline.config import flatten
 from pipeline.errors import UserError
 from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
@@ -19,7 +20,7 @@ from pipeline.evaluation.evaluator import Evaluation, Evaluator, FoldResult
 from pipeline.final_model import log_final_model
 from pipeline.outcome import JobResult
 from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, show_run
-from pipeline.report.artifacts import TABLES, write_inputs, write_result
+from pipeline.report.artifacts import CHECKS, TABLES, write_inputs, write_result
 from pipeline.report.model_card import MODEL_CARD
 from pipeline.report.page import RunInfo
 from pipeline.runtime import is_interrupted, raise_interrupt
@@ -36,7 +37,7 @@ from pipeline.tracking import (
     supersede,
     track,
 )
-from pipeline.tracking.store import STOPPED, STOPPED_BECAUSE
+from pipeline.tracking.store import CODES, STOPPED, STOPPED_BECAUSE
 from pipeline.training import Stopped
 
 if TYPE_CHECKING:
@@ -72,12 +73,15 @@ def _evaluate_job(
             _log_inputs(job, run)
             compiled.result()
         evaluation = _train(job, evaluator, run, checkpoint, finished, race)
-        _log_result(job, run, evaluation)
+        with console.waiting("checking data, folds and predictions"):
+            findings = _check(job, evaluation)
+        _log_result(job, run, evaluation, findings)
     if evaluation.final:
         checkpoint.remove()  # else the run can be continued without racing
     show_run(job, run.run_id)
     n_fits, n_skipped = evaluation.n_fits, evaluation.n_fits_skipped
-    return JobResult(run.run_id, evaluation.summary, n_fits, n_skipped), evaluation
+    exit_code = int(job.config.checks.strict and bool(findings))
+    return JobResult(run.run_id, evaluation.summary, n_fits, n_skipped, exit_code), evaluation
 
 
 def _make_evaluator(job: PreparedJob) -> Evaluator:
@@ -203,10 +207,22 @@ def _train(
     return evaluator.evaluation()
 
 
-def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> None:
+def _check(job: PreparedJob, evaluation: Evaluation) -> list[Finding]:
+    """Return the findings of all checks, but for evaluations that a race has stopped."""
+    if evaluation.final is None:
+        return []
+    inputs = job.inputs
+    findings = check_data(job.config, inputs.dataset, inputs.summary, inputs.splits)
+    return select([*findings, *check_evaluation(evaluation)], job.config.checks.ignore)
+
+
+def _log_result(
+    job: PreparedJob, run: TrackedRun, evaluation: Evaluation, findings: Sequence[Finding]
+) -> None:
     """Print the result, log the rest, and predict new rows with the model as it was logged."""
     if job.sweep_job is None:
         console.show_result(evaluation.summary, "" if evaluation.final else " of the first repeat")
+        console.show_findings(findings)
     with console.waiting("logging figures and the final model"):
         run.log_metrics(evaluation.metrics())
         if "fits_saved" in job.previous.metrics:  # of a run that a race had stopped
@@ -222,8 +238,9 @@ def _log_result(job: PreparedJob, run: TrackedRun, evaluation: Evaluation) -> No
             )
         with tempfile.TemporaryDirectory() as name:
             run_info = RunInfo.of(run.record(), job.config.tracking.experiment_name)
-            write_result(Path(name), evaluation, job.inputs.summary, run_info)
-            run.log_files(Path(name), tables=TABLES)
+            write_result(Path(name), evaluation, job.inputs.summary, run_info, findings)
+            run.log_files(Path(name), tables=[*TABLES, CHECKS])
+            run.set_tags({CODES: " ".join(finding.code for finding in findings)})
             card = (Path(name) / MODEL_CARD).read_text("utf-8") if evaluation.final else ""
         served = None
         if evaluation.final:

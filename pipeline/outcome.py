@@ -25,12 +25,14 @@ class JobResult:
         n_fits: Number of fits of a whole evaluation; 0 if a finished run was reused.
         n_fits_skipped: Number of fits that racing skipped; above 0, only the first repeat is
             summarized.
+        exit_code: 0, or 1 if `checks.strict` is set and a check has a finding.
     """
 
     run_id: str
     summary: "dict[str, MetricSummary]"
     n_fits: int
     n_fits_skipped: int = 0
+    exit_code: int = 0
 
 
 @dataclass(frozen=True)

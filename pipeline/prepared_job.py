@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline import console
+from pipeline.checks import select
 from pipeline.config import Config, parse_config
 from pipeline.evaluation import EvaluationInputs, compute_fingerprint, load_inputs, versions
 from pipeline.evaluation.checkpoint import Checkpoint
@@ -88,6 +89,7 @@ def find_sweep_job(composed: "DictConfig", position: SweepPosition) -> SweepJob 
 def prepare_job(composed: "DictConfig", sweep_job: SweepJob | None) -> PreparedJob:
     """Check the settings, load the data and find the previous run."""
     config = parse_config(composed)
+    select((), config.checks.ignore)  # refuses unknown codes
     if sweep_job is None:
         console.show(*describe_variables(config.tracking))
     inputs = _load_inputs(config, sweep_job)

@@ -14,8 +14,8 @@ ORDER = [
     "errors", "mlflow_variables", "runtime", "keras_backend", "user_code", "config",
     "preprocessing", "dataset", "cv",
     "scoring", "decision", "model", "prediction", "tracking", "training", "evaluation",
-    "comparison", "report", "console", "final_model", "named_model", "outcome", "prepared_job",
-    "job", "sweeps", "command_line", "api", "commands", "__main__",
+    "comparison", "checks", "report", "console", "final_model", "named_model", "outcome",
+    "prepared_job", "job", "sweeps", "command_line", "api", "commands", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "mlflow": {"tracking"},

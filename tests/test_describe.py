@@ -208,10 +208,10 @@ def test_duplicates_are_shown_if_there_are_any(
     small: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary: DataSummary = summarise(small)
-    console.show_dataset(small, summary)
+    console.show_duplicates(summary)
     assert "3 rows have the features of a previous row, 1 of them" in capsys.readouterr().out
-    console.show_dataset(small, replace(summary, n_duplicates=0))
-    assert "previous row" not in capsys.readouterr().out
+    console.show_duplicates(replace(summary, n_duplicates=0))
+    assert capsys.readouterr().out == "No two rows have the same features.\n"
 
 
 RUN = """

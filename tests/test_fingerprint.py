@@ -147,7 +147,15 @@ def test_the_size_of_stacks_counts_if_it_is_set(fingerprint_of):
 def test_the_digest_of_other_configurations_is_that_of_their_other_settings(
     fingerprint_of, make_config
 ):
-    ignored = ("report", "racing", "tracking.", "resume", "dataset.predict_rows", "training.n_thre")
+    ignored = (
+        "report",
+        "checks",
+        "racing",
+        "tracking.",
+        "resume",
+        "dataset.predict_rows",
+        "training.n_thre",
+    )
     config = make_config("dataset.n_samples=30", "cv.n_splits=2")
     settings = {
         key: value

@@ -97,7 +97,7 @@ def test_the_tables_agree_with_the_metrics(default, store):
     labels = pd.DataFrame(table["data"], columns=table["columns"]).set_index("label")
     assert labels["f1_mean"].mean() == pytest.approx(run.data.metrics["f1_macro_mean"])
     shown = json.loads(run.data.tags["mlflow.loggedArtifacts"])
-    assert [table["path"] for table in shown] == ["folds.json", "labels.json"]
+    assert [table["path"] for table in shown] == ["folds.json", "labels.json", "checks.json"]
 
 
 def test_figures_and_report_are_logged(default):

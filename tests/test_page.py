@@ -140,7 +140,7 @@ def test_credentials_are_removed(make_config, tmp_path):
 def test_figures_and_page_are_optional(make_config, tmp_path):
     none = make_config("report=none").report
     assert write_page(make_config, tmp_path, report=none)[1] is None
-    tables = {"folds.json", "labels.json", "predictions.parquet"}
+    tables = {"folds.json", "labels.json", "checks.json", "predictions.parquet"}
     assert {path.name for path in tmp_path.iterdir()} == tables
     figures = ReportConfig(figures=True, html=False)
     assert write_page(make_config, tmp_path, report=figures)[1] is None

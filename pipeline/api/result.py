@@ -4,11 +4,13 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cached_property
 from html import escape
 from pathlib import Path
 
 import pandas as pd
 
+from pipeline.checks import Finding, check_data, check_evaluation, select
 from pipeline.dataset import summarise
 from pipeline.errors import UserError
 from pipeline.evaluation import evaluator, versions
@@ -63,10 +65,19 @@ class Evaluation(evaluator.Evaluation):
         """Scores of each label: mean and standard deviation over folds, tuned thresholds."""
         return labels_table(self).set_index("label")
 
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What the checks of data, folds and predictions have to say."""
+        if self.final is None:
+            return []
+        splits = [fold.split for fold in self.folds]
+        findings = check_data(self.config, self.dataset, summarise(self.dataset), splits)
+        return select([*findings, *check_evaluation(self)], self.config.checks.ignore)
+
     @property
     def all_warnings(self) -> list[str]:
-        """Warnings about the data, the folds and the training."""
-        return format_warnings(self, summarise(self.dataset))
+        """Warnings about the data, the folds and the training, and the findings of the checks."""
+        return format_warnings(self, self.findings)
 
     @property
     def model(self) -> Predictor:
@@ -94,7 +105,7 @@ class Evaluation(evaluator.Evaluation):
         )
         labels = labels_table(self)
         figures = draw_figures(self, labels)
-        page = write_page(self, summarise(self.dataset), info, labels, figures)
+        page = write_page(self, summarise(self.dataset), info, labels, figures, self.findings)
         if path is None:
             return page
         file = Path(path)

@@ -20,6 +20,7 @@ def main(argv: Sequence[str]) -> int:
 def _describe(composed: "DictConfig") -> None:
     with heavy_imports():
         from pipeline import console, cv
+        from pipeline.checks import check_data, select
         from pipeline.config import parse_config
         from pipeline.console.dataset_tables import describe_dataset
         from pipeline.dataset import load, summarise
@@ -34,6 +35,7 @@ def _describe(composed: "DictConfig") -> None:
     console.show(*describe_dataset(dataset, summary))
     console.show_duplicates(summary)
     console.show_warnings(dataset.warnings)
+    splits: list[cv.Split] = []
     try:
         splits = cv.make_splits(config.cv, dataset)
     except UserError as error:
@@ -44,6 +46,9 @@ def _describe(composed: "DictConfig") -> None:
         if not split_warnings:
             every = f"all {len(splits)} folds (cv={config.cv.kind})"
             console.show(f"Folds: every label has training and test rows in {every}")
+    with console.waiting("checking the data"):
+        findings = select(check_data(config, dataset, summary, splits), config.checks.ignore)
+    console.show_findings(findings)
     with console.waiting("drawing the label frequencies"):
         name = re.sub(r"[^\w.-]+", "_", summary.name)
         path = mlruns() / "describe" / f"{name}.png"

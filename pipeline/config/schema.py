@@ -189,6 +189,14 @@ class ReportConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class ChecksConfig:
+    """Codes of checks that are not shown, and whether a finding ends with exit code 1."""
+
+    ignore: tuple[Name, ...]
+    strict: bool
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrackingConfig:
     """The MLflow store, experiment and run; sweeps set the parent run of their jobs."""
 
@@ -222,6 +230,7 @@ class Config:
     scoring: ScoringConfig
     decision: DecisionConfig
     report: ReportConfig
+    checks: ChecksConfig
     tracking: TrackingConfig
     seed: NonNegativeInt
     resume: bool

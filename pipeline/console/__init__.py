@@ -12,6 +12,7 @@ from pipeline.console.output import (
     show_duplicates,
     show_error,
     show_file,
+    show_findings,
     show_fold,
     show_job,
     show_job_result,

@@ -23,6 +23,7 @@ from pipeline.scoring import (
 )
 
 if TYPE_CHECKING:
+    from pipeline.checks import Finding
     from pipeline.cv import SplitWarning
     from pipeline.dataset import Dataset, DataSummary
     from pipeline.tracking import Store
@@ -57,8 +58,6 @@ def show_dataset(dataset: "Dataset", summary: "DataSummary") -> None:
         dots = " ..." if dataset.n_features > MAX_FEATURES else ""
         labels = " ".join(map(str, dataset.y[row, :MAX_LABELS]))
         _out.print(f"  {values}{dots} -> {labels}")
-    if summary.n_duplicates:
-        show_duplicates(summary)
     show_warnings(dataset.warnings)
 
 
@@ -167,6 +166,12 @@ def show_warnings(warnings: Sequence[str]) -> None:
 def show_fold(score: float) -> None:
     """Print the headline score of one fold."""
     _out.print(f">{format_number(score)}")
+
+
+def show_findings(findings: Sequence["Finding"]) -> None:
+    """Print what the checks of data, folds and predictions have to say."""
+    for finding in findings:
+        _out.print(f"{finding}.", style="yellow")
 
 
 def show_result(summary: Mapping[str, MetricSummary], suffix: str = "") -> None:

@@ -2,9 +2,11 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from pipeline.checks import Finding, to_table
 from pipeline.comparison import ExpectedScore, Leaderboard, to_json_table
 from pipeline.config import Config, to_yaml
 from pipeline.dataset import DataSummary
@@ -15,6 +17,7 @@ from pipeline.report.tables import folds_table, labels_table, predictions_table
 from pipeline.runtime import heavy_imports
 
 TABLES = ("folds.json", "labels.json")
+CHECKS = "checks.json"
 LEADERBOARD = "leaderboard.json"
 
 
@@ -28,7 +31,11 @@ def write_inputs(folder: Path, config: Config, summary: DataSummary) -> None:
 
 
 def write_result(
-    folder: Path, evaluation: Evaluation, summary: DataSummary, run_info: RunInfo
+    folder: Path,
+    evaluation: Evaluation,
+    summary: DataSummary,
+    run_info: RunInfo,
+    findings: Sequence[Finding] = (),
 ) -> None:
     """Write tables and model card, and the figures and the page if they are configured.
 
@@ -37,11 +44,13 @@ def write_result(
         evaluation: The evaluation.
         summary: Summary of the data set.
         run_info: The run, for the page.
+        findings: What the checks have to say.
     """
     config, labels = evaluation.config.report, labels_table(evaluation)
     for name, table in zip(TABLES, (folds_table(evaluation), labels), strict=True):
         columns = table.to_dict(orient="split", index=False)
         (folder / name).write_text(json.dumps(_without_nan(columns)))
+    (folder / CHECKS).write_text(json.dumps(to_table(findings)))
     predictions_table(evaluation).to_parquet(folder / "predictions.parquet")
     figures, numbers = [], ""
     if config.figures:
@@ -51,21 +60,30 @@ def write_result(
         for figure in figures:
             (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     if config.html:
-        page = write_page(evaluation, summary, run_info, labels, figures, numbers)
+        page = write_page(
+            evaluation, summary, run_info, labels, figures, findings, label_numbers=numbers
+        )
         (folder / "report.html").write_text(page, encoding="utf-8")
     if evaluation.final:
-        card = format_model_card(evaluation, summary, run_info, labels)
+        card = format_model_card(evaluation, summary, run_info, labels, findings)
         (folder / MODEL_CARD).write_text(card, encoding="utf-8")
 
 
-def write_leaderboard(folder: Path, board: Leaderboard, expected: ExpectedScore | None) -> None:
+def write_leaderboard(
+    folder: Path,
+    board: Leaderboard,
+    expected: ExpectedScore | None,
+    findings: Sequence[Finding] = (),
+) -> None:
     """Write the leaderboard of a sweep as a table, and as a figure if a job is ranked.
 
     Args:
         folder: An empty folder.
         board: The leaderboard.
         expected: Score to expect of the best job, for the figure; None if there is none.
+        findings: What the checks have to say.
     """
+    (folder / CHECKS).write_text(json.dumps(to_table(findings)))
     (folder / LEADERBOARD).write_text(json.dumps(to_json_table(board.rows())))
     if board.best:
         (folder / "figures").mkdir()

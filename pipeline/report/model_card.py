@@ -1,6 +1,7 @@
 """Model card in Markdown: data, evaluation, decisions and limits of the final model."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from statistics import mean
@@ -8,6 +9,7 @@ from statistics import mean
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from pipeline.checks import Finding
 from pipeline.config import DecisionConfig
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
@@ -29,7 +31,11 @@ MAX_NAMED = 10  # labels in a sentence
 
 
 def format_model_card(
-    evaluation: Evaluation, summary: DataSummary, run_info: RunInfo, labels: pd.DataFrame
+    evaluation: Evaluation,
+    summary: DataSummary,
+    run_info: RunInfo,
+    labels: pd.DataFrame,
+    findings: Sequence[Finding] = (),
 ) -> str:
     """Return the model card as Markdown.
 
@@ -38,6 +44,7 @@ def format_model_card(
         summary: Summary of the data set.
         run_info: The run.
         labels: Table of scores by label, from `labels_table`.
+        findings: What the checks have to say.
     """
     assert evaluation.final
     return _template().render(
@@ -54,7 +61,7 @@ def format_model_card(
         label_metrics=LABEL_METRICS,
         labels=format_labels(evaluation, labels),
         decisions=describe_decisions(evaluation.config.decision),
-        limits=list_limits(evaluation, summary),
+        limits=list_limits(evaluation, summary, findings),
         run_info=run_info,
     )
 
@@ -78,7 +85,9 @@ def describe_decisions(config: DecisionConfig) -> str:
     return f"{calibrated}A label is predicted above {purpose}, on inner folds of the training rows."
 
 
-def list_limits(evaluation: Evaluation, summary: DataSummary) -> list[str]:
+def list_limits(
+    evaluation: Evaluation, summary: DataSummary, findings: Sequence[Finding]
+) -> list[str]:
     """Return what the evaluation cannot tell: rare labels, troubled folds, missing intervals."""
     counts = zip(summary.label_names, summary.label_counts.tolist(), strict=True)
     rare = [f"{name} ({count})" for name, count in counts if count < MIN_POSITIVES]
@@ -89,7 +98,7 @@ def list_limits(evaluation: Evaluation, summary: DataSummary) -> list[str]:
             f"Too rare to judge, with fewer than {MIN_POSITIVES} rows: "
             f"{', '.join(rare[:MAX_NAMED])}{more}."
         )
-    limits += format_warnings(evaluation, summary)
+    limits += format_warnings(evaluation, findings)
     if len(evaluation.folds) == 1:
         limits.append("A single test set says nothing about the variation of the scores.")
     limits.append(

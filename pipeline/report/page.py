@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from pipeline.checks import Finding
 from pipeline.config import flatten
 from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
@@ -123,18 +124,17 @@ def format_folds(evaluation: Evaluation) -> str:
     return f"{n_folds} fold{'s' if n_folds > 1 else ''}{repeated} ({kind})"
 
 
-def format_warnings(evaluation: Evaluation, summary: DataSummary) -> list[str]:
-    """Format the warnings about data set, training and folds, as on the screen."""
+def format_warnings(evaluation: Evaluation, findings: Sequence[Finding]) -> list[str]:
+    """Format the warnings about data set, training and folds, and the findings, as on screen."""
     warnings = evaluation.dataset.warnings
     texts = [f"{warning[:1].upper()}{warning[1:]}." for warning in warnings[:MAX_WARNINGS]]
     if len(warnings) > MAX_WARNINGS:
         texts.append(f"{len(warnings) - MAX_WARNINGS} more warnings about the data set.")
-    if summary.n_duplicates:
-        texts.append(summary.describe_duplicates())
     splits = [fold.split for fold in evaluation.folds]
     split_warnings = check_splits(evaluation.config.cv, evaluation.dataset, splits)
     texts += [f"{warning}." for warning in evaluation.warnings[:MAX_WARNINGS]]
-    return texts + [str(warning) for warning in split_warnings]
+    texts += [str(warning) for warning in split_warnings]
+    return texts + [f"{finding}." for finding in findings]
 
 
 def format_shape(summary: DataSummary) -> str:
@@ -249,6 +249,7 @@ def write_page(
     run_info: RunInfo,
     labels: pd.DataFrame,
     figures: Sequence["ReportFigure"],
+    findings: Sequence[Finding] = (),
     label_numbers: str = "",
 ) -> str:
     """Return the page as HTML text.
@@ -259,6 +260,7 @@ def write_page(
         run_info: The run.
         labels: Table of scores by label, from `labels_table`.
         figures: Figures to embed.
+        findings: What the checks have to say.
         label_numbers: Labels that the figures show by numbers, for want of a font.
     """
     return _template().render(
@@ -269,7 +271,7 @@ def write_page(
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),
         results=format_results(evaluation),
         final_fit=evaluation.final.describe_fit() if evaluation.final else "",
-        warnings=format_warnings(evaluation, summary),
+        warnings=format_warnings(evaluation, findings),
         label_numbers=label_numbers,
         figures=[(figure, b64encode(figure.png).decode()) for figure in figures],
         label_metrics=LABEL_METRICS,

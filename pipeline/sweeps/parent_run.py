@@ -13,6 +13,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, read_write
 
 from pipeline import console
+from pipeline.checks import Finding, select
+from pipeline.checks.sweep_checks import check_sweep
 from pipeline.comparison import (
     BestJobEstimate,
     Criterion,
@@ -26,12 +28,13 @@ from pipeline.console.leaderboard_tables import describe_estimate, leaderboard_t
 from pipeline.errors import hide
 from pipeline.evaluation.fingerprint import code_version, digest, versions
 from pipeline.mlflow_variables import describe_variables
-from pipeline.report.artifacts import LEADERBOARD, write_leaderboard
+from pipeline.report.artifacts import CHECKS, LEADERBOARD, write_leaderboard
 from pipeline.runtime import is_interrupted, uninterrupted
 from pipeline.scoring import summary_key
 from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
 from pipeline.tracking import (
     BEST,
+    CODES,
     Store,
     Sweep,
     SweepPlan,
@@ -77,6 +80,7 @@ class ParentRun:
         self._heartbeats = ExitStack()
         self._pid = os.getpid()
         self._criterion: Criterion | None = None
+        self._ignored_checks = tuple(config.checks.ignore)
         self.n_jobs = plan.n_jobs
         try:
             with console.waiting("opening the sweep"), uninterrupted():
@@ -118,7 +122,9 @@ class ParentRun:
                 with console.waiting("estimating what the best job may score on new rows"):
                     estimate = estimate_best_job(self._sweep, board)
                 console.show(*describe_estimate(estimate))
-                log_leaderboard(self._sweep, board, estimate)
+                findings = select(check_sweep(board), self._ignored_checks)
+                console.show_findings(findings)
+                log_leaderboard(self._sweep, board, estimate, findings)
             is_complete = board.is_complete
         except Exception as error:
             _show_error("show and log its leaderboard", error)
@@ -182,13 +188,16 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
     )
 
 
-def log_leaderboard(sweep: Sweep, board: Leaderboard, estimate: BestJobEstimate) -> None:
-    """Log the leaderboard to the parent run: a table, a figure, and the scores of the best job."""
+def log_leaderboard(
+    sweep: Sweep, board: Leaderboard, estimate: BestJobEstimate, findings: Sequence[Finding] = ()
+) -> None:
+    """Log the leaderboard to the parent run: tables, a figure, and the scores of the best job."""
     run = TrackedRun(sweep.run_id)
     expected = estimate.scores[0] if estimate.scores else None
     with TemporaryDirectory() as folder:
-        write_leaderboard(Path(folder), board, expected)
-        run.log_files(Path(folder), tables=[LEADERBOARD])
+        write_leaderboard(Path(folder), board, expected, findings)
+        run.log_files(Path(folder), tables=[LEADERBOARD, CHECKS])
+    run.set_tags({CODES: " ".join(finding.code for finding in findings)})
     counts = {"n_finished": board.count("FINISHED"), "n_failed": board.count("FAILED")}
     run.log_metrics([*((name, n, 0) for name, n in counts.items()), *board.best_metrics()])
     run.log_metrics(

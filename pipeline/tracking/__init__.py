@@ -8,6 +8,7 @@ from pipeline.tracking.resume import PreviousRun, claim_run, find_previous_run, 
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track
 from pipeline.tracking.run_reader import RunReader, RunRecord
 from pipeline.tracking.store import (
+    CODES,
     FINAL_FIT,
     SUPERSEDED,
     Store,

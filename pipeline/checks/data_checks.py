@@ -1,0 +1,245 @@
+"""Checks of a data set and its folds, before any training."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from pipeline.checks.finding import Finding, count_of, list_names
+from pipeline.config import Config, CvConfig, format_value
+from pipeline.cv import Split
+from pipeline.dataset import Dataset, DataSummary
+from pipeline.dataset.summary import first_rows
+
+MAX_ROWS = 50_000  # of a table that is searched for nearly equal rows
+MAX_CELLS = 5_000_000  # of the table whose columns are ranked; larger ones by some of their rows
+LEAKING_AUC = 0.995  # of one column for one label
+MIN_CASES = 10  # rows with and without a label
+GROUP_SIZES = (2, 50)  # mean number of rows per value of a column that may be a group
+MIN_GROUPS = 20
+MIN_AGREEMENT = 0.1  # of labels within values, beyond that between neighbouring values
+MIN_T = 5.0
+TIMES = {"datetime"}
+SHUFFLED = {"repeated_kfold", "multilabel_stratified", "shuffle_split"}
+MAX_RATIO = 1000.0  # of the deviations of two features
+SEED = 0
+
+Floats = NDArray[np.float64]
+
+
+def check_data(
+    config: Config, dataset: Dataset, summary: DataSummary, splits: Sequence[Split]
+) -> list[Finding]:
+    """Check a data set and its folds.
+
+    Args:
+        config: The configuration.
+        dataset: The data set.
+        summary: Its summary.
+        splits: Training and test rows of each fold; empty if no folds are possible.
+    """
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _check_leaks(dataset),
+        lambda: _check_duplicates(dataset, summary, splits),
+        lambda: _check_groups(config.cv, dataset),
+        lambda: _check_dates(config.cv, dataset),
+        lambda: _check_rare_labels(dataset),
+        lambda: _check_constant(summary),
+        lambda: _check_scales(config, dataset),
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def _check_leaks(dataset: Dataset) -> Iterator[Finding]:
+    """Find features whose values order the rows by a label almost perfectly."""
+    rows = _some_rows(dataset)
+    y = dataset.y[rows]
+    n_true = y.sum(axis=0)
+    judged = np.flatnonzero((n_true >= MIN_CASES) & (len(y) - n_true >= MIN_CASES))
+    auc = _column_auc(dataset, rows, judged)
+    strength = np.maximum(auc, 1 - auc)
+    features = np.flatnonzero((strength >= LEAKING_AUC).any(axis=1))
+    if not len(features):
+        return
+    best = sorted(features.tolist(), key=lambda feature: -strength[feature].max())
+    named = list_names(
+        f"{dataset.feature_names[feature]!r} {dataset.label_names[judged[label]]} "
+        f"(ROC AUC {strength[feature, label]:.3f})"
+        for feature in best
+        for label in [strength[feature].argmax()]
+    )
+    subject = "1 feature gives" if len(best) == 1 else f"{len(best)} features give"
+    yield Finding(
+        "MF004",
+        f"{subject} a label away by itself: {named}",
+        "Leave out what is not known when the labels are to be predicted: "
+        f"'dataset.drop=[{format_value(dataset.feature_names[best[0]])}]'",
+    )
+
+
+def _some_rows(dataset: Dataset) -> NDArray[np.int64]:
+    n = max(1000, MAX_CELLS // max(1, dataset.n_features))
+    rows = np.arange(dataset.n_samples)
+    if len(rows) <= n:
+        return rows
+    return np.sort(np.random.default_rng(SEED).choice(rows, n, replace=False))
+
+
+def _column_auc(dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> Floats:
+    """Return the ROC AUC of each feature for each label, of shape (n_features, n_labels).
+
+    Categories are ordered by the frequency of the label in every other row, and judged by the rest.
+    """
+    y = dataset.y[rows][:, labels].astype(np.float64)
+    auc = np.full((dataset.n_features, len(labels)), 0.5)
+    if not len(labels):
+        return auc
+    is_number = np.array([not column.categories for column in dataset.schema.columns])
+    for feature in np.flatnonzero(~is_number):
+        auc[feature] = _category_auc(dataset.X[rows, feature], y)
+    if len(numbers := np.flatnonzero(is_number)):
+        X = np.where(np.isnan(dataset.X[rows][:, numbers]), -np.inf, dataset.X[rows][:, numbers])
+        auc[numbers] = _auc_of_ranks(rankdata(X, axis=0), y)
+    return auc
+
+
+def _auc_of_ranks(ranks: Floats, y: Floats) -> Floats:
+    """Return the ROC AUC of each column of ranks for each label."""
+    n_true = y.sum(axis=0)
+    n_others = len(y) - n_true
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = (ranks.T @ y - n_true * (n_true + 1) / 2) / (n_true * n_others)
+    return np.where(np.isfinite(auc), auc, 0.5)
+
+
+def _category_auc(values: NDArray[np.float32], y: Floats) -> Floats:
+    _, codes = np.unique(values, return_inverse=True)
+    learnt, judged = slice(0, None, 2), slice(1, None, 2)
+    counts = np.bincount(codes[learnt], minlength=codes.max() + 1)
+    sums = np.zeros((len(counts), y.shape[1]))
+    np.add.at(sums, codes[learnt], y[learnt])
+    rates = (sums + y.mean(axis=0)) / (counts[:, None] + 1)
+    ranks = rankdata(rates[codes[judged]], axis=0)
+    return np.diag(_auc_of_ranks(ranks, y[judged]))
+
+
+def _check_duplicates(
+    dataset: Dataset, summary: DataSummary, splits: Sequence[Split]
+) -> Iterator[Finding]:
+    """Find test rows with the features of a training row, exactly or but for small differences."""
+    if not splits or (not summary.n_duplicates and dataset.n_samples > MAX_ROWS):
+        return
+    similar = "the" if summary.n_duplicates else "nearly the"
+    same = first_rows(dataset.X if summary.n_duplicates else _round(dataset.X))
+    n_shared = sum(int(np.isin(same[it.test], same[it.train]).sum()) for it in splits)
+    if n_shared:
+        yield Finding(
+            "MF006",
+            f"{n_shared / sum(len(it.test) for it in splits):.1%} of the test rows have {similar} "
+            "features of a training row",
+            "Scores are too high if such rows are copies: dataset.drop_duplicates=true leaves "
+            "equal ones out, cv=group_kfold with dataset.group_column=... keeps copies together",
+        )
+
+
+def _round(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round each feature to a thousandth of its standard deviation."""
+    with np.errstate(invalid="ignore"):
+        scale = np.std(X, axis=0, where=np.isfinite(X), dtype=np.float64)
+    return np.round(X / np.where(scale > 0, scale, 1.0), 3).astype(np.float32)
+
+
+def _check_groups(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
+    """Find columns whose equal values have equal labels, far more than neighbouring values."""
+    if dataset.groups is not None or config.kind not in SHUFFLED:
+        return
+    for feature, column in enumerate(dataset.schema.columns):
+        values = dataset.X[:, feature]
+        if column.kind in TIMES or np.isnan(values).any() or (values != np.round(values)).any():
+            continue
+        _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+        smallest, largest = GROUP_SIZES
+        if len(counts) < MIN_GROUPS or not smallest <= len(codes) / len(counts) <= largest:
+            continue
+        agreement, t = _agreement(codes, counts, dataset.y)
+        if agreement > MIN_AGREEMENT and t > MIN_T:
+            name = format_value(column.name)
+            yield Finding(
+                "MF007",
+                f"rows with the same {column.name!r} ({len(counts)} values) agree in their labels "
+                f"by {agreement:.2f} more than rows with neighbouring values, as rows of one group",
+                "If new rows come from new groups, keep groups together: "
+                f"cv=group_kfold 'dataset.group_column={name}'",
+            )
+
+
+def _agreement(
+    codes: NDArray[np.int64], counts: NDArray[np.int64], y: NDArray[np.int8]
+) -> tuple[float, float]:
+    """Return how much more rows of a value agree than rows of neighbouring values, and its t."""
+    sums = np.zeros((len(counts), y.shape[1]))
+    np.add.at(sums, codes, y)
+    is_used = counts >= 2
+    if is_used.sum() < MIN_GROUPS:
+        return 0.0, 0.0
+    sums, sizes = sums[is_used], counts[is_used][:, None].astype(np.float64)
+    zeros = sizes - sums
+    within = (sums * (sums - 1) + zeros * (zeros - 1)) / (sizes * (sizes - 1))
+    rates = sums / sizes
+    between = rates[:-1] * rates[1:] + (1 - rates[:-1]) * (1 - rates[1:])
+    difference = (within[:-1] - between).mean(axis=1)
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    return float(difference.mean()), float(difference.mean() / error) if error > 0 else 0.0
+
+
+def _check_dates(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
+    dates = [column.name for column in dataset.schema.columns if column.kind in TIMES]
+    if dates and config.kind in SHUFFLED:
+        yield Finding(
+            "MF008",
+            f"{list_names(dates)} {'is a date' if len(dates) == 1 else 'are dates'}, but the folds "
+            "are shuffled, so that later rows train the model that earlier ones test",
+            "If later rows are to be predicted, put them into a file of their own: "
+            "dataset.test_path=later.csv cv=predefined",
+        )
+
+
+def _check_rare_labels(dataset: Dataset) -> Iterator[Finding]:
+    n_true = dataset.y.sum(axis=0, dtype=np.int64)
+    for few, what in ((n_true, "with"), (dataset.n_samples - n_true, "without")):
+        rare = np.flatnonzero(few < 5)
+        if len(rare):
+            names = list_names(f"{dataset.label_names[j]} ({few[j]})" for j in rare)
+            yield Finding(
+                "MF009",
+                f"fewer than 5 rows {what} {count_of(len(rare), dataset.n_labels, 'label')}, too "
+                f"few to judge: {names}",
+                "Their scores hang on a few rows; metrics that average over rows or all cells, "
+                "such as f1_micro, do not depend on them as f1_macro does",
+            )
+
+
+def _check_constant(summary: DataSummary) -> Iterator[Finding]:
+    if summary.constant:
+        yield Finding(
+            "MF017",
+            f"only one value, or none, in {count_of(len(summary.constant), summary.n_features)}: "
+            f"{list_names(summary.constant)}",
+            "They teach a model nothing; to leave one out: "
+            f"'dataset.drop=[{format_value(summary.constant[0])}]'",
+        )
+
+
+def _check_scales(config: Config, dataset: Dataset) -> Iterator[Finding]:
+    if config.preprocessing.scaling != "none" or config.model.kind == "sklearn":
+        return
+    scale = np.std(dataset.X, axis=0, where=np.isfinite(dataset.X), dtype=np.float64)
+    scale = scale[np.isfinite(scale) & (scale > 0)]
+    if len(scale) and (ratio := scale.max() / scale.min()) > MAX_RATIO:
+        yield Finding(
+            "MF018",
+            "the standard deviations of the features differ by a factor of "
+            f"{ratio:,.0f}, which hinders the training of a network",
+            "Scale them: preprocessing=standard",
+        )

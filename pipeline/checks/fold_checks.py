@@ -1,0 +1,215 @@
+"""Checks of an evaluation: its predictions, learning curves and decisions."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
+from pipeline.checks.finding import Finding, count_of, list_names
+from pipeline.evaluation.evaluator import Evaluation
+from pipeline.scoring import (
+    choose_decimals,
+    corrected_error,
+    find_metric,
+    format_number,
+    lower_is_better,
+    metric_title,
+    short_name,
+)
+from pipeline.scoring.classification_metrics import expected_calibration_error
+
+ALPHA = 0.05
+MAX_LOSS_RATIO = 2.0  # of held-out to training loss
+MIN_RISE = 0.05  # of the held-out loss from its lowest value, relative to it
+MIN_T = 3.0
+EDGE = 0.02  # distance of a threshold from 0 or 1
+MIN_MISCALIBRATION = 0.05
+N_SIMULATIONS = 20
+MIN_CASES = 5
+MIN_PREDICTED = 0.95  # of the rows, from which on a label is always predicted
+
+Floats = NDArray[np.float64]
+
+
+def check_evaluation(evaluation: Evaluation) -> list[Finding]:
+    """Check the predictions, learning curves and decisions of all folds."""
+    checks: tuple[Callable[[Evaluation], Iterator[Finding]], ...] = (
+        _check_baseline,
+        _check_losses,
+        _check_thresholds,
+        _check_calibration,
+        _check_never_predicted,
+        _check_always_predicted,
+    )
+    return [finding for check in checks for finding in check(evaluation)]
+
+
+def _check_baseline(evaluation: Evaluation) -> Iterator[Finding]:
+    """Compare with constant predictions: the label frequencies of the training rows."""
+    config, y = evaluation.config.scoring, evaluation.dataset.y
+    name = config.metrics[0]
+    metric = find_metric(name, config.zero_division)
+    sign = -1 if lower_is_better(name, config.greater_is_better) else 1
+    scores = np.array([fold.scores[short_name(name)] for fold in evaluation.folds])
+    baseline = np.array(
+        [
+            metric(y[split.test], *_constant(y[split.train].mean(axis=0), len(split.test)))
+            for split in (fold.split for fold in evaluation.folds)
+        ]
+    )
+    advantages = sign * (scores - baseline)
+    advantages = advantages[np.isfinite(advantages)]
+    if not len(advantages):
+        return
+    n_train, n_test = np.mean(
+        [(len(fold.split.train), len(fold.split.test)) for fold in evaluation.folds], axis=0
+    )
+    p = _p_not_better(advantages, n_test / n_train)
+    if p > ALPHA:
+        decimals = choose_decimals(float(np.nanmean(scores)), float(np.nanstd(scores)))
+        mean, constant = (
+            format_number(float(np.nanmean(values)), decimals) for values in (scores, baseline)
+        )
+        yield Finding(
+            "MF001",
+            f"{metric_title(short_name(name))} {mean} is not significantly better than {constant}, "
+            "that of predicting the label frequencies of the training rows for every row",
+            "Look at features and labels with the command describe, train longer with "
+            "training.epochs=..., or try another model, such as model=logistic",
+        )
+
+
+def _constant(rates: Floats, n: int) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    y_score = np.tile(rates.astype(np.float32), (n, 1))
+    return y_score, (y_score > 0.5).astype(np.int8)
+
+
+def _p_not_better(advantages: Floats, test_fraction: float) -> float:
+    """Return the one-sided p-value of a mean advantage over folds."""
+    mean = float(advantages.mean())
+    if mean <= 0:
+        return 1.0
+    if len(advantages) == 1 or (error := corrected_error(advantages, test_fraction)) == 0:
+        return 0.0
+    return float(stdtr(len(advantages) - 1, -mean / error))
+
+
+def _check_losses(evaluation: Evaluation) -> Iterator[Finding]:
+    """Compare held-out and training loss, and the held-out loss with its lowest value."""
+    folds = evaluation.folds
+    if evaluation.config.training.early_stopping.patience is not None:
+        return
+    if not all(len(fold.loss) and len(fold.loss) == len(fold.test_loss) for fold in folds):
+        return
+    held_out = np.stack([fold.test_loss for fold in folds]).astype(np.float64)
+    best = int(held_out.mean(axis=0).argmin())
+    lowest, rises = held_out[:, best].mean(), held_out[:, -1] - held_out[:, best]
+    test_fraction = float(np.mean([len(f.split.test) / len(f.split.train) for f in folds]))
+    error = corrected_error(rises, test_fraction) if len(rises) > 1 else 0.0
+    if rises.mean() > MIN_RISE * lowest and rises.mean() > MIN_T * error:
+        yield Finding(
+            "MF003",
+            f"the held-out loss rises from {lowest:.3g} after epoch {best + 1} to "
+            f"{held_out[:, -1].mean():.3g} after epoch {held_out.shape[1]}",
+            "Stop earlier: training.early_stopping.patience=10",
+        )
+        return
+    last = float(np.mean([fold.loss[-1] for fold in folds]))
+    ratio = held_out[:, -1].mean() / last if last > 0 else np.inf
+    if ratio > MAX_LOSS_RATIO:
+        yield Finding(
+            "MF002",
+            f"the held-out loss, {held_out[:, -1].mean():.3g}, is {ratio:.1f} times the training "
+            f"loss, {last:.3g}",
+            "The model learns training rows by heart; try model.dropout=0.3 or model.l2=0.001",
+        )
+
+
+def _check_thresholds(evaluation: Evaluation) -> Iterator[Finding]:
+    if not isinstance(evaluation.config.decision.threshold, str):
+        return
+    thresholds = np.stack([fold.rule.threshold for fold in evaluation.folds])
+    is_edge = ((thresholds < EDGE) | (thresholds > 1 - EDGE)).mean(axis=0) > 0.5
+    if is_edge.any():
+        names = list_names(evaluation.dataset.label_names[j] for j in np.flatnonzero(is_edge))
+        yield Finding(
+            "MF010",
+            "tuned thresholds at the edge of 0 to 1 for "
+            f"{count_of(int(is_edge.sum()), len(is_edge), 'label')}: {names}",
+            "Such labels are always or never predicted; decision.threshold=global is steadier, or "
+            "choose another decision.threshold_metric",
+        )
+
+
+def _check_calibration(evaluation: Evaluation) -> Iterator[Finding]:
+    """Compare the calibration error with that of labels expected from the probabilities."""
+    y_true, y_score, y_pred = _first_repeat(evaluation)
+    error = expected_calibration_error(y_true, y_score, y_pred)
+    rng = np.random.default_rng(0)
+    expected = [
+        expected_calibration_error(
+            (rng.random(y_score.shape) < y_score).astype(np.int8), y_score, y_pred
+        )
+        for _ in range(N_SIMULATIONS)
+    ]
+    if error > max(expected) + MIN_MISCALIBRATION:
+        config = evaluation.config
+        remedy = "Calibrate: decision.calibration=temperature"
+        if config.decision.calibration or config.model.kind == "sklearn":
+            remedy = "Rank by them rather than read them as frequencies"
+        if config.model.kind == "sklearn" and config.model.calibration == "none":
+            remedy = "Calibrate: model.calibration=sigmoid"
+        yield Finding(
+            "MF011",
+            f"probabilities differ from frequencies by {error:.3f} on average (calibrated ones "
+            f"would by {np.mean(expected):.3f})",
+            remedy,
+        )
+
+
+def _first_repeat(
+    evaluation: Evaluation,
+) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int8]]:
+    """Return true labels, probabilities and predicted labels of the first repeat's test rows."""
+    first = evaluation.folds[0].split.repeat
+    folds = [fold for fold in evaluation.folds if fold.split.repeat == first]
+    y_true = np.concatenate([evaluation.dataset.y[fold.split.test] for fold in folds])
+    y_score = np.concatenate([fold.y_score for fold in folds])
+    return y_true, y_score, np.concatenate([fold.y_pred for fold in folds])
+
+
+def _check_never_predicted(evaluation: Evaluation) -> Iterator[Finding]:
+    is_predicted = np.any([fold.y_pred.any(axis=0) for fold in evaluation.folds], axis=0)
+    n_true = evaluation.dataset.y.sum(axis=0, dtype=np.int64)
+    never = np.flatnonzero(~is_predicted & (n_true >= MIN_CASES))
+    if len(never):
+        names = list_names(f"{evaluation.dataset.label_names[j]} ({n_true[j]} rows)" for j in never)
+        yield Finding(
+            "MF015",
+            f"no prediction, ever, of {count_of(len(never), len(n_true), 'label')}: {names}",
+            "Tune the thresholds, decision=tuned, or weight rare labels, "
+            "training.class_weight=balanced",
+        )
+
+
+def _check_always_predicted(evaluation: Evaluation) -> Iterator[Finding]:
+    """Find labels that are predicted for about all rows and have no better F1 than that."""
+    y_true, _, y_pred = _first_repeat(evaluation)
+    n_true, n_predicted = y_true.sum(axis=0, dtype=int), y_pred.sum(axis=0, dtype=int)
+    f1 = 2 * (y_true & y_pred).sum(axis=0) / np.maximum(n_true + n_predicted, 1)
+    always = 2 * n_true / (n_true + len(y_true))
+    is_useless = (n_predicted >= MIN_PREDICTED * len(y_true)) & (f1 <= always + 0.01)
+    is_useless &= n_true < len(y_true)
+    labels = np.flatnonzero(is_useless)
+    if len(labels):
+        names = list_names(
+            f"{evaluation.dataset.label_names[j]} (F1 {f1[j]:.3f}, always yes {always[j]:.3f})"
+            for j in labels
+        )
+        yield Finding(
+            "MF016",
+            f"the F1 of {count_of(len(labels), len(f1), 'label')} is that of always saying yes, as "
+            f"nearly every row is predicted to have it: {names}",
+            "Judge them by ROC AUC or average precision, and tune the thresholds: decision=tuned",
+        )

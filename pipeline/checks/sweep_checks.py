@@ -1,0 +1,78 @@
+"""Checks of a sweep: what its leaderboard says about the settings that it varies."""
+
+from collections.abc import Iterator
+from statistics import fmean, stdev
+
+from pipeline.checks.finding import Finding
+from pipeline.comparison import SEED, Leaderboard
+from pipeline.scoring import format_number, metric_title
+
+MIN_VALUES = 3  # of a setting, from which on it has an edge
+MAX_VALUES = 10  # more are sampled, and the bounds of the search space are not among them
+MIN_CONFIGURATIONS = 10
+N_BEST = 5
+SMALL = 0.1  # of the interval's width
+
+
+def check_sweep(board: Leaderboard) -> list[Finding]:
+    """Check the leaderboard of a sweep."""
+    if not board.configurations:
+        return []
+    return [*_check_edges(board), *_check_differences(board), *_check_seeds(board)]
+
+
+def _check_edges(board: Leaderboard) -> Iterator[Finding]:
+    best = board.configurations[0].settings
+    for key in best:
+        if key == SEED:
+            continue
+        values = {one.settings.get(key) for one in board.configurations}
+        numbers = sorted(number for value in values if (number := _to_number(value)) is not None)
+        if len(numbers) < len(values) or not MIN_VALUES <= len(numbers) <= MAX_VALUES:
+            continue
+        value = _to_number(best[key])
+        if value in (numbers[0], numbers[-1]):
+            end, more = ("largest", "larger") if value == numbers[-1] else ("smallest", "smaller")
+            yield Finding(
+                "MF012",
+                f"the best configuration has the {end} {key} that was tried, {best[key]}",
+                f"Try {more} values too",
+            )
+
+
+def _to_number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
+
+
+def _check_differences(board: Leaderboard) -> Iterator[Finding]:
+    """Find a sweep of many configurations whose best ones differ by far less than their error."""
+    best = board.configurations[:N_BEST]
+    low, high = (board.value(best[0].entries[0], name) for name in ("ci_low", "ci_high"))
+    if len(board.configurations) < MIN_CONFIGURATIONS or low is None or high is None:
+        return
+    spread = abs(best[-1].mean - best[0].mean)
+    if spread < SMALL * (high - low):
+        yield Finding(
+            "MF013",
+            f"the best {N_BEST} of {len(board.configurations)} configurations differ by "
+            f"{format_number(spread)} in {metric_title(board.metric)}, and the interval of the "
+            f"best is {format_number(high - low)} wide",
+            "More configurations of this kind will hardly help; take the simplest of them",
+        )
+
+
+def _check_seeds(board: Leaderboard) -> Iterator[Finding]:
+    deviations = [one.seed_std for one in board.configurations if one.seed_std is not None]
+    if len(deviations) < 2:
+        return
+    of_seeds, of_settings = fmean(deviations), stdev(one.mean for one in board.configurations)
+    if of_seeds > of_settings:
+        yield Finding(
+            "MF019",
+            f"seeds change {metric_title(board.metric)} by {format_number(of_seeds)} (standard "
+            f"deviation), more than the settings of the sweep, {format_number(of_settings)}",
+            "Use more seeds before preferring one of the settings: 'seed=range(5)'",
+        )

@@ -1,0 +1,269 @@
+"""Each check has something to say on a made-up case, and nothing on its clean twin."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from pipeline.checks import CHECKS, check_data, check_evaluation, select
+from pipeline.checks.sweep_checks import check_sweep
+from pipeline.comparison.entries import Entry
+from pipeline.comparison.leaderboard import Leaderboard
+from pipeline.cv.splitters import make_splits
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.summary import summarise
+from pipeline.decision.rule import DecisionRule
+from pipeline.errors import UserError
+from pipeline.evaluation.evaluator import Evaluation, FoldResult
+from pipeline.preprocessing.table_schema import Column, TableSchema
+from pipeline.scoring.scorer import score
+from tests.command_runner import CommandRunner
+from tests.random_evaluation import with_summary
+
+N_ROWS, N_FEATURES, N_LABELS, N_EPOCHS = 200, 6, 3, 20
+IN_DATA = {"MF004", "MF006", "MF007", "MF008", "MF009", "MF017", "MF018"}
+IN_SWEEPS = {"MF012", "MF013", "MF019"}
+
+
+def draw(seed: int, n_rows: int = N_ROWS):
+    """Draw features, labels and the true probabilities of the labels."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, N_FEATURES)).astype(np.float32)
+    X[:, 0] = rng.integers(0, 60, n_rows)  # whole numbers that matter
+    weights = rng.normal(size=(N_FEATURES, N_LABELS))
+    weights[0] /= 20
+    probabilities = expit(2 * (X - X.mean(axis=0)) @ weights)
+    y = (rng.random(probabilities.shape) < probabilities).astype(np.int8)
+    return X, y, probabilities
+
+
+def to_dataset(X, y, columns=None) -> Dataset:
+    columns = columns or [Column(f"x{i}") for i in range(X.shape[1])]
+    names = tuple(f"y{i}" for i in range(y.shape[1]))
+    return Dataset("made up", X.astype(np.float32), y, TableSchema(tuple(columns)), names)
+
+
+@pytest.fixture(scope="module")
+def config(make_config):
+    return make_config("dataset.n_samples=40", "cv.n_splits=5", "cv.n_repeats=1")
+
+
+def codes_of_data(config, dataset) -> list[str]:
+    splits = make_splits(config.cv, dataset)
+    return [it.code for it in check_data(config, dataset, summarise(dataset), splits)]
+
+
+def to_evaluation(config, dataset, y_score, *, curve=None, threshold=0.5) -> Evaluation:
+    """Return an evaluation with these probabilities, learning curves and thresholds."""
+    rule = DecisionRule(threshold=np.full(N_LABELS, threshold), temperature=np.ones(N_LABELS))
+    loss = np.linspace(0.7, 0.4, N_EPOCHS)
+    folds = []
+    for split in make_splits(config.cv, dataset):
+        y_pred = (y_score[split.test] > threshold).astype(np.int8)
+        y_true, y_test = dataset.y[split.test], y_score[split.test].astype(np.float32)
+        scores = score(config.scoring, y_true, y_test, y_pred)
+        test_loss = 1.1 * loss if curve is None else curve + split.fold / 1e3
+        folds.append(
+            FoldResult(
+                split, y_test, y_pred, rule, scores.values, {}, loss, loss[:0], test_loss, 0.1
+            )
+        )
+    return with_summary(Evaluation(config, dataset, tuple(folds), {}, None))
+
+
+def codes(config, dataset, y_score, **options) -> list[str]:
+    return [it.code for it in check_evaluation(to_evaluation(config, dataset, y_score, **options))]
+
+
+def test_clean_tables_have_at_most_5_percent_of_each_finding(config):
+    counts: Counter[str] = Counter()
+    n_tables = 200
+    for seed in range(n_tables):
+        X, y, probabilities = draw(seed)
+        dataset = to_dataset(X, y)
+        counts.update(set(codes_of_data(config, dataset)))
+        counts.update(set(codes(config, dataset, probabilities)))
+    assert max(counts.values(), default=0) <= 0.05 * n_tables, counts
+
+
+def of_leak(X, y):
+    X[:, 2] = 3 * y[:, 1] + np.random.default_rng(0).random(len(y))
+
+
+def of_category(X, y):
+    X[:, 2] = y[:, 1] + 2 * np.random.default_rng(0).integers(0, 5, len(y))
+
+
+def of_copies(X, y):
+    X[100:150], y[100:150] = X[:50], y[:50]
+
+
+def of_near_copies(X, y):
+    X[100:150], y[100:150] = X[:50] + 1e-6, y[:50]
+
+
+def of_groups(X, y):
+    X[:, 3] = np.random.default_rng(0).permutation(np.arange(len(X)) // 4)
+    y[:] = np.random.default_rng(1).integers(0, 2, (50, N_LABELS))[X[:, 3].astype(int)]
+
+
+def of_rare_label(X, y):
+    y[:, 0] = 0
+    y[:3, 0] = 1
+
+
+def of_constant(X, y):
+    X[:, 4] = 7
+
+
+def of_scales(X, y):
+    X[:, 1] *= 1e5
+
+
+@pytest.mark.parametrize(
+    ("code", "change", "columns", "settings"),
+    [
+        ("MF004", of_leak, None, []),
+        ("MF004", of_category, {2: Column("c", "category", tuple("abcdefghij"))}, []),
+        ("MF006", of_copies, None, []),
+        ("MF006", of_near_copies, None, []),
+        ("MF007", of_groups, None, []),
+        ("MF008", None, {1: Column("seen", "datetime")}, []),
+        ("MF009", of_rare_label, None, []),
+        ("MF017", of_constant, None, []),
+        (
+            "MF018",
+            lambda X, y: np.multiply(X[:, 1], 1e5, out=X[:, 1]),
+            None,
+            ["preprocessing=none"],
+        ),
+    ],
+)
+def test_a_check_of_the_data(make_config, code, change, columns, settings):
+    config = make_config("dataset.n_samples=40", "cv.n_splits=5", "cv.n_repeats=1", *settings)
+    X, y, _ = draw(3)
+    assert code not in codes_of_data(config, to_dataset(X, y))
+    if change:
+        change(X, y)
+    of_table = [(columns or {}).get(i, Column(f"x{i}")) for i in range(N_FEATURES)]
+    assert codes_of_data(config, to_dataset(X, y, of_table)).count(code) == 1
+
+
+def test_folds_that_keep_copies_together_have_none_on_both_sides(config):
+    X, y, _ = draw(3)
+    of_copies(X, y)
+    dataset = to_dataset(X, y)
+    halves = [np.arange(100, 200), np.r_[0:100]]  # copies of the first rows are in the second half
+    (first, *_) = make_splits(config.cv, dataset)
+    apart = replace(first, train=halves[0], test=halves[1])
+    together = replace(first, train=np.r_[50:100, 150:200], test=np.r_[0:50, 100:150])
+    for split, expected in ((apart, 1), (together, 0)):
+        findings = check_data(config, dataset, summarise(dataset), [split])
+        assert [it.code for it in findings].count("MF006") == expected
+
+
+def calm(n_epochs=N_EPOCHS):
+    return np.linspace(0.7, 0.5, n_epochs)
+
+
+def rising():
+    return np.r_[np.linspace(0.7, 0.5, 10), np.linspace(0.51, 0.7, 10)]
+
+
+@pytest.mark.parametrize(
+    ("code", "settings", "change", "options"),
+    [
+        ("MF001", [], lambda p, y: np.random.default_rng(0).random(p.shape), {}),
+        ("MF002", [], None, {"curve": np.linspace(1.2, 1.0, N_EPOCHS)}),
+        ("MF003", [], None, {"curve": rising()}),
+        ("MF010", ["decision.threshold=per_label"], None, {"threshold": 0.01}),
+        ("MF011", [], lambda p, y: p**6, {}),
+        ("MF015", [], lambda p, y: np.minimum(p, [0.4, 1, 1]), {}),
+        ("MF016", [], lambda p, y: np.maximum(p, [0.6, 0, 0]), {}),
+    ],
+)
+def test_a_check_of_the_evaluation(make_config, code, settings, change, options):
+    config = make_config("dataset.n_samples=40", "cv.n_splits=5", "cv.n_repeats=1", *settings)
+    X, y, probabilities = draw(5)
+    dataset = to_dataset(X, y)
+    assert code not in codes(config, dataset, probabilities, curve=calm())
+    changed = probabilities if change is None else change(probabilities, y)
+    assert code in codes(config, dataset, changed, **options)
+
+
+def entry(number, mean, **settings):
+    metrics = {"accuracy_mean": mean, "accuracy_std": 0.02}
+    metrics |= {"accuracy_ci_low": mean - 0.03, "accuracy_ci_high": mean + 0.03}
+    return Entry(f"{number:032x}", number, settings, "FINISHED", "accuracy", metrics)
+
+
+def board(scores, seeds=(0.0,)):
+    """Return a leaderboard of these scores by the number of epochs, one for each seed."""
+    jobs = [
+        {"training.epochs": str(epochs), "seed": str(seed), "mean": mean + seeds[seed]}
+        for epochs, mean in scores.items()
+        for seed in range(len(seeds))
+    ]
+    return Leaderboard([entry(n, job.pop("mean"), **job) for n, job in enumerate(jobs)])
+
+
+@pytest.mark.parametrize(
+    ("code", "case", "twin"),
+    [
+        ("MF012", board({10: 0.6, 20: 0.7, 40: 0.8}), board({10: 0.6, 20: 0.8, 40: 0.7})),
+        (
+            "MF013",
+            board({n: 0.8 + n / 1e5 for n in range(12)}),
+            board({n: 0.8 + n / 1e2 for n in range(12)}),
+        ),
+        (
+            "MF019",
+            board({1: 0.80, 2: 0.81}, seeds=(0, 0.1, -0.1)),
+            board({1: 0.80, 2: 0.90}, seeds=(0, 0.01, -0.01)),
+        ),
+    ],
+)
+def test_a_check_of_a_sweep(code, case, twin):
+    assert code in [it.code for it in check_sweep(case)]
+    assert code not in [it.code for it in check_sweep(twin)]
+
+
+def test_every_check_has_a_case_here():
+    of_evaluations = {"MF001", "MF002", "MF003", "MF010", "MF011", "MF015", "MF016"}
+    assert CHECKS.keys() == IN_DATA | IN_SWEEPS | of_evaluations
+
+
+def test_unknown_codes_are_refused():
+    with pytest.raises(UserError, match=r"expected codes of checks\. Received: 'MF999'"):
+        select((), ["MF999"])
+
+
+QUICK = (
+    *("model=dummy", "dataset.n_samples=60", "dataset.predict_rows=[]", "report=none"),
+    *("cv.n_splits=2", "cv.n_repeats=1"),
+)
+
+
+def test_findings_are_shown_and_logged_and_silenced_and_strict(tmp_path):
+    store = CommandRunner(tmp_path)
+    out, _ = store.run_here(*QUICK)
+    assert "MF001 Accuracy" in out
+    (run,) = store.runs()
+    assert "MF001" in run.data.tags["checks"].split()
+    table = mlflow_table(store, run, "checks.json")
+    assert "MF001" in [row[0] for row in table["data"]]
+    out, _ = store.run_here(*QUICK, "checks.strict=true", code=1)
+    assert "MF001" in out
+    assert store.runs()[0].info.status == "FINISHED"
+    ignored = f"checks.ignore=[{run.data.tags['checks'].replace(' ', ',')}]"
+    out, _ = store.run_here(*QUICK, "checks.strict=true", ignored)
+    assert "MF0" not in out
+
+
+def mlflow_table(store, run, name):
+    path = store.client.download_artifacts(run.info.run_id, name)
+    return json.loads(Path(path).read_text())
