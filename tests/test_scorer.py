@@ -95,13 +95,13 @@ def test_undefined_labels_are_skipped_and_counted():
 
 def test_scores_of_single_labels():
     config, y_pred = scoring("accuracy", zero_division=1.0), (Y_SCORE > 0.5).astype(np.int8)
-    scores = label_scores(config, Y_TRUE, Y_SCORE, y_pred)
+    scores = label_scores(config.zero_division, Y_TRUE, Y_SCORE, y_pred)
     assert scores["support"].tolist() == [2, 2, 1]
     assert scores["precision"].tolist() == [1, 1, 1 / 2]
     assert scores["recall"].tolist() == [1 / 2, 1, 1]
     assert scores["f1"] == pytest.approx([2 / 3, 1, 2 / 3])
     assert scores["roc_auc"].tolist() == [1, 1, 1]
-    nothing_predicted = label_scores(config, Y_TRUE * 0, Y_SCORE * 0, y_pred * 0)
+    nothing_predicted = label_scores(config.zero_division, Y_TRUE * 0, Y_SCORE * 0, y_pred * 0)
     assert nothing_predicted["f1"].tolist() == [1, 1, 1]
     assert np.isnan(nothing_predicted["average_precision"]).all()
 

@@ -11,6 +11,7 @@ from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
+LABEL_METRICS = ("f1", "average_precision", "roc_auc")
 FIGURES = (".pdf", ".png", ".svg")
 
 
@@ -22,7 +23,9 @@ def main(argv: Sequence[str]) -> int:
 def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import comparison, console
+        from pipeline.console.label_tables import as_numbers, label_tables
         from pipeline.console.ranking_tables import as_dict, compare_tables
+        from pipeline.report.label_advantages import write_label_differences
         from pipeline.report.paired_differences import write_ranking
         from pipeline.tracking import RunReader, locate
 
@@ -48,6 +51,11 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             alpha=arguments.alpha,
             rope=arguments.rope,
         )
+        differences = []
+        if arguments.labels:
+            differences = comparison.compare_stored_labels(
+                ranking, named, arguments.labels, reader.fold_sizes
+            )
     counts = {len(one.run_ids) for one in named.values()}
     if max(counts) > 1:
         averaged = " to ".join(map(str, sorted({min(counts), max(counts)})))
@@ -57,15 +65,25 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         )
     console.show(*compare_tables(ranking, named))
     console.show(f"{comparison.describe_conclusion(ranking)}\n")
+    if differences:
+        console.show(*label_tables(ranking, differences, arguments.labels))
     if arguments.json:
-        numbers = json.dumps(as_dict(ranking, named), indent=1, allow_nan=False)
+        of_labels = {"labels": [as_numbers(it) for it in differences]} if differences else {}
+        numbers = json.dumps(as_dict(ranking, named) | of_labels, indent=1, allow_nan=False)
         write_atomically(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
         console.show_file("Numbers", arguments.json)
     with console.waiting("drawing"):
         run_ids = sorted(run_id for one in named.values() for run_id in one.run_ids)
         path = arguments.figure or _figure_path(arguments, ranking.metric, run_ids)
+
+        def write(temporary: Path) -> None:
+            if differences:
+                write_label_differences(ranking, differences, arguments.labels, temporary)
+            else:
+                write_ranking(ranking, temporary)
+
         try:
-            write_atomically(path, lambda temporary: write_ranking(ranking, temporary))
+            write_atomically(path, write)
         except UserError as error:
             if arguments.figure:
                 raise
@@ -76,7 +94,8 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
 
 def _figure_path(arguments: argparse.Namespace, metric: str, run_ids: Sequence[str]) -> Path:
     """Return the default path of a figure, which depends on the runs and options."""
-    options = (arguments.alpha, arguments.rope, arguments.average, arguments.seeds, *run_ids)
+    settings = (arguments.alpha, arguments.rope, arguments.average, arguments.seeds)
+    options = (*settings, arguments.labels or "", *run_ids)
     digest = sha256(" ".join(map(str, options)).encode()).hexdigest()[:8]
     return mlruns() / "compare" / f"{metric}-{len(run_ids)}-{digest}.png"
 
@@ -115,6 +134,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="average runs that differ only in this setting (default: seed)",
     )
     averaging.add_argument("--seeds", action="store_true", help="compare each seed by itself")
+    add(
+        "--labels",
+        choices=LABEL_METRICS,
+        metavar="METRIC",
+        help="also compare two configurations label by label, by f1, average_precision or roc_auc",
+    )
     add("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     add(
         "--figure",

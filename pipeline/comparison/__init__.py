@@ -3,6 +3,11 @@
 from pipeline.comparison.best_job import BestJobEstimate, estimate_best_job
 from pipeline.comparison.conclusion import describe_conclusion, format_probability
 from pipeline.comparison.entries import SEED, Configuration, Criterion, Entry, Statistic, Status
+from pipeline.comparison.label_differences import (
+    LabelDifference,
+    compare_stored_labels,
+    describe_labels,
+)
 from pipeline.comparison.leaderboard import (
     Leaderboard,
     read_leaderboard,

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from pipeline.scoring import (
     PairedTest,
@@ -17,6 +19,7 @@ from pipeline.scoring import (
 )
 
 MAX_PAIRED = 6  # configurations, up to which every pair is shown
+POWER = 0.8  # probability of detecting a difference
 DECIMALS = 4  # of scores, at least: differences are smaller than scores
 
 
@@ -96,6 +99,19 @@ class Ranking:
         """
         doubts = [1.0 if pair.test is None else 1 - pair.test.equivalent for pair in pairs]
         return sum(doubts) < self.alpha
+
+    @property
+    def detectable(self) -> float | None:
+        """Smallest difference that a pair's test detects with probability 0.8; None without tests.
+
+        It is that of the median pair, at the level alpha without adjustment.
+        """
+        df = self.scores.shape[1] - 1
+        halves = [(it.test.ci[1] - it.test.ci[0]) / 2 for it in self.pairs if it.test]
+        if not halves:
+            return None
+        critical = stdtrit(df, 1 - self.alpha / 2)
+        return float(median(halves) * (critical + stdtrit(df, POWER)) / critical)
 
     def shown_pairs(self) -> list[Pair]:
         """Return the pairs to show: all of a few configurations; of many, those with the best.

@@ -37,6 +37,11 @@ def compare_tables(ranking: Ranking, named: Mapping[str, RunScores]) -> Iterator
     yield WideOrNarrow(_pair_table(ranking, pairs, tests | probabilities), narrow)
     yield from _count_more(len(pairs))
     rope = f"{ranking.rope:g}"
+    if (detectable := ranking.detectable) is not None:
+        yield (
+            f"With these folds, a difference of about {format_number(detectable)} is detected with "
+            "probability 0.8; smaller ones need more rows or folds."
+        )
     yield f"P(better), P(worse): by more than {rope}; P(equivalent): within {rope} of each other"
     yield ""
 

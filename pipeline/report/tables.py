@@ -37,9 +37,9 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
     A fold in which a score is undefined is skipped. For scores that can be undefined, the column
     `*_folds` has the number of remaining folds.
     """
-    y, config = evaluation.dataset.y, evaluation.config.scoring
+    y, zero_division = evaluation.dataset.y, evaluation.config.scoring.zero_division
     folds = [
-        label_scores(config, y[fold.split.test], fold.y_score, fold.y_pred)
+        label_scores(zero_division, y[fold.split.test], fold.y_score, fold.y_pred)
         for fold in evaluation.folds
     ]
     columns: dict[str, object] = {"label": evaluation.dataset.label_names}

@@ -266,7 +266,7 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
 
 
 def label_scores(
-    config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
+    zero_division: float, y_true: Labels, y_score: Scores, y_pred: Labels
 ) -> dict[str, NDArray[np.float64]]:
     """Compute the scores of each label by metric name; each array is of shape (n_labels,).
 
@@ -276,9 +276,9 @@ def label_scores(
     counts = Counts.of(y_true, y_pred, "macro")
     return {
         "support": counts.true.astype(np.float64),
-        "precision": counts.precision(config.zero_division),
-        "recall": counts.recall(config.zero_division),
-        "f1": counts.f1(config.zero_division),
+        "precision": counts.precision(zero_division),
+        "recall": counts.recall(zero_division),
+        "f1": counts.f1(zero_division),
         "roc_auc": label_roc_auc(y_true, y_score),
         "average_precision": label_average_precision(y_true, y_score),
     }
