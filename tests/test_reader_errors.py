@@ -179,6 +179,9 @@ CASES = {
     "svm text": ("t.svmlight", b"1 1:0.5\nhello\n", [], ["'hello' in line 2"]),
     "svm value": ("t.svmlight", b"1 1:0.5\n1 2:x\n", [], ["'1 2:x' in line 2"]),
     "svm fraction": ("t.svmlight", b"1 1:1\n1.5 2:1\n", [], ["whole numbers", "1.5 in row 1"]),
+    "svm infinity": ("t.svmlight", b"1 1:1\n" + b"9" * 400 + b" 2:1\n", [], ["inf in row 1"]),
+    "svm nan": ("t.svmlight", b"1 1:1\nnan 2:1\n", [], ["Received: nan in row 1"]),
+    "svm inexact": ("t.svmlight", b"%d 1:1\n1 2:1\n" % (2**53 + 1), [], ["up to 2**53", "row 0"]),
     "svm narrow": ("t.svmlight", b"1 9:1\n", ["dataset.n_features=2"], ["t.svmlight"]),
     "svm huge": ("t.svmlight", b"1 999999999:1\n" * 999, [], ["fits into memory"]),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.errors import UserError
 from pipeline.preprocessing import Column
 
+_EXACT_FLOAT64 = 2**53  # float64 has all whole numbers below
 _HEADER = re.compile(
     rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*+[ \t]*(\d+)[ \t]+(\d+)[ \t]+(\d+)[ \t]*(?:#[^\r\n]*)?(?=[\r\n])"
 )
@@ -71,11 +72,11 @@ def load(config: SvmlightConfig) -> Dataset:
     for row, labels_of_row in enumerate(row_labels):
         y[row, [column_index[label] for label in labels_of_row]] = 1
     for label in labels:
-        if label != int(label):
+        if not (label.is_integer() and abs(label) < _EXACT_FLOAT64):
             row = int(y[:, column_index[label]].argmax())
             raise UserError(
-                f"{path}: expected labels that are whole numbers. Received: {label} in row {row} "
-                "(the first is 0)."
+                f"{path}: expected labels that are whole numbers up to 2**53. Received: {label} in "
+                f"row {row} (the first is 0)."
             )
     has_zero = zero_based == "auto" and (b" 0:" in content or b"\t0:" in content)
     first = 0 if zero_based is True or has_zero else 1
