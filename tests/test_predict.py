@@ -245,6 +245,15 @@ def test_a_missing_column_and_a_column_of_another_type(trained, tmp_path, capfd)
     assert "in column 'date'. Received: double" in capfd.readouterr().err
 
 
+def test_a_damaged_parquet_file(trained, tmp_path, capfd):
+    folder, table, _ = trained
+    table.assign(key="some text").to_parquet(tmp_path / "r.parquet", compression="none")
+    content = (tmp_path / "r.parquet").read_bytes()
+    (tmp_path / "r.parquet").write_bytes(content.replace(b"some text", b"\xff" * 9))
+    call(folder / "model", tmp_path / "r.parquet", code=2)
+    assert "expected a complete Parquet file. Received: " in capfd.readouterr().err
+
+
 ARFF = """@relation 't: -C 2'
 @attribute l0 {0,1}
 @attribute l1 {0,1}

@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import re
+import time
 import zipfile
 from datetime import date, datetime
 
@@ -161,6 +163,67 @@ def test_json_objects_may_omit_keys_and_hold_lists(load):
     assert dataset.y.tolist() == [[1, 1], [0, 0], [0, 1]]
 
 
+def parquet(frame: pd.DataFrame) -> bytes:
+    return frame.to_parquet(compression="none")
+
+
+def damaged(write, text: str) -> bytes:
+    """Return a file with a text whose bytes are no UTF-8."""
+    content = write(pd.DataFrame({"l": [0, 1], "a": [text, "x"]}))
+    return content.replace(text.encode(), b"\xff" * len(text))
+
+
+def damaged_offsets() -> bytes:
+    """Return a file whose second text begins far behind the end of all texts."""
+    buffer, offsets = io.BytesIO(), np.array([0, 3, 8, 9], np.int32)
+    table = pa.table({"l": [0, 1, 0], "a": ["xxx", "yyyyy", "z"]})
+    pyarrow.feather.write_feather(table, buffer, compression="uncompressed")
+    wrong = np.array([0, 2**30, 2**30, 9], np.int32)
+    return buffer.getvalue().replace(offsets.tobytes(), wrong.tobytes())
+
+
+def damaged_workbook() -> bytes:
+    content = workbook(["a", "l"], *([i, i % 2] for i in range(999)))
+    start = content.index(b"xl/worksheets/sheet1.xml") + len("xl/worksheets/sheet1.xml")
+    return content[:start] + b"\xff" * 9 + content[start + 9 :]  # no valid kind of a block
+
+
+def with_shared_texts(content: bytes, n: int) -> bytes:
+    """Return a workbook with a list of texts, which its cells could share."""
+    texts = "".join(f"<si><t>{i}</t></si>" for i in range(n))
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    part = f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kind}"/></Types>'
+    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    types = members["[Content_Types].xml"].replace(b"</Types>", part.encode())
+    members |= {"[Content_Types].xml": types}
+    members |= {"xl/sharedStrings.xml": f'<sst xmlns="{space}">{texts}</sst>'.encode()}
+    return zipped(*members.items())
+
+
+def with_dimension(content: bytes, dimension: str) -> bytes:
+    """Return a workbook whose sheet claims another size, as it does if columns have a format."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    members[sheet] = re.sub(
+        rb'ref="A1:[A-Z0-9]+"', b'ref="%s"' % dimension.encode(), members[sheet]
+    )
+    return zipped(*members.items())
+
+
+def test_formatted_columns_without_values_cost_no_time(load):
+    plain = workbook(["a", "l"], *([i, i % 2] for i in range(1000)))
+    seconds = {}
+    for dimension in ("A1:B1001", "A1:XFD1001"):
+        start = time.process_time()
+        dataset = load(with_dimension(plain, dimension), "t.xlsx", L)
+        seconds[dimension] = time.process_time() - start
+        assert dataset.X[:, 0].tolist() == list(range(1000))
+    assert seconds["A1:XFD1001"] < 3 * seconds["A1:B1001"] + 0.3
+
+
 L = "dataset.labels=[l]"
 ERRORS = {
     "two tables": ("t.zip", lambda: zipped(("a.csv", CSV), ("b.tsv", CSV)), "2 tables .*a.csv"),
@@ -174,6 +237,12 @@ ERRORS = {
     "zip as excel": ("t.xlsx", lambda: zipped(("a.csv", CSV)), "complete .xlsx workbook"),
     "no json": ("t.jsonl", lambda: "hello", "JSON object in each line"),
     "json list": ("t.json", lambda: '[{"l": 1}]', "lines=True"),
+    "json not in utf-8": ("t.jsonl", lambda: b'{"l": 1, "a": "\xff"}', "JSON object in each line"),
+    "json key not in utf-8": ("t.jsonl", lambda: b'{"l": 1, "\xff": 1}', "JSON object"),
+    "feather not in utf-8": ("t.feather", lambda: damaged(feather, "not a number"), "Invalid UTF8"),
+    "feather offsets": ("t.feather", damaged_offsets, "complete Feather file"),
+    "parquet not in utf-8": ("t.parquet", lambda: damaged(parquet, "not a number"), "Parquet file"),
+    "damaged excel": ("t.xlsx", damaged_workbook, "complete .xlsx workbook"),
     "two types": ("t.jsonl", lambda: '{"l": 1}\n{"l": "x"}', "JSON object in each line"),
 }  # fmt: skip
 
@@ -193,16 +262,22 @@ def test_files_that_cannot_be_read_are_named(case, load):
     [
         ("t.zip", lambda: zipped(("a.csv", b"a,l\n" + b"1,0\n" * 2**24))),
         ("t.jsonl", lambda: '{"l": 1}\n' * 2**22),
-        ("t.jsonl", lambda: json.dumps({f"k{i}": 1 for i in range(9999)}) + "\n{}" * 9999),
+        ("t.jsonl", lambda: json.dumps({f"k{i}": 1 for i in range(9999)}) + "\n{}" * 400),
+        (
+            "t.parquet",
+            lambda: pd.DataFrame({"a": ["x" * 9000] * 10**5, "l": 0}).to_parquet(),
+        ),
+        ("t.xlsx", lambda: with_shared_texts(workbook(["a", "l"], [1, 0]), 2**18)),
         ("t.feather", lambda: feather(pd.DataFrame(dict.fromkeys("al", np.zeros(2**23, np.int8))))),
     ],
 )
 def test_files_that_unpack_to_more_than_the_memory(file, make, load, tmp_path, monkeypatch):
     (tmp_path / "meminfo").write_text(f"MemAvailable: {2**15} kB\n")
     monkeypatch.setattr(reader, "PROC", tmp_path)
+    content, before = make(), pa.total_allocated_bytes()
     with pytest.raises(UserError, match="expected a table that fits into memory"):
-        load(make(), file, L)
-    assert pa.total_allocated_bytes() < 100 * 2**20
+        load(content, file, L)
+    assert pa.total_allocated_bytes() - before < 100 * 2**20
 
 
 SWALLOWED = 'text,x,l\n"5 inch,1,0\nb,2,1\nc,3,0\n4"" disk",4,1\ne,5,0\n'

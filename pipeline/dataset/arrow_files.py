@@ -14,6 +14,7 @@ from pipeline.errors import UserError
 
 _ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeError)
 _BYTES_PER_CELL = 12  # of Arrow's table and the matrix
+_ROWS_OF_TEXTS = 8192  # that are read at a time
 
 
 class ParquetFile:
@@ -45,9 +46,28 @@ class ParquetFile:
         shape = (self._file.metadata.num_rows, len(roles.used))
         check_fits_memory(str(self._path), shape, _BYTES_PER_CELL)  # Arrow's table and the matrix
         try:
-            return self._file.read(columns=list(roles.used))
+            used = [self._file.schema_arrow.field(name) for name in dict.fromkeys(roles.used)]
+            texts = [field.name for field in used if not _has_fixed_width(field.type)]
+            fixed = self._file.read([field.name for field in used if field.name not in texts])
+            varying = self._read_texts(texts) if texts else fixed
+            columns = {
+                field.name: (varying if field.name in texts else fixed).column(field.name)
+                for field in used
+            }
+            return _validated(pa.table(columns))
         except _ARROW_ERRORS as error:
             raise _format_error(self._path, "complete Parquet file", error) from error
+
+    def _read_texts(self, names: list[str]) -> pa.Table:
+        """Read columns of texts in batches; a text of many rows may be stored once."""
+        limit, n_bytes, batches = available_memory() // 2, 0, []
+        for batch in self._file.iter_batches(_ROWS_OF_TEXTS, columns=names):
+            batches.append(batch)
+            n_bytes += batch.nbytes
+            if n_bytes > limit:
+                raise size_error(str(self._path), f"more than {limit / 2**30:,.1f} GiB of text")
+        schema = pa.schema([self._file.schema_arrow.field(name) for name in names])
+        return pa.Table.from_batches(batches, None if batches else schema)
 
 
 class FeatherFile:
@@ -79,7 +99,7 @@ class FeatherFile:
         try:
             shape = (self._file.count_rows(), len(roles.used))
             check_fits_memory(str(self._path), shape, _BYTES_PER_CELL)
-            return self._file.to_table(columns=list(roles.used))
+            return _validated(self._file.to_table(columns=list(roles.used)))
         except _ARROW_ERRORS as error:
             raise _format_error(self._path, "complete Feather file", error) from error
 
@@ -101,10 +121,10 @@ class JsonLinesFile:
         self._path = path
         try:
             self._check_memory()
-            self._table = pa.json.read_json(path)
+            self._table = _validated(pa.json.read_json(path))
+            self.names: list[str] = self._table.column_names
         except _ARROW_ERRORS as error:
             raise _format_error(path, "JSON object in each line", error) from error
-        self.names: list[str] = self._table.column_names
 
     def read(self, roles: ColumnRoles) -> pa.Table:
         """Return the columns that have a role."""
@@ -130,6 +150,16 @@ class JsonLinesFile:
         lines = start.split(b"\n")[:-1] or [start]
         names = pa.json.read_json(pa.BufferReader(b"\n".join(lines) + b"\n")).column_names
         check_fits_memory(str(self._path), (n_lines, len(names)), _BYTES_PER_CELL)
+
+
+def _has_fixed_width(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind) or pa.types.is_dictionary(kind))
+
+
+def _validated(table: pa.Table) -> pa.Table:
+    """Return a table whose texts are valid; Arrow itself crashes on those of a damaged file."""
+    table.validate(full=True)
+    return table
 
 
 def _format_error(path: Path, expected: str, error: Exception) -> UserError:

@@ -3,6 +3,7 @@
 import csv
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from importlib import import_module
@@ -13,7 +14,11 @@ from pipeline.dataset.files import available_memory, size_error
 from pipeline.errors import UserError
 
 # What openpyxl lets pass of a damaged file, beside errors of its own and of XML.
-_DAMAGED = (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile)
+_DAMAGED = (
+    *(OSError, KeyError, ValueError, TypeError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+_BYTES_PER_BYTE = 8  # of memory that openpyxl takes for the XML of texts and formats
 
 
 def write_csv(path: Path, file: Path, *, sheet: str | None, decimal: str, header: bool) -> None:
@@ -40,13 +45,11 @@ def write_csv(path: Path, file: Path, *, sheet: str | None, decimal: str, header
             "pip install 'manyfold[excel]'"
         ) from error
     try:
-        with warnings.catch_warnings():
+        _check_texts_fit(path)
+        with path.open("rb") as content, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions without meaning here
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            try:
-                _write(path, file, _find_sheet(path, book, sheet), decimal, header=header)
-            finally:
-                book.close()
+            book = openpyxl.load_workbook(content, read_only=True, data_only=True)
+            _write(path, file, _find_sheet(path, book, sheet), decimal, header=header)
     except UserError:
         raise
     except Exception as error:
@@ -57,6 +60,15 @@ def write_csv(path: Path, file: Path, *, sheet: str | None, decimal: str, header
             f"{path}: expected a complete .xlsx workbook of Excel. Received: {error}. Save it as "
             ".xlsx, or as CSV."
         ) from error
+
+
+def _check_texts_fit(path: Path) -> None:
+    """Raise UserError if the texts of a workbook would not fit, which openpyxl keeps in memory."""
+    limit = available_memory() // _BYTES_PER_BYTE
+    with zipfile.ZipFile(path) as opened:
+        n_bytes = sum(it.file_size for it in opened.infolist() if "sheets/" not in it.filename)
+    if n_bytes > limit:
+        raise size_error(str(path), f"{n_bytes / 2**30:,.1f} GiB of texts and formats")
 
 
 def _find_sheet(path: Path, book: Any, name: str | None) -> Any:
@@ -78,6 +90,7 @@ def _find_sheet(path: Path, book: Any, name: str | None) -> Any:
 
 def _rows(sheet: Any) -> Iterator[list[Any]]:
     """Yield the rows that are not blank, without blank cells at their end."""
+    sheet.reset_dimensions()  # of formatted columns, to which openpyxl would fill up each row
     for cells in sheet.iter_rows(values_only=True):
         row = list(cells)
         while row and row[-1] is None:
@@ -90,10 +103,9 @@ def _write(path: Path, file: Path, sheet: Any, decimal: str, *, header: bool) ->
     limit, width = available_memory() // 3, 0
     with file.open("w", encoding="utf-8", newline="") as target:
         writer = csv.writer(target, quoting=csv.QUOTE_MINIMAL)
-        rows = list(_rows(sheet)) if not header else _rows(sheet)
-        if isinstance(rows, list):
-            width = max(map(len, rows), default=0)
-        for number, row in enumerate(rows):
+        if not header:
+            width = max(map(len, _rows(sheet)), default=0)
+        for number, row in enumerate(_rows(sheet)):
             width = width or len(row)
             if len(row) > width:
                 raise UserError(

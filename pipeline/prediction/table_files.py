@@ -52,6 +52,8 @@ class ParquetFile:
         while True:
             try:
                 batch = next(batches, None)
+                if batch is not None:
+                    batch.validate(full=True)  # Arrow crashes on invalid texts
             except _ARROW_ERRORS as error:
                 raise self._error(error) from error
             if batch is None:
