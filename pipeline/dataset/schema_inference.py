@@ -12,7 +12,7 @@ from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.dataset.format_inference import infer_format, looks_like_number
 from pipeline.errors import UserError, locate
 from pipeline.preprocessing import Column, TableSchema, encode_texts, is_text
-from pipeline.preprocessing.column_values import LARGEST, Kind
+from pipeline.preprocessing.column_values import LARGEST, PARSERS, Kind
 from pipeline.preprocessing.table_schema import MAX_SHOWN
 from pipeline.preprocessing.value_formats import (
     DATE_FORMATS,
@@ -153,6 +153,7 @@ def _infer_column(
     if kind == "category":
         codes, texts = encode_texts(values)
         column = _infer_formatted(source, roles, spelling, name, texts)
+        column = column or _infer_temporal(roles, spelling, name, texts)
         if column is not None:
             return _add_offset(source, spelling, column, values)
         if not _are_numbers(source, roles, spelling, name, codes, texts):
@@ -179,6 +180,20 @@ def _infer_formatted(
     if not form:
         return None
     return Column(name, "datetime" if form in DATE_FORMATS else "number", format=form)
+
+
+def _infer_temporal(
+    roles: ColumnRoles, spelling: TableSchema, name: str, texts: list[str]
+) -> Column | None:
+    """Return a declared column if its texts are ISO dates, times or durations, else None."""
+    present = [text for text in texts if text.strip() and not spelling.is_missing(text)]
+    is_number = any(spelling.parse_number(text) is not None for text in present)
+    if name not in roles.numeric or not present or is_number:
+        return None
+    for kind, parse in PARSERS.items():
+        if all(parse(text.strip()) is not None for text in present):
+            return Column(name, kind)
+    return None
 
 
 def _add_offset(

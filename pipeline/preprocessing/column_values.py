@@ -157,7 +157,7 @@ def _parse_duration(text: str) -> float | None:
         return None
 
 
-PARSERS: dict[str, Callable[[str], float | None]] = {
+PARSERS: dict[Kind, Callable[[str], float | None]] = {
     "datetime": _parse_datetime,
     "time": _parse_time,
     "duration": _parse_duration,

@@ -260,7 +260,7 @@ class TableSchema:
         """Parse a column of texts; a blank text is missing, as it is no number of any kind."""
         codes, texts = encode_texts(values)
         parser: Callable[[str], float | None]
-        parser = {"number": self._parse_number_or_boolean, **PARSERS}[column.kind]
+        parser = PARSERS.get(column.kind, self._parse_number_or_boolean)
         expected = EXPECTED[column.kind]
         if column.format:
             parser = partial(parse_formatted, column.format)
