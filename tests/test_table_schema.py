@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.dataset import loading
+from pipeline.errors import UserError
 from pipeline.preprocessing.column_values import canonical
 from pipeline.preprocessing.table_schema import FORMAT, Column, TableSchema
 from tests.test_preprocessor import SCHEMA, mixed_table
@@ -168,6 +169,14 @@ def test_a_parquet_column_is_encoded_as_it_was_read(name, load):
     assert_encodes(dataset, pd.read_parquet(path), 1)
     assert_encodes(dataset, pd.read_parquet(path, dtype_backend="pyarrow"), 1)
     np.testing.assert_array_equal(dataset.schema.encode(pa.parquet.read_table(path)), dataset.X)
+
+
+def test_dates_in_texts_are_declared_like_dates(load):
+    table = pa.table({"a": ["2026-01-31", None, "2026-02-01"], "l": [0, 1, 1]})
+    message = r"Received: texts such as '2026-01-31' in column 'a', .* in dataset\.numeric, or as"
+    with pytest.raises(UserError, match=message):
+        load(table)
+    assert load(table, "dataset.categorical=[a]")[0].schema.columns[0].kind == "category"
 
 
 def test_texts_of_dates_times_and_durations_are_encoded_like_their_types(load):

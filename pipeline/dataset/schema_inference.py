@@ -153,7 +153,7 @@ def _infer_column(
     if kind == "category":
         codes, texts = encode_texts(values)
         column = _infer_formatted(source, roles, spelling, name, texts)
-        column = column or _infer_temporal(roles, spelling, name, texts)
+        column = column or _infer_temporal(source, roles, spelling, name, texts)
         if column is not None:
             return _add_offset(source, spelling, column, values)
         if not _are_numbers(source, roles, spelling, name, codes, texts):
@@ -183,17 +183,29 @@ def _infer_formatted(
 
 
 def _infer_temporal(
-    roles: ColumnRoles, spelling: TableSchema, name: str, texts: list[str]
+    source: str, roles: ColumnRoles, spelling: TableSchema, name: str, texts: list[str]
 ) -> Column | None:
     """Return a declared column if its texts are ISO dates, times or durations, else None."""
     present = [text for text in texts if text.strip() and not spelling.is_missing(text)]
+    is_undeclared = name not in roles.numeric and not all(text[4:5] == "-" for text in present)
     is_number = any(spelling.parse_number(text) is not None for text in present)
-    if name not in roles.numeric or not present or is_number:
+    if is_undeclared or is_number or roles.typed or name in roles.categorical or not present:
         return None
     for kind, parse in PARSERS.items():
         if all(parse(text.strip()) is not None for text in present):
-            return Column(name, kind)
+            if name in roles.numeric:
+                return Column(name, kind)
+            raise _kind_error(source, name, f"texts such as {present[0][:30]!r}", True)
     return None
+
+
+def _kind_error(source: str, name: str, received: str, is_temporal: bool) -> UserError:
+    dates = "as a number (seconds since 1970) in dataset.numeric, or " if is_temporal else ""
+    return UserError(
+        f"{source}: expected features that are numbers or texts. Received: {received} in column "
+        f"{name!r}, from row 0 on. Leave it out, or in a table declare it {dates}as a category in "
+        "dataset.categorical."
+    )
 
 
 def _add_offset(
@@ -221,12 +233,7 @@ def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -
         types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null
     )  # fmt: skip
     if not any(check(kind) for check in checks):
-        dates = "as a number (seconds since 1970) in dataset.numeric, or "
-        raise UserError(
-            f"{source}: expected features that are numbers or texts. Received: {kind} in column "
-            f"{name!r}, from row 0 on. Leave it out, or in a table declare it "
-            f"{dates if types.is_temporal(kind) else ''}as a category in dataset.categorical."
-        )
+        raise _kind_error(source, name, str(kind), types.is_temporal(kind))
     return "number"
 
 
