@@ -46,6 +46,8 @@ SEAMS = {
     "commands/predict.py:_predict",
     "commands/promote.py:_promote",
     "commands/reproduce.py:_reproduce",
+    "commands/review.py:_load_dataset",
+    "commands/review.py:_review",
     "commands/serve.py:_serve",
     "commands/ui.py:_open",
     "evaluation/inputs.py:make_trainer",

@@ -1,4 +1,14 @@
 """Commands beside training: `manyfold COMMAND ...`."""
 
 # Each is a module with a `main`.
-COMMANDS = ("compare", "describe", "leaderboard", "predict", "promote", "reproduce", "serve", "ui")
+COMMANDS = (
+    "compare",
+    "describe",
+    "leaderboard",
+    "predict",
+    "promote",
+    "reproduce",
+    "review",
+    "serve",
+    "ui",
+)

@@ -17,6 +17,7 @@ from pipeline.config import flatten
 from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
+from pipeline.report.tables import wrong_cells
 from pipeline.scoring import (
     MetricSummary,
     choose_decimals,
@@ -278,6 +279,7 @@ def write_page(
         labels=format_labels(evaluation, labels),
         max_open=MAX_OPEN,
         zip=zip,
+        wrong_cells=wrong_cells(evaluation),
         facts=format_facts(summary),
         label_sets=format_label_sets(summary),
         settings=format_settings(evaluation),

@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.comparison.held_out import StoredPredictions
+from pipeline.comparison.label_review import ids_by_row, review_labels
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.scoring import label_scores
 
+MAX_CELLS = 10  # that look wrong, on the page
 MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 
@@ -67,27 +70,49 @@ def _tuned_rules(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
     return columns
 
 
+def held_out_predictions(evaluation: Evaluation) -> StoredPredictions:
+    """Return the held-out predictions of all folds, as they are stored."""
+    dataset, splits = evaluation.dataset, [fold.split for fold in evaluation.folds]
+    rows = np.concatenate([split.test for split in splits])
+    folds = np.array([(split.repeat, split.fold) for split in splits], dtype=np.int64)
+    return StoredPredictions(
+        label_names=dataset.label_names,
+        fold=np.repeat(folds, [len(split.test) for split in splits], axis=0),
+        row=rows,
+        ids=None if dataset.ids is None else np.asarray(dataset.ids[rows], dtype=object),
+        group=None if dataset.groups is None else dataset.groups[rows],
+        y_true=dataset.y[rows],
+        y_score=np.concatenate([fold.y_score for fold in evaluation.folds]),
+        y_pred=np.concatenate([fold.y_pred for fold in evaluation.folds]),
+    )
+
+
 def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return one row per test row of each fold: repeat, fold, row, id, group, and label values.
 
     The values are `true_*`, the probabilities `score_*` and the predicted labels `pred_*`.
     """
-    splits = [fold.split for fold in evaluation.folds]
-    sizes = [len(split.test) for split in splits]
-    rows = np.concatenate([split.test for split in splits])
-    scores = np.concatenate([fold.y_score for fold in evaluation.folds])
-    predicted = np.concatenate([fold.y_pred for fold in evaluation.folds])
-    labels, dataset = evaluation.dataset.label_names, evaluation.dataset
-    y_true = dataset.y[rows]
+    stored = held_out_predictions(evaluation)
+    labels = stored.label_names
     return pd.DataFrame(
         {
-            "repeat": np.repeat([split.repeat for split in splits], sizes),
-            "fold": np.repeat([split.fold for split in splits], sizes),
-            "row": rows,
-            **({} if dataset.ids is None else {"id": dataset.ids[rows]}),
-            **({} if dataset.groups is None else {"group": dataset.groups[rows]}),
-            **{f"true_{label}": y_true[:, i] for i, label in enumerate(labels)},
-            **{f"score_{label}": scores[:, i] for i, label in enumerate(labels)},
-            **{f"pred_{label}": predicted[:, i] for i, label in enumerate(labels)},
+            "repeat": stored.fold[:, 0],
+            "fold": stored.fold[:, 1],
+            "row": stored.row,
+            **({} if stored.ids is None else {"id": stored.ids}),
+            **({} if stored.group is None else {"group": stored.group}),
+            **{f"true_{label}": stored.y_true[:, i] for i, label in enumerate(labels)},
+            **{f"score_{label}": stored.y_score[:, i] for i, label in enumerate(labels)},
+            **{f"pred_{label}": stored.y_pred[:, i] for i, label in enumerate(labels)},
         }
     )
+
+
+def wrong_cells(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
+    """Return id, label, given value and probability of the labels that look most wrong."""
+    predictions = held_out_predictions(evaluation)
+    ids = ids_by_row(predictions)
+    return [
+        (ids[cell.row], cell.label, "yes" if cell.given else "no", f"{cell.probability:.3f}")
+        for cell in review_labels(predictions).cells[:MAX_CELLS]
+    ]

@@ -1,0 +1,86 @@
+"""Review the labels of a data set by the held-out predictions of a run."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.command_line import parse, run
+from pipeline.config import PythonDatasetConfig, TrackingConfig, parse_config, recompose
+from pipeline.errors import UserError
+from pipeline.runtime import heavy_imports
+
+if TYPE_CHECKING:
+    from pipeline.dataset import Dataset
+    from pipeline.tracking import RunReader, RunRecord
+
+
+def main(argv: Sequence[str]) -> int:
+    """Review the labels by the run that the arguments name and return the exit code."""
+    return run(lambda: _review(*parse(make_parser(), argv)))
+
+
+def _review(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
+    with heavy_imports():
+        from pipeline import console
+        from pipeline.comparison.held_out import PREDICTIONS, read_predictions
+        from pipeline.comparison.label_review import review_labels, to_table
+        from pipeline.console.review_tables import review_tables
+        from pipeline.prediction.output_files import check_output, open_output
+        from pipeline.tracking import RunReader, has_artifact, locate, open_artifact
+        from pipeline.tracking.registry import find_run
+
+    check_output(arguments.output)
+    with console.waiting("reading the run"):
+        reader = RunReader(locate(tracking))
+        record = find_run(reader, arguments.run)
+        if not has_artifact(record.run_id, PREDICTIONS):
+            raise UserError(f"Expected a run with {PREDICTIONS}. Received: {record.run_id}.")
+        with open_artifact(record.run_id, PREDICTIONS) as path:
+            predictions = read_predictions(path)
+    with console.waiting("reviewing the labels"):
+        review = review_labels(predictions)
+    console.show(*review_tables(review, predictions))
+    if arguments.output:
+        with console.waiting("reading the features"):
+            dataset, reason = _load_dataset(reader, record)
+        if reason:
+            console.show(f"The file has no features: {reason}")
+        table = to_table(review, predictions, dataset)
+        with open_output(arguments.output) as writer:
+            writer.write(table)
+        console.show_file(f"{table.num_rows} cells", arguments.output)
+
+
+def _load_dataset(reader: "RunReader", record: "RunRecord") -> "tuple[Dataset | None, str]":
+    """Load the data set of a run, or return the reason why it is not available."""
+    from pipeline.dataset import load
+
+    config = parse_config(recompose(reader.read_text(record.run_id, "config.yaml"), ()))
+    if isinstance(config.dataset, PythonDatasetConfig):
+        return None, "the data set was made by Python code, which is not run for a review."
+    try:
+        dataset = load(config.dataset)
+    except UserError as error:
+        return None, str(error)
+    if dataset.digest != record.tags.get("data_digest"):
+        return None, "the data set has changed since the run."
+    return dataset, ""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="manyfold review",
+        description="Find labels that are likely wrong, rows that are hard to predict, and labels "
+        "that are confused, from the held-out predictions of a run.",
+    )
+    parser.add_argument("run", metavar="RUN", help="name or id of a run, or a sweep: its best run")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write all likely wrong labels, with ids and features: .csv, .parquet or .jsonl",
+    )
+    return parser

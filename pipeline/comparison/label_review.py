@@ -1,0 +1,182 @@
+"""Find likely wrong labels and hard rows from held-out predictions alone.
+
+A cell is one label of one row. A model that never saw the row in training predicts it with a
+probability, averaged over repeats. Cells whose given value is the least probable are likely wrong;
+their number is estimated by confident learning: that of the cells whose other value is at least as
+probable as it is, on average, for the cells that are given it.
+
+References:
+    Northcutt, Jiang and Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels,
+    Journal of Artificial Intelligence Research 70, 2021.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.comparison.held_out import StoredPredictions
+from pipeline.dataset import Dataset
+from pipeline.scoring import EPSILON
+
+LIKELY = 0.5  # probability from which on a row without a label looks labelled
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A label of a row that is likely wrong.
+
+    Attributes:
+        row: Row of the table, from 0.
+        label: Name of the label.
+        given: 1 if the row is given the label, else 0.
+        probability: Mean held-out probability of the label.
+    """
+
+    row: int
+    label: str
+    given: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class HardRow:
+    """A row that is hard to predict.
+
+    Attributes:
+        row: Row of the table, from 0.
+        loss: Mean binary cross-entropy over its labels.
+        given: The labels that it is given.
+        predicted: The labels with a probability above 0.5.
+    """
+
+    row: int
+    loss: float
+    given: tuple[str, ...]
+    predicted: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two labels of which one is predicted where the other is true.
+
+    Attributes:
+        true: Label that is missed.
+        predicted: Label that is predicted instead, wrongly.
+        n_rows: Number of such rows.
+    """
+
+    true: str
+    predicted: str
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Review:
+    """What held-out predictions say about the labels of a table.
+
+    Attributes:
+        cells: Likely wrong cells, the most likely first.
+        rows: Rows, the hardest first.
+        pairs: Confused pairs of labels, the most frequent first.
+        unlabelled: Rows without a label for which one is probable, the most probable first.
+    """
+
+    cells: tuple[Cell, ...]
+    rows: tuple[HardRow, ...]
+    pairs: tuple[ConfusedPair, ...]
+    unlabelled: tuple[HardRow, ...]
+
+
+def review_labels(predictions: StoredPredictions) -> Review:
+    """Review the labels of the rows that were held out."""
+    held_out = predictions.to_units()
+    rows = np.unique(predictions.row)
+    y_true = held_out.average(predictions.y_true) > 0.5
+    probability = held_out.average(predictions.y_score)
+    probability = np.clip(probability, EPSILON, 1 - EPSILON)
+    names = np.array(predictions.label_names, dtype=object)
+    losses = -np.log(np.where(y_true, probability, 1 - probability)).mean(axis=1)
+
+    def describe(index: int) -> HardRow:
+        given, predicted = names[y_true[index]], names[probability[index] > LIKELY]
+        return HardRow(int(rows[index]), float(losses[index]), tuple(given), tuple(predicted))
+
+    highest = np.where(y_true.any(axis=1), 0.0, probability.max(axis=1))
+    unlabelled = [i for i in np.argsort(-highest, kind="stable") if highest[i] > LIKELY]
+    return Review(
+        cells=tuple(
+            Cell(int(rows[i]), str(names[j]), int(y_true[i, j]), float(probability[i, j]))
+            for i, j in find_wrong_cells(y_true, probability)
+        ),
+        rows=tuple(describe(i) for i in np.argsort(-losses, kind="stable").tolist()),
+        pairs=tuple(_confused_pairs(y_true, probability > LIKELY, names)),
+        unlabelled=tuple(describe(int(i)) for i in unlabelled),
+    )
+
+
+def find_wrong_cells(y_true: NDArray[np.bool_], probability: Floats) -> Integers:
+    """Return row and column of the cells that are likely wrong, the most likely first.
+
+    Args:
+        y_true: Given labels of shape (n_rows, n_labels).
+        probability: Held-out probabilities of the same shape.
+    """
+    n_true = y_true.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        mean_true = (probability * y_true).sum(axis=0) / n_true
+        mean_false = ((1 - probability) * ~y_true).sum(axis=0) / (len(y_true) - n_true)
+    of_other = np.where(y_true, 1 - probability, probability)
+    needed = np.where(y_true, mean_false, mean_true)
+    with np.errstate(invalid="ignore"):
+        n_wrong = int(((of_other >= needed) & (of_other > LIKELY)).sum())
+    order = np.argsort(-of_other, axis=None, kind="stable")[:n_wrong]
+    return np.column_stack(np.unravel_index(order, of_other.shape))
+
+
+def _confused_pairs(
+    y_true: NDArray[np.bool_], y_pred: NDArray[np.bool_], names: NDArray[np.object_]
+) -> list[ConfusedPair]:
+    missed, wrong = (y_true & ~y_pred).astype(np.float32), (y_pred & ~y_true).astype(np.float32)
+    counts = (missed.T @ wrong).astype(np.int64)
+    pairs = np.argwhere(counts > 0)
+    order = np.argsort(-counts[counts > 0], kind="stable")
+    return [ConfusedPair(str(names[i]), str(names[j]), int(counts[i, j])) for i, j in pairs[order]]
+
+
+def ids_by_row(predictions: StoredPredictions) -> dict[int, str]:
+    """Return the id of each row, or its number from 0 if there are no ids."""
+    ids = predictions.row if predictions.ids is None else predictions.ids
+    return {int(row): str(name) for row, name in zip(predictions.row, ids, strict=True)}
+
+
+def to_table(review: Review, predictions: StoredPredictions, dataset: Dataset | None) -> pa.Table:
+    """Return all likely wrong cells with the ids and, if there is a data set, the features.
+
+    Args:
+        review: The review.
+        predictions: The held-out predictions.
+        dataset: The data set of the run; None if it is not available.
+    """
+    rows = [cell.row for cell in review.cells]
+    columns: dict[str, Any] = {"row": pa.array(rows, pa.int64())}
+    if predictions.ids is not None:
+        ids = ids_by_row(predictions)
+        columns["id"] = pa.array([ids[row] for row in rows], pa.string())
+    columns["label"] = pa.array([cell.label for cell in review.cells], pa.string())
+    columns["given"] = pa.array([cell.given for cell in review.cells], pa.int8())
+    columns["probability"] = pa.array([cell.probability for cell in review.cells], pa.float64())
+    if dataset:
+        for feature, column in enumerate(dataset.schema.columns):
+            name = column.name if column.name not in columns else f"feature {column.name}"
+            if column.kind == "number":
+                columns[name] = pa.array(dataset.X[rows, feature] + column.offset, pa.float64())
+            else:
+                values = [dataset.value(row, feature) for row in rows]
+                columns[name] = pa.array(values, pa.string())
+    return pa.table(columns)
