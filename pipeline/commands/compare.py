@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.command_line import parse, run
 from pipeline.config import TrackingConfig
@@ -12,6 +13,10 @@ from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
 LABEL_METRICS = ("f1", "average_precision", "roc_auc")
+if TYPE_CHECKING:
+    from pipeline.comparison import RunScores
+    from pipeline.comparison.across_datasets import AcrossDatasets
+
 FIGURES = (".pdf", ".png", ".svg")
 
 
@@ -42,6 +47,10 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         if n_duplicates := len(all_runs) - len(distinct):
             plural = "" if n_duplicates == 1 else "s"
             console.show(f"Skipped {n_duplicates} duplicate run{plural}.")
+        if arguments.across:
+            across = _compare_across(arguments, distinct)
+            _show_across(arguments, across, [run.run_ids[0] for run in distinct])
+            return
         ranking, named = comparison.rank_paired_runs(
             distinct,
             reader.fold_sizes,
@@ -92,10 +101,39 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     console.show_file("Figure", path)
 
 
+def _compare_across(arguments: argparse.Namespace, runs: "list[RunScores]") -> "AcrossDatasets":
+    from pipeline.comparison import choose_metric
+    from pipeline.comparison.across_datasets import compare_across
+    from pipeline.scoring import lower_is_better, own_directions
+
+    metric = choose_metric(runs, arguments.metric)
+    minimize = lower_is_better(metric, own_directions(runs[0].settings))
+    alpha, rope = arguments.alpha, arguments.rope
+    return compare_across(runs, metric, lower_is_better=minimize, alpha=alpha, rope=rope)
+
+
+def _show_across(
+    arguments: argparse.Namespace, across: "AcrossDatasets", run_ids: Sequence[str]
+) -> None:
+    from pipeline import console
+    from pipeline.console.across_tables import across_tables, as_dict, markdown_or_latex
+    from pipeline.report.critical_difference import write_critical_difference
+
+    console.show(*across_tables(across))
+    console.show(*markdown_or_latex(across, (arguments.markdown, arguments.latex)))
+    if arguments.json:
+        numbers = json.dumps(as_dict(across), indent=1, allow_nan=False)
+        write_atomically(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
+        console.show_file("Numbers", arguments.json)
+    path = arguments.figure or _figure_path(arguments, across.metric, sorted(run_ids))
+    write_atomically(path, lambda temporary: write_critical_difference(across, temporary))
+    console.show_file("Figure", path)
+
+
 def _figure_path(arguments: argparse.Namespace, metric: str, run_ids: Sequence[str]) -> Path:
     """Return the default path of a figure, which depends on the runs and options."""
     settings = (arguments.alpha, arguments.rope, arguments.average, arguments.seeds)
-    options = (*settings, arguments.labels or "", *run_ids)
+    options = (*settings, arguments.labels or "", arguments.across, *run_ids)
     digest = sha256(" ".join(map(str, options)).encode()).hexdigest()[:8]
     return mlruns() / "compare" / f"{metric}-{len(run_ids)}-{digest}.png"
 
@@ -140,6 +178,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="METRIC",
         help="also compare two configurations label by label, by f1, average_precision or roc_auc",
     )
+    add(
+        "--across",
+        action="store_true",
+        help="compare configurations over the data sets of the runs: mean ranks and tests",
+    )
+    add("--markdown", action="store_true", help="with --across: print the table in Markdown")
+    add("--latex", action="store_true", help="with --across: print the table for LaTeX")
     add("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     add(
         "--figure",
