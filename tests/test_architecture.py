@@ -13,7 +13,7 @@ PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
     "errors", "mlflow_variables", "runtime", "keras_backend", "user_code", "config",
     "preprocessing", "dataset", "cv",
-    "scoring", "decision", "model", "prediction", "tracking", "training", "evaluation",
+    "scoring", "decision", "model", "prediction", "export", "tracking", "training", "evaluation",
     "comparison", "checks", "report", "console", "final_model", "named_model", "outcome",
     "prepared_job", "job", "sweeps", "command_line", "api", "commands", "__main__",
 ]  # fmt: skip
@@ -26,8 +26,8 @@ OWNERS = {
     "optuna": {"sweeps"},
     "ray": {"sweeps"},
     "submitit": {"sweeps"},
-    "keras": {"preprocessing", "model", "training", "keras_backend"},
-    "tensorflow": {"preprocessing", "model", "training", "keras_backend"},
+    "keras": {"preprocessing", "model", "training", "export", "keras_backend"},
+    "tensorflow": {"preprocessing", "model", "training", "export", "keras_backend"},
 }
 HEAVY = {
     "tensorflow", "keras", "mlflow", "sklearn", "skops", "joblib", "pandas", "scipy", "matplotlib",
@@ -44,6 +44,7 @@ SEAMS = {
     "commands/compare.py:_compare_across",
     "commands/compare.py:_show_across",
     "commands/describe.py:_describe",
+    "commands/export.py:_export",
     "commands/leaderboard.py:_show",
     "commands/predict.py:_predict",
     "commands/promote.py:_promote",
@@ -60,6 +61,7 @@ SEAMS = {
     "model/saved_model.py:_sklearn_models",
     "named_model.py:_open_stored",
     "report/artifacts.py:_figures",
+    "export/exported_model.py:_keras_formats",
     "keras_backend.py:import_keras",
     "sweeps/callback.py:_begin",
     "sweeps/overrides.py:count_parallel_jobs",

@@ -4,6 +4,7 @@
 COMMANDS = (
     "compare",
     "describe",
+    "export",
     "leaderboard",
     "predict",
     "promote",

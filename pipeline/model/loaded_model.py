@@ -38,6 +38,8 @@ class LoadedModel:
 
     Attributes:
         schema: Columns of raw rows.
+        model: Keras model or scikit-learn pipeline; takes encoded rows.
+        serving: Content of `schema.json`.
         label_names: Names of the labels.
         rule: Temperatures and thresholds.
     """
@@ -55,21 +57,24 @@ class LoadedModel:
             ValueError: If another version of Manyfold wrote it in another format, a file was
                 changed since, or it needs modules that are not trusted.
         """
-        self._serving = json.loads((folder / "schema.json").read_text(encoding="utf-8"))
-        self.schema = TableSchema.from_dict(self._serving)
-        self.label_names: tuple[str, ...] = tuple(self._serving["label_names"])
-        self.rule = DecisionRule(
-            np.array(self._serving["temperature"]), np.array(self._serving["threshold"])
+        self.serving: dict[str, Any] = json.loads(
+            (folder / "schema.json").read_text(encoding="utf-8")
         )
-        if "trusted" in self._serving:
-            model = _load_sklearn(folder / "model.skops", self._serving, trust_code)
+        self.schema = TableSchema.from_dict(self.serving)
+        self.label_names: tuple[str, ...] = tuple(self.serving["label_names"])
+        self.rule = DecisionRule(
+            np.array(self.serving["temperature"]), np.array(self.serving["threshold"])
+        )
+        if "trusted" in self.serving:
+            model = _load_sklearn(folder / "model.skops", self.serving, trust_code)
             self._call, self._max_rows = model.predict_proba, SKLEARN_ROWS
         else:
-            model = _load_keras(folder / "model.keras", self._serving, trust_code)
+            model = _load_keras(folder / "model.keras", self.serving, trust_code)
             widest = max((size for weight in model.weights for size in weight.shape), default=1)
             self._max_rows = min(MAX_ROWS, max(MIN_ROWS, MAX_CELLS // widest))
             call = _compile(model, len(self.schema.columns)) if is_compiled else model
             self._call = lambda X: call(X, training=False)
+        self.model: Any = model
 
     def encode(self, rows: Rows) -> NDArray[np.float32]:
         """Return raw rows as `TableSchema.encode` does, of shape (n_rows, n_features).
@@ -82,7 +87,7 @@ class LoadedModel:
             X = self.schema.encode(rows)
         except pa.ArrowException as error:  # lists, for example
             raise ValueError(f"Expected numbers, texts and dates. Received: {error}") from error
-        if self._serving["requires_complete_rows"]:
+        if self.serving["requires_complete_rows"]:
             check_no_missing(self.schema, X)
         return X
 

@@ -136,11 +136,11 @@ def write_model(
         (files / "training.json").write_text(json.dumps(training), encoding="utf-8")
     lines = [f"{package}=={version(package)}\n" for package in sorted(requirements)]
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
-    _write_code(folder / "code", code.modules)
+    write_code(folder / "code", code.modules)
     return bool(code.modules)
 
 
-def _write_code(folder: Path, user_modules: Mapping[str, Path]) -> None:
+def write_code(folder: Path, user_modules: Mapping[str, Path]) -> None:
     """Copy the modules that loading needs, at their places below a folder."""
     for name in CODE:
         path = folder / PACKAGE.name / name

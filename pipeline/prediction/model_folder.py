@@ -20,10 +20,12 @@ class ModelFolder:
     Attributes:
         model: The model.
         training: As of `describe_training`; empty for models that were logged before it existed.
+        path: Folder of `schema.json` and the model's file.
     """
 
     model: LoadedModel
     training: dict[str, Any]
+    path: Path
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -75,4 +77,4 @@ def open_model(folder: Path, name: str, *, trust_code: bool = False) -> ModelFol
         content = json.loads(training.read_text(encoding="utf-8")) if training.is_file() else {}
     except (ValueError, OSError, ImportError) as error:
         raise locate(name, ValueError(str(error))) from error
-    return ModelFolder(model, content)
+    return ModelFolder(model, content, files.resolve())

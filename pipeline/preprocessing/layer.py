@@ -85,10 +85,6 @@ class PreprocessingLayer(keras.layers.Layer):  # type: ignore[misc]
 
 def weights_of(preprocessor: Preprocessor) -> list[NDArray[np.generic]]:
     """Return the weights of the layer for a preprocessor."""
-    layout = preprocessor.layout
-    column_features = np.zeros(layout.n_category_columns, dtype=np.int32)
-    for feature, columns in enumerate(preprocessor.columns):
-        column_features[columns[columns != NO_COLUMN]] = feature
     columns = np.concatenate([[NO_COLUMN], *preprocessor.columns])[1:]
     return [
         preprocessor.fill,
@@ -96,5 +92,5 @@ def weights_of(preprocessor: Preprocessor) -> list[NDArray[np.generic]]:
         preprocessor.scale,
         preprocessor.indicators.astype(np.int32),
         columns.astype(np.int32),
-        column_features,
+        preprocessor.column_features.astype(np.int32),
     ]

@@ -96,6 +96,14 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Width of the model's input."""
         return self.layout.n_columns
 
+    @property
+    def column_features(self) -> NDArray[np.int64]:
+        """Index into `categorical` of each one-hot column's feature; 0 for a spare column."""
+        features = np.zeros(self.layout.n_category_columns, dtype=np.int64)
+        for feature, columns in enumerate(self.columns):
+            features[columns[columns != NO_COLUMN]] = feature
+        return features
+
     def fit(self, X: Any = None, y: Any = None) -> Self:
         """Do nothing, as `fit_preprocessors` has learnt the arrays; for scikit-learn's pipeline."""
         return self
