@@ -103,14 +103,23 @@ def parse(
     return arguments, tracking
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name a model and its thresholds."""
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a model, and whether its code is trusted."""
     parser.add_argument(
         "model",
         metavar="MODEL",
         help="name or id of a run, the start of its id, a sweep (its best run), "
         "models:/NAME@ALIAS, models:/NAME/3, or the folder of a model",
     )
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="run the Python modules that the model carries, if it was made of the user's own code",
+    )
+
+
+def add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that choose other thresholds than those of the model."""
     parser.add_argument(
         "--threshold",
         action="append",
@@ -123,11 +132,22 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METRIC",
         help="decide with thresholds tuned for this metric on the run's held-out predictions",
     )
-    parser.add_argument(
-        "--trust-code",
-        action="store_true",
-        help="run the Python modules that the model carries, if it was made of the user's own code",
-    )
+
+
+def between_zero_and_one(text: str) -> float:
+    """Return the number of an argument, which lies between 0 and 1."""
+    value = parse_number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1. Received: {text}")
+    return value
+
+
+def parse_number(text: str) -> float:
+    """Return the number of an argument; NaN, which is in no range, if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def run(function: Callable[[], int | None]) -> int:

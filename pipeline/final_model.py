@@ -9,10 +9,10 @@ import numpy as np
 from pipeline.cv import Split
 from pipeline.evaluation.evaluator import N_CHECKED_ROWS, Evaluation
 from pipeline.evaluation.inputs import final_rows
-from pipeline.model.saved_model import FinalModel, write_model
+from pipeline.model.saved_model import MODEL_CARD, FinalModel, write_model
 from pipeline.model.training_profile import describe_training
-from pipeline.report.model_card import MODEL_CARD
-from pipeline.tracking import FINAL_FIT
+from pipeline.scoring import summary_key
+from pipeline.tracking import FINAL_FIT, TrackedRun
 from pipeline.tracking.logged_model import check_code, check_model, log_model
 from pipeline.tracking.pyfunc_model import ServedModel
 
@@ -20,11 +20,14 @@ N_EXAMPLE_ROWS = 3  # of the input that MLflow shows with the model
 
 
 def log_final_model(
-    splits: Sequence[Split], evaluation: Evaluation, final: FinalModel, card: str
+    run: TrackedRun, splits: Sequence[Split], evaluation: Evaluation, final: FinalModel, card: str
 ) -> ServedModel:
     """Write the final model, load it again, check that it predicts the same, and log it.
 
+    The summaries of the run's scores, which must be logged already, are linked to it.
+
     Args:
+        run: The run, which is active.
         splits: Folds of the evaluation.
         evaluation: The evaluation.
         final: Its final model.
@@ -36,7 +39,8 @@ def log_final_model(
     config, dataset = evaluation.config, evaluation.dataset
     rows = final_rows(config, dataset, splits)
     y_pred = np.concatenate([fold.y_pred for fold in evaluation.folds])
-    training = describe_training(dataset, rows, y_pred, config.dataset, config.scoring)
+    n_held_out = len(np.unique(np.concatenate([fold.split.test for fold in evaluation.folds])))
+    training = describe_training(dataset, rows, y_pred, n_held_out, config.dataset, config.scoring)
     X = dataset.X[:N_CHECKED_ROWS].copy()
     may_miss = final.schema.is_categorical | (not final.requires_complete_rows)
     every_third = np.add.outer(np.arange(len(X)), np.arange(X.shape[1])) % 3 == 0
@@ -49,5 +53,14 @@ def log_final_model(
         served = check_model(folder, example, final.predict_proba(X))
         if has_user_code:
             check_code(folder)
-        log_model(folder, {FINAL_FIT: final.describe_fit()}, example[:N_EXAMPLE_ROWS])
+        metadata = {FINAL_FIT: final.describe_fit()}
+        model_id = log_model(run.run_id, folder, metadata, example[:N_EXAMPLE_ROWS])
+    run.link_metrics(
+        model_id,
+        [
+            summary_key(name, statistic)
+            for name, summary in evaluation.summary.items()
+            for statistic in summary.as_dict()
+        ],
+    )
     return served

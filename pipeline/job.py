@@ -18,10 +18,10 @@ from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
 from pipeline.evaluation.checkpoint import Checkpoint
 from pipeline.evaluation.evaluator import Evaluation, Evaluator, FoldResult
 from pipeline.final_model import log_final_model
+from pipeline.model.saved_model import MODEL_CARD
 from pipeline.outcome import JobResult
 from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, show_run
 from pipeline.report.artifacts import CHECKS, TABLES, write_inputs, write_result
-from pipeline.report.model_card import MODEL_CARD
 from pipeline.report.page import RunInfo
 from pipeline.runtime import is_interrupted, raise_interrupt
 from pipeline.tracking import (
@@ -245,7 +245,7 @@ def _log_result(
         served = None
         if evaluation.final:
             run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
-            served = log_final_model(job.inputs.splits, evaluation, evaluation.final, card)
+            served = log_final_model(run, job.inputs.splits, evaluation, evaluation.final, card)
     is_first = job.sweep_job is None or job.sweep_job.number == 0
     is_unusual = job.config.cv.kind == "predefined" or job.config.training.final_fit
     if evaluation.final and is_first and is_unusual:

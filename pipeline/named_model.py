@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from pipeline.prediction import (
     find_model_files,
     open_model,
     parse_thresholds,
+    read_held_out,
     tune_again,
+    tuning_kind,
 )
 from pipeline.runtime import heavy_imports
 
@@ -57,14 +59,19 @@ def open_named_model(
                 f"predictions. Received: the folder {name}. Give --threshold instead."
             )
         folder = open_model(path, name, trust_code=arguments.trust_code)
-        yield NamedModel(folder, parse_thresholds(folder.model, arguments.threshold))
+        yield NamedModel(folder, _parse(folder, arguments))
         return
     with _open_stored(name, tracking) as stored:
         folder = open_model(stored.folder, name, trust_code=arguments.trust_code)
-        thresholds = parse_thresholds(folder.model, arguments.threshold)
+        thresholds = _parse(folder, arguments)
         if arguments.threshold_metric:
             thresholds = _tune(arguments.threshold_metric, stored, folder)
         yield NamedModel(folder, thresholds)
+
+
+def _parse(folder: ModelFolder, arguments: argparse.Namespace) -> NDArray[np.float64]:
+    model = folder.model
+    return parse_thresholds(model.label_names, model.rule.threshold, arguments.threshold)
 
 
 @contextmanager
@@ -84,8 +91,8 @@ def _tune(metric: str, stored: "StoredModel", folder: ModelFolder) -> NDArray[np
             "--threshold-metric: expected a model whose run is known and which carries its "
             "metrics. Received: one of an earlier version, or of another program."
         )
-    kind: Literal["global", "per_label"]
-    kind = "global" if stored.run.params.get("decision.threshold") == "global" else "per_label"
+    kind = tuning_kind(stored.run.params)
     with TemporaryDirectory() as name:
         predictions = stored.read_artifact("predictions.parquet", Path(name))
-        return tune_again(predictions, folder.model.label_names, metric, scoring, kind)
+        held_out = read_held_out(predictions, folder.model.label_names)
+    return tune_again(held_out, metric, scoring, kind)

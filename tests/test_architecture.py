@@ -45,6 +45,7 @@ SEAMS = {
     "commands/compare.py:_show_across",
     "commands/describe.py:_describe",
     "commands/export.py:_export",
+    "commands/drift.py:_drift",
     "commands/leaderboard.py:_show",
     "commands/predict.py:_predict",
     "commands/promote.py:_promote",

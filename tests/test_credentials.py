@@ -3,9 +3,12 @@
 import logging
 import os
 
+import mlflow
+import pandas as pd
 import pytest
 from servers import open_mlflow_server
 
+from pipeline.commands import promote
 from pipeline.config import flatten, to_yaml
 from pipeline.errors import VARIABLE, UserError, hide_all, mask, mask_logs, reveal
 from tests.command_runner import CommandRunner
@@ -160,3 +163,26 @@ def test_the_password_of_a_server_reaches_no_file_store_or_screen(server, tmp_pa
     assert_no_file_has_the_secret(server_folder)
     assert len(store.runs()) == 1 + 2 + 1 + 3
     assert {run.data.params.get("tracking.uri", masked) for run in store.runs()} == {masked}
+
+
+def test_a_server_links_metrics_and_takes_a_model_with_other_thresholds(server, tmp_path, capsys):
+    uri, _ = server
+    store = CommandRunner(tmp_path, uri)
+    experiment = "tracking.experiment_name=linked"
+    store.run_here(*QUICK, experiment, f"tracking.checkpoint_dir={tmp_path}/checkpoints")
+    (run,) = store.runs("linked")
+    (model,) = store.client.search_logged_models([run.info.experiment_id])
+    metrics = {it.key: it.value for it in store.client.get_logged_model(model.model_id).metrics}
+    assert metrics.items() <= run.data.metrics.items()
+    assert "accuracy_mean" in metrics
+    assert len(store.client.get_metric_history(run.info.run_id, "accuracy_mean")) == 1
+    arguments = [run.info.run_id, "--name", "linked", "--threshold", "0.3"]
+    assert promote.main([*arguments, f"tracking.uri={uri}"]) == 0
+    assert "Thresholds given by the user: 0.3 for all labels." in capsys.readouterr().out
+    version = store.client.get_model_version_by_alias("linked", "champion")
+    copy = store.client.get_logged_model(version.model_id or version.source.partition(":/")[2])
+    assert (copy.source_run_id, str(copy.status)) == (run.info.run_id, "READY")
+    loaded = mlflow.pyfunc.load_model("models:/linked@champion")
+    rows = pd.DataFrame([[3.0, 3, 6, 7, 8, 2, 11, 11, 1, 3]]).add_prefix("x")
+    expected = loaded.predict(rows) > 0.3
+    assert (loaded.predict(rows, params={"decide": True}) == expected).all(axis=None)

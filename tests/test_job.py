@@ -137,6 +137,28 @@ def test_the_logged_model_takes_raw_named_rows_and_names_its_labels(default, sto
     assert "tensorflow==" in (folder / "requirements.txt").read_text()
 
 
+def test_the_summaries_are_linked_to_the_logged_model(default, store):
+    """They stay single metrics of the run; the score of a fold says nothing about the model."""
+    _, run = default
+    (logged,) = store.client.search_logged_models([run.info.experiment_id])
+    metrics = store.client.get_logged_model(logged.model_id).metrics
+    summaries = {
+        key: value
+        for key, value in run.data.metrics.items()
+        if key.endswith(("_mean", "_std", "_ci_low", "_ci_high"))
+    }
+    assert len(summaries) == 4 * 5
+    assert {metric.key: metric.value for metric in metrics} == summaries
+    assert len(metrics) == len(summaries)
+    dataset = run.inputs.dataset_inputs[0].dataset
+    used = {(metric.run_id, metric.dataset_name, metric.dataset_digest) for metric in metrics}
+    assert used == {(run.info.run_id, dataset.name, dataset.digest)}
+    assert logged.params == run.data.params
+    assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
+    for key in summaries:
+        assert len(store.client.get_metric_history(run.info.run_id, key)) == 1
+
+
 @pytest.fixture(scope="module")
 def repeated(default, store):
     """Two runs like the default one: one without a report, in another process, and other seed."""
@@ -178,6 +200,7 @@ def test_a_failed_run_keeps_its_scores_and_logs_the_reason(store):
     assert run.data.tags["failure"] == "RuntimeError: no config"
     assert "no config" in artifact(run, "traceback.txt").read_text()
     assert "accuracy_mean" in run.data.metrics
+    assert store.client.search_logged_models([run.info.experiment_id]) == []
 
 
 def model_that_fails_to_save(n_features, n_labels, calls=[]):  # noqa: B006 - counts the calls

@@ -55,7 +55,7 @@ def train(make_config, path, folder, *options):
     folder.mkdir()
     served, _ = serve(config, dataset, folder)
     rows = np.arange(N)
-    training = describe_training(dataset, rows, dataset.y, config.dataset, config.scoring)
+    training = describe_training(dataset, rows, dataset.y, N, config.dataset, config.scoring)
     (folder / "model" / "training.json").write_text(json.dumps(training))
     return served, dataset
 

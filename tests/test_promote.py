@@ -1,19 +1,28 @@
 """Promotion of models: comparison with the champion, schema of a registered name, output."""
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from hashlib import sha256
 from types import SimpleNamespace
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
-from pipeline.commands import promote
+from pipeline.commands import predict, promote
+from pipeline.comparison.rescoring import rescore
+from pipeline.config import ScoringConfig, compose_tracking
 from pipeline.errors import UserError
-from pipeline.tracking import registry
+from pipeline.prediction import ChosenThresholds, HeldOut
+from pipeline.tracking import locate, registry
+from pipeline.tracking.model_reader import open_stored_model
 from pipeline.tracking.registry import ModelSchema
-from tests.command_runner import CommandRunner
+from tests.command_runner import CommandRunner, artifact
 
 CV = ("cv.n_splits=5", "cv.n_repeats=1", "report=none")
 
@@ -211,3 +220,179 @@ def test_a_name_that_is_no_part_of_a_uri_is_rejected(name):
         UserError, match=r"registry refused the name .*: expected at most 200 characters"
     ):
         registry.check_name(name)
+
+
+def held_out(runs, name):
+    """Return probabilities, labels and fold of the held-out rows of a run."""
+    store, ids = runs
+    table = pd.read_parquet(artifact(store.client.get_run(ids[name]), "predictions.parquet"))
+    labels = [column.removeprefix("true_") for column in table if column.startswith("true_")]
+    y_score = table[[f"score_{label}" for label in labels]].to_numpy()
+    y_true = table[[f"true_{label}" for label in labels]].to_numpy()
+    return y_score, y_true, table["fold"].to_numpy()
+
+
+def best_threshold(y_score, y_true):
+    """Return the hundredth with the best F1, of equally good ones the nearest to 0.5."""
+    candidates = np.arange(1, 100) / 100
+    scores = np.array([f1_score(y_true, y_score > it, zero_division=0) for it in candidates])
+    best = candidates[scores >= scores.max() - 1e-12]
+    return best[np.abs(best - 0.5).argmin()]
+
+
+class TestThresholds:
+    """The version has a model of its own; the run's stays as it is."""
+
+    def test_the_new_thresholds_decide_wherever_the_version_is_loaded(
+        self, runs, command, tmp_path, capsys
+    ):
+        store, ids = runs
+        before = logged_files(store)
+        code, out, _ = command("good", "--name", "given", "--threshold", "0.3",
+                               "--threshold", "tag_1=0.6")  # fmt: skip
+        assert code == 0
+        _, version = holder(runs, "given")
+        assert version.run_id == ids["good"]
+        assert "Thresholds given by the user: tag_0 0.3, tag_1 0.6." in version.description
+        assert "Thresholds given by the user: tag_0 0.3, tag_1 0.6." in out
+        rows = pd.read_csv(store.folder / "first" / "data.csv")[["a", "b", "c"]]
+        rows.to_csv(tmp_path / "rows.csv", index=False)
+        mlflow.set_tracking_uri(store.uri)
+        uri = re.search(r"models:/m-\w+$", out.strip())[0]
+        expected = None
+        for name in ("models:/given@champion", uri):
+            model = mlflow.pyfunc.load_model(name)
+            probabilities = model.predict(rows).to_numpy()
+            expected = probabilities > [0.3, 0.6]
+            decided = model.predict(rows, params={"decide": True}).to_numpy()
+            np.testing.assert_array_equal(decided, expected)
+            arguments = [name, str(tmp_path / "rows.csv"), "--decide", f"tracking.uri={store.uri}"]
+            assert predict.main([*arguments, "-o", str(tmp_path / "o.csv")]) == 0
+            np.testing.assert_array_equal(pd.read_csv(tmp_path / "o.csv"), expected)
+        with open_stored_model(
+            locate(compose_tracking([f"tracking.uri={store.uri}"])), "models:/given/1"
+        ) as stored:
+            content = json.loads((stored.folder / "artifacts/model/training.json").read_text())
+            card = (stored.folder / "artifacts/model/MODEL_CARD.md").read_text()
+        y_score, *_ = held_out(runs, "good")
+        rates = (y_score > [0.3, 0.6]).mean(axis=0)
+        assert [*content["predicted_label_rates"].values()] == pytest.approx(rates)
+        assert card.endswith("Thresholds given by the user: tag_0 0.3, tag_1 0.6.\n")
+        # The run's own model decides as before, and its files are as they were.
+        original = mlflow.pyfunc.load_model(f"runs:/{ids['good']}/model")
+        decided = original.predict(rows, params={"decide": True}).to_numpy()
+        np.testing.assert_array_equal(decided, probabilities > 0.5)
+        assert before.items() <= logged_files(store).items()
+
+    def test_the_same_thresholds_are_the_same_version(self, runs, command):
+        for _ in range(2):
+            code, *_ = command("good", "--name", "again", "--threshold", "0.4")
+            assert code == 0
+        _, out, _ = command("good", "--name", "again", "--threshold", "0.4")
+        assert "is the champion already" in out
+        command("good", "--name", "again", "--force")
+        command("good", "--name", "again", "--threshold", "0.4", "--force")
+        store, _ = runs
+        assert len(store.client.search_model_versions("name = 'again'")) == 2
+        assert int(holder(runs, "again")[1].version) == 1
+        models = store.client.search_logged_models(
+            [store.runs()[0].info.experiment_id], filter_string="name = 'model_with_thresholds'"
+        )
+        digests = [model.tags["thresholds_digest"] for model in models]
+        assert len(digests) == len(set(digests))
+
+    def test_tuned_thresholds_are_scored_on_other_folds(self, runs, command):
+        """For each fold, scikit-learn's F1 chooses the thresholds on the other folds again."""
+        code, out, _ = command("bad", "--name", "tuned")
+        code, out, _ = command(
+            "good", "--name", "tuned", "--threshold-metric", "f1_macro", "--metric", "f1_macro"
+        )
+        assert (code, holder(runs, "tuned")[0]) == (0, "good")
+        assert "tuned again on the other folds" in out
+        y_score, y_true, fold = held_out(runs, "good")
+        scores = []
+        for k in range(5):
+            values = [best_threshold(y_score[fold != k, j], y_true[fold != k, j]) for j in range(2)]
+            test = fold == k
+            scores.append(f1_score(y_true[test], y_score[test] > values, average="macro"))
+        _, version = holder(runs, "tuned")
+        assert f"F1 macro: {np.mean(scores):.3f} " in version.description
+        values = [best_threshold(y_score[:, j], y_true[:, j]) for j in range(2)]
+        text = ", ".join(f"tag_{j} {value:g}" for j, value in enumerate(values))
+        if values[0] == values[1]:
+            text = f"{values[0]:g} for all labels"
+        assert (
+            f"Thresholds tuned for F1 macro on the held-out predictions of all folds: {text}."
+            in version.description
+        )
+        # A metric of probabilities is the run's.
+        metrics = runs[0].client.get_run(version.run_id).data.metrics
+        assert f"ROC AUC macro: {metrics['roc_auc_macro_mean']:.3f}" in version.description
+
+    def test_the_model_with_its_own_thresholds_is_compared_with_the_champion(self, runs, command):
+        """A threshold of 1 predicts no label, which is worse; and it can be replaced again."""
+        command("good", "--name", "both")
+        code, out, err = command("good", "--name", "both", "--threshold", "1")
+        assert (code, int(holder(runs, "both")[1].version)) == (3, 1)
+        assert 'with thresholds 1"' in out
+        assert "these are optimistic" in out
+        assert "--force" in err
+        code, *_ = command("good", "--name", "both", "--threshold", "1", "--force")
+        assert (code, int(holder(runs, "both")[1].version)) == (0, 2)
+        code, out, _ = command("good", "--name", "both", "--if-better")
+        assert (code, int(holder(runs, "both")[1].version)) == (0, 1)
+        assert "is significantly better than" in out
+
+    def test_a_metric_of_probabilities_says_nothing_about_thresholds(self, runs, command):
+        command("good", "--name", "free")
+        arguments = ("good", "--name", "free", "--threshold", "0.45", "--metric", "roc_auc_macro")
+        code, out, _ = command(*arguments, "--if-better")
+        assert code == 3
+        assert "Expected a metric that depends on thresholds" in out
+        code, out, _ = command("bad", *arguments[1:], "--if-better")  # of another run: as it is
+        assert code == 3
+        assert "is significantly better than" in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--threshold", "2"], "--threshold: expected a threshold from 0 to 1"),
+            (["--threshold", "tag_7=0.2"], "Received: 'tag_7'. Available: tag_0, tag_1."),
+            (["--threshold-metric", "roc_auc_macro"], "--threshold-metric: expected a metric"),
+            (["--threshold-metric", "f1_makro"], "Did you mean 'f1_macro'?"),
+            (["--threshold-metric", "f1_macro", "--threshold", "0.2"], "expected no --threshold"),
+        ],
+    )
+    def test_mistakes_leave_nothing_behind(self, runs, command, arguments, message):
+        store, _ = runs
+        before = logged_files(store)
+        code, _, err = command("good", "--name", "mistake", *arguments)
+        assert code == 2
+        assert message in err
+        assert before == logged_files(store)
+        assert not store.client.search_registered_models("name = 'mistake'")
+
+
+def logged_files(store):
+    """Return digests of all files of the store by path."""
+    files = [path for path in store.folder.glob("artifacts/**/*") if path.is_file()]
+    return {path: sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_held_out_predictions_of_one_fold_cannot_score_what_they_tuned():
+    """With the splits of a shuffle, other rows of any fold take the place of the other folds."""
+    y = np.array([[0], [1], [1], [0]], np.int8)
+    y_score = np.array([[0.2], [0.3], [0.9], [0.25]], np.float32)
+    scoring = ScoringConfig(metrics=("f1_macro",), zero_division=0.0, greater_is_better={})
+    tuned = ChosenThresholds(("l",), np.array([0.28]), "f1_macro")
+    rows = np.arange(4)
+    one = HeldOut(np.zeros(4, int), np.zeros(4, int), rows, y, y_score)
+    with pytest.raises(UserError, match="held-out predictions of several folds"):
+        rescore(one, tuned, scoring)
+    fold = np.array([0, 0, 1, 1])
+    shuffled = HeldOut(fold, fold, rows, y, y_score)  # each repeat has one fold
+    scores = rescore(shuffled, tuned, scoring)["f1_macro"]
+    # Fold 0 is decided at the threshold of fold 1, where 0.5 is as good as any from 0.25 to 0.89.
+    np.testing.assert_allclose(scores, [0, 1])
+    given = replace(tuned, metric=None)
+    np.testing.assert_allclose(rescore(one, given, scoring)["f1_macro"], [1])

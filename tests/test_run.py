@@ -2,8 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
+import pytest
 from mlflow import MlflowClient
 
+from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track
 from pipeline.tracking.store import open_store, store_at
 
@@ -37,3 +40,51 @@ def test_keys_that_mlflow_refuses_are_cleaned(tmp_path):
     assert len(params) == len(keys) + 1
     assert params["model.params.a_b"] == params["model.params.統計"] == "1"
     assert params["_f"] == "2"
+
+
+def test_a_continued_run_links_what_it_logged_before_to_its_new_model(tmp_path):
+    """A metric that has changed since is linked with its last value, once."""
+    experiment = open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "linked")
+    client = MlflowClient()
+    with track(experiment, "run", {}) as run:
+        run.log_scores(0, {"accuracy": 0.5})
+        run.log_metrics([("accuracy_mean", 0.5, 0), ("accuracy_std", 0.0, 0)])
+        before = client.create_logged_model(experiment, "model", run.run_id)
+        run.link_metrics(before.model_id, ["accuracy_mean", "accuracy_std"])
+    with track(experiment, "run", {}, continued=run.run_id) as again:
+        again.skip_logged()
+        dataset = DatasetInfo("data", "digest", ("x",), ("y",), {}, None)
+        again.log_dataset(dataset)
+        again.log_scores(0, {"accuracy": 0.5})
+        again.log_metrics([("accuracy_mean", 0.75, 0), ("accuracy_std", 0.0, 0)])
+        model = client.create_logged_model(experiment, "model", run.run_id)
+        again.link_metrics(model.model_id, ["accuracy_mean", "accuracy_std", "f1_macro_mean"])
+    metrics = client.get_logged_model(model.model_id).metrics
+    assert sorted((it.key, it.value, it.dataset_name, it.dataset_digest) for it in metrics) == [
+        ("accuracy_mean", 0.75, "data", "digest"),
+        ("accuracy_std", 0.0, "data", "digest"),
+    ]
+    histories = {
+        key: [metric.value for metric in client.get_metric_history(run.run_id, key)]
+        for key in ("accuracy_mean", "accuracy_std", "fold/accuracy")
+    }
+    assert histories == {
+        "accuracy_mean": [0.5, 0.75], "accuracy_std": [0.0], "fold/accuracy": [0.5]
+    }  # fmt: skip
+    assert client.get_run(run.run_id).data.metrics["accuracy_mean"] == 0.75
+
+
+def test_a_model_that_cannot_be_written_is_marked_failed(tmp_path):
+    experiment = open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "failed")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "schema.json").write_text(
+        '{"columns": [{"name": "x"}], "label_names": ["l"]}'
+    )
+    client = MlflowClient()
+    with pytest.raises(FileNotFoundError), track(experiment, "run", {}) as run:
+        log_model(run.run_id, tmp_path, {}, pd.DataFrame({"x": [1.0]}))  # without the code
+    (model,) = client.search_logged_models([experiment])
+    assert str(model.status) == "FAILED"
+    with track(experiment, "run", {}, continued=run.run_id) as again:
+        again.skip_logged()
+    assert client.search_logged_models([experiment]) == []

@@ -4,6 +4,7 @@
 COMMANDS = (
     "compare",
     "describe",
+    "drift",
     "export",
     "leaderboard",
     "predict",

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import parse, run
+from pipeline.command_line import between_zero_and_one, parse, parse_number, run
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports, mlruns, write_atomically
@@ -161,7 +161,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--alpha",
-        type=_between_zero_and_one,
+        type=between_zero_and_one,
         default=0.05,
         help="accepted chance of a single false difference among all pairs (default: 0.05)",
     )
@@ -196,24 +196,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _at_least_zero(text: str) -> float:
-    value = _number(text)
+    value = parse_number(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0. Received: {text}")
     return value
-
-
-def _between_zero_and_one(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1. Received: {text}")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")  # in no range
 
 
 def _figure(text: str) -> Path:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.command_line import add_model_arguments, parse, run
+from pipeline.command_line import add_model_argument, add_threshold_arguments, parse, run
 from pipeline.config import TrackingConfig
 from pipeline.runtime import heavy_imports
 
@@ -62,7 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
         "model is loaded and must predict the probabilities of the model, to 1e-5.",
         epilog="Settings: tracking.uri=... names another MLflow store.",
     )
-    add_model_arguments(parser)
+    add_model_argument(parser)
+    add_threshold_arguments(parser)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="new or empty folder to write")
     parser.add_argument(
         "--format",

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline.command_line import add_model_arguments, parse, run
+from pipeline.command_line import add_model_argument, add_threshold_arguments, parse, run
 from pipeline.config import TrackingConfig
 from pipeline.runtime import heavy_imports
 
@@ -36,13 +36,14 @@ def _predict(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     check_output(arguments.output)
     with open_named_model(arguments, tracking) as named:
         folder, model = named.folder, named.folder.model
-        reading = _reading(arguments, folder.reading)
+        reading = reading_options(arguments, folder.reading)
         file = open_rows(arguments.rows, arguments.format, model, reading)
         own_id = reading.get("id_column")
         ids = [own_id, *arguments.id] if own_id in file.names else arguments.id
         answer = Answer(_answer_kind(arguments), named.thresholds, tuple(dict.fromkeys(ids)))
         labels = Labels(reading.get("label_list_column"), reading.get("label_separator") or "|")
-        bad_rows = BadRows(_bad_path(arguments)) if arguments.skip_bad else None
+        bad_path = bad_rows_path(arguments.rows, arguments.output)
+        bad_rows = BadRows(bad_path) if arguments.skip_bad else None
         with (
             bad_rows or nullcontext(),
             open_output(arguments.output) as writer,
@@ -68,7 +69,7 @@ def _predict(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             show_note(f"Not computed without --trust-code: {', '.join(skipped)}")
 
 
-def _reading(arguments: argparse.Namespace, trained: Mapping[str, Any]) -> dict[str, Any]:
+def reading_options(arguments: argparse.Namespace, trained: Mapping[str, Any]) -> dict[str, Any]:
     """Return how to read the rows: as the training file, unless an option says otherwise."""
     options = {name: getattr(arguments, name) for name in ("separator", "encoding")}
     return {**trained, **{name: value for name, value in options.items() if value is not None}}
@@ -81,12 +82,11 @@ def _answer_kind(arguments: argparse.Namespace) -> Any:
     return "decisions" if is_decided else "probabilities"
 
 
-def _bad_path(arguments: argparse.Namespace) -> Path:
+def bad_rows_path(rows: str, output: Path | None = None) -> Path:
     """Return the path of the bad rows: beside the output, else in the working directory."""
-    if arguments.output:
-        path: Path = arguments.output
-        return path.with_name(f"{path.stem}.bad.jsonl")
-    stem = "stdin" if arguments.rows == "-" else Path(arguments.rows).name.partition(".")[0]
+    if output:
+        return output.with_name(f"{output.stem}.bad.jsonl")
+    stem = "stdin" if rows == "-" else Path(rows).name.partition(".")[0]
     return Path(f"{stem}.bad.jsonl")
 
 
@@ -98,13 +98,10 @@ def make_parser() -> argparse.ArgumentParser:
         "the rows have the labels too, the scores on them are printed.",
         epilog="Settings: tracking.uri=... names another MLflow store.",
     )
-    add_model_arguments(parser)
+    add_model_argument(parser)
+    add_threshold_arguments(parser)
+    add_row_arguments(parser)
     add = parser.add_argument
-    add(
-        "rows",
-        metavar="ROWS",
-        help="CSV, TSV (also .gz), Parquet, ARFF or svmlight file; - for CSV from standard input",
-    )
     add(
         "-o",
         "--output",
@@ -124,13 +121,23 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="COLUMN",
         help="copy this column too, beside the id column of the training file (repeatable)",
     )
+    add("--no-scores", dest="scores", action="store_false", help="do not look for labels")
+    return parser
+
+
+def add_row_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a file of rows and say how to read it."""
+    add = parser.add_argument
+    add(
+        "rows",
+        metavar="ROWS",
+        help="CSV, TSV (also .gz), Parquet, ARFF or svmlight file; - for CSV from standard input",
+    )
     add(
         "--skip-bad",
         action="store_true",
-        help="write rows that cannot be predicted to a file *.bad.jsonl, and predict the others",
+        help="write rows that cannot be read to a file *.bad.jsonl, and take the others",
     )
-    add("--no-scores", dest="scores", action="store_false", help="do not look for labels")
     add("--format", choices=FORMATS, help="format of the rows (default: by the ending)")
     add("--separator", help="separator of a CSV file (default: as in the training file)")
     add("--encoding", help="encoding of a CSV file (default: as of the training file)")
-    return parser

@@ -5,15 +5,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import parse, run
+from pipeline.command_line import add_threshold_arguments, parse, run
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.mlflow_variables import REGISTRY_URI, registry_uri
 from pipeline.runtime import heavy_imports
 
 if TYPE_CHECKING:
-    from pipeline.comparison import Judgement
-    from pipeline.tracking import RunReader, RunRecord
+    from pipeline.comparison import Contender, Judgement
+    from pipeline.tracking import RunReader
     from pipeline.tracking.registry import ModelVersion
 
 NOT_PROMOTED = 3  # exit code if the alias stays where it is
@@ -27,15 +27,22 @@ def main(argv: Sequence[str]) -> int:
 def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
     with heavy_imports():
         from pipeline import comparison, console
+        from pipeline.comparison.rescoring import (
+            choose_new_thresholds,
+            predicted_rates,
+            to_contender,
+        )
         from pipeline.errors import mask
-        from pipeline.tracking import RunReader, check_store, locate, registry
+        from pipeline.tracking import RunReader, check_store, final_models, locate, registry
 
-    def judge(reader: "RunReader", run: "RunRecord", present: "ModelVersion") -> "Judgement":
+    def judge(reader: "RunReader", challenger: "Contender", present: "ModelVersion") -> "Judgement":
         try:
-            other = reader.one(present.run_id)
+            run = reader.one(present.run_id)
+            thresholds = final_models.read_choice(present.model_id)
         except UserError as error:
             return comparison.Judgement("incomparable", f"{present} cannot be compared: {error}")
-        return comparison.judge(reader, run, other, arguments.metric)
+        champion = to_contender(run, thresholds)
+        return comparison.judge(reader, challenger, champion, arguments.metric)
 
     store, alias = locate(tracking), arguments.alias
     with console.waiting("reading the runs"):
@@ -43,16 +50,24 @@ def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
         reader = RunReader(store)
         if other_registry := registry_uri():
             console.show(f"Model registry of {REGISTRY_URI}: {mask(other_registry)}")
-        model = registry.find_final_model(reader, arguments.run)
+        model = final_models.find_final_model(reader, arguments.run)
         name = registry.default_name(model.run) if arguments.name is None else arguments.name
         registry.check_name(name)
         present = registry.find_version(name, alias)
         registry.check_schema(model, name, present or registry.find_version(name))
+        thresholds = choose_new_thresholds(model, arguments.threshold, arguments.threshold_metric)
+        challenger = to_contender(model.run, thresholds)
+        final = final_models.find_copy(model, thresholds) if thresholds else model
+        is_champion = present is not None and final is not None and present.is_of(final)
         reason = f"The first {alias} of this name."
-        if present and present.run_id != model.run.run_id:
-            judgement = judge(reader, model.run, present)
+        if present and not is_champion:
+            judgement = judge(reader, challenger, present)
             reason = judgement.reason
-    if present and present.run_id == model.run.run_id:
+    notes = []
+    if thresholds:
+        notes = [thresholds.describe(), challenger.describe_scoring()]
+        console.show(*notes)
+    if present and is_champion:
         console.show(f"{present} (run {present.run_id}) is the {alias} already.")
     else:
         if present:
@@ -64,17 +79,23 @@ def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
             if is_worse and not arguments.force:
                 console.show_error(f"{present} stays the {alias}. --force replaces it.")
                 return NOT_PROMOTED
-        facts = [reason, *comparison.describe_scores(model.run), registry.describe_origin(model)]
-        present = registry.register(model, name, "\n".join(facts))
+        if thresholds and final is None:
+            rates = predicted_rates(model.run, thresholds)
+            final = final_models.log_copy(model, thresholds, rates, notes[0])
+        assert final
+        scores = comparison.describe_scores(reader, challenger)
+        facts = [reason, *notes, *scores, registry.describe_origin(model)]
+        present = registry.register(final, name, "\n".join(facts))
         registry.set_alias(present, alias)
         console.show(f"{present} (run {present.run_id}) is now the {alias}.")
+    same = f"models:/{present.model_id}" if thresholds else f"runs:/{present.run_id}/model"
     console.show(
         "Load it in Python, from any folder:",
         "  import mlflow",
         f'  mlflow.set_tracking_uri("{mask(store.uri)}")',
         *([f'  mlflow.set_registry_uri("{mask(other_registry)}")'] if other_registry else []),
         f'  model = mlflow.pyfunc.load_model("models:/{name}@{alias}")',
-        f"The same model, whatever is promoted later: runs:/{present.run_id}/model",
+        f"The same model, whatever is promoted later: {same}",
     )
     return 0
 
@@ -98,6 +119,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--name", help="name of the registered model (default: of the data set)")
     add("--alias", type=_alias, default="champion", help="alias to give (default: champion)")
     add("--metric", help="metric to compare by (default: the headline)")
+    add_threshold_arguments(parser)
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--if-better",

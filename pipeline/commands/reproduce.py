@@ -41,7 +41,7 @@ def _reproduce(
         from pipeline.console.agreement_tables import agreement_table, difference_table
         from pipeline.job import run_job
         from pipeline.tracking import RunReader, TrackedRun, locate
-        from pipeline.tracking.registry import find_run
+        from pipeline.tracking.final_models import find_run
 
     store = locate(tracking)
     with console.waiting("reading the run"):

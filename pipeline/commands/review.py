@@ -28,7 +28,7 @@ def _review(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         from pipeline.console.review_tables import review_tables
         from pipeline.prediction.output_files import check_output, open_output
         from pipeline.tracking import RunReader, has_artifact, locate, open_artifact
-        from pipeline.tracking.registry import find_run
+        from pipeline.tracking.final_models import find_run
 
     check_output(arguments.output)
     with console.waiting("reading the run"):

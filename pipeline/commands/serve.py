@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.command_line import add_model_arguments, parse, run
+from pipeline.command_line import add_model_argument, add_threshold_arguments, parse, run
 from pipeline.config import TrackingConfig
 from pipeline.runtime import heavy_imports
 
@@ -49,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
         "probabilities or decisions out.",
         epilog="Settings: tracking.uri=... names another MLflow store.",
     )
-    add_model_arguments(parser)
+    add_model_argument(parser)
+    add_threshold_arguments(parser)
     parser.add_argument("--port", type=int, help="port of the server (default: 5001 if free)")
     return parser

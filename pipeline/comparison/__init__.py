@@ -16,7 +16,7 @@ from pipeline.comparison.leaderboard import (
 )
 from pipeline.comparison.notebook_view import Comparison
 from pipeline.comparison.paired_runs import rank_paired_runs
-from pipeline.comparison.promotion import Judgement, describe_scores, judge
+from pipeline.comparison.promotion import Contender, Judgement, describe_scores, judge
 from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, rank_runs
 from pipeline.comparison.run_scores import (
     RunScores,

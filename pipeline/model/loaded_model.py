@@ -76,8 +76,12 @@ class LoadedModel:
             self._call = lambda X: call(X, training=False)
         self.model: Any = model
 
-    def encode(self, rows: Rows) -> NDArray[np.float32]:
+    def encode(self, rows: Rows, *, may_miss: bool = False) -> NDArray[np.float32]:
         """Return raw rows as `TableSchema.encode` does, of shape (n_rows, n_features).
+
+        Args:
+            rows: Raw rows.
+            may_miss: Whether to take missing numbers that nothing imputes.
 
         Raises:
             ValueError: If a column is missing, a value does not suit its column, or a number is
@@ -87,9 +91,17 @@ class LoadedModel:
             X = self.schema.encode(rows)
         except pa.ArrowException as error:  # lists, for example
             raise ValueError(f"Expected numbers, texts and dates. Received: {error}") from error
-        if self.serving["requires_complete_rows"]:
+        if self.serving["requires_complete_rows"] and not may_miss:
             check_no_missing(self.schema, X)
         return X
+
+    def is_predictable(self, X: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which encoded rows miss no number that nothing imputes, of shape (n_rows,)."""
+        if not self.serving["requires_complete_rows"]:
+            return np.ones(len(X), dtype=bool)
+        missing = np.isnan(X[:, ~self.schema.is_categorical]).any(axis=1)
+        complete: NDArray[np.bool_] = np.logical_not(missing)
+        return complete
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return calibrated probabilities of encoded rows, of shape (n_rows, n_labels)."""
@@ -113,22 +125,7 @@ class LoadedModel:
         Raises:
             ValueError: If one is outside [0, 1], or there is no such label.
         """
-        if not isinstance(by_label or {}, Mapping):
-            raise ValueError(f"Expected thresholds by label. Received: {by_label!r}.")
-        values = self.rule.threshold.copy()
-        named = {} if threshold is None else dict.fromkeys(self.label_names, threshold)
-        for label, value in (named | dict(by_label or {})).items():
-            if label not in self.label_names:
-                raise ValueError(
-                    f"Expected thresholds of labels. Received: {label!r}. Available: "
-                    f"{', '.join(self.label_names)}."
-                )
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise ValueError(
-                    f"Expected a threshold from 0 to 1. Received: {value!r} for label {label!r}."
-                )
-            values[self.label_names.index(label)] = value
-        return values
+        return choose_thresholds(self.label_names, self.rule.threshold, threshold, by_label)
 
     def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return one column per label: probabilities, or 0/1 predictions.
@@ -147,6 +144,41 @@ class LoadedModel:
         if params.get("decide") or threshold is not None or by_label:
             y_score = (y_score > self.thresholds(threshold, by_label)).astype(np.float64)
         return pd.DataFrame(y_score, columns=list(self.label_names), index=rows.index)
+
+
+def choose_thresholds(
+    label_names: Sequence[str],
+    values: NDArray[np.float64],
+    threshold: float | None = None,
+    by_label: Mapping[str, float] | None = None,
+) -> NDArray[np.float64]:
+    """Return thresholds with some of them changed, as `LoadedModel.thresholds` does.
+
+    Args:
+        label_names: Names of the labels.
+        values: Threshold of each label, of shape (n_labels,).
+        threshold: One for all labels; None to keep them.
+        by_label: Thresholds of some labels by name.
+
+    Raises:
+        ValueError: If one is outside [0, 1], or there is no such label.
+    """
+    if not isinstance(by_label or {}, Mapping):
+        raise ValueError(f"Expected thresholds by label. Received: {by_label!r}.")
+    values = values.copy()
+    named = {} if threshold is None else dict.fromkeys(label_names, threshold)
+    for label, value in (named | dict(by_label or {})).items():
+        if label not in label_names:
+            raise ValueError(
+                f"Expected thresholds of labels. Received: {label!r}. Available: "
+                f"{', '.join(label_names)}."
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(
+                f"Expected a threshold from 0 to 1. Received: {value!r} for label {label!r}."
+            )
+        values[list(label_names).index(label)] = value
+    return values
 
 
 def check_no_missing(schema: TableSchema, X: NDArray[np.float32]) -> None:

@@ -42,6 +42,7 @@ CODE = (
 )
 """Modules that logged models carry; they import each other and libraries, nothing else."""
 
+MODEL_CARD = "MODEL_CARD.md"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn")
 KERAS_REQUIREMENTS = ("keras", "tensorflow")
 SKLEARN_REQUIREMENTS = ("skops",)
@@ -138,6 +139,34 @@ def write_model(
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
     write_code(folder / "code", code.modules)
     return bool(code.modules)
+
+
+def change_thresholds(
+    files: Path,
+    thresholds: NDArray[np.float64],
+    predicted_label_rates: Mapping[str, float] | None,
+    note: str,
+) -> None:
+    """Change the thresholds of a model that was written before.
+
+    Args:
+        files: Folder of `schema.json`.
+        thresholds: Threshold of each label, of shape (n_labels,).
+        predicted_label_rates: As in `training.json`, at these thresholds; None if unknown.
+        note: Text for the model card.
+    """
+    _update(files / "schema.json", {"threshold": thresholds.tolist()})
+    if (path := files / "training.json").is_file():
+        rates = predicted_label_rates
+        _update(path, {"predicted_label_rates": rates} if rates else {"n_held_out": None})
+    if (path := files / MODEL_CARD).is_file():
+        section = f"\n## Thresholds of this version\n\n{note}\n"
+        path.write_text(path.read_text("utf-8") + section, encoding="utf-8")
+
+
+def _update(path: Path, changes: Mapping[str, Any]) -> None:
+    values = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**values, **changes}), encoding="utf-8")
 
 
 def write_code(folder: Path, user_modules: Mapping[str, Path]) -> None:

@@ -10,13 +10,14 @@ from pipeline.config import DatasetConfig, ScoringConfig, TableConfig
 from pipeline.dataset import Dataset
 from pipeline.preprocessing import Column
 
-QUANTILES = np.linspace(0, 1, 11)
+QUANTILES = np.arange(11) / 10
 
 
 def describe_training(
     dataset: Dataset,
     rows: NDArray[np.int64],
     y_pred: NDArray[np.int8],
+    n_held_out: int,
     config: DatasetConfig,
     scoring: ScoringConfig,
 ) -> dict[str, Any]:
@@ -26,13 +27,14 @@ def describe_training(
         dataset: The data set.
         rows: Training rows of the final model.
         y_pred: Predicted labels of held-out rows, of shape (n, n_labels).
+        n_held_out: Number of distinct rows among them.
         config: Configuration of the data set: how to read another file like it.
         scoring: The metrics of the run.
 
     Returns:
         `n_rows`; for each feature in `columns`, the number of missing values, and either the counts
-        of its categories or range, mean, and the counts of its values between the deciles (each
-        with its upper edge, the first also with its lower one); `label_rates` and
+        of its categories or range, mean, and the counts of its values between the edges of
+        `_make_edges` (see `count_values`); `label_rates` and, of `n_held_out` rows,
         `predicted_label_rates`; `reading` and `scoring`.
     """
     X = dataset.X[rows]
@@ -45,6 +47,7 @@ def describe_training(
         "columns": columns,
         "label_rates": _rates(dataset.label_names, dataset.y[rows]),
         "predicted_label_rates": _rates(dataset.label_names, y_pred),
+        "n_held_out": n_held_out,
         "reading": describe_reading(config),
         "scoring": {
             "metrics": list(scoring.metrics),
@@ -71,17 +74,37 @@ def _describe_column(column: Column, values: NDArray[np.float32]) -> dict[str, A
     if not len(present):
         return n_missing
     numbers = present.astype(np.float64) + column.offset
-    edges = np.unique(np.quantile(numbers, QUANTILES, method="inverted_cdf"))
-    # A bin includes its upper edge, so that a value of many rows is in one bin.
-    bins = np.searchsorted(edges[1:-1], numbers, side="left")
+    edges = _make_edges(np.sort(numbers))
     return {
         **n_missing,
         "min": float(numbers.min()),
         "max": float(numbers.max()),
         "mean": float(numbers.mean()),
         "edges": edges.tolist(),
-        "counts": np.bincount(bins, minlength=max(1, len(edges) - 1)).tolist(),
+        "counts": count_values(edges, numbers).tolist(),
     }
+
+
+def count_values(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of values in each bin between edges, of shape (n_edges - 1,).
+
+    A bin includes its upper edge, so that a value of many rows is in one bin. The first and the
+    last bin have no outer edge.
+    """
+    bins = np.searchsorted(edges[1:-1], numbers, side="left")
+    return np.bincount(bins, minlength=max(1, len(edges) - 1))
+
+
+def _make_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the minimum and the upper edges of bins: the deciles of sorted values.
+
+    A value of so many rows that several deciles are equal to it gets a bin of its own.
+    """
+    deciles = np.quantile(numbers, QUANTILES, method="inverted_cdf")
+    values, counts = np.unique(deciles, return_counts=True)
+    starts = np.searchsorted(numbers, values[counts > 1])
+    below = numbers[starts[starts > 0] - 1]
+    return np.concatenate([deciles[:1], np.union1d(deciles[1:], below)])
 
 
 def _rates(names: Sequence[str], y: NDArray[np.int8]) -> dict[str, float]:

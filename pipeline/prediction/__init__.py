@@ -6,10 +6,19 @@ from pipeline.prediction.file_prediction import (
     Answer,
     Labels,
     Predictions,
+    check_columns,
+    encode_rows,
     predict_file,
     score_predictions,
 )
 from pipeline.prediction.model_folder import ModelFolder, find_model_files, open_model
 from pipeline.prediction.output_files import check_output, open_output
 from pipeline.prediction.row_files import open_rows
-from pipeline.prediction.thresholds import parse_thresholds, tune_again
+from pipeline.prediction.thresholds import (
+    ChosenThresholds,
+    HeldOut,
+    parse_thresholds,
+    read_held_out,
+    tune_again,
+    tuning_kind,
+)

@@ -95,6 +95,36 @@ def predict_file(
         labels = None
     columns = _needed_columns(model, file, answer, labels)
     done = Predictions(0, [], [])
+    for X, part in encode_rows(model, file, columns, on_bad):
+        y_score = model.predict_proba(X)
+        writer.write(_to_table(answer, model.label_names, part.table, y_score))
+        if labels and not done.unscored:
+            _collect(done, labels, file.source, model, part, y_score)
+        done.n_rows += len(part.rows)
+        progress(done.n_rows, file.fraction_read())
+    return done
+
+
+def encode_rows(
+    model: LoadedModel,
+    file: RowFile,
+    columns: Sequence[str],
+    on_bad: OnBad | None,
+    *,
+    may_miss: bool = False,
+) -> Iterator[tuple[NDArray[np.float32], Batch]]:
+    """Yield encoded rows of shape (n, n_features) with their batch; the first may be empty.
+
+    Args:
+        model: The model.
+        file: The rows.
+        columns: Columns to read.
+        on_bad: What to do with rows that cannot be encoded; None to raise.
+        may_miss: Whether to take missing numbers even if the model cannot predict them.
+
+    Raises:
+        UserError: As of `predict_file`.
+    """
 
     def handle(bad: BadRow) -> None:
         reason = bad.reason.replace(FIRST_ROW, f"row {bad.row} (the first is 0)")
@@ -104,14 +134,7 @@ def predict_file(
         on_bad(BadRow(bad.row, bad.column, reason, bad.values))
 
     for batch in file.batches(columns, handle):
-        for X, part in _encode(model, file.source, batch, handle):
-            y_score = model.predict_proba(X)
-            writer.write(_to_table(answer, model.label_names, part.table, y_score))
-            if labels and not done.unscored:
-                _collect(done, labels, file.source, model, part, y_score)
-            done.n_rows += len(part.rows)
-        progress(done.n_rows, file.fraction_read())
-    return done
+        yield from _encode(model, file.source, batch, handle, may_miss)
 
 
 def _needed_columns(
@@ -123,14 +146,19 @@ def _needed_columns(
             raise UserError(f"--id: no column {name!r}. {suggest(name, file.names)}")
         if name in model.label_names and answer.kind != "labels":
             raise UserError(f"--id: expected a column other than a label. Received: {name!r}.")
-    try:  # the schema itself says which columns are missing
-        model.schema.encode(pa.table({name: pa.nulls(0) for name in file.names}))
-    except ValueError as error:
-        raise locate(file.source, error) from error
+    check_columns(model, file)
     names = [*model.schema.names, *answer.ids]
     if labels:
         names += [labels.list_column] if labels.list_column else model.label_names
     return list(dict.fromkeys(names))
+
+
+def check_columns(model: LoadedModel, file: RowFile) -> None:
+    """Raise UserError if a file lacks a feature; the schema itself says which."""
+    try:
+        model.schema.encode(pa.table({name: pa.nulls(0) for name in file.names}))
+    except ValueError as error:
+        raise locate(file.source, error) from error
 
 
 def _has_labels(labels: Labels, file: RowFile, model: LoadedModel) -> bool:
@@ -139,11 +167,11 @@ def _has_labels(labels: Labels, file: RowFile, model: LoadedModel) -> bool:
 
 
 def _encode(
-    model: LoadedModel, source: str, batch: Batch, on_bad: OnBad
+    model: LoadedModel, source: str, batch: Batch, on_bad: OnBad, may_miss: bool
 ) -> Iterator[tuple[NDArray[np.float32], Batch]]:
     """Encode a batch, in halves if one of its rows is bad."""
     try:
-        X = model.encode(batch.table)
+        X = model.encode(batch.table, may_miss=may_miss)
     except ValueError as error:
         if not len(batch.rows):  # a column of another type
             raise locate(source, error) from error
@@ -156,7 +184,7 @@ def _encode(
         for part in (slice(half), slice(half, None)):
             start, stop, _ = part.indices(len(batch.rows))
             table = batch.table.slice(start, stop - start)
-            yield from _encode(model, source, Batch(batch.rows[part], table), on_bad)
+            yield from _encode(model, source, Batch(batch.rows[part], table), on_bad, may_miss)
     else:
         yield X, batch
 

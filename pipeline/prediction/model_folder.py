@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,13 @@ class ModelFolder:
     @property
     def scoring(self) -> ScoringConfig | None:
         """Metrics of the run; None for models that were logged before they carried them."""
-        values = self.training.get("scoring")
-        return ScoringConfig(**{**values, "metrics": tuple(values["metrics"])}) if values else None
+        return to_scoring(self.training)
+
+
+def to_scoring(training: Mapping[str, Any]) -> ScoringConfig | None:
+    """Return the metrics of a run from `training.json`; None if it lacks them."""
+    values = training.get("scoring")
+    return ScoringConfig(**{**values, "metrics": tuple(values["metrics"])}) if values else None
 
 
 def find_model_files(folder: Path) -> Path | None:
@@ -73,8 +79,14 @@ def open_model(folder: Path, name: str, *, trust_code: bool = False) -> ModelFol
         sys.path[:0] = [str(path) for path in code if path.is_dir()]
     try:
         model = LoadedModel(files, trust_code=trust_code)
-        training = files / "training.json"
-        content = json.loads(training.read_text(encoding="utf-8")) if training.is_file() else {}
+        training = read_training(files)
     except (ValueError, OSError, ImportError) as error:
         raise locate(name, ValueError(str(error))) from error
-    return ModelFolder(model, content, files.resolve())
+    return ModelFolder(model, training, files.resolve())
+
+
+def read_training(files: Path) -> dict[str, Any]:
+    """Return the content of `training.json` in a model's folder; empty without the file."""
+    path = files / "training.json"
+    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return content

@@ -1,6 +1,7 @@
 """Choose other thresholds for a final model, without training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,16 +14,75 @@ from pipeline.config.schema import InnerCvConfig
 from pipeline.decision import check_threshold_metric
 from pipeline.decision.tuning import tune_thresholds
 from pipeline.errors import UserError, locate
-from pipeline.model.loaded_model import LoadedModel
+from pipeline.model.loaded_model import choose_thresholds
+from pipeline.scoring import metric_title
 
 METRIC_OPTION = "--threshold-metric"
+MAX_SHOWN = 5  # thresholds in a sentence
+
+TuningKind = Literal["per_label", "global"]
 
 
-def parse_thresholds(model: LoadedModel, texts: Sequence[str]) -> NDArray[np.float64]:
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """The held-out predictions of a run.
+
+    Attributes:
+        fold: Number of the fold of each prediction, from 0 over all repeats, of shape (n,).
+        repeat: Number of its repeat, of shape (n,).
+        row: Row of the data set, of shape (n,).
+        y_true: Labels of shape (n, n_labels).
+        y_score: Probabilities of the same shape; NaN if the training diverged.
+    """
+
+    fold: NDArray[np.int64]
+    repeat: NDArray[np.int64]
+    row: NDArray[np.int64]
+    y_true: NDArray[np.int8]
+    y_score: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenThresholds:
+    """Thresholds of the labels of a model, and how they were chosen.
+
+    Attributes:
+        label_names: Names of the labels.
+        values: Threshold of each label, of shape (n_labels,).
+        metric: Metric that they were tuned for on held-out predictions; None if given by the user.
+        kind: Whether each label was tuned, or one threshold for all.
+    """
+
+    label_names: tuple[str, ...]
+    values: NDArray[np.float64]
+    metric: str | None = None
+    kind: TuningKind = "per_label"
+
+    def describe(self) -> str:
+        """Say how the thresholds were chosen, and what they are."""
+        if (self.values == self.values[0]).all():
+            text = f"{self.values[0]:g} for all labels"
+        else:
+            pairs = zip(self.label_names, self.values, strict=True)
+            named = [f"{label} {value:g}" for label, value in pairs]
+            more = f" and {len(named) - MAX_SHOWN} more" if len(named) > MAX_SHOWN else ""
+            text = f"{', '.join(named[:MAX_SHOWN])}{more}"
+        if self.metric is None:
+            return f"Thresholds given by the user: {text}."
+        return (
+            f"Thresholds tuned for {metric_title(self.metric)} on the held-out predictions of all "
+            f"folds: {text}."
+        )
+
+
+def parse_thresholds(
+    label_names: Sequence[str], values: NDArray[np.float64], texts: Sequence[str]
+) -> NDArray[np.float64]:
     """Return the threshold of each label, of shape (n_labels,).
 
     Args:
-        model: The model, whose thresholds the other labels keep.
+        label_names: Names of the labels.
+        values: Thresholds of the model, which the other labels keep.
         texts: `0.3` for all labels, `LABEL=0.3` for one.
 
     Raises:
@@ -42,26 +102,47 @@ def parse_thresholds(model: LoadedModel, texts: Sequence[str]) -> NDArray[np.flo
         else:
             for_all = value
     try:
-        return model.thresholds(for_all, by_label)
+        return choose_thresholds(label_names, values, for_all, by_label)
     except ValueError as error:
         raise locate("--threshold", error) from error
 
 
+def read_held_out(path: Path, label_names: Sequence[str]) -> HeldOut:
+    """Read a run's `predictions.parquet`."""
+    names = [f"{it}_{label}" for it in ("true", "score") for label in label_names]
+    table = pyarrow.parquet.read_table(path, columns=["repeat", "fold", "row", *names])
+    repeat, fold, row, *columns = (column.to_numpy() for column in table.columns)
+    n_labels = len(label_names)
+    _, numbers = np.unique(np.column_stack([repeat, fold]), axis=0, return_inverse=True)
+    return HeldOut(
+        numbers.reshape(-1).astype(np.int64),
+        repeat.astype(np.int64),
+        row.astype(np.int64),
+        np.column_stack(columns[:n_labels]).astype(np.int8),
+        np.column_stack(columns[n_labels:]),
+    )
+
+
+def tuning_kind(params: Mapping[str, str]) -> TuningKind:
+    """Return how thresholds of a run with these params are tuned again."""
+    return "global" if params.get("decision.threshold") == "global" else "per_label"
+
+
 def tune_again(
-    predictions: Path,
-    label_names: Sequence[str],
+    held_out: HeldOut,
     metric: str,
     scoring: ScoringConfig,
-    kind: Literal["per_label", "global", "cardinality"] = "per_label",
+    kind: TuningKind = "per_label",
+    rows: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Tune the thresholds of a run's labels for a metric, on its held-out predictions.
 
     Args:
-        predictions: The run's `predictions.parquet`.
-        label_names: Names of the labels.
+        held_out: The predictions.
         metric: Metric to optimize.
         scoring: The direction of own metrics, and the value of 0 / 0.
         kind: As `decision.threshold`.
+        rows: Which of the predictions to use, of shape (n,); None for all.
 
     Returns:
         Thresholds of shape (n_labels,).
@@ -77,11 +158,7 @@ def tune_again(
         check_threshold_metric(decision, scoring)
     except UserError as error:
         raise UserError(str(error).replace("decision.threshold_metric", METRIC_OPTION)) from error
-    table = pyarrow.parquet.read_table(
-        predictions, columns=[f"{it}_{label}" for it in ("true", "score") for label in label_names]
-    )
-    columns = [column.to_numpy() for column in table.columns]
-    y_true = np.column_stack(columns[: len(label_names)]).astype(np.int8)
-    y_score = np.column_stack(columns[len(label_names) :])
-    is_finite = np.isfinite(y_score).all(axis=1)
-    return tune_thresholds(decision, y_true[is_finite], y_score[is_finite], scoring)
+    used = np.isfinite(held_out.y_score).all(axis=1)
+    if rows is not None:
+        used &= rows
+    return tune_thresholds(decision, held_out.y_true[used], held_out.y_score[used], scoring)

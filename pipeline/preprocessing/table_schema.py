@@ -177,7 +177,7 @@ class TableSchema:
                 frame[column.name] = pd.Series(texts, dtype=object)
             else:
                 numbers = values.astype(np.float64) + column.offset
-                frame[column.name] = pd.Series(_from_seconds(column.kind, numbers))
+                frame[column.name] = pd.Series(from_seconds(column.kind, numbers))
         return pd.DataFrame(frame)
 
     def encode_column(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
@@ -281,7 +281,7 @@ class TableSchema:
         return BOOLEANS.get(text.lower(), self.parse_number(text))
 
 
-def _from_seconds(kind: Kind, seconds: NDArray[np.float64]) -> Any:
+def from_seconds(kind: Kind, seconds: NDArray[np.float64]) -> Any:
     """Return dates, times or durations; numbers as they are."""
     if kind == "number":
         return seconds

@@ -11,7 +11,8 @@ from pipeline.comparison import ExpectedScore, Leaderboard, to_json_table
 from pipeline.config import Config, to_yaml
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
-from pipeline.report.model_card import MODEL_CARD, format_model_card
+from pipeline.model.saved_model import MODEL_CARD
+from pipeline.report.model_card import format_model_card
 from pipeline.report.page import RunInfo, write_page
 from pipeline.report.tables import folds_table, labels_table, predictions_table
 from pipeline.runtime import heavy_imports

@@ -13,6 +13,7 @@ from pipeline.checks import Finding
 from pipeline.config import DecisionConfig
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.evaluator import Evaluation
+from pipeline.model.saved_model import MODEL_CARD
 from pipeline.report.page import (
     LABEL_METRICS,
     RunInfo,
@@ -25,7 +26,6 @@ from pipeline.report.page import (
 )
 from pipeline.scoring import metric_title
 
-MODEL_CARD = "MODEL_CARD.md"
 MIN_POSITIVES = 20  # rows with a label, below which its scores say little
 MAX_NAMED = 10  # labels in a sentence
 

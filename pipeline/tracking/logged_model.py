@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Object, Property
@@ -23,16 +25,8 @@ from pipeline.runtime import uninterrupted
 from pipeline.tracking.pyfunc_model import ServedModel
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
+NAME = "model"  # by which `runs:/ID/model` finds it
 TOLERANCE = 1e-5  # of probabilities, between the model in memory and the loaded one
-
-
-class _Pyfunc:
-    """MLflow's flavor `pyfunc`; its own `log_model` would load each model once more."""
-
-    @staticmethod
-    def save_model(*, validate_serving_input: bool, **options: object) -> None:
-        """Save a model; MLflow itself reads whether to validate the example."""
-        mlflow.pyfunc.save_model(**options)
 
 
 def make_signature(features: Sequence[str], labels: Sequence[str]) -> ModelSignature:
@@ -56,10 +50,14 @@ def make_signature(features: Sequence[str], labels: Sequence[str]) -> ModelSigna
 
 
 @uninterrupted()
-def log_model(folder: Path, metadata: Mapping[str, str], example: pd.DataFrame) -> None:
-    """Log a model folder to the active run.
+def log_model(run_id: str, folder: Path, metadata: Mapping[str, str], example: pd.DataFrame) -> str:
+    """Log a model folder to the active run and return the id of the logged model.
+
+    MLflow's own function would load the model once more, and read each metric of the run to link
+    what it has at step 0, such as the scores of the first fold, to the model.
 
     Args:
+        run_id: Id of the active run.
         folder: Folder with the model in `model/`, the code that it needs in `code/`, and
             `requirements.txt`.
         metadata: Texts about the model, shown by MLflow.
@@ -67,21 +65,35 @@ def log_model(folder: Path, metadata: Mapping[str, str], example: pd.DataFrame) 
     """
     serving = json.loads((folder / "model" / "schema.json").read_text(encoding="utf-8"))
     signature = make_signature([it["name"] for it in serving["columns"]], serving["label_names"])
-    with _no_type_hint_warnings():
-        Model.log(
-            None,
-            name="model",
-            flavor=_Pyfunc,
-            flavor_name="pyfunc.ModelFromCode",
-            validate_serving_input=False,
-            input_example=example,
-            python_model=str(PYFUNC_MODEL),
-            artifacts={"model": str(folder / "model")},
-            code_paths=[str(path) for path in sorted((folder / "code").iterdir())],
-            signature=signature,
-            pip_requirements=(folder / "requirements.txt").read_text().split(),
-            metadata=dict(metadata),
-        )
+    client = mlflow.MlflowClient()
+    params = client.get_run(run_id).data.params
+    model = mlflow.initialize_logged_model(NAME, source_run_id=run_id, params=params)
+    try:
+        with TemporaryDirectory() as name, _no_type_hint_warnings():
+            path = Path(name) / "model"
+            mlflow.pyfunc.save_model(
+                path,
+                mlflow_model=Model(
+                    artifact_path=model.artifact_location,
+                    run_id=run_id,
+                    model_id=model.model_id,
+                    model_uuid=model.model_id,
+                    metadata=dict(metadata),
+                ),
+                input_example=example,
+                python_model=str(PYFUNC_MODEL),
+                artifacts={"model": str(folder / "model")},
+                code_paths=[str(path) for path in sorted((folder / "code").iterdir())],
+                signature=signature,
+                pip_requirements=(folder / "requirements.txt").read_text().split(),
+            )
+            client.log_model_artifacts(model.model_id, str(path))
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    except BaseException:
+        client.finalize_logged_model(model.model_id, "FAILED")
+        raise
+    client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
 
 
 def check_model(folder: Path, rows: pd.DataFrame, y_score: NDArray[np.floating]) -> ServedModel:

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from pipeline.errors import UserError
-from pipeline.tracking.registry import find_final_model
+from pipeline.tracking.final_models import find_final_model
 from pipeline.tracking.run_reader import RunReader, RunRecord
 from pipeline.tracking.store import Store
 
@@ -32,20 +32,23 @@ class StoredModel:
     run: RunRecord | None
 
     def read_artifact(self, path: str, folder: Path) -> Path:
-        """Return the path of a file of the run, which is downloaded into a folder if remote.
-
-        Raises:
-            UserError: If the run has no such file.
-        """
+        """Return the path of a file of the run, as `download_artifact` does."""
         assert self.run
-        try:
-            return Path(
-                mlflow.MlflowClient().download_artifacts(self.run.run_id, path, str(folder))
-            )
-        except (MlflowException, OSError) as error:
-            raise UserError(
-                f"Expected a run with the file {path}. Received: {self.run.run_id} ({error})"
-            ) from error
+        return download_artifact(self.run.run_id, path, folder)
+
+
+def download_artifact(run_id: str, path: str, folder: Path) -> Path:
+    """Return the path of a file of a run, which is downloaded into a folder if remote.
+
+    Raises:
+        UserError: If the run has no such file.
+    """
+    try:
+        return Path(mlflow.MlflowClient().download_artifacts(run_id, path, str(folder)))
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"Expected a run with the file {path}. Received: {run_id} ({error})"
+        ) from error
 
 
 @contextmanager

@@ -10,30 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
+from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
-from pipeline.tracking.run_reader import FINISHED, RunReader, RunRecord
-from pipeline.tracking.store import FINAL_FIT, STOPPED_BECAUSE
-from pipeline.tracking.sweep import BEST
+from pipeline.tracking.final_models import FinalModel, find_artifacts
+from pipeline.tracking.run_reader import RunRecord
+from pipeline.tracking.store import FINAL_FIT
 
 MAX_SHOWN = 3  # columns in a message
 MAX_NAME = 200  # characters of a registered model's name, which becomes part of paths
 NOT_IN_NAMES = re.compile(r"[/:@%?#&'\"\\\x00-\x1f\x7f]+")  # of models: they are parts of URIs
 UNKNOWN = "of unknown kind"
-
-
-@dataclass(frozen=True)
-class FinalModel:
-    """The final model of a finished run.
-
-    Attributes:
-        run: The run.
-        model_id: Id of the logged model.
-    """
-
-    run: RunRecord
-    model_id: str
+REGISTERED = "models:/"
 
 
 @dataclass(frozen=True)
@@ -44,15 +33,23 @@ class ModelVersion:
         name: Name of the registered model.
         version: Its version.
         run_id: Id of the run that trained it; empty if unknown.
+        model_id: Id of the logged model; empty if unknown.
     """
 
     name: str
     version: str
     run_id: str
+    model_id: str = ""
 
     def __str__(self) -> str:
         """Return name and version."""
         return f"{self.name} version {self.version}"
+
+    def is_of(self, model: FinalModel) -> bool:
+        """Return whether this is a version of a logged model, or of its run if it is unknown."""
+        if self.model_id:
+            return self.model_id == model.model_id
+        return self.run_id == model.run.run_id
 
 
 @dataclass(frozen=True)
@@ -92,49 +89,6 @@ def _describe_names(kind: str, names: Sequence[str], others: Sequence[str]) -> s
             more = f" and {len(listed) - MAX_SHOWN} more" if len(listed) > MAX_SHOWN else ""
             parts.append(f"{verb} the {kind}{'s' if len(listed) > 1 else ''} {shown}{more}")
     return " and ".join(parts)
-
-
-def find_run(reader: RunReader, name: str) -> RunRecord:
-    """Return a run, or the best run of a sweep.
-
-    Args:
-        reader: Reader of the store in use.
-        name: Name of the run or sweep, its id, or the start of its id.
-
-    Raises:
-        UserError: If there is no such run, or no job of the sweep has finished.
-    """
-    run = reader.one(name)
-    if not run.is_sweep:
-        return run
-    if BEST not in run.tags:
-        raise UserError(
-            f"Expected a sweep with a finished job. Received: {run.run_id}, which has none."
-        )
-    return reader.one(run.tags[BEST])
-
-
-def find_final_model(reader: RunReader, run_name: str) -> FinalModel:
-    """Return the final model of a run, or of the best run of a sweep.
-
-    Args:
-        reader: Reader of the store in use.
-        run_name: Name of the run or sweep, its id, or the start of its id.
-
-    Raises:
-        UserError: If there is no such run, or it has no final model.
-    """
-    run = find_run(reader, run_name)
-    condition = f"source_run_id = '{run.run_id}'"
-    client = mlflow.MlflowClient()
-    models = client.search_logged_models([run.experiment_id], filter_string=condition)
-    if run.status != FINISHED or not models:
-        reason = run.tags.get("failure") or run.tags.get(STOPPED_BECAUSE)
-        raise UserError(
-            f"Expected a finished run with a final model. Received: {run.run_id}, {run.status}, "
-            f"with {len(models)} models{f': {reason}' if reason else '.'}"
-        )
-    return FinalModel(run, str(models[0].model_id))
 
 
 def default_name(run: RunRecord) -> str:
@@ -189,7 +143,14 @@ def find_version(name: str, alias: str | None = None) -> ModelVersion | None:
         version = client.get_model_version(name, str(number)) if number else None
     if version is None:
         return None
-    return ModelVersion(name, str(version.version), str(version.run_id or ""))
+    return _to_version(version)
+
+
+def _to_version(version: MlflowVersion) -> ModelVersion:
+    """Convert a version of MLflow, whose source is the logged model."""
+    model_id = version.model_id or (str(version.source).partition(REGISTERED)[2])
+    run_id = str(version.run_id or "")
+    return ModelVersion(version.name, str(version.version), run_id, str(model_id))
 
 
 def read_schema(uri: str) -> ModelSchema:
@@ -204,8 +165,11 @@ def read_schema(uri: str) -> ModelSchema:
     with _registry_errors(), TemporaryDirectory() as folder:
         signature = mlflow.models.get_model_info(uri).signature
         try:
+            model_id = uri.removeprefix(REGISTERED)
+            is_logged = model_id.startswith("m-") and "/" not in model_id
+            root = find_artifacts(model_id) if is_logged else uri
             path = mlflow.artifacts.download_artifacts(
-                f"{uri}/artifacts/model/schema.json", dst_path=folder
+                f"{root}/artifacts/model/schema.json", dst_path=folder
             )
             columns = json.loads(Path(path).read_text(encoding="utf-8"))["columns"]
             features = {column["name"]: column["kind"] for column in columns}
@@ -254,13 +218,14 @@ def register(model: FinalModel, name: str, description: str) -> ModelVersion:
     """Register a final model, unless it is a version already, and describe the version."""
     client = mlflow.MlflowClient()
     with _registry_errors():
-        versions = client.search_model_versions(f"run_id = '{model.run.run_id}'")
-        version = next((str(each.version) for each in versions if each.name == name), None)
+        versions = map(_to_version, client.search_model_versions(f"run_id = '{model.run.run_id}'"))
+        version = next((each for each in versions if each.name == name and each.is_of(model)), None)
         if version is None:
             with redirect_stderr(StringIO()):  # MLflow prints each step there
-                version = str(mlflow.register_model(f"models:/{model.model_id}", name).version)
-        client.update_model_version(name, version, description)
-    return ModelVersion(name, version, model.run.run_id)
+                number = str(mlflow.register_model(f"models:/{model.model_id}", name).version)
+            version = ModelVersion(name, number, model.run.run_id, model.model_id)
+        client.update_model_version(name, version.version, description)
+    return version
 
 
 def set_alias(version: ModelVersion, alias: str) -> None:

@@ -94,6 +94,8 @@ class TrackedRun:
         self._client = mlflow.MlflowClient()
         self._sent_params: frozenset[str] = frozenset()
         self._sent_metrics: dict[tuple[str, int], float] = {}
+        self._last_metrics: dict[str, Metric] = {}  # of the whole run
+        self._dataset: tuple[str, str] | None = None  # name and digest
         self._n_undefined = 0
         self._pending: list[Value] = []
         self._last_batch = time.monotonic()
@@ -129,6 +131,7 @@ class TrackedRun:
         If jobs log the same new data set at the same moment, MLflow takes it from one and fails
         for the others; a moment later it knows the data set.
         """
+        self._dataset = dataset.name, dataset.digest
         try:
             self._client.log_inputs(self.run_id, [dataset.as_input()])
         except MlflowException:
@@ -154,8 +157,30 @@ class TrackedRun:
             if (name, step) not in self._sent_metrics
             or (not name.startswith(FOLD) and value != self._sent_metrics[name, step])
         ]
+        self._last_metrics |= {it.key: it for it in new if not it.key.startswith(FOLD)}
         for start in range(0, len(new), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=new[start : start + MAX_METRICS])
+
+    @uninterrupted()
+    def link_metrics(self, model_id: str, names: Iterable[str]) -> None:
+        """Link metrics of the whole run to a logged model, on whose page MLflow then shows them.
+
+        A metric that is sent again with its value, step and time stays one metric of the run.
+        """
+        dataset_name, dataset_digest = self._dataset or (None, None)
+        last = [self._last_metrics[name] for name in names if name in self._last_metrics]
+        linked = [
+            Metric(
+                *(metric.key, metric.value, metric.timestamp, metric.step),
+                model_id=model_id,
+                dataset_name=dataset_name,
+                dataset_digest=dataset_digest,
+                run_id=self.run_id,
+            )
+            for metric in last
+        ]
+        for start in range(0, len(linked), MAX_METRICS):
+            self._client.log_batch(self.run_id, metrics=linked[start : start + MAX_METRICS])
 
     def log_n_undefined(self, n_more: int) -> None:
         """Log how many values were undefined: those of `log_metrics` and `n_more`."""
@@ -191,14 +216,11 @@ class TrackedRun:
         """
         run = self._client.get_run(self.run_id)
         self._sent_params = frozenset(run.data.params)
-        self._sent_metrics = {
-            (key, metric.step): metric.value
-            for key in run.data.metrics
-            for metric in sorted(
-                self._client.get_metric_history(self.run_id, key),
-                key=lambda metric: metric.timestamp,
-            )
-        }
+        for key in run.data.metrics:
+            history = self._client.get_metric_history(self.run_id, key)
+            for metric in sorted(history, key=lambda metric: metric.timestamp):
+                self._sent_metrics[key, metric.step] = metric.value
+                self._last_metrics[key] = metric
         condition = f"source_run_id = '{self.run_id}'"
         experiments = [run.info.experiment_id]
         for model in self._client.search_logged_models(experiments, filter_string=condition):
