@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from pipeline.comparison.held_out import PREDICTIONS, StoredPredictions, read_predictions
 from pipeline.comparison.ranking import Ranking, mean_test_fraction
 from pipeline.comparison.run_scores import RunScores
 from pipeline.errors import UserError
+from pipeline.evaluation.held_out import PREDICTIONS, StoredPredictions, read_predictions
 from pipeline.scoring import are_constant, holm, label_scores, paired_test
 from pipeline.tracking import has_artifact, open_artifact
 

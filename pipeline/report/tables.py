@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison.held_out import StoredPredictions
-from pipeline.comparison.label_review import ids_by_row, review_labels
 from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.held_out import StoredPredictions
+from pipeline.evaluation.label_review import ids_by_row, review_labels
 from pipeline.scoring import label_scores
 
 MAX_CELLS = 10  # that look wrong, on the page

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.comparison.held_out import StoredPredictions
 from pipeline.dataset import Dataset
+from pipeline.evaluation.held_out import StoredPredictions
 from pipeline.scoring import EPSILON
 
 LIKELY = 0.5  # probability from which on a row without a label looks labelled
