@@ -31,7 +31,7 @@ def test_other_values_are_errors_that_name_label_value_and_row(value):
             to_binary("s", "l", np.array([1, 0, received], dtype=object))
         where = f"{str(received)!r} in label 'l', row 2 (the first is 0)."
         assert where in str(caught.value)
-        assert "dataset.true_values" in str(caught.value)
+        assert "_values=" in str(caught.value)
 
 
 @pytest.mark.parametrize("missing", [None, float("nan")])
@@ -78,12 +78,20 @@ def test_configured_values_mean_yes_and_no(name):
 @pytest.mark.parametrize(
     ("values", "parts"),
     [
-        ([-1, 1], ["true_values=['1']", "false_values=['-1']", "'-1', '1'"]),
-        (["x", None], ["true_values=['x']", "false_values=['']", "blank, 'x'"]),
-        ([None, 1.0], ["true_values=['1']", "false_values=['']"]),
-        (["neg", "pos"], ["true_values=['pos']", "false_values=['neg']"]),
-        (["absent", "present"], ["true_values=['present']", "false_values=['absent']"]),
-        ([0, 1, 2], ["true_values=['>0']", "'0', '1', '2'"]),
+        ([-1, 1], ['true_values=["1"]', 'false_values=["-1"]', "'-1', '1'"]),
+        (["x", None], ["true_values=[x]", 'false_values=[""]', "and blank no", "blank, 'x'"]),
+        ([None, 1.0], ['true_values=["1"]', 'false_values=[""]']),
+        (["nein", "ja"], ["'ja' means yes and 'nein' no", "true_values=[ja]"]),
+        (["yes?", "maybe"], ["or the other way round"]),
+        (["m", "no"], ["true_values=[m]", "false_values=[no]'."]),
+        ([1, 2], ['true_values=["1"]', 'false_values=["2"]', "other way"]),
+        ([0, 1, None], ["if a blank means no, give 'dataset.false_values=[\"\"]'."]),
+        ([0, 1, -1], ['true_values=["-1"]\' with those that mean yes', 'false_values=["-1"]']),
+        ([0.9, 0.1, 0.7], ['true_values=[">0.5"]', 'false_values=["<=0.5"]']),
+        (["b'1'", "b'0'"], ["b'\"'\"'1'"]),
+        (["neg", "pos"], ["true_values=[pos]", "false_values=[neg]"]),
+        (["absent", "present"], ["true_values=[present]", "false_values=[absent]"]),
+        ([0, 1, 2], ['true_values=[">0"]', "'0', '1', '2'"]),
         (["low", "mid", "high"], ["dataset.true_values", "false_values", "'high', 'low', 'mid'"]),
     ],
 )

@@ -98,7 +98,7 @@ CASES = {
     "all missing": ("t.csv", b"a,b,l\n1,,0\n2,,1\n", [L], ["a value in each", "feature 'b'"]),
     "all nan": ("t.csv", b"a,b,l\n1,nan,0\n2,nan,1\n", [L], ["a value in each", "'b'"]),
     "long id": ("t.csv", b"a,l\n9007199254740993,0\n", [L], ["up to 2**53", "column 'a', row 0"]),
-    "date": ("t.csv", b"a,l\n2020-01-01,0\n", [L], ["numbers or texts", "'a'", "since 1970"]),
+    "date": ("t.csv", b"a,l\n2020-01-01,0\n2020-02-30,1\n2021-01-01,1\n", [L], ["'a'", "row 1"]),
     "id twice": ("t.csv", b"a,i,l\n1,7,0\n2,7,1\n", [L, ID], ["'7' again", "row 1"]),
     "id missing": ("t.csv", b"a,i,l\n1,7,0\n2,,1\n", [L, ID], ["'i', row 1"]),
     "group missing": ("t.csv", b"a,g,l\n1,7,0\n2,,1\n", [L, GROUP], ["'g', row 1"]),

@@ -63,6 +63,32 @@ FORMATS = {
         "12/31/2026"),
     "year first": (["2024/03/11", "2024/12/31"], [seconds(2024, 3, 11), seconds(2024, 12, 31)],
         "2026/12/31"),
+    "percent, said": (["12%"], [12], "1234.5% (12% is 12)"),
+    "ISO dates": (["2024-03-01", "2024-12-31", None], [seconds(2024, 3, 1), seconds(2024, 12, 31),
+        np.nan], "2026-01-31"),
+    "ISO dates and times": (["2024-03-01 10:30", "2024-12-31T00:00:01.5"],
+        [seconds(2024, 3, 1, 10, 30), seconds(2024, 12, 31, 0, 0, 1) + 0.5], "seconds since 1970"),
+    "ISO with time zones": (["2024-03-01T10:30:00+02:00", "2024-12-31T00:00:00Z"],
+        [seconds(2024, 3, 1, 8, 30), seconds(2024, 12, 31)], "2026-01-31"),
+    "ISO, some dates only": ([" 2024-03-01", "2024-03-02 12:00:00"], [seconds(2024, 3, 1),
+        seconds(2024, 3, 2, 12)], "2026-01-31"),
+    "ISO weeks": (["2024-W03", "2024-W04"], [seconds(2024, 1, 15), seconds(2024, 1, 22)], "2026-0"),
+    "months of years": (["2024-03", "2024-12"], [seconds(2024, 3, 1), seconds(2024, 12, 1)],
+        "2026-12"),
+    "quarters": (["Q1 2024", "2024Q4"], [seconds(2024, 1, 1), seconds(2024, 10, 1)], "Q4 2026"),
+    "time zones behind": (["31/12/2024 10:00 UTC", "01/12/2024 10:00 +0100"],
+        [seconds(2024, 12, 31, 10), seconds(2024, 12, 1, 9)], "31/12/2026"),
+    "short years": (["01-Mar-24", "2-APR-99"], [seconds(2024, 3, 1), seconds(1999, 4, 2)],
+        "31 Dec 2026"),
+    "weekdays": (["Fri, 01 Mar 2024 10:00:00 GMT", "Saturday, March 2nd, 2024"],
+        [seconds(2024, 3, 1, 10), seconds(2024, 3, 2)], "31 Dec 2026"),
+    "ctime": (["Fri Mar  1 10:00:07 2024", "Sat Mar 2 11:00:00 2024"],
+        [seconds(2024, 3, 1, 10, 0, 7), seconds(2024, 3, 2, 11)], "31 Dec 2026"),
+    "times": (["01:30", "9:45"], [5400, 35100], "12:30:00, in seconds since midnight"),
+    "times of half days": (["01:30 PM", "9:45:05 am", "12:00 AM"], [48600, 35105, 0], "12:30:00"),
+    "durations": (["01:30:00", "25:45:00", "1 day, 2:03:04"], [5400, 92700, 93784], "1 days"),
+    "ISO durations": (["P1DT2H", "PT5M"], [93600, 300], "1 days"),
+    "hours and minutes": (["1h 30m", "2h", "45 min"], [5400, 7200, 2700], "1 days"),
     "names of months": (["11 Mar 2024", "March 3, 2024 2:05 PM"], [seconds(2024, 3, 11),
         seconds(2024, 3, 3, 14, 5)], "31 Dec 2026"),
 }  # fmt: skip
@@ -74,7 +100,8 @@ def test_a_format_is_recognised_and_served(name, load):
     dataset = load(cells)
     numbers = dataset.X[:, 0] + dataset.schema.offsets[0]
     np.testing.assert_allclose(numbers, expected, rtol=1e-7)
-    assert f"'a' read as {'dates' if part in DATE_FORMATS else 'numbers'}" in dataset.notes[0]
+    assert "'a' read as " in dataset.notes[0]
+    assert "'dataset.categorical=[a]' makes them categories" in dataset.notes[0]
     assert part in dataset.notes[0]
     schema = TableSchema.from_dict(json.loads(json.dumps(dataset.schema.as_dict())))
     assert schema == dataset.schema
@@ -90,12 +117,24 @@ def test_a_format_is_recognised_and_served(name, load):
         (["1,180", "2,004"], ["1180 with \"dataset.thousands=','\"", '1.18 with "dataset.dec']),
         (["1.180 €", "2.004 €"], ["1.18 with \"dataset.decimal='.'\"", "dataset.thousands='.'"]),
         (["01/02/2024", "03/04/2024"], ["dataset.dayfirst=true", "'01/02/2024'"]),
-        (["3 kg", "500 g"], ["'3 kg' in row 0", "the same unit", 'drop=["a"]']),
+        (["3 kg", "500 g"], ["'3 kg' in row 0", "the same unit", "drop=[a]"]),
         (["$5", "€6"], ["'$5' in row 0", "dataset.categorical"]),
         (["$5", "$6", "five"], ["'five' in row 2"]),
         (["12%", "0.15", "9%"], ["'0.15' in row 1"]),
         (["1.2M", "300k"], ["'1.2M' in row 0"]),
         (["31/12/2024", "12/31/2024"], ["'31/12/2024' in row 0", "2026-01-31"]),
+        (["2024-03-01", "2024-13-02", "2024-05-03"], ["dates", "'2024-13-02' in row 1"]),
+        (["2024-03-01", "2024-05-03", "unknown"], ["'unknown' in row 2", 'na_values=["",NA,N/A,']),
+        (
+            ["24/03/01", "24/04/15"],
+            ["dataset.dayfirst=true", "may be the year, such as '24/03/01'"],
+        ),
+        (["Mar-24", "Apr-24"], ["expected dates", "'Mar-24' in row 0", "2026-01-31"]),
+        (["1. März 2024", "2. Mai 2024"], ["expected dates", "'dataset.categorical=[a]'"]),
+        (["<5", "7", ">10"], ["'<5' in row 0", "'dataset.categorical=[a]'", "drop=[a]"]),
+        (["0", "1", "3+"], ["'3+' in row 2", "'dataset.categorical=[a]'"]),
+        (["1 1/2", "3/4", "2"], ["'1 1/2' in row 0"]),
+        (["5", "-", "7"], ["'-' in row 1", '"?","-"]', "means a missing value"]),
         (["1,5", "2.5", "3,5"], ["in column 'a'"]),
     ],
 )
@@ -127,6 +166,62 @@ def test_codes_stay_categories(load, cells):
     dataset = load(cells)
     assert dataset.categories == (tuple(cells),)
     assert dataset.notes == ()
+
+
+@pytest.mark.parametrize("cells", [
+    ["<5", ">10", "≤3"], ["<18", "18-25", ">65"], ["1/2", "3/4"], ["1:2", "3:4"], ["~5", "~7"],
+    ["120/80", "110/70"], ["[1, 2]", "[3, 4]"], ["5'11\"", "6'0\""], ['="5"', '="6"'],
+    ["52°31'N", "48°8'N"], ["10²", "10³"], ["2x", "3x"],
+])  # fmt: skip
+def test_other_numbers_are_categories_with_a_warning(load, cells):
+    dataset = load(cells)
+    assert dataset.categories == (tuple(sorted(cells)),)
+    (warning,) = [it for it in dataset.warnings if "numbers in texts" in it]
+    assert "feature 'a'" in warning
+    assert "'dataset.categorical=[a]'" in warning
+    assert not [it for it in load(cells, "dataset.categorical=[a]").warnings if "texts" in it]
+
+
+def test_numbers_in_texts_of_typed_files_are_named(tmp_path, make_config):
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame({"a": ["8", "9"], "b": ["8", "9"], "l": [0, 1]}).astype({"b": "category"})
+    frame.to_parquet(path)
+    settings = ("dataset=table", "dataset.labels=[l]", f"dataset.path='{path}'")
+    (warning,) = loading.load(make_config(*settings).dataset).warnings
+    assert "feature 'a'" in warning
+    assert "'dataset.numeric=[a]'" in warning
+    dataset = loading.load(make_config(*settings, "dataset.numeric=[a]").dataset)
+    assert dataset.X[0, 0] + dataset.schema.offsets[0] == 8
+
+
+def test_whole_numbers_that_are_dates_are_named(load):
+    warnings = load(["20240301", "20241231", "20250101"]).warnings
+    assert "feature 'a' has dates as numbers, such as 20240301" in " ".join(warnings)
+    assert not [it for it in load(["20240301", "20241331"]).warnings if "dates" in it]
+
+
+def test_hexadecimal_numbers_are_served_as_they_are_read(load):
+    dataset = load(["0x1F", "0xA0"])
+    rows = pd.DataFrame({"a": ["0x1F", "0xA0"]})
+    np.testing.assert_array_equal(dataset.schema.encode(rows), dataset.X)
+
+
+def test_all_formats_of_files_give_the_same_dates(tmp_path, make_config):
+    cells = ["2024-03-01T10:30:00", "2024-12-31T00:00:01"]
+    frame = pd.DataFrame({"a": cells, "l": [0, 1]})
+    typed = frame.assign(a=pd.to_datetime(frame["a"]))
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    frame.to_parquet(tmp_path / "texts.parquet")
+    typed.to_parquet(tmp_path / "t.parquet")
+    typed.to_feather(tmp_path / "t.feather")
+    typed.to_excel(tmp_path / "t.xlsx", index=False)
+    settings = ("dataset=table", "dataset.labels=[l]")
+    for path in sorted(tmp_path.glob("*.*")):
+        dataset = loading.load(make_config(*settings, f"dataset.path='{path}'").dataset)
+        assert dataset.schema.columns[0].kind == "datetime", path.name
+        assert (dataset.X + dataset.schema.offsets).tolist()[0] == [seconds(2024, 3, 1, 10, 30)]
+        assert "'a' read as dates" in dataset.notes[0]
 
 
 def test_a_european_file(tmp_path, make_config):

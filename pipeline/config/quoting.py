@@ -5,6 +5,7 @@ which keys hold text; a value of these that Hydra would refuse or change is quot
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import cache
@@ -116,6 +117,11 @@ def format_value(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     text = str(value)
     return text if not isinstance(value, str) or _WORD.fullmatch(text) else quote(text)
+
+
+def format_setting(key: str, value: object) -> str:
+    """Return a setting as it is typed in a shell."""
+    return shlex.quote(f"{key}={format_value(value)}")
 
 
 def _is_multirun(argument: str) -> bool:

@@ -66,7 +66,7 @@ def build_dataset(
             ids=None if row_id is None else read_ids(source, row_id, table),
             source=source,
             warnings=(*warnings, *feature_warnings),
-            notes=(*notes, *label_notes, *describe_formats(schema.formats)),
+            notes=(*notes, *label_notes, *describe_formats(roles, schema.columns)),
         )
     except pa.ArrowException as error:
         raise UserError(
@@ -133,8 +133,6 @@ def dataset_from_frame(
     frame: Any,
     labels: Iterable[str],
     warnings: tuple[str, ...] = (),
-    *,
-    accept_dates: bool = False,
 ) -> Dataset:
     """Build a data set from one data frame that holds features and labels.
 
@@ -144,24 +142,15 @@ def dataset_from_frame(
         frame: A pandas data frame, an Arrow table, or any frame that Arrow can convert.
         labels: Names of the label columns; the others are features.
         warnings: Warnings of the reader.
-        accept_dates: Take dates, times and durations as numbers, in seconds.
     """
     table = _to_arrow(source, frame)
     labels = dict.fromkeys(labels)
     features = tuple(name for name in table.column_names if name not in labels)
-    dates = {field.name for field in table.schema if pa.types.is_temporal(field.type)}
-    roles = ColumnRoles(
-        features=features,
-        labels=tuple(labels),
-        numeric=frozenset(dates if accept_dates else ()),
-        typed=True,
-    )
+    roles = ColumnRoles(features=features, labels=tuple(labels), typed=True)
     return build_dataset(name, source, roles, table, warnings)
 
 
-def dataset_from_features_and_labels(
-    name: str, source: str, X: Any, y: Any, *, accept_dates: bool = False
-) -> Dataset:
+def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> Dataset:
     """Build a data set from features and labels; each an array, a sparse matrix or a data frame.
 
     Args:
@@ -169,7 +158,6 @@ def dataset_from_features_and_labels(
         source: Origin of the values, for messages.
         X: Features of shape (n_samples, n_features).
         y: Labels of shape (n_samples, n_labels).
-        accept_dates: Take dates, times and durations in data frames as numbers, in seconds.
     """
     if hasattr(y, "to_frame") and not hasattr(y, "columns"):  # a pandas series
         y = y.to_frame()
@@ -180,9 +168,7 @@ def dataset_from_features_and_labels(
     _check_equal_length(source, features.num_rows, labels.num_rows)
     for label in labels.column_names:
         features = features.append_column(label, labels.column(label))
-    return dataset_from_frame(
-        name, source, features, labels.column_names, accept_dates=accept_dates
-    )
+    return dataset_from_frame(name, source, features, labels.column_names)
 
 
 def dataset_from_arrays(

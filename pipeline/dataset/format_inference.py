@@ -1,19 +1,27 @@
-"""Infer the format of a column of texts that are numbers or dates."""
+"""Infer the kind and the format of a column of texts that are numbers, dates or times."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pipeline.config import format_setting
 from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.errors import UserError
-from pipeline.preprocessing import TableSchema
-from pipeline.preprocessing.value_formats import (
+from pipeline.preprocessing import Column, TableSchema
+from pipeline.preprocessing.column_values import EXPECTED, PARSERS, UNITS, Kind
+from pipeline.preprocessing.date_formats import (
     DATE_FORMATS,
     DAY_FIRST,
     MONTH_FIRST,
-    NumberText,
     date_formats,
-    has_digits_of,
+    has_short_year_first,
     is_date,
+    is_iso_date,
+)
+from pipeline.preprocessing.value_formats import (
+    NumberText,
+    has_digits_of,
+    normalise,
     number_format,
     parse_formatted,
     split_number,
@@ -31,6 +39,28 @@ _UNITS = frozenset(
 )
 
 
+_TIMES: dict[Kind, re.Pattern[str]] = {
+    "time": re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?"),
+    "duration": re.compile(
+        r"([-+]?\d+ days?,? )?[-+]?\d+:\d{2}:\d{2}(\.\d+)?"
+        r"|-?P(?=.)(\d+D)?(T(\d+H)?(\d+M)?([\d.]+S)?)?"
+        r"|(?=.)(\d+ ?(h|hr|hours?) ?)?(\d+ ?(m|min|minutes?) ?)?(\d+ ?(s|sec|seconds?))?"
+    ),
+}
+_N = r"[-+]?(?:\d[\d,.]*|\.\d+)"  # a number among other signs
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
+_QUANTITY = re.compile(
+    rf"{_NUMBER.pattern}|(?:[<>≤≥≦≧~≈±=]|<=|>=|about |ca\.? |under |over |up to ) ?{_N}.{{0,9}}"
+    rf"|{_N} ?\+|{_N} ?± ?{_N}|{_N} (?:or (?:more|less|over|under)|and (?:over|above))"
+    rf"|(?:\d+ )?\d+ ?[/\u2044] ?\d+|[½⅓⅔¼¾⅛]|{_N} ?[:x\u00d7] ?{_N}|{_N} ?x"
+    rf"|\d+['\u2032] ?(?:\d+ ?[\"\u2033]?)?|{_N} ?[°º].{{0,15}}|{_N}[-+]{_N}?[ij]"
+    rf"|[\[(]{_N}(?:[,;]? +{_N}|[,;]{_N})+ ?[\])]|[='\"]+{_N}['\"]*"
+    rf"|{_N} ?(?:%|‰|[kKMBbn]{{1,2}})|10[⁰¹²³⁴-⁹]+",
+    re.I,
+)
+_RANGE = re.compile(rf"{_N} ?(?:-|\u2013|to) ?{_N}")
+
+
 class _Reading(NamedTuple):
     """One way to read a column of numbers: its format, thousands separator and decimal mark."""
 
@@ -39,8 +69,10 @@ class _Reading(NamedTuple):
     decimal: str
 
 
-def infer_format(source: str, roles: ColumnRoles, name: str, texts: Iterable[str]) -> str:
-    """Return the format that all texts of a column follow, empty if they follow none.
+def infer_formatted(
+    source: str, roles: ColumnRoles, name: str, texts: Iterable[str]
+) -> Column | None:
+    """Return the column if all texts are dates, times or numbers in one format, else None.
 
     Texts that the table's decimal mark suffices for have no format either.
 
@@ -57,9 +89,13 @@ def infer_format(source: str, roles: ColumnRoles, name: str, texts: Iterable[str
     present = [text for text in texts if text.strip()]
     spelling = TableSchema((), decimal=roles.decimal)
     if all(it.isascii() and "+" not in it[:1] and _is_plain(spelling, it) for it in present):
-        return ""
-    if all(map(is_date, present)):
-        return _infer_date_format(source, roles, name, present)
+        return None
+    stripped = [normalise(text) for text in present]
+    if all(map(is_iso_date, stripped)):
+        return Column(name, "datetime")
+    if all(map(is_date, stripped)):
+        form = _infer_date_format(source, roles, name, stripped)
+        return Column(name, "datetime", format=form) if form else None
     readings = _number_readings(present, roles.decimal)
     if len(readings) > 1:
         readings = _decide(roles, present, readings)
@@ -69,15 +105,56 @@ def infer_format(source: str, roles: ColumnRoles, name: str, texts: Iterable[str
         raise UserError(
             f"{source}: expected numbers that can be read in one way in column {name!r}. Received: "
             f"{text!r}, which is {_value(one, text):.15g} with {_setting(one)} and "
-            f"{_value(other, text):.15g} with {_setting(other)}. Give one of them, or declare the "
-            "column in dataset.categorical."
+            f"{_value(other, text):.15g} with {_setting(other)}. Give one of them, or make the "
+            f"column a category: {_as_category(name)}"
         )
-    return readings[0].format if readings else ""
+    if readings:
+        return Column(name, format=readings[0].format)
+    for kind, pattern in _TIMES.items():
+        if all(pattern.fullmatch(it) and PARSERS[kind](it) is not None for it in stripped):
+            return Column(name, kind)
+    return None
+
+
+def may_be_formatted(text: str) -> bool:
+    """Return at once whether a text may be a date, a time or a number in some format."""
+    start = text[:1]
+    return (
+        (start.isnumeric() and any(it.fullmatch(text) for it in _TIMES.values()))
+        or start in ("P", "-")
+        or is_date(normalise(text))
+        or split_number(text) is not None
+    )
+
+
+def is_quantity(text: str) -> bool:
+    """Return whether a text is a number that cannot be read, such as <5, 1/2, 5+ or 52°31'N."""
+    return len(text) <= 40 and _QUANTITY.fullmatch(text.strip()) is not None
+
+
+def find_quantities(columns: Sequence[Column]) -> tuple[str, ...]:
+    """Return a warning for each column of categories that are numbers, or ranges of them."""
+    warnings = []
+    for column in columns:
+        texts = [text.strip() for text in column.categories]
+        if not texts or not all(is_quantity(it) or _RANGE.fullmatch(it) for it in texts):
+            continue
+        is_plain = all(map(_NUMBER.fullmatch, texts))
+        remedy = "write plain numbers"
+        if is_plain:
+            remedy = f"give {format_setting('dataset.numeric', [column.name])}"
+        if is_plain or not all(map(_RANGE.fullmatch, texts)):
+            example = next(filter(is_quantity, texts))
+            warnings.append(
+                f"feature {column.name!r} has numbers in texts as categories, such as {example!r}: "
+                f"if their order matters, {remedy}, else give {_as_category(column.name)}"
+            )
+    return tuple(warnings)
 
 
 def looks_like_number(text: str) -> bool:
     """Return whether a text looks like a number with a common unit or currency, or like a date."""
-    if is_date(text):
+    if is_date(normalise(text)):
         return True
     number = split_number(text)
     return (
@@ -93,40 +170,52 @@ def has_decimal_comma(texts: Iterable[str]) -> bool:
     return len(readings) == 1 and readings[0].decimal == ","
 
 
-def describe_formats(formats: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a note for each format; `formats` has formats by column."""
+def describe_formats(roles: ColumnRoles, columns: Iterable[Column]) -> tuple[str, ...]:
+    """Return a note for each kind and format in which columns are read without being declared."""
     names: dict[str, list[str]] = {}
-    for name, form in formats.items():
-        names.setdefault(form, []).append(repr(name))
+    for column in columns:
+        reading = f"numbers such as {column.format}"
+        if column.format.endswith("%"):
+            reading += " (12% is 12)"
+        if column.kind in UNITS:
+            expected = EXPECTED[column.kind]
+            expected = f"dates such as {column.format}" if column.format else expected
+            reading = f"{expected}, in {UNITS[column.kind]}"
+        if column.format or (column.kind in UNITS and column.name not in roles.numeric):
+            names.setdefault(reading, []).append(column.name)
     return tuple(
-        f"{', '.join(columns[:5])}{f' and {len(columns) - 5} more' if columns[5:] else ''} read as "
-        + (
-            f"dates such as {form}, in seconds since 1970"
-            if form in DATE_FORMATS
-            else f"numbers such as {form}"
-        )
-        + "; dataset.categorical makes them categories"
-        for form, columns in names.items()
+        f"{', '.join(map(repr, those[:5]))}{f' and {len(those) - 5} more' if those[5:] else ''} "
+        f"read as {reading}"
+        + ("" if roles.typed else f"; {_as_category(*those[:5])} makes them categories")
+        for reading, those in names.items()
     )
 
 
+def _as_category(*names: str) -> str:
+    return format_setting("dataset.categorical", list(names))
+
+
 def _infer_date_format(source: str, roles: ColumnRoles, name: str, texts: Sequence[str]) -> str:
-    if all(text.strip()[4:5] == "-" for text in texts):  # ISO 8601
-        return ""
     common = set(DATE_FORMATS)
     for text in texts:
         common &= set(date_formats(text))
-    if {DAY_FIRST, MONTH_FIRST} <= common:
-        if roles.dayfirst is None:
-            example = next(text for text in texts if text.strip()[4:5] != "-")
+    readings = common & {DAY_FIRST, MONTH_FIRST}
+    if not readings:
+        return min(common, key=DATE_FORMATS.index, default="")
+    if roles.dayfirst is None:
+        given = [f"dataset.dayfirst={'true' if it == DAY_FIRST else 'false'}" for it in readings]
+        reason = "no day above 12" if len(readings) > 1 else ""
+        if has_short_year_first(texts):
+            reason = "the first or the last number may be the year"
+        if reason:
+            example = next(text for text in texts if text[4:5] != "-")
             raise UserError(
                 f"{source}: expected dates that can be read in one way in column {name!r}. "
-                f"Received: no day above 12, such as {example!r}. Give dataset.dayfirst=true or "
-                "dataset.dayfirst=false, write dates as 2026-01-31, or declare the column in "
-                "dataset.categorical."
+                f"Received: {reason}, such as {example!r}. Give {' or '.join(sorted(given))}, "
+                f"write dates as 2026-01-31, or make the column a category: {_as_category(name)}"
             )
-        return DAY_FIRST if roles.dayfirst else MONTH_FIRST
-    return min(common, default="")
+    given_format = DAY_FIRST if roles.dayfirst else MONTH_FIRST
+    return given_format if given_format in readings else min(readings)
 
 
 def _is_plain(spelling: TableSchema, text: str) -> bool:

@@ -36,9 +36,7 @@ def make_dataset(
     Raises:
         UserError: If these are not the arrays of a multi-label table.
     """
-    dataset = dataset_from_features_and_labels(
-        name, SOURCE, _to_table(X), _to_table(y), accept_dates=True
-    )
+    dataset = dataset_from_features_and_labels(name, SOURCE, _to_table(X), _to_table(y))
     given = {"groups": groups, "folds": folds, "ids": ids}
     columns = {
         key: _to_column(key, values, dataset.n_samples)

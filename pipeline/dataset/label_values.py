@@ -1,11 +1,14 @@
 """The values of a label that mean yes and no."""
 
-from collections.abc import Iterable, Sequence
+import operator
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from pipeline.config import format_setting
 from pipeline.errors import UserError
 
 INVALID = -1
@@ -14,10 +17,13 @@ _SPELLINGS = {
     **dict.fromkeys(("1", "true", "t", "yes", "y"), 1),
     **dict.fromkeys(("0", "false", "f", "no", "n"), 0),
 }
-_PAIRS = {  # of no and yes; they are suggested, never assumed
-    "-1": "1", "neg": "pos", "negative": "positive", "absent": "present", "off": "on",
-    "": "1", "-": "+", "ko": "ok",
+_NO = {  # suggested, never assumed
+    "", "-1", "\N{MINUS SIGN}1", "-", "neg", "negative", "absent", "off", "ko", "non", "nein",
+    "nee", "nej", "não", "nao", "нет", "否", "ne", "nie", "ei", "いいえ", "아니요", "none", "null",
+    "disabled", "inactive", "unchecked", "low", "☐", "✘", "✗", "❌", ".f.", ".false.",
 }  # fmt: skip
+_COMPARISON = re.compile(r"([<>]=?)\s*([-+.\deE]+)")
+_COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class LabelValues:
     """Values that mean yes and no, beside 1/0, true/false, t/f, yes/no and y/n.
 
     Attributes:
-        true: Values of dataset.true_values; `>0` stands for all numbers above 0.
+        true: Values of dataset.true_values; `>0` stands for all numbers above 0, likewise `<=0.5`.
         false: Values of dataset.false_values; an empty text stands for a missing value.
     """
 
@@ -47,8 +53,8 @@ class LabelValues:
         if text in self._by_spelling:
             return self._by_spelling[text]
         number = _to_number(text)
-        for y, bounds in enumerate(self._lower_bounds):
-            if number is not None and any(number > bound for bound in bounds):
+        for y, compare, bound in self._comparisons:
+            if number is not None and compare(number, bound):
                 return y
         return INVALID
 
@@ -72,7 +78,7 @@ class LabelValues:
         is_missing = value is None or value != value
         received = "a missing value" if is_missing else repr(str(value)[:60])
         occurring = sorted({_spell(it) for it in values})
-        shown = ", ".join(repr(text[:20]) if text else "blank" for text in occurring[:MAX_SHOWN])
+        shown = ", ".join(map(_show, occurring[:MAX_SHOWN]))
         more = f" and {len(occurring) - MAX_SHOWN} more" if len(occurring) > MAX_SHOWN else ""
         return UserError(
             f"{source}: expected labels of value 0 or 1 (or true/false, yes/no). Received: "
@@ -81,24 +87,31 @@ class LabelValues:
         )
 
     def _suggest(self, occurring: Sequence[str]) -> str:
+        """Return the settings to type for the values of a label."""
         unset = [text for text in occurring if self.parse(text) == INVALID]
-        numbers = [_to_number(text) for text in occurring if text]
-        if all(number is not None and number >= 0 for number in numbers) and "0" in occurring:
-            if "" not in unset and all(number.is_integer() for number in numbers if number):
-                return "If every number above 0 means yes, give \"dataset.true_values=['>0']\"."
-        elif len(occurring) == 2:
-            pairs = {no: yes for no, yes in _PAIRS.items() if no in occurring and yes in occurring}
-            if "" in occurring:
-                pairs[""] = max(occurring)
-            if pairs:
-                no, yes = next(iter(pairs.items()))
-                return (
-                    f"If {yes!r} means yes and {no or 'blank'!r} no, give "
-                    f"\"dataset.true_values=['{yes}']\" \"dataset.false_values=['{no}']\"."
-                )
+        numbers = [_to_number(text) for text in occurring]
+        counts = [number for number in numbers if number and number > 0 and number.is_integer()]
+        if "0" in occurring and len(counts) == len(occurring) - 1:
+            return f"If every number above 0 means yes, give {_type((), ['>0'])}."
+        if unset == [""] and len(occurring) != 2:
+            return (
+                "Fill in the missing values, drop the rows, or, if a blank means no, give "
+                f"{_type([''], ())}."
+            )
+        if None not in numbers and any(number and not number.is_integer() for number in numbers):
+            typed = _type(["<=0.5"], [">0.5"])
+            return f"If numbers above 0.5, or another bound, mean yes, give {typed}."
+        if len(occurring) == 2:
+            is_no = [text in _NO or self.parse(text) == 0 for text in occurring]
+            is_yes = [self.parse(text) == 1 for text in occurring]
+            no, yes = occurring[::-1] if is_no[1] > is_no[0] or is_yes[0] > is_yes[1] else occurring
+            order = "" if is_no[0] != is_no[1] else ", or the other way round"
+            typed = f"{_type([no], [yes])}{order}"
+            return f"If {_show(yes)} means yes and {_show(no)} no, give {typed}."
+        values = unset or list(occurring)
         return (
-            "Name those that mean yes in dataset.true_values and those that mean no in "
-            f"dataset.false_values, such as \"dataset.true_values=['{(unset or occurring)[-1]}']\"."
+            f"Give {_type((), values[:MAX_SHOWN])} with those that mean yes, and "
+            f"{_type(values[:MAX_SHOWN], ())} with those that mean no."
         )
 
     @cached_property
@@ -107,14 +120,25 @@ class LabelValues:
         return _SPELLINGS | given
 
     @cached_property
-    def _lower_bounds(self) -> tuple[list[float], list[float]]:
-        """Bounds of the false and of the true numbers, of texts such as `>0`."""
-        bounds: tuple[list[float], list[float]] = ([], [])
+    def _comparisons(self) -> list[tuple[int, Callable[[float, float], bool], float]]:
+        """Meaning, comparison and bound of each text such as `>0`."""
+        comparisons = []
         for y, values in enumerate((self.false, self.true)):
-            texts = [_spell(value) for value in values]
-            numbers = [_to_number(text[1:]) for text in texts if text[:1] == ">"]
-            bounds[y].extend(number for number in numbers if number is not None)
-        return bounds
+            for match in map(_COMPARISON.fullmatch, map(_spell, values)):
+                number = _to_number(match[2]) if match else None
+                if match and number is not None:
+                    comparisons.append((y, _COMPARE[match[1]], number))
+        return comparisons
+
+
+def _show(text: str) -> str:
+    return repr(text[:20]) if text else "blank"
+
+
+def _type(false: Sequence[str], true: Sequence[str]) -> str:
+    """Return the settings for values that mean no and yes."""
+    given = {"dataset.true_values": true, "dataset.false_values": false}
+    return " ".join(format_setting(key, list(texts)) for key, texts in given.items() if texts)
 
 
 def _spell(value: object) -> str:

@@ -2,25 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.config import format_setting
 from pipeline.dataset.column_roles import ColumnRoles
-from pipeline.dataset.format_inference import infer_format, looks_like_number
+from pipeline.dataset.format_inference import (
+    find_quantities,
+    infer_formatted,
+    is_quantity,
+    looks_like_number,
+    may_be_formatted,
+)
 from pipeline.errors import UserError, locate
 from pipeline.preprocessing import Column, TableSchema, encode_texts, is_text
-from pipeline.preprocessing.column_values import LARGEST, PARSERS, Kind
+from pipeline.preprocessing.column_values import LARGEST, Kind
+from pipeline.preprocessing.date_formats import DATE_FORMATS, is_date, is_iso_date
 from pipeline.preprocessing.table_schema import MAX_SHOWN
-from pipeline.preprocessing.value_formats import (
-    DATE_FORMATS,
-    is_date,
-    parse_formatted,
-    split_number,
-)
+from pipeline.preprocessing.value_formats import normalise
 
+_Encoded: TypeAlias = tuple[NDArray[np.int64], list[str]]  # codes of rows and texts by code
 _EXACT_FLOAT64 = 2**53
 _MANY_CATEGORIES = 100
 _N_SAMPLED_ROWS = 1000  # to choose offsets
@@ -54,6 +58,10 @@ def infer_schema(
         for column in columns
         if len(column.categories) > max(_MANY_CATEGORIES, n_samples // 2)
     ]
+    if not roles.typed:
+        declared = {it.name for it in table.schema if pa.types.is_dictionary(it.type)}
+        declared |= roles.categorical
+        warnings += find_quantities([it for it in columns if it.name not in declared])
     return TableSchema(tuple(columns), roles.na_values, roles.decimal), tuple(warnings)
 
 
@@ -153,10 +161,9 @@ def _infer_column(
     if kind == "category":
         codes, texts = encode_texts(values)
         column = _infer_formatted(source, roles, spelling, name, texts)
-        column = column or _infer_temporal(source, roles, spelling, name, texts)
         if column is not None:
             return _add_offset(source, spelling, column, values)
-        if not _are_numbers(source, roles, spelling, name, codes, texts):
+        if not _are_numbers(source, roles, spelling, name, (codes, texts)):
             present = [text for text in texts if not spelling.is_missing(text)]
             return Column(name, kind, categories=tuple(sorted(present)))
         kind = "number"
@@ -173,39 +180,12 @@ def _infer_formatted(
         return None
     present = (text for text in texts if text.strip() and not spelling.is_missing(text))
     form = roles.formats.get(name)
-    if form is None:  # most columns of texts are none: their first text decides that
-        first = next(present, "")
-        starts = is_date(first) or split_number(first) is not None
-        form = infer_format(source, roles, name, [first, *present]) if starts else ""
-    if not form:
+    if form is not None:
+        return Column(name, "datetime" if form in DATE_FORMATS else "number", format=form)
+    first = next(present, "")  # most columns of texts are no others: their first text decides that
+    if not may_be_formatted(first):
         return None
-    return Column(name, "datetime" if form in DATE_FORMATS else "number", format=form)
-
-
-def _infer_temporal(
-    source: str, roles: ColumnRoles, spelling: TableSchema, name: str, texts: list[str]
-) -> Column | None:
-    """Return a declared column if its texts are ISO dates, times or durations, else None."""
-    present = [text for text in texts if text.strip() and not spelling.is_missing(text)]
-    is_undeclared = name not in roles.numeric and not all(text[4:5] == "-" for text in present)
-    is_number = any(spelling.parse_number(text) is not None for text in present)
-    if is_undeclared or is_number or roles.typed or name in roles.categorical or not present:
-        return None
-    for kind, parse in PARSERS.items():
-        if all(parse(text.strip()) is not None for text in present):
-            if name in roles.numeric:
-                return Column(name, kind)
-            raise _kind_error(source, name, f"texts such as {present[0][:30]!r}", True)
-    return None
-
-
-def _kind_error(source: str, name: str, received: str, is_temporal: bool) -> UserError:
-    dates = "as a number (seconds since 1970) in dataset.numeric, or " if is_temporal else ""
-    return UserError(
-        f"{source}: expected features that are numbers or texts. Received: {received} in column "
-        f"{name!r}, from row 0 on. Leave it out, or in a table declare it {dates}as a category in "
-        "dataset.categorical."
-    )
+    return infer_formatted(source, roles, name, [first, *present])
 
 
 def _add_offset(
@@ -222,18 +202,20 @@ def _add_offset(
 def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -> Kind:
     """Return the kind of a column by its type and its role; texts may still be numbers."""
     types = pa.types
-    if types.is_temporal(kind) and name in roles.numeric:
+    if types.is_temporal(kind) and name not in roles.categorical:
         if types.is_duration(kind):
             return "duration"
         return "time" if types.is_time(kind) else "datetime"
     is_category = name in roles.categorical and not types.is_nested(kind)
     if is_category or types.is_dictionary(kind) or is_text(kind):
         return "category"
-    checks = (
-        types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null
-    )  # fmt: skip
-    if not any(check(kind) for check in checks):
-        raise _kind_error(source, name, str(kind), types.is_temporal(kind))
+    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    if not (is_number or types.is_boolean(kind) or types.is_null(kind)):
+        raise UserError(
+            f"{source}: expected features that are numbers, texts or dates. Received: {kind} in "
+            f"column {name!r}, from row 0 on. Leave it out: "
+            f"{format_setting('dataset.drop', [name])}"
+        )
     return "number"
 
 
@@ -250,12 +232,7 @@ def _check_exact(source: str, name: str, values: pa.ChunkedArray) -> None:
 
 
 def _are_numbers(
-    source: str,
-    roles: ColumnRoles,
-    spelling: TableSchema,
-    name: str,
-    codes: NDArray[np.int64],
-    texts: list[str],
+    source: str, roles: ColumnRoles, spelling: TableSchema, name: str, encoded: _Encoded
 ) -> bool:
     """Return whether texts are numbers, and not categories.
 
@@ -266,35 +243,56 @@ def _are_numbers(
     declared = name in roles.numeric
     if not declared and (roles.typed or name in roles.categorical):
         return False
-    numbers = {text for text in texts if spelling.parse_number(text) is not None}
-    like_numbers = [text for text in texts if text in numbers or looks_like_number(text)]
+    present = [text for text in encoded[1] if text.strip() and not spelling.is_missing(text)]
+    numbers = {text for text in present if spelling.parse_number(text) is not None}
+    like_numbers = [text for text in present if text in numbers or looks_like_number(text)]
+    if like_numbers:  # <5 is a number that was not measured
+        like_numbers += filter(is_quantity, sorted({*present} - {*like_numbers}))
+    n_needed = 1 if len(like_numbers) == len(present) and numbers else len(present) / 2
+    if not declared and (len(numbers) == len(present) or len(like_numbers) < n_needed):
+        return False
+    if len(numbers) < len(present):
+        raise _not_numbers(source, roles, spelling, name, encoded, like_numbers)
+    return True
+
+
+def _not_numbers(
+    source: str,
+    roles: ColumnRoles,
+    spelling: TableSchema,
+    name: str,
+    encoded: _Encoded,
+    like_numbers: list[str],
+) -> UserError:
+    """Return the error for a column in which some texts are no numbers or dates."""
+    codes, texts = encoded
+    dates = [text for text in like_numbers if is_date(normalise(text))]
+    expected = "dates" if 2 * len(dates) > len(like_numbers) else "numbers"
+    formatted = [text for text in like_numbers if spelling.parse_number(text) is None]
+    column = Column(name)
+    for group in (like_numbers, dates, [*filter(is_iso_date, dates)], formatted):
+        inferred = infer_formatted(source, roles, name, group) if group else None
+        if inferred is not None and 2 * len(group) > len(texts):
+            column = inferred
+            break
+    parse = spelling.make_parser(column)
     invalid = [
         code
         for code, text in enumerate(texts)
-        if spelling.parse_number(text) is None and not spelling.is_missing(text)
+        if text.strip() and not spelling.is_missing(text) and parse(text.strip()) is None
     ]
-    if not declared and (not invalid or 2 * len(like_numbers) < len(texts)):
-        return False
-    if invalid:
-        formatted = [text for text in like_numbers if text not in numbers]
-        form = infer_format(source, roles, name, like_numbers)
-        if not form and 2 * len(formatted) > len(texts):
-            form = infer_format(source, roles, name, formatted)
-        outliers = [
-            code
-            for code, text in enumerate(texts)
-            if form and parse_formatted(form, text) is None and not spelling.is_missing(text)
-        ]
-        invalid = outliers or invalid
-        row = int(np.isin(codes, invalid).argmax())
-        examples = ", ".join(repr(texts[code][:20]) for code in invalid[:MAX_SHOWN])
-        raise UserError(
-            f"{source}: expected numbers in column {name!r}. Received: {texts[codes[row]][:60]!r} "
-            f"in row {row} (the first is 0), one of {len(invalid)} such texts among {len(texts)} "
-            f"different values: {examples}. Correct it, "
-            "name it in dataset.na_values, write all numbers with the same unit and marks, and "
-            "dates as 2026-01-31 or 2026-01-31 12:30:00, declare the column in "
-            "dataset.categorical, or "
-            f"leave it out: 'dataset.drop=[\"{name}\"]'"
-        )
-    return True
+    row = int(np.isin(codes, invalid).argmax())
+    examples = ", ".join(repr(texts[code][:20]) for code in invalid[:MAX_SHOWN])
+    missing = ""
+    if len(invalid) == 1 and not any(map(str.isdigit, texts[invalid[0]])):
+        given = format_setting("dataset.na_values", [*roles.na_values, texts[invalid[0]].strip()])
+        missing = f"If it means a missing value, give {given}. Else "
+    way = "as 2026-01-31 or 2026-01-31 12:30:00" if dates else "with the same unit and marks"
+    return UserError(
+        f"{source}: expected {expected} in column {name!r}. Received: {texts[codes[row]][:60]!r} "
+        f"in row {row} (the first is 0), one of {len(invalid)} such texts among {len(texts)} "
+        f"different values: {examples}. {missing}{'c' if missing else 'C'}orrect it, write all "
+        f"{expected} {way}, make the column a category: "
+        f"{format_setting('dataset.categorical', [name])} , or leave it out: "
+        f"{format_setting('dataset.drop', [name])}"
+    )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig, DatasetConfig, OpenmlConfig, TableConfig
 from pipeline.dataset.dataset import MAX_SHOWN, Dataset
+from pipeline.preprocessing.date_formats import is_iso_date
 
 _BINARY_TEXTS = [{"0", "1"}, {"no", "yes"}, {"n", "y"}, {"false", "true"}, {"f", "t"}]
 _GENERIC = {"is", "has", "was", "x", "f", "a", "col", "column", "feature", "var", "att", "attr"}
@@ -35,7 +36,11 @@ def find_suspicious_columns(config: DatasetConfig, dataset: Dataset) -> tuple[st
     candidates = [
         feature for feature, name in enumerate(dataset.feature_names) if name not in declared
     ]
-    return (*_find_siblings(config, dataset, candidates), *_find_ids(config, dataset, candidates))
+    return (
+        *_find_siblings(config, dataset, candidates),
+        *_find_ids(config, dataset, candidates),
+        *_find_dates(dataset, candidates),
+    )
 
 
 def _find_siblings(
@@ -183,6 +188,21 @@ def _find_ids(
             yield (
                 f"feature {names[feature]!r} looks like an id of groups of rows, with {n_distinct} "
                 f"different values in {len(values)} rows: {way}"
+            )
+
+
+def _find_dates(dataset: Dataset, candidates: list[int]) -> Iterator[str]:
+    """Yield warnings of whole numbers such as 20261231 that are dates."""
+    for feature in candidates:
+        column = dataset.schema.columns[feature]
+        if column.kind != "number" or column.format or not 19e6 < column.offset < 211e5:
+            continue
+        values = np.unique(dataset.X[:, feature].astype(np.float64)) + column.offset
+        texts = [f"{value:.0f}" for value in values if value == value]
+        if all(map(is_iso_date, (f"{it[:4]}-{it[4:6]}-{it[6:]}" for it in texts))):
+            yield (
+                f"feature {column.name!r} has dates as numbers, such as {texts[0]}, between which "
+                "are other differences than days: write them as 2026-12-31"
             )
 
 

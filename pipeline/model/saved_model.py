@@ -26,12 +26,14 @@ from pipeline.errors import UserError
 from pipeline.model.loaded_model import TRUSTED_PACKAGES, is_trusted
 from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.preprocessing import TableSchema
+from pipeline.preprocessing.column_values import UNITS
 from pipeline.user_code import find_user_code
 
 PACKAGE = Path(__file__).parents[1]
 CODE = (
     "keras_backend.py",
     "preprocessing/column_values.py",
+    "preprocessing/date_formats.py",
     "preprocessing/value_formats.py",
     "preprocessing/table_schema.py",
     "preprocessing/preprocessor.py",
@@ -46,7 +48,6 @@ MODEL_CARD = "MODEL_CARD.md"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn")
 KERAS_REQUIREMENTS = ("keras", "tensorflow")
 SKLEARN_REQUIREMENTS = ("skops",)
-UNITS = {"datetime": "seconds since 1970", "time": "seconds since midnight", "duration": "seconds"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,10 @@
 Logged models carry this file, so it imports nothing of Manyfold.
 """
 
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime, time
+from contextlib import suppress
+from datetime import datetime, time
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +14,12 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.preprocessing.date_formats import parse_iso_date
+
 # The largest absolute value of a number: float32 ends at 3e38, and training squares numbers.
 LARGEST = float(np.float32(1e30))
+HEXADECIMAL = re.compile("0[xX][0-9a-fA-F]{1,16}")  # Arrow reads such integers
 BOOLEANS = {"true": 1.0, "false": 0.0}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Kind = Literal["number", "datetime", "time", "duration", "category"]
 
@@ -133,18 +137,12 @@ def to_seconds(name: str, kind: Kind, values: pa.ChunkedArray) -> NDArray[np.flo
     return seconds
 
 
-def _parse_datetime(text: str) -> float | None:
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-    return (aware - _EPOCH).total_seconds()
-
-
 def _parse_time(text: str) -> float | None:
+    for layout in ("%I:%M %p", "%I:%M:%S %p") if text[-1:] in "mM" else ():
+        with suppress(ValueError):
+            text = datetime.strptime(text, layout).time().isoformat()
     try:
-        value = time.fromisoformat(text)
+        value = time.fromisoformat(f"0{text}" if text[1:2] == ":" else text)
     except ValueError:
         return None
     return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
@@ -152,13 +150,13 @@ def _parse_time(text: str) -> float | None:
 
 def _parse_duration(text: str) -> float | None:
     try:
-        return float(pd.Timedelta(text).total_seconds())
+        return float(pd.Timedelta(text.replace(",", "")).total_seconds())
     except ValueError:
         return None
 
 
 PARSERS: dict[Kind, Callable[[str], float | None]] = {
-    "datetime": _parse_datetime,
+    "datetime": parse_iso_date,
     "time": _parse_time,
     "duration": _parse_duration,
 }
@@ -167,6 +165,7 @@ MICROSECONDS = {
     "time": pa.time64("us"),
     "duration": pa.duration("us"),
 }
+UNITS = {"datetime": "seconds since 1970", "time": "seconds since midnight", "duration": "seconds"}
 EXPECTED = {
     "number": "numbers",
     "datetime": "dates such as 2026-01-31 or 2026-01-31 12:30:00",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.preprocessing.column_values import (
     BOOLEANS,
     EXPECTED,
+    HEXADECIMAL,
     LARGEST,
     MICROSECONDS,
     PARSERS,
@@ -204,7 +205,7 @@ class TableSchema:
         try:
             return None if "_" in text else float(text)
         except ValueError:
-            return None
+            return float(int(text, 16)) if HEXADECIMAL.fullmatch(text.strip()) else None
 
     def is_missing(self, text: str) -> bool:
         """Return whether a text means a missing value, as a text or as a number."""
@@ -259,23 +260,26 @@ class TableSchema:
     def _parse_texts(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
         """Parse a column of texts; a blank text is missing, as it is no number of any kind."""
         codes, texts = encode_texts(values)
-        parser: Callable[[str], float | None]
-        parser = PARSERS.get(column.kind, self._parse_number_or_boolean)
-        expected = EXPECTED[column.kind]
-        if column.format:
-            parser = partial(parse_formatted, column.format)
-            expected = f"{expected.partition(' such')[0]} such as {column.format}"
+        parser = self.make_parser(column)
         numbers = [
             np.nan if not text.strip() or self.is_missing(text) else parser(text.strip())
             for text in texts
         ]
         if None in numbers:
-            code = numbers.index(None)
+            code, expected = numbers.index(None), EXPECTED[column.kind]
+            if column.format:
+                expected = f"{expected.partition(' such')[0]} such as {column.format}"
             raise ValueError(
                 f"Expected {expected} in column {column.name!r}. Received: "
                 f"{texts[code][:60]!r} in row {int((codes == code).argmax())} (the first is 0)."
             )
         return np.array([*numbers, np.nan], dtype=np.float64)[codes]
+
+    def make_parser(self, column: Column) -> Callable[[str], float | None]:
+        """Return a function that parses a text of a column; it returns None for an invalid one."""
+        if column.format:
+            return partial(parse_formatted, column.format)
+        return PARSERS.get(column.kind, self._parse_number_or_boolean)
 
     def _parse_number_or_boolean(self, text: str) -> float | None:
         return BOOLEANS.get(text.lower(), self.parse_number(text))
