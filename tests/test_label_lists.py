@@ -52,6 +52,30 @@ NOTATIONS = {
     "bars": (["Drama|Comedy", "(no genres, listed)"], [BOTH, {"(no genres, listed)"}], "'|'"),
     "semicolons": (["Drama;Comedy", "Drama"], [BOTH, DRAMA], "';'"),
     "commas": (["Drama, Comedy", "Drama"], [BOTH, DRAMA], "','"),
+    "lists in one text": (['"[\\"Drama\\"]"', '"[\\"Comedy\\"]"'], [DRAMA, {"Comedy"}], "JSON"),
+    "NumPy scalars": (["[np.str_('Drama'), np.str_('Comedy')]", "[np.str_('Drama')]"],
+        [BOTH, DRAMA], "lists"),
+    "NumPy arrays": (["np.array(['Drama'], dtype='<U5')", "np.array([], dtype='<U5')"],
+        [DRAMA, set()], "lists"),
+    "an index": (["Index(['Drama', 'Comedy'], dtype='object', name='x')"], [BOTH], "lists"),
+    "counters": (["Counter({'Drama': 1})", "Counter()"], [DRAMA, set()], "mappings"),
+    "default mappings": (["defaultdict(<class 'int'>, {'Drama': 1})"], [DRAMA], "mappings"),
+    "lists within an object": (['{"tags": ["Drama"]}', '{"tags": []}'], [DRAMA, set()], "lists"),
+    "bars in brackets": (["[Drama|Comedy]", "[Drama]", "[]"], [BOTH, DRAMA, set()], "'|'"),
+    "one blank in a list": (["['Drama']", "['']", "[None]"], [DRAMA, set(), set()], "lists"),
+    "blank lists among texts": (["Drama|Comedy", "[]", "-", "none"], [BOTH, *[set()] * 3],
+        "'-', 'none' as no label"),
+    "typographic quotes": (["[“Drama”, “Comedy”]", "[“Drama”]"], [BOTH, DRAMA], "lists"),
+    "other typographic quotes": (["\u2018Drama\u2019, \u2018Comedy\u2019", "\u2018Drama\u2019"],
+        [BOTH, DRAMA], "','"),
+    "tabs": (["Drama\tComedy", "Drama"], [BOTH, DRAMA], "'\\t'"),
+    "lines": (["- Drama\n- Comedy", "- Drama"], [BOTH, DRAMA], "'\\n'"),
+    "full-width commas": (["Drama\uff0cComedy", "Drama"], [BOTH, DRAMA], "'\uff0c'"),
+    "labels with values": (["Drama:1,Comedy:0", "Drama:1,Comedy:1"], [DRAMA, BOTH], "with values"),
+    "lists of 0 and 1": (["[1, 0]", "[0, 1]", "[1, 1]"], [{"l_0"}, {"l_1"}, {"l_0", "l_1"}],
+        "as 0 or 1 for each of 2 labels"),
+    "0 and 1 with commas": (["1,0,1", "0,1,0"], [{"l_0", "l_2"}, {"l_1"}], "each of 3 labels"),
+    "digits 0 and 1": (["101", "010", ""], [{"l_0", "l_2"}, {"l_1"}, set()], "each of 3 labels"),
     "one label each": (["Science Fiction", "Drama"], [{"Science Fiction"}, DRAMA], "one label"),
 }  # fmt: skip
 
@@ -70,6 +94,11 @@ def test_a_notation_is_recognised_and_named(name):
     [
         (["haze primary", "haze", "primary"], None, ["label_separator=' '\" (2 labels)", "(3 lab"]),
         (["a/b", "a", "b"], None, ["label_separator='/'\" (2 labels)"]),
+        (["a/b", "b", "a/c"], None, ["label_separator='/'\" (3 labels)", "one label (3 labels)"]),
+        (["a + b", "b", "a + c"], None, ["label_separator=' + '"]),
+        (["#a#b", "#b"], None, ["label_separator='#'"]),
+        (["a:0.7,b:0.2", "a:0.7"], None, ["value of 'a' is '0.7'", "true_values=['>0.5']"]),
+        (["<t>a</t>", "<t>b</t>"], None, ["Leave the brackets and quotes out."]),
         (["a, b; c", "a, b"], None, ["label_separator=';'\" (2", "label_separator=','\" (3"]),
         (["Washington, DC", "Boston, MA"], None, ["','\" (4 labels)", "one label (2 labels)"]),
         (["['a', 'b']", "['a'", "['b']"], None, ["\"['a'\" in column 'l', row 1", "missing"]),
@@ -93,6 +122,17 @@ def test_other_cells_are_errors_with_what_to_type(cells, separator, parts):
         read(cells, separator)
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_labels_that_differ_in_capitals_are_named():
+    assert "labels 'A b' and 'a  B' of column 'l' differ" in read(["A b|c", "a  B"])[1][1]
+
+
+def test_typed_lists_of_0_and_1_are_labels():
+    column = pa.array([[1, 0, 1], [0, 1, 1]], pa.list_(pa.int8()))
+    names, y, _ = encode_labels("t", ColumnRoles((), (), "l"), pa.table({"l": column}))
+    assert names == ("l_0", "l_1", "l_2")
+    assert y.tolist() == [[1, 0, 1], [0, 1, 1]]
 
 
 def test_the_separators_that_an_error_names_are_read():

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,17 @@ def as_typed(table):
 def write_rows(table, path):
     if path.name.endswith(".parquet"):
         as_typed(table).to_parquet(path, row_group_size=7)
+    elif path.suffix == ".feather":
+        as_typed(table).to_feather(path)
+    elif path.suffix == ".jsonl":
+        table.to_json(path, orient="records", lines=True)
+    elif path.suffix == ".xlsx":
+        table.to_excel(path, index=False)
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as opened:
+            opened.writestr("r.csv", table.to_csv(index=False))
+    elif path.name == "semicolons.csv":
+        table.to_csv(path, index=False, sep=";")
     elif path.name.endswith(".gz"):
         text = table.to_csv(index=False, sep="\t" if ".tsv" in path.name else ",")
         path.write_bytes(gzip.compress(text.encode()))
@@ -108,7 +120,13 @@ def write_rows(table, path):
         table.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
 
 
-@pytest.mark.parametrize("name", ["r.csv", "r.csv.gz", "r.tsv", "r.tsv.gz", "r.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("r.csv", "r.csv.gz", "r.tsv", "r.tsv.gz", "r.parquet", "r.jsonl", "r.feather", "r.xlsx"),
+        *("r.zip", "semicolons.csv"),
+    ],
+)
 def test_tables_in_any_order_of_columns_and_in_small_batches(
     trained, tmp_path, monkeypatch, capfd, name
 ):
@@ -144,6 +162,37 @@ def test_labels_are_scored_as_in_the_run(trained, tmp_path, capfd):
     assert f"F1 macro       {f1_score(y_true, y_pred, average='macro'):.3f}" in out
     assert f"{roc_auc_score(y_true, expected):.4f}"[:5] in out
     assert (read(tmp_path / "o.csv")[LABELS] == y_pred).all(axis=None)
+
+
+READINGS = {
+    # name: reading of the training file, and columns of the labels of all rows
+    "values": (
+        {"true_values": ["x"], "false_values": [""]},
+        lambda y: y.replace({"1": "x", "0": ""}),
+    ),
+    "lists": (
+        {"label_list_column": "tags"},
+        lambda y: pd.DataFrame({"tags": [str([*LABELS_ARRAY[row]]) for row in (y == "1").values]}),
+    ),
+}
+LABELS_ARRAY = np.array(LABELS, dtype=object)
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_labels_are_read_as_those_of_the_training_file(trained, tmp_path, capfd, name):
+    folder, table, _ = trained
+    reading, write = READINGS[name]
+    model = shutil.copytree(folder / "model", tmp_path / "model")
+    training = json.loads((model / "model" / "training.json").read_text())
+    training["reading"] |= reading
+    (model / "model" / "training.json").write_text(json.dumps(training))
+    rows = pd.concat([table.drop(columns=LABELS), write(table[LABELS])], axis=1)
+    rows.to_csv(tmp_path / "r.csv", index=False)
+    call(folder / "model", folder / "t.csv", "-o", tmp_path / "o.csv")
+    expected = capfd.readouterr().out.splitlines()[:4]
+    call(model, tmp_path / "r.csv", "-o", tmp_path / "o.csv")
+    assert capfd.readouterr().out.splitlines()[:4] == expected
+    assert "Accuracy" in "".join(expected)
 
 
 def test_labels_that_are_missing_do_not_prevent_the_prediction(trained, tmp_path, capfd):

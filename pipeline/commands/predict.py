@@ -41,7 +41,7 @@ def _predict(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         own_id = reading.get("id_column")
         ids = [own_id, *arguments.id] if own_id in file.names else arguments.id
         answer = Answer(_answer_kind(arguments), named.thresholds, tuple(dict.fromkeys(ids)))
-        labels = Labels(reading.get("label_list_column"), reading.get("label_separator") or "|")
+        labels = Labels.from_reading(reading)
         bad_path = bad_rows_path(arguments.rows, arguments.output)
         bad_rows = BadRows(bad_path) if arguments.skip_bad else None
         with (
@@ -131,7 +131,8 @@ def add_row_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "rows",
         metavar="ROWS",
-        help="CSV, TSV (also .gz), Parquet, ARFF or svmlight file; - for CSV from standard input",
+        help="CSV, TSV, JSON lines (also .gz), Parquet, Feather, Excel, ARFF or svmlight file, "
+        "also as the one table in a zip archive; - for CSV from the standard input",
     )
     add(
         "--skip-bad",

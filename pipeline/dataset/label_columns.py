@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.label_lists import read_label_lists
-from pipeline.dataset.label_values import INVALID, LabelValues
+from pipeline.dataset.label_values import INVALID, MAX_SHOWN, LabelValues
 from pipeline.preprocessing import encode_texts
 
 _DEFAULTS = LabelValues()
@@ -118,7 +118,7 @@ def _encode_label_lists(
 ) -> tuple[tuple[str, ...], NDArray[np.int8], tuple[str, ...]]:
     separator = roles.label_separator
     if pa.types.is_nested(column.type):
-        separator = "json"
+        separator = separator and "json"
         cells = [
             None if cell is None else json.dumps(cell, default=str) for cell in column.to_pylist()
         ]
@@ -132,8 +132,18 @@ def _encode_label_lists(
     y_of_text = np.zeros((len(texts) + 1, len(label_names)), dtype=np.int8)  # last row: missing
     for code, labels in enumerate(lists):
         y_of_text[code, [column_index[label] for label in labels]] = 1
-    note = f"column {name!r} read {reading}: {len(label_names)} labels"
-    return label_names, y_of_text[codes], (note,) if roles.label_separator is None else ()
+    notes = [f"column {name!r} read {reading}: {len(label_names)} labels"]
+    if roles.label_separator is not None:
+        notes = []
+    spellings = {" ".join(label.lower().split()): label for label in label_names}
+    pairs = [(it, spellings[" ".join(it.lower().split())]) for it in label_names]
+    notes += [
+        f"labels {one!r} and {other!r} of column {name!r} differ in capitals or blanks alone: one "
+        "label? Then write them alike"
+        for one, other in pairs
+        if one != other
+    ][:MAX_SHOWN]
+    return label_names, y_of_text[codes], tuple(notes)
 
 
 def _first_rows(codes: NDArray[np.int64], n_codes: int) -> list[int]:

@@ -4,13 +4,22 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from pipeline.dataset.label_notation import CLOSING, MISSING, NotationError, parse_notation
+from pipeline.dataset.label_notation import (
+    CLOSING,
+    MISSING,
+    NotationError,
+    is_mangled,
+    parse_notation,
+    read_indicators,
+    unwrap,
+    without_quotes,
+)
 from pipeline.dataset.label_values import INVALID, LabelValues
 from pipeline.errors import UserError
 
-_MARKS = ("|", ";", ",", "/", " ")
-_WRAPPER = re.compile(r"(?:set|frozenset|list|tuple|array|dict_keys)\((?=[\[({)])")
-_ARRAY_TYPE = re.compile(r",\s*dtype=[^()\[\]{}]{0,40}$")
+_SEPARATORS = (";", ",", "\t", "\n", "、", "\uff0c", "\uff1b", "•")  # recognised, if there is one
+_MARKS = ("/", " & ", " + ", " and ", "::", ":", "+", "&", "#", "~", "^", "·", "-", "_", ".", " ")
+_PAIR = re.compile(r"(.+?)\s*[:=]\s*([01](?:\.0*)?|0?\.\d+|true|false|yes|no)", re.I)
 _TAGS = re.compile(r"(?:\s*<[^<>]+>\s*)+")
 
 
@@ -37,13 +46,29 @@ def read_label_lists(
         UserError: If a cell does not follow the notation of the others, or several readings are
             possible; the message says what to type.
     """
-    cells = [text.strip() for text in texts]
-    present = [cell for cell in cells if cell]
+    stripped = [text.strip() for text in texts]
+    cells = ["" if cell.lower() in MISSING else cell for cell in stripped]
+    blanks = sorted({cell for cell in stripped if cell.lower() in MISSING})
     column = _Column(source, name, cells, rows)
-    n_brackets = sum(map(_is_bracketed, present))
-    n_values = sum(cell.lower() not in MISSING for cell in present)
-    if separator == "json" or (separator is None and 2 * n_brackets > n_values):
+    lists, reading = _read_cells(column, separator, label_values)
+    lists = without_quotes(lists) if separator is None else lists
+    reading += f" ({', '.join(map(repr, blanks))} as no label)" if blanks else ""
+    if separator is not None:
+        return lists, reading
+    return read_indicators(name, lists) or (lists, reading)
+
+
+def _read_cells(
+    column: "_Column", separator: str | None, label_values: LabelValues
+) -> tuple[list[list[str]], str]:
+    cells = column.cells
+    present = [cell for cell in cells if cell]
+    if separator == "json" or (
+        separator is None and 2 * sum(map(_is_bracketed, present)) > len(present)
+    ):
         return _read_notation(column, label_values)
+    cells = ["" if unwrap(cell) in ("[]", "{}", "()") else cell for cell in cells]
+    present = [cell for cell in cells if cell]
     if separator is None and present:
         if all(map(_TAGS.fullmatch, present)):
             separator = "<>"
@@ -58,21 +83,32 @@ def read_label_lists(
         return [re.findall(r"<([^<>]+)>", cell) for cell in cells], "as <a><b>"
     lists = [split(cell, separator or "|") for cell in cells]
     for i, labels in enumerate(lists):
-        if any(map(_is_mangled, labels)):
+        if any(map(is_mangled, labels)):
             column.raise_for(
                 i,
                 f"labels separated by {separator or '|'!r}, without brackets and quotes around "
                 "them",
-                "If every row is a list in brackets, give dataset.label_separator=json.",
+                "If every row is a list in brackets, give dataset.label_separator=json."
+                if _is_bracketed(cells[i])
+                else "Leave the brackets and quotes out.",
             )
     if separator is None:
         return lists, "as one label in each row"
-    return lists, f"as labels separated by {'blanks' if separator == ' ' else repr(separator)}"
+    reading = f"as labels separated by {'blanks' if separator == ' ' else repr(separator)}"
+    pairs = [[_PAIR.fullmatch(label) for label in labels] for labels in lists]
+    if separator in ";,|" and any(pairs) and all(it for cell in pairs for it in cell):
+        column.values = [{it[1]: it[2] for it in cell if it} for cell in pairs]
+        return _labels_of_values(
+            column, "labels with values", label_values
+        ), f"{reading}, with values"
+    return lists, reading
 
 
 def split(cell: str, separator: str) -> list[str]:
     """Return the labels between separators."""
     parts = cell.split(None if separator == " " else separator)
+    if separator == "\n":
+        parts = [part.lstrip("-*• ") for part in parts]
     return [label.strip() for label in parts if label.strip()]
 
 
@@ -81,6 +117,8 @@ class _Column:
 
     def __init__(self, source: str, name: str, cells: Sequence[str], rows: Sequence[int]) -> None:
         self.where, self.name, self.cells, self.rows = source, name, cells, rows
+        self.values: list[Any] = []
+        self.is_in_object = False
 
     def raise_for(self, index: int, expected: str, hint: str = "Correct it.") -> NoReturn:
         raise UserError(
@@ -100,14 +138,19 @@ def _find_separator(column: _Column, present: Sequence[str]) -> str | None:
     distinct = set(present)
     labels = {
         mark: {label for cell in distinct for label in split(cell, mark)}
-        for mark in _MARKS
+        for mark in (*_SEPARATORS, *_MARKS)
         if any(mark in cell for cell in distinct)
     }
-    marks = [mark for mark in labels if mark in ";,"]
+    marks = [mark for mark in labels if mark in _SEPARATORS]
     if len(marks) == 1 and _recur(distinct, marks[0]):
         return marks[0]
-    if not marks:
-        marks = [mark for mark in labels if len(labels[mark]) < len(distinct)]
+    for mark in () if marks else labels:
+        n, parts = len(labels[mark]), [split(cell, mark) for cell in distinct]
+        several = {label for labels in parts if len(labels) > 1 for label in labels}
+        is_listed_alone = any(len(labels) == 1 and labels[0] in several for labels in parts)
+        is_new = all(labels[mark] != labels[other] for other in marks)
+        if is_new and (n < len(distinct) or (n == len(distinct) and is_listed_alone)):
+            marks.append(mark)
     if not marks:
         return None
     readings = " or ".join(
@@ -129,30 +172,8 @@ def _recur(cells: set[str], mark: str) -> bool:
 
 
 def _is_bracketed(cell: str) -> bool:
-    body = _unwrap(cell)
+    body = unwrap(cell)
     return body[0] in CLOSING and body[-1] == CLOSING[body[0]]
-
-
-def _unwrap(cell: str) -> str:
-    """Return a list without the name of a type around it, such as set(...)."""
-    match = _WRAPPER.match(cell)
-    if match and cell.endswith(")"):
-        cell = _ARRAY_TYPE.sub("", cell[match.end() : -1].strip()) or "[]"
-    return cell
-
-
-def _is_mangled(label: str) -> bool:
-    """Return whether a label has the brackets or quotes of a list that was cut into pieces."""
-    if (label[0] in "'\"" and label[-1] == label[0]) or label[:2] in ("('", '("'):
-        return True
-    return any(
-        (label[0] == opening and label[-1] == closing and opening != "(")
-        or (
-            (label[0] == opening or label[-1] == closing)
-            and label.count(opening) != label.count(closing)
-        )
-        for opening, closing in ("[]", "{}", "()", "<>")
-    )
 
 
 def _read_notation(
@@ -166,26 +187,56 @@ def _read_notation(
         if is_quoted
         else "a JSON list of labels, or a Python list, set or mapping"
     )
-    values: list[Any] = []
+    column.values = []
     for i, cell in enumerate(column.cells):
-        if cell.lower() in MISSING:
-            cell = ""
         try:
-            values.append(parse_notation(f"[{cell}]" if is_quoted else _unwrap(cell or "[]")))
+            text = f"[{cell}]" if is_quoted else unwrap(cell or "[]")
+            column.values.append(parse_notation(text))
         except NotationError as error:
             column.raise_for(i, expected, f"{error}. Correct it.")
-    key = _find_name_key(values)
+    if inner := _find_inner_texts(column):
+        column.cells = inner
+        return _read_cells(column, None, label_values)
+    lists = _labels_of_values(column, expected, label_values)
+    key = _find_name_key(column.values)
+    return lists, "as labels in quotes" if is_quoted else f"as {_describe(column, key)}"
+
+
+def _find_inner_texts(column: _Column) -> list[str]:
+    """Return the text of each list, if all lists have one and that lists the labels itself."""
+    values = column.values
+    keys = {key for value in values if isinstance(value, dict) for key in value}
+    if len(keys) == 1 and all(isinstance(it, dict | list) for it in values):
+        inner: list[Any] = [
+            next(iter(it.values()), []) if isinstance(it, dict) else [] for it in values
+        ]
+        if any(inner) and all(isinstance(it, list) for it in inner):
+            column.values = values = inner
+            column.is_in_object = True
+    texts = [value[0] if isinstance(value, list) and len(value) == 1 else "" for value in values]
+    is_inner = all(map(bool, texts)) or all(texts[i] or not it for i, it in enumerate(values))
+    texts = [text.strip() if isinstance(text, str) else "" for text in texts]
+    is_listed = any(text and ("|" in text or ";" in text or _is_bracketed(text)) for text in texts)
+    return texts if is_inner and is_listed else []
+
+
+def _labels_of_values(column: _Column, expected: str, label_values: LabelValues) -> list[list[str]]:
+    """Return the labels of each cell's list or mapping."""
+    key = _find_name_key(column.values)
     lists = []
-    for i, value in enumerate(values):
+    for i, value in enumerate(column.values):
         try:
             lists.append(list(_labels(value, key, label_values)))
         except NotationError as error:
-            column.raise_for(i, expected, f"{error}. Correct it.")
-    return lists, "as labels in quotes" if is_quoted else f"as {_describe(column, values, key)}"
+            column.raise_for(i, expected, f"{error}.")
+    return lists
 
 
-def _describe(column: _Column, values: Sequence[Any], key: str | None) -> str:
+def _describe(column: _Column, key: str | None) -> str:
     """Name the notation of the cells."""
+    values = column.values
+    if column.is_in_object:
+        return "lists within objects"
     if key is not None:
         return f"lists of objects, by their {key!r}"
     text = "".join(column.cells)
@@ -193,7 +244,7 @@ def _describe(column: _Column, values: Sequence[Any], key: str | None) -> str:
     if any(isinstance(value, dict) for value in values):
         return f"{language} mappings from labels to values"
     cells = zip(column.cells, values, strict=True)
-    bodies = {_unwrap(cell)[0] for cell, value in cells if value} or {"["}
+    bodies = {unwrap(cell)[0] for cell, value in cells if value} or {"["}
     if bodies == {"["}:
         return f"{language} lists"
     return "Python tuples" if bodies == {"("} else "sets" if bodies == {"{"} else "Python lists"
@@ -215,13 +266,16 @@ def _labels(value: Any, key: str | None, label_values: LabelValues) -> Iterator[
         for label, mark in value.items():
             y = label_values.parse(mark)
             if y == INVALID:
+                way = "such as \"dataset.true_values=['>0.5']\" \"dataset.false_values=['<=0.5']\""
                 raise NotationError(
                     f"The value of {label!r} is {str(mark)[:20]!r}, neither yes nor no: name it in "
-                    "dataset.true_values or dataset.false_values"
+                    f"dataset.true_values or dataset.false_values, {way}"
                 )
             if y:
                 yield _check_label(label)
         return
+    if isinstance(value, list) and len(value) == 1 and (value[0] is None or value[0] == ""):
+        return  # as "".split(",") and missing values are written
     for item in [value] if isinstance(value, dict) else value:
         if isinstance(item, dict):
             if key not in item:

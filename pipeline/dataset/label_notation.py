@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 MAX_DEPTH = 8  # of brackets within brackets
-MISSING = {"none", "nan", "null", "na", "n/a", "<na>"}
+MISSING = {"none", "nan", "null", "na", "n/a", "<na>", "-", "--", "\N{EN DASH}", "\N{EM DASH}"}
 CLOSING = {"[": "]", "(": ")", "{": "}"}
 _WORD = r"[^\s\[\](){},:'\"][^\s\[\](){},:\"]*"
 _TOKEN = re.compile(
@@ -13,6 +13,13 @@ _TOKEN = re.compile(
     rf"|(?P<bare>{_WORD}(?:\s+{_WORD})*+))\s*",
     re.S,
 )
+_WRAPPER = re.compile(
+    r"(?:(?:np|numpy|collections)\.)?(?:set|frozenset|list|tuple|array|dict|dict_keys|dict_values|"
+    r"Counter|OrderedDict|Index|Series|defaultdict)\((?:<class '\w+'>,\s*)?(?=[\[({)])"
+)
+_OPTIONS = re.compile(r"(?:,\s*\w+=[^()\[\]{}]{0,40})+$")  # such as dtype=object
+_SCALAR = re.compile(r"\b(?:np|numpy)\.\w+\(('[^']*'|\"[^\"]*\"|[^()'\"]*)\)")
+_QUOTES = ("\u201c\u201d", "\u2018\u2019", "«»", "``", "\u201e\u201c", '""', "''")
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.S)
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""}
 
@@ -23,6 +30,14 @@ class Bare(str):
 
 class NotationError(ValueError):
     """A cell is not written in the notation of a list."""
+
+
+def unwrap(cell: str) -> str:
+    """Return a list without the name of a type around it, such as set(...) or np.str_(...)."""
+    match = _WRAPPER.match(cell)
+    if match and cell.endswith(")"):
+        cell = _OPTIONS.sub("", cell[match.end() : -1].strip()) or "[]"
+    return _SCALAR.sub(r"\1", cell) if "np." in cell or "numpy." in cell else cell
 
 
 def parse_notation(text: str) -> Any:
@@ -74,6 +89,46 @@ def parse_notation(text: str) -> Any:
     if done is None:
         raise NotationError("Its last bracket is missing")
     return done
+
+
+def without_quotes(lists: list[list[str]]) -> list[list[str]]:
+    """Return lists of labels without the quotes that are around each label."""
+    labels = [label for cell in lists for label in cell]
+    for marks in _QUOTES:
+        if labels and all(it[0] + it[-1] == marks and len(it) > 2 for it in labels):
+            return [[label[1:-1].strip() for label in cell] for cell in lists]
+    return lists
+
+
+def read_indicators(name: str, lists: list[list[str]]) -> tuple[list[list[str]], str] | None:
+    """Return the labels of lists that have 0 or 1 for each label, such as [0, 1, 1]; else None."""
+    cells = [
+        list(cell[0]) if len(cell) == 1 and len(cell[0]) > 2 else cell for cell in lists if cell
+    ]
+    sizes = {len(cell) for cell in cells}
+    values = {value for cell in cells for value in cell}
+    if len(sizes) != 1 or min(sizes) < 2 or not values <= {"0", "1", "0.0", "1.0", "0.", "1."}:
+        return None
+    size = min(sizes)
+    names = [f"{name}_{j:0{len(str(size - 1))}d}" for j in range(size)]
+    rows = iter(cells)
+    y = [next(rows) if cell else [] for cell in lists]
+    labels = [[label for label, it in zip(names, row, strict=False) if it[0] == "1"] for row in y]
+    return labels, f"as 0 or 1 for each of {size} labels, {names[0]!r} to {names[-1]!r}"
+
+
+def is_mangled(label: str) -> bool:
+    """Return whether a label has the brackets or quotes of a list that was cut into pieces."""
+    if (label[0] in "'\"" and label[-1] == label[0]) or label[:2] in ("('", '("'):
+        return True
+    return any(
+        (label[0] == opening and label[-1] == closing and opening != "(")
+        or (
+            (label[0] == opening or label[-1] == closing)
+            and label.count(opening) != label.count(closing)
+        )
+        for opening, closing in ("[]", "{}", "()", "<>")
+    )
 
 
 def _append(level: tuple[str, list[Any], list[Any]], value: Any) -> None:

@@ -23,7 +23,12 @@ _NO = {  # suggested, never assumed
     "disabled", "inactive", "unchecked", "low", "☐", "✘", "✗", "❌", ".f.", ".false.",
 }  # fmt: skip
 _COMPARISON = re.compile(r"([<>]=?)\s*([-+.\deE]+)")
-_COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
 
 
 @dataclass(frozen=True)

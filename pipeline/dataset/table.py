@@ -20,7 +20,7 @@ from pipeline.dataset.multiline_cells import find_multiline_cells
 from pipeline.dataset.zip_archive import extract_table, is_zip
 from pipeline.errors import UserError
 
-_FORMATS: dict[str, TableFormat] = {
+FORMATS: dict[str, TableFormat] = {
     **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"},
     **{".feather": "feather", ".arrow": "feather", ".jsonl": "jsonl", ".ndjson": "jsonl"},
     **{".json": "jsonl", ".xlsx": "excel", ".xlsm": "excel"},
@@ -53,7 +53,7 @@ def _unpack(path: Path, config: TableConfig, folder: Path) -> tuple[Path, TableC
     """Return the file to read, which is in the folder if it was in an archive or a workbook."""
     file, file_format = path, config.format
     if file_format != "excel" and path.suffix.lower() not in (".xlsx", ".xlsm") and is_zip(path):
-        file = extract_table(path, folder, set(_FORMATS))
+        file = extract_table(path, folder, set(FORMATS))
     file_format = file_format or _guess_format(file)
     if file_format != "excel":
         return file, replace(config, format=file_format)
@@ -94,9 +94,9 @@ def _load(
 
 def _guess_format(path: Path) -> TableFormat:
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if suffix not in _FORMATS:
+    if suffix not in FORMATS:
         raise UserError(
-            f"{path}: expected a file that ends in {', '.join(_FORMATS)} (or .gz or .zip behind "
+            f"{path}: expected a file that ends in {', '.join(FORMATS)} (or .gz or .zip behind "
             f"it). Received: {suffix or 'no ending'!r}. Name its format, such as dataset.format=csv"
         )
-    return _FORMATS[suffix]
+    return FORMATS[suffix]

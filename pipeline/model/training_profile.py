@@ -61,7 +61,10 @@ def describe_reading(config: DatasetConfig) -> dict[str, Any]:
     """Return the settings that reading another file like the training file needs."""
     if not isinstance(config, TableConfig):
         return {}
-    names = ("separator", "encoding", "header", "id_column", "label_list_column", "label_separator")
+    names = (
+        *("separator", "encoding", "header", "sheet", "quoting", "id_column", "label_list_column"),
+        *("label_separator", "true_values", "false_values"),
+    )
     return {name: getattr(config, name) for name in names}
 
 

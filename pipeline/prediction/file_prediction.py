@@ -1,8 +1,8 @@
 """Predict a file of raw rows batch by batch."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.dataset.label_columns import encode_labels
+from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError, locate, suggest
 from pipeline.model.loaded_model import LoadedModel
 from pipeline.prediction.batch import BadRow, Batch, OnBad, RowFile
@@ -42,11 +43,20 @@ class Labels:
 
     Attributes:
         list_column: The column that lists the labels of a row; None if each has a column.
-        separator: Text between two listed labels.
+        separator: Text between two listed labels; None to recognise it in each batch.
+        values: Values that mean yes and no.
     """
 
     list_column: str | None = None
-    separator: str = "|"
+    separator: str | None = None
+    values: LabelValues = field(default_factory=LabelValues)
+
+    @classmethod
+    def from_reading(cls, reading: Mapping[str, Any]) -> "Labels":
+        """Return the labels of files that are read like the training file."""
+        true, false = (tuple(reading.get(f"{it}_values", ())) for it in ("true", "false"))
+        names = (reading.get("label_list_column"), reading.get("label_separator"))
+        return cls(*names, LabelValues(true, false))
 
 
 @dataclass(eq=False)
@@ -234,6 +244,7 @@ def _collect(
         return
     names = () if labels.list_column else model.label_names
     roles = ColumnRoles((), names, labels.list_column, labels.separator)
+    roles = replace(roles, label_values=labels.values)
     try:
         present, y, _ = encode_labels(source, roles, batch.table)
     except UserError as error:

@@ -14,7 +14,8 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from pipeline.dataset.column_roles import check_unique_columns
+from pipeline.dataset.arrow_files import ArrowFile
+from pipeline.dataset.column_roles import ColumnRoles, check_unique_columns
 from pipeline.errors import UserError
 from pipeline.prediction.batch import BadRow, Batch, OnBad, rows_per_batch
 from pipeline.preprocessing import TableSchema
@@ -71,6 +72,30 @@ class ParquetFile:
         return UserError(f"{self.source}: expected a complete Parquet file. Received: {reason}")
 
 
+class ArrowRows:
+    """A JSON-lines or Feather file, which is read at once."""
+
+    def __init__(self, source: str, file: ArrowFile, n_columns: int) -> None:
+        """Take the names of the columns."""
+        self.source, self._file, self._n_columns = source, file, n_columns
+        self.names: Sequence[str] = file.names
+        self.n_rows: int | None = None
+        check_unique_columns(source, file.names)
+
+    def batches(self, columns: Sequence[str], on_bad: OnBad) -> Iterator[Batch]:
+        """Yield an empty batch, then all rows with these columns."""
+        table = self._file.read(ColumnRoles(tuple(columns), ()))
+        self.n_rows = table.num_rows
+        yield Batch(np.empty(0, np.int64), table.slice(0, 0))
+        size = rows_per_batch(max(self._n_columns, len(columns)))
+        for start in range(0, table.num_rows, size):
+            batch = table.slice(start, size)
+            yield Batch(np.arange(start, start + batch.num_rows), batch)
+
+    def fraction_read(self) -> float | None:
+        """Return None, as the file is read before the first batch."""
+
+
 class CsvFile:
     """A text file of separated values, gzipped if its name ends in .gz.
 
@@ -92,6 +117,7 @@ class CsvFile:
         self._size = raw.size() if raw.seekable() else None
         self._encoding = reading.get("encoding") or "utf-8"
         self._has_header = reading.get("header", True)
+        self._has_quotes = reading.get("quoting", "minimal") == "minimal"
         self._separator = reading.get("separator") or ("\t" if file_format == "tsv" else ",")
         self._kind_names = {column.name: column.kind for column in schema.columns}
         is_gzip = source.lower().endswith(".gz")
@@ -147,7 +173,10 @@ class CsvFile:
                 column_names=names,
             ),
             pa.csv.ParseOptions(
-                delimiter=self._separator, newlines_in_values=True, invalid_row_handler=skip
+                delimiter=self._separator,
+                quote_char='"' if self._has_quotes else False,
+                newlines_in_values=self._has_quotes,
+                invalid_row_handler=skip,
             ),
             pa.csv.ConvertOptions(
                 include_columns=list(columns),
@@ -162,7 +191,11 @@ class CsvFile:
             text = self._start.decode(self._encoding, "ignore").lstrip("\ufeff")
         except _ARROW_ERRORS as error:
             raise self._error(error) from error
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=self._separator)
+        lines = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=self._separator,
+            quoting=csv.QUOTE_MINIMAL if self._has_quotes else csv.QUOTE_NONE,
+        )
         try:
             first = next((line for line in lines if line), [])
         except csv.Error as error:
