@@ -24,6 +24,8 @@ def test_warnings_name_labels_folds_and_a_hint() -> None:
         "try cv=multilabel_stratified; a label of fewer than 2 rows cannot be in all folds; "
         "'dataset.drop=[y2]' would help."
     )
+    warnings = check_splits(config, dataset, make_splits(config, dataset), can_drop=False)
+    assert "other data without it would help" in warnings[1].hint
 
 
 def test_a_stratified_splitter_is_not_suggested_to_itself() -> None:

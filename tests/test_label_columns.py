@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pipeline.dataset import load
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
 from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError
@@ -46,6 +47,30 @@ def test_a_missing_label_is_an_error(missing):
 
 def test_values_that_no_row_has_may_be_anything():
     assert codes_to_binary("s", "l", np.array([0, 1]), ["no", "yes", "other"]).tolist() == [0, 1]
+
+
+def test_listed_labels_can_be_dropped(tmp_path, make_config):
+    (tmp_path / "t.csv").write_text("a,b,tags\n1,2,x|rare\n2,3,x|y\n3,4,y|odd\n")
+    settings = (
+        "dataset=table",
+        f"dataset.path='{tmp_path}/t.csv'",
+        "dataset.label_list_column=tags",
+    )
+    dataset = load(make_config(*settings, "dataset.drop=[b,rare,o*]").dataset)
+    assert dataset.label_names == ("x", "y")
+    assert dataset.feature_names == ("a",)
+    assert dataset.y.tolist() == [[1, 0], [1, 1], [0, 1]]
+    with pytest.raises(
+        UserError, match=r"in dataset\.drop\. Received: 'rara'\. Did you mean 'rare'"
+    ):
+        load(make_config(*settings, "dataset.drop=[rara]").dataset)
+    (tmp_path / "u.csv").write_text("a,b,tags\n1,2,x\n")
+    pair = load(
+        make_config(
+            *settings, "dataset.drop=[rare]", f"dataset.test_path='{tmp_path}/u.csv'"
+        ).dataset
+    )
+    assert pair.label_names == ("odd", "x", "y")
 
 
 CONVENTIONS = {

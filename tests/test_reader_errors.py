@@ -110,7 +110,7 @@ CASES = {
     ),
     "no labels listed": ("t.csv", b"a,l\n1,\n2,\n", [LIST], ["0 labels"]),
     "no ending": ("t", GOOD, [L], ["no ending", "dataset.format=csv"]),
-    "other ending": ("t.sas7bdat", GOOD, [L], ["'.sas7bdat'", "dataset.format=csv"]),
+    "other ending": ("t.sas7bdat", GOOD, [L], ["'.sas7bdat'", "pandas.read_sas('t.sas7bdat')"]),
     "no gzip": ("t.csv.gz", GOOD, [L], ["gzip"]),
     "cut gzip": ("t.csv.gz", gzip.compress(GOOD * 999)[:-40], [L], ["can be read", "Truncated"]),
     "other separator": (

@@ -6,7 +6,7 @@ import json
 import re
 import time
 import zipfile
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -132,6 +132,50 @@ def test_cells_of_excel_are_the_texts_of_csv(load):
     np.testing.assert_array_equal(comma.X, expected.X)
 
 
+def test_a_workbook_is_bounded_before_it_is_loaded(load, monkeypatch):
+    content = workbook(["a", "l"], *([f"{i} " + "x" * 900, 0] for i in range(2000)))
+    assert len(content) < 100_000
+    monkeypatch.setattr(excel, "available_memory", lambda: 2_000_000)
+    monkeypatch.setattr("openpyxl.load_workbook", None)
+    shared = zipped(("xl/sharedStrings.xml", "x" * 600_000), ("xl/worksheets/sheet1.xml", "x"))
+    for workbook_content in (content, shared):
+        with pytest.raises(UserError, match=r"t\.xlsx: expected a table that fits .* unpacked"):
+            load(workbook_content, "t.xlsx", "dataset.labels=[l]")
+
+
+def test_durations_of_excel_and_blank_rows_below_the_table(load):
+    rows = (["d", "l"], [timedelta(hours=37, minutes=30), 0], [timedelta(hours=1), 1])
+    dataset = load(workbook(*rows), "t.xlsx", "dataset.labels=[l]")
+    assert dataset.schema.columns[0].kind == "duration"
+    assert (dataset.X[:, 0] + dataset.schema.offsets[0]).tolist() == [135000, 3600]
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook(*rows))) as old, zipfile.ZipFile(content, "w") as new:
+        for name in old.namelist():
+            text = old.read(name).replace(b'ref="A1:B3"', b'ref="A1:XFD1048576"')
+            new.writestr(name, text)
+    assert load(content.getvalue(), "t.xlsx", "dataset.labels=[l]").digest == dataset.digest
+
+
+def test_arff_and_svmlight_in_zip_archives(tmp_path, make_config):
+    arff = "@relation t\n@attribute a numeric\n@attribute l {0,1}\n@data\n1,0\n2,1\n"
+    for kind, name, text in (("arff", "a.arff", arff), ("svmlight", "a.svm", "0,1 1:2\n1 1:3\n")):
+        path = tmp_path / f"{kind}.zip"
+        path.write_bytes(zipped((name, text)))
+        labels = ["dataset.labels=[l]"] if kind == "arff" else []
+        config = make_config(f"dataset={kind}", f"dataset.path='{path}'", *labels).dataset
+        dataset = loading.load(config)
+        assert dataset.n_samples == 2
+        assert dataset.name == kind
+
+
+def test_numbers_as_names_of_columns_are_named(load):
+    text = "5,0\n6,1\n7,0\n"
+    (warning,) = load(text, "t.csv", "dataset.last_labels=1").warnings
+    assert "names of the columns are numbers, such as '5'" in warning
+    assert "dataset.header=false" in warning
+    assert not load("0,1\n6,1\n7,0\n", "t.csv", "dataset.last_labels=1").warnings
+
+
 def test_a_sheet_of_several_is_named(load):
     content = workbook(["a", "l"], [1, 0], [2, 1], more=[["a", "l"], [5, 0], [6, 1]], none=[])
     with pytest.raises(UserError, match=r"dataset\.sheet\. Received: 2 sheets .*Sheet, more, none"):
@@ -232,6 +276,23 @@ ERRORS = {
     "damaged zip": ("t.zip", lambda: zipped(("a.csv", CSV))[:-30], "a complete zip archive"),
     "damaged member": ("t.zip", lambda: zipped(("a.csv", CSV)).replace(b"x", b"y"), "t.zip"),
     "as csv": ("t.csv", lambda: zipped(("a.csv", CSV), ("b.csv", CSV)), "one table"),
+    "arff in zip": ("t.zip", lambda: zipped(("a.arff", "@data")), "t.zip: .*Give dataset=arff$"),
+    "zip in zip": ("t.zip", lambda: zipped(("a.zip", "x")), "t.zip: .*Extract it first$"),
+    "workbook as csv": ("t.csv", lambda: workbook(["a", "l"], [1, 0]), "Give dataset.format=excel"),
+    "gzip as csv": ("t.csv", lambda: gzip.compress(b"a,l"), "End its name in .gz"),
+    "parquet as csv": ("t.csv", lambda: b"PAR1" + b"\0" * 9, "Give dataset.format=parquet"),
+    "old workbook": ("t.xls", lambda: b"\xd0\xcf\x11\xe0", r"pandas.read_excel\('t.xls'\).to_par"),
+    "columns of json": ("t.json", lambda: '{"a":[1,2],"l":[0,1]}', "pandas.read_json"),
+    "nested json": ("t.jsonl", lambda: '{"a":{"x":1},"l":0}', "drop=.a.. or .* pandas.json_normal"),
+    "blanks": ("t.csv", lambda: "a b l\n1 2 0\n", "Give .dataset.separator=' '"),
+    "wide blanks": ("t.csv", lambda: "a   l\n1   0\n", r"pandas.read_csv\('t.csv', sep="),
+    "a page": ("t.csv", lambda: "<!DOCTYPE html><html>\n", "a page of the web"),
+    "UTF-16 without a mark": ("t.csv", lambda: "a,l\n1,0\n".encode("utf-16-le"),
+        "Give dataset.encoding=utf-16-le"),
+    "cp1252": ("t.csv", lambda: "€,l\n1,0\n".encode("cp1252"), "dataset.encoding=cp1252"),
+    "title": ("t.csv", lambda: "Report\na,b,l\n1,2,0\n", "the first line, 'Report', has no names"),
+    "sep": ("t.csv", lambda: "sep=,\na,b,l\n1,2,0\n", "the first line, 'sep=,', has no names"),
+    "row names": ("t.csv", lambda: "a,l\n1,2,0\n3,4,1\n", "add a name to the first line"),
     "no feather": ("t.feather", lambda: b"hello", "complete Feather file"),
     "no excel": ("t.xlsx", lambda: b"hello", "complete .xlsx workbook"),
     "zip as excel": ("t.xlsx", lambda: zipped(("a.csv", CSV)), "complete .xlsx workbook"),

@@ -41,7 +41,9 @@ def _describe(composed: "DictConfig") -> None:
     except UserError as error:
         console.show(f"These folds are not possible. {error}")
     else:
-        split_warnings = cv.check_splits(config.cv, dataset, splits)
+        split_warnings = cv.check_splits(
+            config.cv, dataset, splits, can_drop=hasattr(config.dataset, "drop")
+        )
         console.show_split_warnings(split_warnings)
         if not split_warnings:
             every = f"all {len(splits)} folds (cv={config.cv.kind})"

@@ -1,12 +1,11 @@
 """Warnings about splits, such as labels without positives in a test fold."""
 
-import shlex
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import CvConfig, PredefinedConfig, ShuffleSplitConfig, format_value
+from pipeline.config import CvConfig, PredefinedConfig, ShuffleSplitConfig, format_setting
 from pipeline.cv.splitters import Split
 from pipeline.dataset import Dataset
 from pipeline.errors import shorten
@@ -49,11 +48,19 @@ class SplitWarning:
         return f"{self.problem} {', '.join(named)}{more}: {self.hint}"
 
 
-def check_splits(config: CvConfig, dataset: Dataset, splits: list[Split]) -> list[SplitWarning]:
+def check_splits(
+    config: CvConfig, dataset: Dataset, splits: list[Split], *, can_drop: bool = True
+) -> list[SplitWarning]:
     """Find problems of the splits that make scores undefined or too optimistic.
 
     A label without a positive among the training rows cannot be learnt; a label without a
     positive among the test rows has no recall, F1 or ROC curve in that fold.
+
+    Args:
+        config: The splitter.
+        dataset: The data.
+        splits: The splits.
+        can_drop: Whether dataset.drop can leave labels out.
     """
     n_train = np.stack([_n_train(dataset.y, split) for split in splits])
     n_test = np.stack([dataset.y[split.test].sum(axis=0, dtype=int) for split in splits])
@@ -69,7 +76,7 @@ def check_splits(config: CvConfig, dataset: Dataset, splits: list[Split]) -> lis
             _count_folds(dataset.label_names, missing.sum(axis=0)),
             int(missing.any(axis=1).sum()),
             len(splits),
-            _hint(config, dataset, missing.any(axis=0), n_needed),
+            _hint(config, dataset, missing.any(axis=0), n_needed, can_drop),
         )
         for problem, missing, n_needed in absent
         if missing.any()
@@ -93,7 +100,13 @@ def _count_folds(
     return tuple((label_names[j], int(n_folds[j])) for j in most_first if n_folds[j])
 
 
-def _hint(config: CvConfig, dataset: Dataset, labels: NDArray[np.bool_], n_needed: int) -> str:
+def _hint(
+    config: CvConfig,
+    dataset: Dataset,
+    labels: NDArray[np.bool_],
+    n_needed: int,
+    can_drop: bool,
+) -> str:
     """Return settings that would bring the labels that some fold lacks into all folds.
 
     A label must have `n_needed` rows or groups to be in all folds.
@@ -108,7 +121,7 @@ def _hint(config: CvConfig, dataset: Dataset, labels: NDArray[np.bool_], n_neede
         )
     if fewest < n_needed:
         rare = [dataset.label_names[j] for j in np.flatnonzero(labels & (counts < n_needed))]
-        dropped = shlex.quote(f"dataset.drop={format_value(rare)}")
+        dropped = format_setting("dataset.drop", rare) if can_drop else "other data without it"
         remedy = f"cv.n_splits={fewest}" if fewest > 1 else dropped
         hint.append(
             f"a label of fewer than {n_needed} {unit} cannot be in all folds; {remedy} would help"

@@ -20,10 +20,11 @@ from pipeline.dataset.column_roles import (
     without_dropped,
 )
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import find_file, read_bytes, read_text
+from pipeline.dataset.files import decode, find_file, read_bytes
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
 from pipeline.dataset.label_values import LabelValues
 from pipeline.dataset.schema_inference import encode_matrix
+from pipeline.dataset.zip_archive import read_unpacked
 from pipeline.errors import UserError, suggest
 from pipeline.preprocessing import Column
 from pipeline.preprocessing.column_values import Kind
@@ -47,7 +48,7 @@ def load(config: ArffConfig) -> Dataset:
         Read et al., MEKA: A multi-label/multi-target extension to WEKA, JMLR 2016.
     """
     path = find_file(config.path)
-    table = parse_arff(str(path), read_text(path))
+    table = parse_arff(str(path), decode(path, read_unpacked(path, {".arff"})))
     _check_weights(config, path, table)
     labels = _label_names(config, path, table)
     return _build_dataset(config, path, table, labels)
@@ -182,4 +183,4 @@ def _encode_label(
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".arff")
+    return re.sub(r"(\.arff)?(\.gz|\.zip)?$", "", path.name, count=1)

@@ -125,6 +125,16 @@ class JsonLinesFile:
             self.names: list[str] = self._table.column_names
         except _ARROW_ERRORS as error:
             raise _format_error(path, "JSON object in each line", error) from error
+        types = self._table.schema.types
+        if self._table.num_rows == 1 and all(map(pa.types.is_nested, types)):
+            raise self._layout_error("one object that holds the columns")
+
+    def _layout_error(self, received: str) -> UserError:
+        return UserError(
+            f"{self._path}: expected a JSON object in each line. Received: {received}. Write it "
+            f"anew: pandas.read_json({self._path.name!r}).to_json('t.jsonl', orient='records', "
+            "lines=True)"
+        )
 
     def read(self, roles: ColumnRoles) -> pa.Table:
         """Return the columns that have a role."""
@@ -143,10 +153,7 @@ class JsonLinesFile:
                     raise size_error(str(self._path), received)
                 content = file.read(2**24)
         if start.lstrip().startswith(b"["):
-            raise UserError(
-                f"{self._path}: expected a JSON object in each line. Received: a JSON list. Write "
-                'it anew, with pandas: frame.to_json(path, orient="records", lines=True)'
-            )
+            raise self._layout_error("a JSON list")
         lines = start.split(b"\n")[:-1] or [start]
         names = pa.json.read_json(pa.BufferReader(b"\n".join(lines) + b"\n")).column_names
         check_fits_memory(str(self._path), (n_lines, len(names)), _BYTES_PER_CELL)

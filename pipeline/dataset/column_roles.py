@@ -39,6 +39,8 @@ class ColumnRoles:
         thousands: Configured separator of thousands, or None.
         dayfirst: Whether 01/02/2026 is the first of February, None if not configured.
         formats: Formats of columns that are given, as those of the training rows are to test rows.
+        dropped_labels: Listed labels to leave out, by name or pattern.
+        may_lack_labels: Whether no row may have one of these, as among test rows.
     """
 
     features: tuple[str, ...]
@@ -58,6 +60,8 @@ class ColumnRoles:
     thousands: str | None = None
     dayfirst: bool | None = None
     formats: Mapping[str, str] = field(default_factory=dict)
+    dropped_labels: tuple[str, ...] = ()
+    may_lack_labels: bool = False
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -84,7 +88,13 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
     }
     for key, (name,) in columns.items():
         check_column_exists(source, key, name, names)
-    columns["drop"] = select_columns(source, "drop", config.drop, names)
+    lists_labels = config.label_list_column is not None  # whose labels may be dropped, too
+    drop = [
+        pattern
+        for pattern in config.drop
+        if not lists_labels or any(it == pattern or fnmatchcase(it, pattern) for it in names)
+    ]
+    columns["drop"] = select_columns(source, "drop", drop, names)
     columns["labels"] = _labels(config, names, {name for used in columns.values() for name in used})
     if config.labels is not None:
         columns["labels"] = without_dropped(columns["labels"], config.labels, columns["drop"])
@@ -106,6 +116,7 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
         decimal_is_given=config.decimal is not None,
         thousands=config.thousands,
         dayfirst=config.dayfirst,
+        dropped_labels=tuple(it for it in config.drop if it not in drop),
         label_values=LabelValues(config.true_values, config.false_values),
         **single,
     )
@@ -168,7 +179,8 @@ def check_unique_columns(source: str, names: Sequence[str]) -> None:
         indices = [str(j) for j, name in enumerate(names) if name == duplicates[0]]
         raise UserError(
             f"{source}: expected columns with different names. Received: {duplicates[0]!r} as the "
-            f"name of columns {', '.join(indices)} (the first is 0)."
+            f"name of columns {', '.join(indices)} (the first is 0). Rename one; if the first line "
+            "of a file has no names, give dataset.header=false"
         )
 
 

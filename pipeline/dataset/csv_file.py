@@ -17,6 +17,13 @@ _BLOCK_SIZE = 2**20  # bytes; larger blocks need more memory and are no faster
 _ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeError, LookupError)
 _MAX_GZIP_RATIO = 1032  # of a file to its gzipped form
 _BYTES_PER_CHARACTER = 4  # at most: a number of one digit and its separator take 8 bytes
+_MAGIC = {
+    b"\x1f\x8b": "a gzip file. End its name in .gz",
+    b"PAR1": "a Parquet file. Give dataset.format=parquet",
+    b"ARROW1": "a Feather file. Give dataset.format=feather",
+    b"\xd0\xcf\x11\xe0": "an old workbook of Excel (.xls). Save it as .xlsx",
+    b"%PDF": "a PDF file",
+}
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -156,19 +163,30 @@ class CsvFile:
                 f"{self._path}: expected text in {self._config.encoding}. Received: UTF-16, by its "
                 "first bytes. Give dataset.encoding=utf-16"
             )
-        if b"\0" in start and not is_wide:
-            raise UserError(
-                f"{self._path}: expected text. Received: a zero byte at {start.index(0)}: a binary "
-                "file."
-            )
+        binary = next((it for mark, it in _MAGIC.items() if start.startswith(mark)), None)
+        if binary is None and b"\0" in start and not is_wide:
+            binary = f"a zero byte at {start.index(0)}: a binary file"
+            if len(start) < 2 * start.count(b"\0") + 4:
+                order = "be" if start.startswith(b"\0") else "le"
+                binary = f"zeros in turn, as UTF-16 has. Give dataset.encoding=utf-16-{order}"
+        if binary:
+            raise UserError(f"{self._path}: expected text. Received: {binary}.")
 
     def _check_separator(self) -> None:
-        others = [mark for mark in ",;\t|" if mark in self.names[0]]
-        if len(self.names) == 1 and others:
-            raise UserError(
-                f"{self._path}: expected values separated by {self._separator!r}. Received: one "
-                f"column, {self.names[0][:60]!r}. Give \"dataset.separator='{others[0]}'\""
-            )
+        if len(self.names) > 1:
+            return
+        name = self.names[0]
+        others = [mark for mark in ",;\t|" if mark in name] or [" "] * (" " in name.strip())
+        way = f"Give \"dataset.separator='{others[0]}'\"" if others else "Write it with separators"
+        if re.search(r"\S(  +| *\t *)\S", name) and others == [" "]:
+            way = f"Write it anew: pandas.read_csv({self._path.name!r}, sep=r'\\s+')"
+            way += ".to_csv('t.csv', index=False)"
+        elif name.lstrip().startswith("<"):
+            way = "It is a page of the web: download the file behind it"
+        raise UserError(
+            f"{self._path}: expected values separated by {self._separator!r}. Received: one "
+            f"column, {name[:60]!r}. {way}"
+        )
 
     def _format_error(self, error: Exception) -> UserError:
         """Return Arrow's error as one that names the line and the column."""
@@ -182,15 +200,28 @@ class CsvFile:
             return self._format_encoding_error(reason)
         ragged = re.search(r"Expected (\d+) columns, got (\d+)", reason)
         if ragged:
+            line = self._find_ragged_line()
+            hint = self._explain_first_line(int(ragged[1]), int(ragged[2]), line)
             return UserError(
                 f"{self._path}: expected {ragged[1]} columns, as in the first line. Received: "
-                f"{ragged[2]} in {self._find_ragged_line()}."
+                f"{ragged[2]} in {line}.{hint}"
             )
         if isinstance(error, OSError) and not isinstance(error, pa.ArrowException):
             return UserError(f"{self._path}: expected a file that can be read. Received: {reason}.")
         return UserError(
             f"{self._path}: expected values separated by {self._separator!r}. Received: {reason}"
         )
+
+    def _explain_first_line(self, expected: int, received: int, line: str) -> str:
+        """Return a hint if the second line already differs from the first."""
+        if not line.startswith("line 2,") or not self._config.header or received < expected:
+            return ""
+        if received == expected + 1 and not self._first_line().startswith("sep="):
+            return (
+                " If the rows have a first column without a name, as R writes, or a separator at "
+                "their end, add a name to the first line."
+            )
+        return f" If the first line, {self._first_line()[:40]!r}, has no names, delete it."
 
     def _find_ragged_line(self) -> str:
         """Return the first line with too many or too few values; only one thread counts lines."""
@@ -226,7 +257,8 @@ class CsvFile:
             reason = f"byte 0x{content[error.start]:02x} in line {line}, column {column}"
         except LookupError:
             pass
+        encoding = "cp1252" if re.search(rb"[\x80-\x9f]", content) else "latin-1"
         return UserError(
-            f"{self._path}: expected text in {self._config.encoding}. Received: {reason}. Give "
-            "dataset.encoding, such as latin-1, or save the file as UTF-8."
+            f"{self._path}: expected text in {self._config.encoding}. Received: {reason}. Give its "
+            f"encoding, such as dataset.encoding={encoding}, or save the file as UTF-8."
         )

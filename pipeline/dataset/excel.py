@@ -128,7 +128,8 @@ def _format(cell: Any, decimal: str) -> str:
     if isinstance(cell, date | time):
         return cell.isoformat()
     if isinstance(cell, timedelta):
-        return str(cell.total_seconds())
+        days, rest = divmod(cell, timedelta(days=1))
+        return f"{days} days {(datetime.min + rest).time().isoformat()}"
     if isinstance(cell, float):
         return (
             str(int(cell))

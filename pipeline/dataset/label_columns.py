@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dataset.column_roles import ColumnRoles
+from pipeline.dataset.column_roles import ColumnRoles, select_columns
 from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.label_lists import read_label_lists
 from pipeline.dataset.label_values import INVALID, MAX_SHOWN, LabelValues
@@ -126,7 +127,15 @@ def _encode_label_lists(
     codes, texts = encode_texts(column)
     rows = _first_rows(codes, len(texts))
     lists, reading = read_label_lists(source, name, texts, rows, separator, roles.label_values)
-    label_names = tuple(sorted({label for labels in lists for label in labels}))
+    listed = sorted({label for labels in lists for label in labels})
+    patterns = [
+        pattern
+        for pattern in roles.dropped_labels
+        if not roles.may_lack_labels or any(fnmatchcase(it, pattern) for it in listed)
+    ]
+    dropped = set(select_columns(source, "drop", patterns, listed))
+    label_names = tuple(label for label in listed if label not in dropped)
+    lists = [[label for label in labels if label not in dropped] for labels in lists]
     column_index = {label: j for j, label in enumerate(label_names)}
     check_fits_memory(source, (len(texts) + len(codes), len(label_names)), 1)
     y_of_text = np.zeros((len(texts) + 1, len(label_names)), dtype=np.int8)  # last row: missing

@@ -211,10 +211,10 @@ def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -
         return "category"
     is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
     if not (is_number or types.is_boolean(kind) or types.is_null(kind)):
+        way = " or divide it with pandas.json_normalize" * types.is_struct(kind)
         raise UserError(
             f"{source}: expected features that are numbers, texts or dates. Received: {kind} in "
-            f"column {name!r}, from row 0 on. Leave it out: "
-            f"{format_setting('dataset.drop', [name])}"
+            f"column {name!r}. Leave it out: {format_setting('dataset.drop', [name])}{way}"
         )
     return "number"
 

@@ -11,12 +11,14 @@ from sklearn.datasets import load_svmlight_file
 
 from pipeline.config import SvmlightConfig
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import check_fits_memory, decode, find_file, read_bytes
+from pipeline.dataset.files import check_fits_memory, decode, find_file
 from pipeline.dataset.schema_inference import encode_matrix
+from pipeline.dataset.zip_archive import read_unpacked
 from pipeline.errors import UserError
 from pipeline.preprocessing import Column
 
 _EXACT_FLOAT64 = 2**53  # float64 has all whole numbers below
+_ENDINGS = {".svm", ".svmlight", ".libsvm", ".txt"}
 _HEADER = re.compile(
     rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*+[ \t]*(\d+)[ \t]+(\d+)[ \t]+(\d+)[ \t]*(?:#[^\r\n]*)?(?=[\r\n])"
 )
@@ -47,7 +49,7 @@ def load(config: SvmlightConfig) -> Dataset:
         Bhatia et al., The extreme classification repository, 2016: the first line.
     """
     path = find_file(config.path)
-    content = read_bytes(path)
+    content = read_unpacked(path, _ENDINGS)
     decode(path, content)  # rejects binary files
     header, content = _split_header(content)
     zero_based = "auto" if config.zero_based is None else config.zero_based

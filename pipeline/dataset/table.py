@@ -17,7 +17,7 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.excel import write_csv
 from pipeline.dataset.files import check_fits_memory, find_file
 from pipeline.dataset.multiline_cells import find_multiline_cells
-from pipeline.dataset.zip_archive import extract_table, is_zip
+from pipeline.dataset.zip_archive import extract_table, is_workbook, is_zip
 from pipeline.errors import UserError
 
 FORMATS: dict[str, TableFormat] = {
@@ -25,6 +25,17 @@ FORMATS: dict[str, TableFormat] = {
     **{".feather": "feather", ".arrow": "feather", ".jsonl": "jsonl", ".ndjson": "jsonl"},
     **{".json": "jsonl", ".xlsx": "excel", ".xlsm": "excel"},
 }
+_DATASET_OPTIONS = {
+    **{".arff": "arff", ".npz": "npz"},
+    **dict.fromkeys((".svm", ".svmlight", ".libsvm"), "svmlight"),
+}
+_READERS = {  # of pandas
+    **{".xls": "read_excel", ".ods": "read_excel", ".xlsb": "read_excel", ".pkl": "read_pickle"},
+    **{".pickle": "read_pickle", ".sav": "read_spss", ".dta": "read_stata", ".orc": "read_orc"},
+    **{".sas7bdat": "read_sas", ".xpt": "read_sas", ".h5": "read_hdf", ".hdf5": "read_hdf"},
+    **{".xml": "read_xml", ".fwf": "read_fwf"},
+}
+_ARCHIVES = (".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zip", ".zst")
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -44,7 +55,7 @@ def load(config: TableConfig, formats: Mapping[str, str] | None = None) -> Datas
     with TemporaryDirectory() as folder:
         file, config = _unpack(path, config, Path(folder))
         try:
-            return _load(name, path, file, config, formats or {})
+            return _load(name, path, file, config, formats)
         except UserError as error:
             raise UserError(str(error).replace(str(file), str(path))) from error
 
@@ -52,9 +63,15 @@ def load(config: TableConfig, formats: Mapping[str, str] | None = None) -> Datas
 def _unpack(path: Path, config: TableConfig, folder: Path) -> tuple[Path, TableConfig]:
     """Return the file to read, which is in the folder if it was in an archive or a workbook."""
     file, file_format = path, config.format
-    if file_format != "excel" and path.suffix.lower() not in (".xlsx", ".xlsm") and is_zip(path):
-        file = extract_table(path, folder, set(FORMATS))
-    file_format = file_format or _guess_format(file)
+    if is_zip(path) and path.suffix.lower() not in (".xlsx", ".xlsm"):
+        if not is_workbook(path):
+            file = extract_table(path, folder, set(FORMATS))
+        elif file_format != "excel":
+            raise UserError(
+                f"{path}: expected a file of the format that its name or dataset.format says. "
+                "Received: an Excel workbook. Give dataset.format=excel"
+            )
+    file_format = file_format or _guess_format(path, file)
     if file_format != "excel":
         return file, replace(config, format=file_format)
     text = folder / "sheet.csv"
@@ -63,7 +80,7 @@ def _unpack(path: Path, config: TableConfig, folder: Path) -> tuple[Path, TableC
 
 
 def _load(
-    name: str, path: Path, source: Path, config: TableConfig, formats: Mapping[str, str]
+    name: str, path: Path, source: Path, config: TableConfig, formats: Mapping[str, str] | None
 ) -> Dataset:
     """Read a file that is neither an archive nor a workbook; `path` is where it came from."""
     file: CsvFile | ArrowFile
@@ -78,7 +95,10 @@ def _load(
             if separator != ",":
                 notes.append(f"columns are separated by {separator!r} (dataset.separator)")
         file = CsvFile(source, config, separator)
-    roles = replace(assign_roles(config, file.names), formats=formats)
+        warnings = _check_header(config, file.names)
+    roles = assign_roles(config, file.names)
+    if formats is not None:
+        roles = replace(roles, formats=formats, may_lack_labels=True)
     table = file.read(roles)
     may_differ = isinstance(file, CsvFile) and separator != "," and config.decimal is None
     if may_differ and has_decimal_commas(roles, table):
@@ -88,15 +108,35 @@ def _load(
     check_fits_memory(str(path), (table.num_rows, len(roles.features)), 8)
     if isinstance(file, CsvFile) and config.quoting == "minimal":
         texts = find_multiline_cells(source, table, header=config.header, encoding=config.encoding)
-        warnings = tuple(text.replace(str(source), str(path)) for text in texts)
+        warnings += tuple(text.replace(str(source), str(path)) for text in texts)
     return build_dataset(name, str(path), roles, table, warnings, tuple(notes))
 
 
-def _guess_format(path: Path) -> TableFormat:
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+def _check_header(config: TableConfig, names: list[str]) -> tuple[str, ...]:
+    """Return a warning if the names of the columns look like values of a first row."""
+    numbers = [name for name in names if re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", name, re.I)]
+    counted = [str(n) for n in range(len(names) + 1)]  # as pandas names columns
+    if not config.header or len(numbers) < len(names) or names in (counted[:-1], counted[1:]):
+        return ()
+    return (
+        f"the names of the columns are numbers, such as {names[0]!r}: if line 1 is a row, give "
+        "dataset.header=false",
+    )
+
+
+def _guess_format(path: Path, file: Path) -> TableFormat:
+    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     if suffix not in FORMATS:
+        way = "If it is text with separators, give dataset.format=csv"
+        if suffix in _DATASET_OPTIONS:
+            way = f"Give dataset={_DATASET_OPTIONS[suffix]}"
+        elif suffix in _READERS:
+            way = f"Write it anew: pandas.{_READERS[suffix]}({file.name!r}).to_parquet('t.parquet')"
+        elif suffix in _ARCHIVES:
+            way = "Extract it first"
         raise UserError(
             f"{path}: expected a file that ends in {', '.join(FORMATS)} (or .gz or .zip behind "
-            f"it). Received: {suffix or 'no ending'!r}. Name its format, such as dataset.format=csv"
+            f"it). Received: {suffix or 'no ending'!r}"
+            f"{f' of {file.name}' if path != file else ''}. {way}"
         )
     return FORMATS[suffix]

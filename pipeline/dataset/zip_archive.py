@@ -4,8 +4,9 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
-from pipeline.dataset.files import available_memory, size_error
+from pipeline.dataset.files import available_memory, read_bytes, size_error
 from pipeline.errors import UserError
 
 _MAGIC = b"PK\x03\x04"
@@ -17,6 +18,27 @@ def is_zip(path: Path) -> bool:
     """Return whether a file starts as a zip archive does."""
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
+
+
+def is_workbook(path: Path) -> bool:
+    """Return whether a zip archive is a workbook of Excel."""
+    try:
+        with zipfile.ZipFile(path) as opened:
+            return "xl/workbook.xml" in opened.namelist()
+    except _READ_ERRORS:
+        return False
+
+
+def read_unpacked(path: Path, endings: Collection[str]) -> bytes:
+    """Return a file's bytes, or those of the one table in a zip archive.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    if not is_zip(path):
+        return read_bytes(path)
+    with TemporaryDirectory() as folder:
+        return read_bytes(extract_table(path, Path(folder), endings))
 
 
 def extract_table(path: Path, folder: Path, endings: Collection[str]) -> Path:

@@ -69,7 +69,9 @@ def load_inputs(config: Config) -> EvaluationInputs:
 
     def split() -> tuple[Sequence[Split], Sequence[SplitWarning]]:
         splits = make_splits(config.cv, dataset)
-        return splits, check_splits(config.cv, dataset, splits)
+        return splits, check_splits(
+            config.cv, dataset, splits, can_drop=hasattr(config.dataset, "drop")
+        )
 
     check_metrics(config.scoring)
     check_threshold_metric(config.decision, config.scoring)

@@ -132,7 +132,9 @@ def format_warnings(evaluation: Evaluation, findings: Sequence[Finding]) -> list
     if len(warnings) > MAX_WARNINGS:
         texts.append(f"{len(warnings) - MAX_WARNINGS} more warnings about the data set.")
     splits = [fold.split for fold in evaluation.folds]
-    split_warnings = check_splits(evaluation.config.cv, evaluation.dataset, splits)
+    config, dataset = evaluation.config, evaluation.dataset
+    can_drop = hasattr(config.dataset, "drop")
+    split_warnings = check_splits(config.cv, dataset, splits, can_drop=can_drop)
     texts += [f"{warning}." for warning in evaluation.warnings[:MAX_WARNINGS]]
     texts += [str(warning) for warning in split_warnings]
     return texts + [f"{finding}." for finding in findings]

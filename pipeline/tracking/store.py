@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pipeline.errors import TRACKING_URI, UserError, explain_missing_package, is
 from pipeline.mlflow_variables import check_variables, ignore_variables
 from pipeline.runtime import mlruns, uninterrupted, write_atomically
 from pipeline.tracking.heartbeat import is_process_running, this_process
+from pipeline.tracking.reachability import find_obstacle
 from pipeline.tracking.sqlite import check_writable, create_database, database_path, sqlite_uri
 
 PARENT = "mlflow.parentRunId"
@@ -37,7 +37,6 @@ MAX_FOLDER = 60  # characters of the folder of an experiment; 255 bytes are the 
 MAX_SCHEMA = 1_000_000  # characters of the columns of a data set
 MAX_PARAMS = 100  # in one call
 MAX_METRICS = 1000  # in one call
-SECONDS_TO_ANSWER = 5
 ARTIFACT_MODULES = {
     "s3": "boto3",
     "r2": "boto3",
@@ -103,7 +102,7 @@ def store_at(uri: str | None, checkpoints: str | None = None) -> Store:
 
 
 def check_store(store: Store) -> None:
-    """Check that the store can be written.
+    """Check that the store can be written; a server or database has some seconds to answer.
 
     Raises:
         UserError: If it cannot, or a variable of MLflow has an invalid value.
@@ -111,16 +110,16 @@ def check_store(store: Store) -> None:
     check_variables()
     if store.database:
         check_writable(store.database)
-    url = urlsplit(store.uri)
-    if url.scheme in {"http", "https"}:
+    error = find_obstacle(store.uri)
+    if error is not None and store.is_server:
+        url = urlsplit(store.uri)
         port = url.port or {"http": 80, "https": 443}[url.scheme]
-        try:
-            socket.create_connection((url.hostname or "", port), SECONDS_TO_ANSWER).close()
-        except OSError as error:
-            raise UserError(
-                f"tracking.uri: expected a running MLflow server. Received: {store.uri} ({error}). "
-                f"Start it with `mlflow server --host {url.hostname} --port {port}`."
-            ) from error
+        raise UserError(
+            f"tracking.uri: expected a running MLflow server. Received: {store.uri} ({error}). "
+            f"Start it with `mlflow server --host {url.hostname} --port {port}`."
+        ) from error
+    if error is not None:
+        raise store_error(error, store.uri) from error
 
 
 def use_store(store: Store) -> None:
