@@ -109,6 +109,7 @@ def test_configured_values_mean_yes_and_no(name):
         (["nein", "ja"], ["'ja' means yes and 'nein' no", "true_values=[ja]"]),
         (["yes?", "maybe"], ["or the other way round"]),
         (["m", "no"], ["true_values=[m]", "false_values=[no]'."]),
+        ([0, None], ["Fill in the missing values"]),
         ([1, 2], ['true_values=["1"]', 'false_values=["2"]', "other way"]),
         ([0, 1, None], ["if a blank means no, give 'dataset.false_values=[\"\"]'."]),
         ([0, 1, -1], ['true_values=["-1"]\' with those that mean yes', 'false_values=["-1"]']),

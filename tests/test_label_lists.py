@@ -128,6 +128,19 @@ def test_labels_that_differ_in_capitals_are_named():
     assert "labels 'A b' and 'a  B' of column 'l' differ" in read(["A b|c", "a  B"])[1][1]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[("x", 1), ("y", 0)], [("y", 1)]], pa.map_(pa.string(), pa.int8())),
+        pa.array([{"x": True, "y": None}, {"x": False, "y": True}]),
+    ],
+)
+def test_typed_mappings_are_labels(column):
+    names, y, _ = encode_labels("t", ColumnRoles((), (), "l"), pa.table({"l": column}))
+    assert names == ("x", "y")
+    assert y.tolist() == [[1, 0], [0, 1]]
+
+
 def test_typed_lists_of_0_and_1_are_labels():
     column = pa.array([[1, 0, 1], [0, 1, 1]], pa.list_(pa.int8()))
     names, y, _ = encode_labels("t", ColumnRoles((), (), "l"), pa.table({"l": column}))

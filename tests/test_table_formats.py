@@ -148,6 +148,9 @@ def test_durations_of_excel_and_blank_rows_below_the_table(load):
     dataset = load(workbook(*rows), "t.xlsx", "dataset.labels=[l]")
     assert dataset.schema.columns[0].kind == "duration"
     assert (dataset.X[:, 0] + dataset.schema.offsets[0]).tolist() == [135000, 3600]
+    assert not load(
+        workbook(["c", "l"], ["x\ny", 0], ["z", 1]), "t.xlsx", "dataset.labels=[l]"
+    ).warnings
     content = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(workbook(*rows))) as old, zipfile.ZipFile(content, "w") as new:
         for name in old.namelist():
@@ -293,6 +296,8 @@ ERRORS = {
     "title": ("t.csv", lambda: "Report\na,b,l\n1,2,0\n", "the first line, 'Report', has no names"),
     "sep": ("t.csv", lambda: "sep=,\na,b,l\n1,2,0\n", "the first line, 'sep=,', has no names"),
     "row names": ("t.csv", lambda: "a,l\n1,2,0\n3,4,1\n", "add a name to the first line"),
+    "title in a sheet": ("t.xlsx", lambda: workbook(["Report"], ["a", "l"], [1, 0]), "Delete rows"),
+    "formulas": ("t.xlsx", lambda: workbook(["a", "f", "l"], [1, "=A2", 0]), "save the workbook"),
     "no feather": ("t.feather", lambda: b"hello", "complete Feather file"),
     "no excel": ("t.xlsx", lambda: b"hello", "complete .xlsx workbook"),
     "zip as excel": ("t.xlsx", lambda: zipped(("a.csv", CSV)), "complete .xlsx workbook"),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.config import format_setting
 from pipeline.errors import UserError, locate
 from pipeline.preprocessing import TableSchema
 
@@ -156,10 +157,13 @@ class Dataset:
     def _check_not_all_missing(self) -> None:
         for column in np.flatnonzero(np.isnan(self.X[0])):
             if np.isnan(self.X[:, column]).all():
+                name = self.feature_names[column]
+                is_workbook = self.source.endswith((".xlsx", ".xlsm"))
+                formula = " If it has formulas, open and save the workbook in Excel first."
                 raise UserError(
                     f"{self._where}: expected a value in each feature. Received: none in any of "
-                    f"{len(self.X)} rows of feature {self.feature_names[column]!r}. Drop "
-                    "the column."
+                    f"{len(self.X)} rows of feature {name!r}. Drop the column: "
+                    f"{format_setting('dataset.drop', [name])}{formula * is_workbook}"
                 )
 
     def _digest(self) -> str:

@@ -110,7 +110,8 @@ def _write(path: Path, file: Path, sheet: Any, decimal: str, *, header: bool) ->
             if len(row) > width:
                 raise UserError(
                     f"{path}: expected {width} columns, as in the first row of the sheet "
-                    f"{sheet.title!r}. Received: {len(row)} in row {number + 1}."
+                    f"{sheet.title!r}. Received: {len(row)} in row {number + 1}. Delete rows above "
+                    "the names of the columns, and notes beside the table."
                 )
             texts = [_format(cell, decimal) for cell in row]
             writer.writerow(texts + [""] * (width - len(texts)))

@@ -120,9 +120,10 @@ def _encode_label_lists(
     separator = roles.label_separator
     if pa.types.is_nested(column.type):
         separator = separator and "json"
-        cells = [
-            None if cell is None else json.dumps(cell, default=str) for cell in column.to_pylist()
-        ]
+        values = column.to_pylist()
+        if pa.types.is_map(column.type):
+            values = [cell and dict(cell) for cell in values]
+        cells = [None if cell is None else json.dumps(cell, default=str) for cell in values]
         column = pa.chunked_array([pa.array(cells, pa.string())])
     codes, texts = encode_texts(column)
     rows = _first_rows(codes, len(texts))

@@ -265,6 +265,8 @@ def _labels(value: Any, key: str | None, label_values: LabelValues) -> Iterator[
     if isinstance(value, dict) and key is None:
         for label, mark in value.items():
             y = label_values.parse(mark)
+            if y == INVALID and mark is None:  # as Arrow writes a key that an object lacks
+                continue
             if y == INVALID:
                 way = "such as \"dataset.true_values=['>0.5']\" \"dataset.false_values=['<=0.5']\""
                 raise NotationError(

@@ -98,7 +98,7 @@ class LabelValues:
         counts = [number for number in numbers if number and number > 0 and number.is_integer()]
         if "0" in occurring and len(counts) == len(occurring) - 1:
             return f"If every number above 0 means yes, give {_type((), ['>0'])}."
-        if unset == [""] and len(occurring) != 2:
+        if unset == [""] and (len(occurring) != 2 or self.parse(occurring[1]) == 0):
             return (
                 "Fill in the missing values, drop the rows, or, if a blank means no, give "
                 f"{_type([''], ())}."

@@ -202,7 +202,8 @@ def _add_offset(
 def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -> Kind:
     """Return the kind of a column by its type and its role; texts may still be numbers."""
     types = pa.types
-    if types.is_temporal(kind) and name not in roles.categorical:
+    is_time = types.is_temporal(kind) and not types.is_interval(kind)
+    if is_time and name not in roles.categorical:
         if types.is_duration(kind):
             return "duration"
         return "time" if types.is_time(kind) else "datetime"

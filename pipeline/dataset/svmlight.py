@@ -51,7 +51,7 @@ def load(config: SvmlightConfig) -> Dataset:
     path = find_file(config.path)
     content = read_unpacked(path, _ENDINGS)
     decode(path, content)  # rejects binary files
-    header, content = _split_header(content)
+    header, content = _split_header(content.removeprefix(b"\xef\xbb\xbf"))
     zero_based = "auto" if config.zero_based is None else config.zero_based
     try:
         sparse, row_labels = load_svmlight_file(

@@ -36,6 +36,7 @@ _READERS = {  # of pandas
     **{".xml": "read_xml", ".fwf": "read_fwf"},
 }
 _ARCHIVES = (".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zip", ".zst")
+_SHEET = "sheet of a workbook.csv"
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -74,7 +75,7 @@ def _unpack(path: Path, config: TableConfig, folder: Path) -> tuple[Path, TableC
     file_format = file_format or _guess_format(path, file)
     if file_format != "excel":
         return file, replace(config, format=file_format)
-    text = folder / "sheet.csv"
+    text = folder / _SHEET
     write_csv(file, text, sheet=config.sheet, decimal=config.decimal or ".", header=config.header)
     return text, replace(config, format="csv", separator=",", encoding="utf-8", quoting="minimal")
 
@@ -106,7 +107,7 @@ def _load(
         roles = replace(roles, decimal=",", decimal_is_given=True)
         table = file.read(roles)
     check_fits_memory(str(path), (table.num_rows, len(roles.features)), 8)
-    if isinstance(file, CsvFile) and config.quoting == "minimal":
+    if isinstance(file, CsvFile) and config.quoting == "minimal" and source.name != _SHEET:
         texts = find_multiline_cells(source, table, header=config.header, encoding=config.encoding)
         warnings += tuple(text.replace(str(source), str(path)) for text in texts)
     return build_dataset(name, str(path), roles, table, warnings, tuple(notes))
