@@ -139,6 +139,39 @@ def test_models_of_other_shapes_are_refused_in_words(check, message):
     assert "\n" not in str(caught.value)
 
 
+def of_type(dtype):
+    def build(n_features, n_labels):
+        return head(n_features, n_labels, "sigmoid", dtype=dtype)
+
+    return build
+
+
+def frozen(n_features, n_labels):
+    model = head(n_features, n_labels, "sigmoid")
+    model.trainable = False
+    return model
+
+
+def named_input(n_features, n_labels):
+    x = keras.Input((n_features,), name="x")
+    return keras.Model({"x": x}, keras.layers.Dense(n_labels, activation="sigmoid")(x))
+
+
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`")
+@pytest.mark.parametrize(
+    ("build", "received"),
+    [
+        (of_type("float64"), "type float64. Give the last layer dtype='float32'"),
+        (of_type("mixed_float16"), "type float16"),
+        (frozen, "no trainable weights"),
+        (named_input, "a dict of inputs"),
+    ],
+)
+def test_models_that_cannot_be_trained_are_refused(check, build, received):
+    with pytest.raises(UserError, match=received):
+        check(build)
+
+
 def compiled(n_features, n_labels):
     model = mlp(n_features, n_labels, hidden_units=())
     model.compile("sgd", "mse")

@@ -67,6 +67,7 @@ def check_model(config: KerasModelConfig, model: keras.Model, rows: NDArray[np.f
         rows: Preprocessed training rows, the more varied the better.
     """
     _check_range(config.builder, model, rows)
+    _check_types(config.builder, model, rows)
     with TemporaryDirectory() as folder:
         path = f"{folder}/model.keras"
         try:
@@ -112,6 +113,23 @@ def _check_range(name: str, model: keras.Model, rows: NDArray[np.float32]) -> No
                 f"of a sigmoid. Received: outputs {values} for {source}. Give the last layer "
                 "activation='sigmoid'."
             )
+
+
+def _check_types(name: str, model: keras.Model, rows: NDArray[np.float32]) -> None:
+    """Raise UserError if a model has nothing to train, named inputs or outputs of another type."""
+    dtype = keras.backend.standardize_dtype(model(rows[:1], training=False).dtype)
+    received = ""
+    if not model.trainable_variables:
+        received = "no trainable weights. Set trainable=True, at least for the last layer"
+    elif isinstance(getattr(model, "input", None), dict):
+        received = "a dict of inputs. Give keras.Model the input itself, not a dict"
+    elif dtype != "float32":
+        received = f"outputs of type {dtype}. Give the last layer dtype='float32'"
+    if received:
+        raise UserError(
+            f"model.builder: expected {name} to return a model with one input, trainable weights "
+            f"and outputs of type float32. Received: {received}."
+        )
 
 
 def _probe(model: keras.Model, rows: NDArray[np.float32]) -> Iterator[tuple[str, Any]]:
