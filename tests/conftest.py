@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,6 +18,9 @@ from hypothesis import settings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from pipeline.config.compose import parse_config
 from pipeline.config.schema import Config
@@ -47,6 +52,7 @@ def pytest_collection_finish() -> None:
     """Leave what is imported out of garbage collections; with TensorFlow one takes a second."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,13 +90,27 @@ def _resolver() -> None:
     OmegaConf.register_new_resolver("mlruns", lambda: str(mlruns()), replace=True)
 
 
+@cache
+def _compose(*options: str) -> DictConfig:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return compose("config", overrides=list(options))
+
+
 @pytest.fixture(scope="session")
 def make_config():
-    """Compose a configuration as the command line does."""
+    """Compose a configuration as the command line does.
+
+    Hydra takes 0.1 s for the options of the groups, so these are composed once; it applies the
+    other overrides to copies.
+    """
+    parser = OverridesParser.create()
 
     def make(*overrides: str) -> Config:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return parse_config(compose("config", overrides=list(overrides)))
+        options = [it for it in overrides if (CONF_DIR / it.partition("=")[0]).is_dir()]
+        composed = deepcopy(_compose(*options))
+        others = [it for it in overrides if it not in options]
+        ConfigLoaderImpl._apply_overrides_to_config(parser.parse_overrides(others), composed)
+        return parse_config(composed)
 
     return make
 
