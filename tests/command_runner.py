@@ -78,7 +78,7 @@ class CommandRunner:
         """Run the program in this process, which saves the import of TensorFlow."""
         out, err = StringIO(), StringIO()
         with (
-            patch.object(sys, "argv", ["pipeline", *self._complete(arguments)]),
+            patch.object(sys, "argv", ["pipeline/__main__.py", *self._complete(arguments)]),
             patch("pipeline.sweeps.OptunaSweeper.n_failed", 0),  # of an earlier search
             redirect_stdout(out),
             redirect_stderr(err),

@@ -33,11 +33,13 @@ settings.load_profile("tests")
 # The slowest test modules, in an order in which two processes end at about the same time and
 # compile about as many programs each: XLA never frees some 20 MB of every program.
 FIRST = (
-    *("test_sweep.py", "test_arff.py", "test_keras_trainer.py", "test_job.py"),
-    *("test_early_stopping.py", "test_search.py", "test_logged_model.py", "test_scale.py"),
-    *("test_credentials.py", "test_racing.py", "test_compose.py", "test_scoring_metrics.py"),
-    *("test_prepared_job.py", "test_reader_errors.py", "test_evaluator.py"),
-    *("test_optimization.py", "test_inner_cv.py", "test_interrupts.py", "test_pyfunc_model.py"),
+    *("test_sweep.py", "test_keras_trainer.py", "test_api.py", "test_job.py", "test_search.py"),
+    *("test_credentials.py", "test_interrupts.py", "test_logged_model.py"),
+    *("test_early_stopping.py", "test_job_sklearn.py", "test_scale.py", "test_predict.py"),
+    *("test_notebook.py", "test_figures.py", "test_prepared_job.py", "test_environment.py"),
+    *("test_promote.py", "test_racing.py", "test_evaluator.py", "test_compose.py"),
+    *("test_keras_backend.py", "test_parent_run.py", "test_scoring_metrics.py", "test_ui.py"),
+    *("test_optimization.py", "test_reading_time.py", "test_memory.py", "test_inner_cv.py"),
 )
 
 
@@ -106,7 +108,11 @@ def make_config():
     parser = OverridesParser.create()
 
     def make(*overrides: str) -> Config:
-        options = [it for it in overrides if (CONF_DIR / it.partition("=")[0]).is_dir()]
+        options = [
+            it
+            for it in overrides
+            if it.startswith("hydra") or (CONF_DIR / it.partition("=")[0]).is_dir()
+        ]
         composed = deepcopy(_compose(*options))
         others = [it for it in overrides if it not in options]
         ConfigLoaderImpl._apply_overrides_to_config(parser.parse_overrides(others), composed)
@@ -134,10 +140,17 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture
-def rows():
+@pytest.fixture(scope="session")
+def shared_rows():
     """Features of shape (90, 4) and three noisy labels of them, of shape (90, 3)."""
     rng = np.random.default_rng(3)
     X = rng.normal(size=(90, 4)).astype(np.float32)
     y = (X[:, :3] + rng.normal(size=(90, 3)) > 0.2).astype(np.int8)
     return X, y
+
+
+@pytest.fixture
+def rows(shared_rows):
+    """Copies of `shared_rows`, which a test may change."""
+    X, y = shared_rows
+    return X.copy(), y.copy()

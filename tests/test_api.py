@@ -163,10 +163,15 @@ def make_network(n_features=4, n_labels=3):
     return keras.Sequential([keras.Input((n_features,)), *layers])
 
 
+@pytest.fixture(scope="module")
+def by_option(shared_rows):
+    """An evaluation of the network of `make_network`, as an option."""
+    return pipeline.evaluate(*shared_rows, **SHORT)
+
+
 @pytest.mark.parametrize("kind", ["model", "compiled", "function", "function without sizes"])
-def test_a_network_gets_the_weights_of_its_seed_in_each_fold(rows, kind):
+def test_a_network_gets_the_weights_of_its_seed_in_each_fold(rows, by_option, kind):
     X, y = rows
-    expected = pipeline.evaluate(X, y, **SHORT)  # the same network, as an option
     model = make_network()
     model.set_weights([np.ones_like(weight) for weight in model.get_weights()])
     if kind == "compiled":
@@ -176,7 +181,7 @@ def test_a_network_gets_the_weights_of_its_seed_in_each_fold(rows, kind):
     if kind == "function without sizes":
         model = lambda: make_network()  # noqa: E731
     evaluation = pipeline.evaluate(X, y, model=model, **SHORT)
-    for fold, other in zip(evaluation.folds, expected.folds, strict=True):
+    for fold, other in zip(evaluation.folds, by_option.folds, strict=True):
         np.testing.assert_allclose(fold.y_score, other.y_score, atol=1e-6)
     assert any("has no effect" in text for text in evaluation.all_warnings) == (kind == "compiled")
 

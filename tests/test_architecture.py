@@ -5,6 +5,7 @@ import graphlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,13 @@ def part(path: Path) -> str:
     return path.relative_to(PIPELINE).with_suffix("").parts[0]
 
 
-def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
-    """Yield the modules that a file imports at run time, at its top level alone if asked."""
+@cache
+def imports(path: Path, everywhere: bool = True) -> tuple[str, ...]:
+    """Return the modules that a file imports at run time, at its top level alone if asked."""
+    return tuple(_find_imports(path, everywhere))
+
+
+def _find_imports(path: Path, everywhere: bool) -> Iterator[str]:
     tree = ast.parse(path.read_text())
     skipped = {
         node

@@ -55,9 +55,7 @@ def test_an_invalid_argument_is_rejected_with_a_message(tmp_path, argument):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize(
-    "argument", ["modle=mlp", "model.hidden_units=[3", "training.epochs=0", "cv.n_splits=1001"]
-)
+@pytest.mark.parametrize("argument", ["modle=mlp", "model.hidden_units=[3", "cv.n_splits=1001"])
 def test_a_process_with_an_invalid_argument_prints_its_message_alone(tmp_path, argument):
     out, err = CommandRunner(tmp_path).run(argument, code=2)
     assert MESSAGES[argument] in err

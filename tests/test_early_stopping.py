@@ -39,7 +39,18 @@ FITS = make_monitored_fits()
 @pytest.fixture(scope="module")
 def train_all_epochs():
     """Return a cached function, for all stopping rules apply to the same trainings."""
-    return cache(_train_all_epochs)
+    yield cache(_train_all_epochs)
+    _compiled_model.cache_clear()
+
+
+@cache
+def _compiled_model(build):
+    """Return a model, compiled once for all fits, and the initial state of its optimizer."""
+    model = build(X.shape[1])
+    optimizer = keras.optimizers.Adam(stopping_config().learning_rate)
+    model.compile(optimizer, "binary_crossentropy", jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model, [variable.numpy() for variable in optimizer.variables]
 
 
 def _train_all_epochs(fit_index, build):
@@ -49,10 +60,11 @@ def _train_all_epochs(fit_index, build):
         The model, and after each epoch its validation loss and its weights.
     """
     fit, config = FITS[fit_index], stopping_config()
+    model, optimizer_state = _compiled_model(build)
     keras.utils.set_random_seed(fit.seed)
-    model = build(X.shape[1])
-    optimizer = keras.optimizers.Adam(config.learning_rate)
-    model.compile(optimizer, "binary_crossentropy", jit_compile=False)
+    model.set_weights(build(X.shape[1]).get_weights())
+    for variable, value in zip(model.optimizer.variables, optimizer_state, strict=True):
+        variable.assign(value)
     epochs = []
     for epoch in range(EPOCHS):
         rows = epoch_order(fit.seed, epoch, fit.train)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -17,7 +16,7 @@ import pytest
 from pipeline.scoring.statistics import summarise
 from tests.command_runner import CommandRunner, artifact
 
-QUICK = ("cv.n_splits=3", "cv.n_repeats=1", "training.epochs=3")
+QUICK = ("cv.n_splits=3", "cv.n_repeats=1", "training.epochs=3", "report=none")
 
 
 @pytest.fixture(scope="module")
@@ -222,41 +221,32 @@ def model_that_fails_to_save(n_features, n_labels, calls=[]):  # noqa: B006 - co
     return keras.Model(inputs, outputs)
 
 
-def test_an_interrupted_run_has_the_status_killed(store):
-    process = store.start(
-        *("model=random_forest", "model.params.n_estimators=2000"),
-        "tracking.experiment_name=SIGTERM",
-    )
-    while not is_training(store, "SIGTERM"):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 143
-    (run,) = store.runs("SIGTERM")
-    assert run.info.status == "KILLED"
-
-
-def test_ctrl_c_stops_a_compiled_training(store):
-    ended = Event()
+@pytest.mark.parametrize(
+    ("signum", "code", "endless"),
+    [
+        (signal.SIGINT, 130, ("training.epochs=200000",)),
+        (signal.SIGTERM, 143, ("model=random_forest", "model.params.n_estimators=2000")),
+    ],
+    ids=["compiled", "scikit-learn"],
+)
+def test_a_signal_stops_a_training(store, signum, code, endless):
+    ended, experiment = Event(), signum.name
 
     def interrupt() -> None:
-        while not is_training(store, "SIGINT"):
+        while not is_training(store, experiment):
             if ended.wait(0.1):
                 return
         if not ended.wait(1):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signum)
 
     with ThreadPoolExecutor(1) as executor:
         interrupting = executor.submit(interrupt)
         try:
-            endless = ("training.epochs=200000", "tracking.experiment_name=SIGINT")
-            store.run_here(*QUICK, *endless, code=130)
+            store.run_here(*QUICK, *endless, f"tracking.experiment_name={experiment}", code=code)
         finally:
             ended.set()
             interrupting.result()
-    (run,) = store.runs("SIGINT")
+    (run,) = store.runs(experiment)
     assert run.info.status == "KILLED"
 
 
@@ -285,7 +275,10 @@ def test_a_store_that_cannot_be_written_is_rejected_before_training(tmp_path, ur
 
 def test_the_emotions_experiment(store, shared_data):
     path = shared_data / "emotions.arff"
-    out, _ = store.run_here("experiment=emotions", f"dataset.path={path}", "cv.n_repeats=1")
+    out, _ = store.run_here(
+        *("experiment=emotions", f"dataset.path={path}", "cv.n_splits=5", "cv.n_repeats=1"),
+        "report=none",
+    )
     (run,) = [run for run in store.runs() if run.info.run_name.startswith("emotions")]
     assert "emotions: 593 rows, 72 features, 6 labels; 1.868 labels per row" in out
     assert run.data.params["preprocessing.scaling"] == "standard"
@@ -313,7 +306,7 @@ def test_a_table_of_numbers_and_categories_end_to_end(store, tmp_path):
     out, _ = store.run_here(
         *("dataset=table", f"dataset.path={path}", "dataset.labels=[tag_*]"),
         *("dataset.predict_rows=[[75,Rome],[null,Paris]]", "cv.n_splits=3", "cv.n_repeats=1"),
-        *("training.learning_rate=0.02", "tracking.experiment_name=table"),
+        *("training.learning_rate=0.02", "tracking.experiment_name=table", "report=none"),
         *("decision.threshold=global", "decision.calibration=temperature", "model.ensemble_size=2"),
     )
     (run,) = store.runs("table")

@@ -12,13 +12,13 @@ import pytest
 @pytest.mark.parametrize(
     ("variables", "file", "expected"),
     [
-        ({"KERAS_BACKEND": "jax"}, {}, ["KERAS_BACKEND=jax is replaced by tensorflow"]),
-        ({"TF_USE_LEGACY_KERAS": "1"}, {}, ["TF_USE_LEGACY_KERAS=1 is replaced by 0"]),
         ({}, {"backend": "torch"}, []),  # which the variable replaces
         (
-            {},
+            {"KERAS_BACKEND": "jax", "TF_USE_LEGACY_KERAS": "1"},
             {"floatx": "float16", "image_data_format": "channels_first", "epsilon": 1e-3},
             [
+                "KERAS_BACKEND=jax is replaced by tensorflow",
+                "TF_USE_LEGACY_KERAS=1 is replaced by 0",
                 "floatx float16 of Keras is replaced by float32",
                 "epsilon 0.001 of Keras is replaced by 1e-07",
                 "image_data_format channels_first of Keras is replaced by channels_last",

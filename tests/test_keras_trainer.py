@@ -49,7 +49,7 @@ def test_fits_of_unequal_size_on_standardised_features_equal_model_fit():
     assert_equal_to_model_fit(make_fits(sizes, scaling="standard"), training_config(), atol=2e-6)
 
 
-@pytest.mark.parametrize("batch_size", [1, 40, 64])
+@pytest.mark.parametrize("batch_size", [1, 40])
 def test_single_rows_and_all_rows_as_batches_equal_model_fit(batch_size):
     config = training_config(
         optimizer="sgd", optimizer_params={"momentum": 0.9}, batch_size=batch_size, epochs=2
@@ -58,8 +58,9 @@ def test_single_rows_and_all_rows_as_batches_equal_model_fit(batch_size):
 
 
 def test_batch_normalization_equals_model_fit_also_with_fewer_rows_than_a_batch():
-    build = partial(NETWORK, batch_normalization=True)
-    assert_equal_to_model_fit(make_fits((41, 12)), training_config(), build, rtol=1e-4, atol=1e-5)
+    build, config = partial(NETWORK, batch_normalization=True), training_config(optimizer="sgd")
+    fits = make_fits((41, 41, 12))  # the first two train in one stack
+    assert_equal_to_model_fit(fits, config, build, rtol=1e-4, atol=1e-5)
 
 
 def custom_model(n_features, n_labels=N_LABELS):
@@ -107,17 +108,13 @@ def test_categories_and_missing_values_equal_model_fit():
         preprocessor = fit_preprocessor(preprocessing(add_indicator=True), X, SCHEMA, rows[:30])
         fits.append(FitSpec(fit_seed(7, (0, fold)), rows[:30], rows[30:], preprocessor))
     assert fits[0].preprocessor.n_columns != fits[1].preprocessor.n_columns
-    assert_equal_to_model_fit(fits, training_config(), X=X, atol=2e-6)
+    config = training_config(optimizer="sgd")
+    assert_equal_to_model_fit(fits, config, LOGISTIC_REGRESSION, X, atol=2e-6)
 
 
-@pytest.mark.parametrize(
-    ("layers", "train_sizes"),
-    [({"dropout": 0.5}, (40, 40, 40, 39)), ({"batch_normalization": True}, (40, 40, 40, 40))],
-    ids=["dropout", "batch normalization"],
-)
-def test_a_fit_does_not_depend_on_its_stack_or_on_threads(layers, train_sizes):
-    build = partial(NETWORK, **layers)
-    fits = make_fits(train_sizes)
+def test_a_fit_does_not_depend_on_its_stack_or_on_threads():
+    build = partial(NETWORK, dropout=0.5)
+    fits = make_fits((40, 40, 40, 39))
     config = training_config(optimizer="sgd", learning_rate=0.1)
     alone = train(fits, replace(config, fits_per_program=1, n_threads=1), build)
     stacked = train(fits, replace(config, fits_per_program=3, n_threads=2), build)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
@@ -49,6 +49,7 @@ def metric_value(name, y_true, y_score, zero_division=0.0):
 
 
 @pytest.mark.parametrize("name", RATIO_METRICS)
+@settings(max_examples=40)
 @given(table=tables(), zero_division=st.sampled_from([0.0, 1.0]))
 def test_ratio_metrics_equal_scikit_learn(name, table, zero_division):
     y_true, y_score = table

@@ -235,6 +235,7 @@ def test_a_search_end_to_end(tmp_path):
     out, err = store.run_here(
         *("--multirun", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "racing=first_repeat"),
         *("dataset.n_samples=200", "cv.n_splits=4", "cv.n_repeats=2", "training.epochs=20"),
+        "report=none",
         "training.learning_rate=0.05,1e-6,0",
         *("hydra.sweeper.metrics=[hamming_loss]", "hydra.sweeper.seed=69"),  # in this order
         code=1,

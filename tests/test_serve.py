@@ -143,7 +143,7 @@ def test_a_port_in_use():
 
 def test_the_command_serves_until_ctrl_c(tmp_path):
     store = CommandRunner(tmp_path)
-    store.run_here("training.epochs=1", "cv.n_splits=2", "cv.n_repeats=1", "report=none")
+    store.run_here("model=logistic", "cv.n_splits=2", "cv.n_repeats=1", "report=none")
     (run,) = store.runs()
     port = free_port()
     arguments = [run.info.run_id[:8], "--port", str(port), "--threshold", "0.3"]

@@ -36,7 +36,7 @@ SLOW = (
 SLOW_SKLEARN = (
     *(*SMALL, "cv.n_splits=4", "model=sklearn", "training.n_threads=1"),
     "model.estimator=sklearn.neural_network.MLPClassifier",
-    "model.params={max_iter: 500, n_iter_no_change: 500, hidden_layer_sizes: [8]}",
+    "model.params={max_iter: 200, n_iter_no_change: 200, hidden_layer_sizes: [8]}",
 )
 UNITS = "model.params.hidden_layer_sizes"
 
@@ -94,7 +94,7 @@ def sweep(tmp_path_factory):
     """A sweep in which half of the jobs fail: its store, and what it printed."""
     store = CommandRunner(tmp_path_factory.mktemp("sweep"))
     arguments = ("--multirun", "model.activation=rellu,relu", "seed=1,2", *QUICK)
-    out, err = store.run(*arguments, code=1)
+    out, err = store.run_here(*arguments, code=1)
     return store, arguments, out, err
 
 
