@@ -33,8 +33,8 @@ settings.load_profile("tests")
 # The slowest test modules, in an order in which two processes end at about the same time and
 # compile about as many programs each: XLA never frees some 20 MB of every program.
 FIRST = (
-    *("test_sweep.py", "test_keras_trainer.py", "test_api.py", "test_job.py", "test_search.py"),
-    *("test_credentials.py", "test_interrupts.py", "test_logged_model.py"),
+    *("test_sweep.py", "test_keras_trainer.py", "test_credentials.py", "test_job.py"),
+    *("test_interrupts.py", "test_api.py", "test_logged_model.py", "test_search.py"),
     *("test_early_stopping.py", "test_job_sklearn.py", "test_scale.py", "test_predict.py"),
     *("test_notebook.py", "test_figures.py", "test_prepared_job.py", "test_environment.py"),
     *("test_promote.py", "test_racing.py", "test_evaluator.py", "test_compose.py"),

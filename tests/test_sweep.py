@@ -137,9 +137,10 @@ def test_the_leaderboard_is_printed_and_logged_to_the_parent(sweep):
     assert "4 jobs: 2 finished, 2 failed" in out
     assert "2 failed: model.activation=rellu, seed=1; model.activation=rellu, seed=2" in out
     tables = json.loads(parent.data.tags["mlflow.loggedArtifacts"])
-    assert tables == [{"path": "leaderboard.json", "type": "table"}]
+    assert {"path": "leaderboard.json", "type": "table"} in tables
     assert artifact(parent, "figures/leaderboard.png").read_bytes().startswith(b"\x89PNG")
-    assert parent.data.metrics["best/accuracy_mean"] == best.data.metrics["accuracy_mean"]
+    mean = table["accuracy_mean"][:2].mean()  # the jobs differ in their seeds alone
+    assert parent.data.metrics["best/accuracy_mean"] == pytest.approx(mean)
     assert (parent.data.metrics["n_finished"], parent.data.metrics["n_failed"]) == (2, 2)
 
 
