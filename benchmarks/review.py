@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.datasets import make_multilabel_classification
 
 import pipeline
-from pipeline.evaluation.label_review import find_wrong_cells
+from pipeline.scoring.label_review import find_wrong_cells
 
 N_ROWS, N_FEATURES, N_LABELS = 1000, 20, 5
 FLIPPED = 0.05

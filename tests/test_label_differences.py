@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from pipeline.commands import compare as command
 from pipeline.comparison.label_differences import compare_labels, describe_labels
 from pipeline.errors import UserError
-from pipeline.evaluation.held_out import StoredPredictions, join
+from pipeline.scoring.held_out import StoredPredictions, join
 from tests.command_runner import CommandRunner
 
 N_ROWS, N_FOLDS = 400, 8

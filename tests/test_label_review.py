@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from pipeline.commands import review as command
-from pipeline.evaluation.held_out import StoredPredictions
-from pipeline.evaluation.label_review import find_wrong_cells, review_labels
+from pipeline.scoring.held_out import StoredPredictions
+from pipeline.scoring.label_review import find_wrong_cells, review_labels
 from tests.command_runner import CommandRunner
 
 PROBABILITY = np.array([[0.9, 0.1], [0.8, 0.2], [0.9, 0.9], [0.1, 0.9], [0.1, 0.6]])

@@ -10,8 +10,8 @@ from scipy.stats import false_discovery_control
 from pipeline.comparison.ranking import Ranking, mean_test_fraction
 from pipeline.comparison.run_scores import RunScores
 from pipeline.errors import UserError
-from pipeline.evaluation.held_out import PREDICTIONS, StoredPredictions, read_predictions
 from pipeline.scoring import are_constant, holm, label_scores, paired_test
+from pipeline.scoring.held_out import PREDICTIONS, StoredPredictions, read_predictions
 from pipeline.tracking import has_artifact, open_artifact
 
 Floats = NDArray[np.float64]

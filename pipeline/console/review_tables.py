@@ -6,8 +6,8 @@ from rich.console import RenderableType
 
 from pipeline.console.table_layout import make_table
 from pipeline.errors import shorten
-from pipeline.evaluation.held_out import StoredPredictions
-from pipeline.evaluation.label_review import HardRow, Review, ids_by_row
+from pipeline.scoring.held_out import StoredPredictions
+from pipeline.scoring.label_review import HardRow, Review, ids_by_row
 
 MAX_CELLS = 15
 MAX_ROWS = 8

@@ -116,7 +116,7 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
         decimal_is_given=config.decimal is not None,
         thousands=config.thousands,
         dayfirst=config.dayfirst,
-        dropped_labels=tuple(it for it in config.drop if it not in drop),
+        dropped_labels=tuple(sorted({*config.drop} - {*drop})),
         label_values=LabelValues(config.true_values, config.false_values),
         **single,
     )

@@ -136,8 +136,7 @@ def format_warnings(evaluation: Evaluation, findings: Sequence[Finding]) -> list
     can_drop = hasattr(config.dataset, "drop")
     split_warnings = check_splits(config.cv, dataset, splits, can_drop=can_drop)
     texts += [f"{warning}." for warning in evaluation.warnings[:MAX_WARNINGS]]
-    texts += [str(warning) for warning in split_warnings]
-    return texts + [f"{finding}." for finding in findings]
+    return [*texts, *map(str, split_warnings), *(f"{finding}." for finding in findings)]
 
 
 def format_shape(summary: DataSummary) -> str:

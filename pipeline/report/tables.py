@@ -5,9 +5,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.evaluation.evaluator import Evaluation
-from pipeline.evaluation.held_out import StoredPredictions
-from pipeline.evaluation.label_review import ids_by_row, review_labels
 from pipeline.scoring import label_scores
+from pipeline.scoring.held_out import StoredPredictions
+from pipeline.scoring.label_review import ids_by_row, review_labels
 
 MAX_CELLS = 10  # that look wrong, on the page
 MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold

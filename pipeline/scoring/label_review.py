@@ -11,15 +11,17 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dataset import Dataset
-from pipeline.evaluation.held_out import StoredPredictions
-from pipeline.scoring import EPSILON
+from pipeline.scoring.classification_metrics import EPSILON
+from pipeline.scoring.held_out import StoredPredictions
+
+if TYPE_CHECKING:
+    from pipeline.dataset import Dataset
 
 LIKELY = 0.5  # probability from which on a row without a label looks labelled
 
@@ -155,7 +157,7 @@ def ids_by_row(predictions: StoredPredictions) -> dict[int, str]:
     return {int(row): str(name) for row, name in zip(predictions.row, ids, strict=True)}
 
 
-def to_table(review: Review, predictions: StoredPredictions, dataset: Dataset | None) -> pa.Table:
+def to_table(review: Review, predictions: StoredPredictions, dataset: "Dataset | None") -> pa.Table:
     """Return all likely wrong cells with the ids and, if there is a data set, the features.
 
     Args:
