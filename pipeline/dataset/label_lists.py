@@ -66,7 +66,7 @@ def _read_cells(
     if separator == "json" or (
         separator is None and 2 * sum(map(_is_bracketed, present)) > len(present)
     ):
-        return _read_notation(column, label_values)
+        return _read_notation(column, label_values, may_nest=separator is None)
     cells = ["" if unwrap(cell) in ("[]", "{}", "()") else cell for cell in cells]
     present = [cell for cell in cells if cell]
     if separator is None and present:
@@ -181,6 +181,7 @@ def _read_notation(
     label_values: LabelValues,
     *,
     is_quoted: bool = False,
+    may_nest: bool = True,
 ) -> tuple[list[list[str]], str]:
     expected = (
         "labels in quotes, separated by commas"
@@ -194,7 +195,7 @@ def _read_notation(
             column.values.append(parse_notation(text))
         except NotationError as error:
             column.raise_for(i, expected, f"{error}. Correct it.")
-    if inner := _find_inner_texts(column):
+    if (inner := _find_inner_texts(column)) and may_nest:
         column.cells = inner
         return _read_cells(column, None, label_values)
     lists = _labels_of_values(column, expected, label_values)
