@@ -43,11 +43,20 @@ FIRST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the slowest test modules to the front."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add an option that divides the modules among processes that end in between."""
+    parser.addoption("--part", default="1/1", help="run a part of the test modules: 1/2 or 2/2")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Move the slowest test modules to the front, and keep those of the part to run."""
     items.sort(
         key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST)
     )
+    part, n_parts = map(int, config.getoption("--part").split("/"))
+    modules = [*dict.fromkeys(item.path for item in items)][part - 1 :: n_parts]
+    config.hook.pytest_deselected(items=[item for item in items if item.path not in modules])
+    items[:] = [item for item in items if item.path in modules]
 
 
 def pytest_collection_finish() -> None:
