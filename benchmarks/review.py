@@ -32,7 +32,7 @@ def precision(model: str, seed: int) -> float:
     )
     table = evaluation.predictions.groupby("row").mean(numeric_only=True)
     probability = table.filter(like="score_").to_numpy(dtype=np.float64)
-    cells = find_wrong_cells(noisy.astype(bool), probability)[: is_flipped.sum()]
+    cells, _ = find_wrong_cells(noisy.astype(bool), probability, int(is_flipped.sum()))
     return float(is_flipped[tuple(cells.T)].mean())
 
 

@@ -9,7 +9,12 @@ import pytest
 
 from pipeline.commands import review as command
 from pipeline.scoring.held_out import StoredPredictions
-from pipeline.scoring.label_review import find_wrong_cells, review_labels
+from pipeline.scoring.label_review import (
+    MAX_LISTED,
+    find_wrong_cells,
+    ids_by_row,
+    review_labels,
+)
 from tests.command_runner import CommandRunner
 
 PROBABILITY = np.array([[0.9, 0.1], [0.8, 0.2], [0.9, 0.9], [0.1, 0.9], [0.1, 0.6]])
@@ -54,7 +59,7 @@ def test_flipped_labels_come_first():
     true = rng.random((500, 4)) < 0.4
     probability = np.where(true, rng.beta(6, 2, true.shape), rng.beta(2, 6, true.shape))
     is_flipped = rng.random(true.shape) < 0.05
-    cells = find_wrong_cells(true ^ is_flipped, probability)[: is_flipped.sum()]
+    cells, _ = find_wrong_cells(true ^ is_flipped, probability, int(is_flipped.sum()))
     assert is_flipped[tuple(cells.T)].mean() > 0.6
 
 
@@ -99,3 +104,18 @@ def test_the_command_writes_ids_and_features(tmp_path, capsys):
     first = json.loads((tmp_path / "cells.jsonl").read_text().splitlines()[0])
     assert first.keys() == {"row", "id", "label", "given", "probability"}
     assert command.main([*arguments, str(tmp_path / "cells.txt")]) == 2
+
+
+def test_large_tables_are_listed_in_part_and_counted_whole():
+    rng = np.random.default_rng(1)
+    given, probability = rng.integers(0, 2, (3000, 8)), rng.random((3000, 8))
+    given[:400] = 0
+    predictions = store_predictions(given, probability)
+    everything, part = review_labels(predictions), review_labels(predictions, 5)
+    assert len(everything.cells) == everything.n_cells == part.n_cells > 1000
+    assert part.cells == everything.cells[:5]
+    assert len(part.rows) == len(part.unlabelled) == MAX_LISTED
+    assert part.n_unlabelled > 350
+    losses = [it.loss for it in part.rows]
+    assert losses == sorted(losses, reverse=True)
+    assert len(ids_by_row(predictions, part)) <= 2 * MAX_LISTED + 5

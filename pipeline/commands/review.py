@@ -23,10 +23,10 @@ def main(argv: Sequence[str]) -> int:
 def _review(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
-        from pipeline.console.review_tables import review_tables
-        from pipeline.prediction.output_files import check_output, open_output
         from pipeline.scoring.held_out import PREDICTIONS, read_predictions
         from pipeline.scoring.label_review import review_labels, to_table
+        from pipeline.console.review_tables import MAX_CELLS, review_tables
+        from pipeline.prediction.output_files import check_output, open_output
         from pipeline.tracking import RunReader, has_artifact, locate, open_artifact
         from pipeline.tracking.final_models import find_run
 
@@ -39,7 +39,7 @@ def _review(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         with open_artifact(record.run_id, PREDICTIONS) as path:
             predictions = read_predictions(path)
     with console.waiting("reviewing the labels"):
-        review = review_labels(predictions)
+        review = review_labels(predictions, None if arguments.output else MAX_CELLS)
     console.show(*review_tables(review, predictions))
     if arguments.output:
         with console.waiting("reading the features"):

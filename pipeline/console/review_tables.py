@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from rich.console import RenderableType
 
 from pipeline.console.table_layout import make_table
@@ -16,9 +17,9 @@ MAX_NAMES = 60  # characters of a list of labels
 
 def review_tables(review: Review, predictions: StoredPredictions) -> Iterator[RenderableType]:
     """Yield the likely wrong cells, the hardest rows, confused labels and unlabelled rows."""
-    ids = ids_by_row(predictions)
-    n_cells = len({*predictions.row.tolist()}) * len(predictions.label_names)
-    yield f"Labels of rows that look wrong: {len(review.cells):,} of {n_cells:,}"
+    ids = ids_by_row(predictions, review)
+    n_cells = len(np.unique(predictions.row)) * len(predictions.label_names)
+    yield f"Labels of rows that look wrong: {review.n_cells:,} of {n_cells:,}"
     if review.cells:
         table = make_table("row", "label", "given", "probability >")
         for cell in review.cells[:MAX_CELLS]:
@@ -26,8 +27,8 @@ def review_tables(review: Review, predictions: StoredPredictions) -> Iterator[Re
             name = shorten(cell.label, MAX_NAMES)
             table.add_row(ids[cell.row], name, given, f"{cell.probability:.3f}")
         yield table
-        if len(review.cells) > MAX_CELLS:
-            yield f"... and {len(review.cells) - MAX_CELLS} more; -o FILE writes all"
+        if review.n_cells > MAX_CELLS:
+            yield f"... and {review.n_cells - MAX_CELLS:,} more; -o FILE writes all"
     yield ""
     yield "Hardest rows"
     yield _rows(review.rows, ids)
@@ -41,7 +42,7 @@ def review_tables(review: Review, predictions: StoredPredictions) -> Iterator[Re
         yield table
     if review.unlabelled:
         yield ""
-        yield f"Rows without a label that look labelled: {len(review.unlabelled)}"
+        yield f"Rows without a label that look labelled: {review.n_unlabelled:,}"
         yield _rows(review.unlabelled, ids)
     yield ""
 

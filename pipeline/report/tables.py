@@ -111,8 +111,9 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
 def wrong_cells(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
     """Return id, label, given value and probability of the labels that look most wrong."""
     predictions = held_out_predictions(evaluation)
-    ids = ids_by_row(predictions)
+    review = review_labels(predictions, MAX_CELLS)
+    ids = ids_by_row(predictions, review)
     return [
         (ids[cell.row], cell.label, "yes" if cell.given else "no", f"{cell.probability:.3f}")
-        for cell in review_labels(predictions).cells[:MAX_CELLS]
+        for cell in review.cells
     ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.dataset import Dataset
 
 LIKELY = 0.5  # probability from which on a row without a label looks labelled
+MAX_LISTED = 100  # rows, and pairs of labels
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -83,20 +84,30 @@ class Review:
     """What held-out predictions say about the labels of a table.
 
     Attributes:
-        cells: Likely wrong cells, the most likely first.
-        rows: Rows, the hardest first.
-        pairs: Confused pairs of labels, the most frequent first.
-        unlabelled: Rows without a label for which one is probable, the most probable first.
+        cells: Likely wrong cells, the most likely first; as many as were asked for.
+        n_cells: Number of all likely wrong cells.
+        rows: The hardest rows, the hardest first, at most `MAX_LISTED`.
+        pairs: Confused pairs of labels, the most frequent first, at most `MAX_LISTED`.
+        unlabelled: Rows without a label for which one is probable, the most probable first, at most
+            `MAX_LISTED`.
+        n_unlabelled: Number of all such rows.
     """
 
     cells: tuple[Cell, ...]
+    n_cells: int
     rows: tuple[HardRow, ...]
     pairs: tuple[ConfusedPair, ...]
     unlabelled: tuple[HardRow, ...]
+    n_unlabelled: int
 
 
-def review_labels(predictions: StoredPredictions) -> Review:
-    """Review the labels of the rows that were held out."""
+def review_labels(predictions: StoredPredictions, max_cells: int | None = None) -> Review:
+    """Review the labels of the rows that were held out.
+
+    Args:
+        predictions: The held-out predictions.
+        max_cells: Number of likely wrong cells to list; None for all.
+    """
     held_out = predictions.to_units()
     rows = np.unique(predictions.row)
     y_true = held_out.average(predictions.y_true) > 0.5
@@ -110,24 +121,35 @@ def review_labels(predictions: StoredPredictions) -> Review:
         return HardRow(int(rows[index]), float(losses[index]), tuple(given), tuple(predicted))
 
     highest = np.where(y_true.any(axis=1), 0.0, probability.max(axis=1))
-    unlabelled = [i for i in np.argsort(-highest, kind="stable") if highest[i] > LIKELY]
+    n_unlabelled = int((highest > LIKELY).sum())
+    cells, n_cells = find_wrong_cells(y_true, probability, max_cells)
     return Review(
         cells=tuple(
             Cell(int(rows[i]), str(names[j]), int(y_true[i, j]), float(probability[i, j]))
-            for i, j in find_wrong_cells(y_true, probability)
+            for i, j in cells
         ),
-        rows=tuple(describe(i) for i in np.argsort(-losses, kind="stable").tolist()),
+        n_cells=n_cells,
+        rows=tuple(describe(i) for i in _largest(losses, MAX_LISTED).tolist()),
         pairs=tuple(_confused_pairs(y_true, probability > LIKELY, names)),
-        unlabelled=tuple(describe(int(i)) for i in unlabelled),
+        unlabelled=tuple(
+            describe(i) for i in _largest(highest, min(n_unlabelled, MAX_LISTED)).tolist()
+        ),
+        n_unlabelled=n_unlabelled,
     )
 
 
-def find_wrong_cells(y_true: NDArray[np.bool_], probability: Floats) -> Integers:
+def find_wrong_cells(
+    y_true: NDArray[np.bool_], probability: Floats, max_cells: int | None = None
+) -> tuple[Integers, int]:
     """Return row and column of the cells that are likely wrong, the most likely first.
 
     Args:
         y_true: Given labels of shape (n_rows, n_labels).
         probability: Held-out probabilities of the same shape.
+        max_cells: Number of cells to return; None for all.
+
+    Returns:
+        Rows and columns, of shape (n_cells, 2), and the number of all such cells.
     """
     n_true = y_true.sum(axis=0)
     with np.errstate(invalid="ignore"):
@@ -137,24 +159,42 @@ def find_wrong_cells(y_true: NDArray[np.bool_], probability: Floats) -> Integers
     needed = np.where(y_true, mean_false, mean_true)
     with np.errstate(invalid="ignore"):
         n_wrong = int(((of_other >= needed) & (of_other > LIKELY)).sum())
-    order = np.argsort(-of_other, axis=None, kind="stable")[:n_wrong]
-    return np.column_stack(np.unravel_index(order, of_other.shape))
+    n = n_wrong if max_cells is None else min(n_wrong, max_cells)
+    cells = np.unravel_index(_largest(of_other.ravel(), n), of_other.shape)
+    return np.column_stack(cells), n_wrong
+
+
+def _largest(values: Floats, n: int) -> Integers:
+    """Return the indices of the n largest values, the largest first, NaN last."""
+    values = np.where(np.isnan(values), -np.inf, values)
+    if n == 0:
+        return np.zeros(0, dtype=np.int64)
+    candidates = np.arange(len(values))
+    if n < len(values):
+        candidates = np.flatnonzero(values >= np.partition(values, -n)[-n])
+    return candidates[np.argsort(-values[candidates], kind="stable")[:n]]
 
 
 def _confused_pairs(
     y_true: NDArray[np.bool_], y_pred: NDArray[np.bool_], names: NDArray[np.object_]
 ) -> list[ConfusedPair]:
     missed, wrong = (y_true & ~y_pred).astype(np.float32), (y_pred & ~y_true).astype(np.float32)
-    counts = (missed.T @ wrong).astype(np.int64)
-    pairs = np.argwhere(counts > 0)
-    order = np.argsort(-counts[counts > 0], kind="stable")
-    return [ConfusedPair(str(names[i]), str(names[j]), int(counts[i, j])) for i, j in pairs[order]]
+    counts = missed.T @ wrong
+    first, second = np.unravel_index(_largest(counts.ravel(), MAX_LISTED), counts.shape)
+    return [
+        ConfusedPair(str(names[i]), str(names[j]), int(counts[i, j]))
+        for i, j in zip(first, second, strict=True)
+        if counts[i, j]
+    ]
 
 
-def ids_by_row(predictions: StoredPredictions) -> dict[int, str]:
-    """Return the id of each row, or its number from 0 if there are no ids."""
-    ids = predictions.row if predictions.ids is None else predictions.ids
-    return {int(row): str(name) for row, name in zip(predictions.row, ids, strict=True)}
+def ids_by_row(predictions: StoredPredictions, review: Review) -> dict[int, str]:
+    """Return the ids of the rows that a review lists, or their numbers from 0 without ids."""
+    listed = {it.row for it in (*review.cells, *review.rows, *review.unlabelled)}
+    if predictions.ids is None:
+        return {row: str(row) for row in listed}
+    entries = np.flatnonzero(np.isin(predictions.row, [*listed]))
+    return {int(predictions.row[entry]): str(predictions.ids[entry]) for entry in entries}
 
 
 def to_table(review: Review, predictions: StoredPredictions, dataset: "Dataset | None") -> pa.Table:
@@ -168,7 +208,7 @@ def to_table(review: Review, predictions: StoredPredictions, dataset: "Dataset |
     rows = [cell.row for cell in review.cells]
     columns: dict[str, Any] = {"row": pa.array(rows, pa.int64())}
     if predictions.ids is not None:
-        ids = ids_by_row(predictions)
+        ids = ids_by_row(predictions, review)
         columns["id"] = pa.array([ids[row] for row in rows], pa.string())
     columns["label"] = pa.array([cell.label for cell in review.cells], pa.string())
     columns["given"] = pa.array([cell.given for cell in review.cells], pa.int8())
