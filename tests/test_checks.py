@@ -267,3 +267,13 @@ def test_findings_are_shown_and_logged_and_silenced_and_strict(tmp_path):
 def mlflow_table(store, run, name):
     path = store.client.download_artifacts(run.info.run_id, name)
     return json.loads(Path(path).read_text())
+
+
+@pytest.mark.parametrize(("n_features", "n_values"), [(1, 0), (2, 0), (3, 4), (5, 3)])
+def test_rows_that_are_equal_by_chance_are_no_finding(config, n_features, n_values):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, n_features)) @ (np.eye(n_features) + 0.5)
+    if n_values:
+        X = rng.integers(0, n_values, X.shape)
+    dataset = to_dataset(X, rng.integers(0, 2, (2000, N_LABELS)).astype(np.int8))
+    assert "MF006" not in codes_of_data(config, dataset)

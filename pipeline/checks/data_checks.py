@@ -1,19 +1,21 @@
 """Checks of a data set and its folds, before any training."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
+from pipeline.checks.equal_rows import check_equal_rows
 from pipeline.checks.finding import Finding, count_of, list_names
 from pipeline.config import Config, CvConfig, format_value
 from pipeline.cv import Split
 from pipeline.dataset import Dataset, DataSummary
-from pipeline.dataset.summary import first_rows
 
-MAX_ROWS = 50_000  # of a table that is searched for nearly equal rows
-MAX_CELLS = 5_000_000  # of the table whose columns are ranked; larger ones by some of their rows
+MAX_CELLS = 5_000_000  # of features and of labels; of larger tables, some rows are looked at
+MAX_LABELS = 100  # that are compared within groups
 LEAKING_AUC = 0.995  # of one column for one label
 MIN_CASES = 10  # rows with and without a label
 GROUP_SIZES = (2, 50)  # mean number of rows per value of a column that may be a group
@@ -41,7 +43,7 @@ def check_data(
     """
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _check_leaks(dataset),
-        lambda: _check_duplicates(dataset, summary, splits),
+        lambda: check_equal_rows(dataset, summary, splits),
         lambda: _check_groups(config.cv, dataset),
         lambda: _check_dates(config.cv, dataset),
         lambda: _check_rare_labels(dataset),
@@ -79,7 +81,7 @@ def _check_leaks(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _some_rows(dataset: Dataset) -> NDArray[np.int64]:
-    n = max(1000, MAX_CELLS // max(1, dataset.n_features))
+    n = max(1000, MAX_CELLS // max(1, dataset.n_features, dataset.n_labels))
     rows = np.arange(dataset.n_samples)
     if len(rows) <= n:
         return rows
@@ -114,55 +116,50 @@ def _auc_of_ranks(ranks: Floats, y: Floats) -> Floats:
 
 
 def _category_auc(values: NDArray[np.float32], y: Floats) -> Floats:
+    """Return the ROC AUC of a column of categories for each label.
+
+    The categories are ranked by their rates, and rows by the ranks of their categories.
+    """
     _, codes = np.unique(values, return_inverse=True)
     learnt, judged = slice(0, None, 2), slice(1, None, 2)
-    counts = np.bincount(codes[learnt], minlength=codes.max() + 1)
-    sums = np.zeros((len(counts), y.shape[1]))
-    np.add.at(sums, codes[learnt], y[learnt])
-    rates = (sums + y.mean(axis=0)) / (counts[:, None] + 1)
-    ranks = rankdata(rates[codes[judged]], axis=0)
-    return np.diag(_auc_of_ranks(ranks, y[judged]))
+    n_categories = int(codes.max()) + 1
+    n_learnt, n_judged = (np.bincount(codes[it], minlength=n_categories) for it in (learnt, judged))
+    rates = (_sums(codes[learnt], y[learnt], n_categories) + y.mean(axis=0)) / (
+        n_learnt[:, None] + 1
+    )
+    true = _sums(codes[judged], y[judged], n_categories)
+    others = n_judged[:, None] - true
+    auc = np.full(y.shape[1], 0.5)
+    for label in np.flatnonzero((true.sum(axis=0) > 0) & (others.sum(axis=0) > 0)):
+        _, rank = np.unique(rates[:, label], return_inverse=True)
+        n_true, n_others = (np.bincount(rank, table[:, label]) for table in (true, others))
+        below = np.cumsum(n_others) - n_others / 2  # ties count half
+        auc[label] = (n_true * below).sum() / (n_true.sum() * n_others.sum())
+    return auc
 
 
-def _check_duplicates(
-    dataset: Dataset, summary: DataSummary, splits: Sequence[Split]
-) -> Iterator[Finding]:
-    """Find test rows with the features of a training row, exactly or but for small differences."""
-    if not splits or (not summary.n_duplicates and dataset.n_samples > MAX_ROWS):
-        return
-    similar = "the" if summary.n_duplicates else "nearly the"
-    same = first_rows(dataset.X if summary.n_duplicates else _round(dataset.X))
-    n_shared = sum(int(np.isin(same[it.test], same[it.train]).sum()) for it in splits)
-    if n_shared:
-        yield Finding(
-            "MF006",
-            f"{n_shared / sum(len(it.test) for it in splits):.1%} of the test rows have {similar} "
-            "features of a training row",
-            "Scores are too high if such rows are copies: dataset.drop_duplicates=true leaves "
-            "equal ones out, cv=group_kfold with dataset.group_column=... keeps copies together",
-        )
-
-
-def _round(X: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round each feature to a thousandth of its standard deviation."""
-    with np.errstate(invalid="ignore"):
-        scale = np.std(X, axis=0, where=np.isfinite(X), dtype=np.float64)
-    return np.round(X / np.where(scale > 0, scale, 1.0), 3).astype(np.float32)
+def _sums(codes: NDArray[np.int64], y: NDArray[Any], n_codes: int) -> Floats:
+    """Sum the labels of the rows of each code, of shape (n_codes, n_labels)."""
+    rows = np.arange(len(codes))
+    matrix = csr_array((np.ones(len(rows)), (codes, rows)), shape=(n_codes, len(rows)))
+    return np.asarray(matrix @ y.astype(np.float64))
 
 
 def _check_groups(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
     """Find columns whose equal values have equal labels, far more than neighbouring values."""
     if dataset.groups is not None or config.kind not in SHUFFLED:
         return
-    for feature, column in enumerate(dataset.schema.columns):
-        values = dataset.X[:, feature]
-        if column.kind in TIMES or np.isnan(values).any() or (values != np.round(values)).any():
+    smallest, largest = GROUP_SIZES
+    range_of = np.ptp(dataset.X, axis=0)  # NaN where a value is missing
+    labels = np.argsort(-dataset.y.sum(axis=0, dtype=np.int64), kind="stable")[:MAX_LABELS]
+    for feature in np.flatnonzero(range_of + 1 >= max(MIN_GROUPS, dataset.n_samples / largest)):
+        column, values = dataset.schema.columns[feature], dataset.X[:, feature]
+        if column.kind in TIMES or (values != np.round(values)).any():
             continue
         _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-        smallest, largest = GROUP_SIZES
         if len(counts) < MIN_GROUPS or not smallest <= len(codes) / len(counts) <= largest:
             continue
-        agreement, t = _agreement(codes, counts, dataset.y)
+        agreement, t = _agreement(codes, counts, dataset.y[:, labels])
         if agreement > MIN_AGREEMENT and t > MIN_T:
             name = format_value(column.name)
             yield Finding(
@@ -178,8 +175,7 @@ def _agreement(
     codes: NDArray[np.int64], counts: NDArray[np.int64], y: NDArray[np.int8]
 ) -> tuple[float, float]:
     """Return how much more rows of a value agree than rows of neighbouring values, and its t."""
-    sums = np.zeros((len(counts), y.shape[1]))
-    np.add.at(sums, codes, y)
+    sums = _sums(codes, y, len(counts))
     is_used = counts >= 2
     if is_used.sum() < MIN_GROUPS:
         return 0.0, 0.0
@@ -234,7 +230,10 @@ def _check_constant(summary: DataSummary) -> Iterator[Finding]:
 def _check_scales(config: Config, dataset: Dataset) -> Iterator[Finding]:
     if config.preprocessing.scaling != "none" or config.model.kind == "sklearn":
         return
-    scale = np.std(dataset.X, axis=0, where=np.isfinite(dataset.X), dtype=np.float64)
+    X = dataset.X[_some_rows(dataset)]
+    X = X[:, [not column.categories for column in dataset.schema.columns]]
+    with np.errstate(invalid="ignore"):
+        scale = np.std(X, axis=0, where=np.isfinite(X), dtype=np.float64)
     scale = scale[np.isfinite(scale) & (scale > 0)]
     if len(scale) and (ratio := scale.max() / scale.min()) > MAX_RATIO:
         yield Finding(
