@@ -108,11 +108,17 @@ def simulate(name: str, n: int, n_tables: int, seed: int = 0) -> dict[str, tuple
         corrected = np.array([summary.mean, *summary.ci]) - bias
         estimates["Tibshirani and Tibshirani"][table] = corrected
         rows = np.arange(N_ROWS)
+        ranking = np.argsort(-means[table], kind="stable")
         held_out = [
-            HeldOutPredictions(y, one.astype(np.float32), one, rows, rows) for one in y_pred
+            HeldOutPredictions(y, one.astype(np.float32), one, rows, rows)
+            for one in y_pred[ranking]
         ]
         (expected,) = expected_scores(
-            n, held_out.__getitem__, {"accuracy": summary.mean}, minimize=False, zero_division=0.0
+            means[table][ranking].tolist(),
+            held_out.__getitem__,
+            {"accuracy": summary.mean},
+            minimize=False,
+            zero_division=0.0,
         )
         estimates["bootstrap"][table] = expected.mean, *expected.ci
     true = means.mean(axis=0)[chosen]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.selection import simulate
+from pipeline.comparison import best_job, selection
 from pipeline.comparison.selection import bootstrap_weights, expected_scores
 from pipeline.scoring.resampled import HeldOutPredictions
 from pipeline.scoring.scorer import find_metric
@@ -20,13 +21,12 @@ def make_configurations(n=N_CONFIGURATIONS, n_rows=N_ROWS):
     return [HeldOutPredictions(y, s, (s > 0.6).astype(np.int8), rows, rows) for s in scores]
 
 
+@pytest.mark.parametrize("deviation", [0, 0.05])
 @pytest.mark.parametrize(("first", "minimize"), [("accuracy", False), ("log_loss", True)])
-def test_the_estimate_is_that_of_a_plain_loop(first, minimize):
+def test_the_estimate_is_that_of_a_plain_loop(first, minimize, deviation):
+    """The ranking is by scores that deviate from those on all rows, as means over folds do."""
     configurations = make_configurations()
     metrics = {first: 0.5, "f1_macro": 0.45}
-    values = expected_scores(
-        N_CONFIGURATIONS, configurations.__getitem__, metrics, minimize=minimize, zero_division=0.0
-    )
 
     def score(name, i, rows):
         one = configurations[i]
@@ -34,13 +34,23 @@ def test_the_estimate_is_that_of_a_plain_loop(first, minimize):
         return metric(one.y_true[rows], one.y_score[rows], one.y_pred[rows])
 
     pick = min if minimize else max
-    best = pick(range(N_CONFIGURATIONS), key=lambda i: score(first, i, np.arange(N_ROWS)))
+    deviations = np.random.default_rng(1).normal(0, deviation, N_CONFIGURATIONS)
+    ranked = [score(first, i, np.arange(N_ROWS)) + deviations[i] for i in range(N_CONFIGURATIONS)]
+    order = np.argsort(ranked if minimize else np.negative(ranked), kind="stable")
+    configurations = [configurations[i] for i in order]
+    deviations, ranked = deviations[order], np.array(ranked)[order].tolist()
+    values = expected_scores(
+        ranked, configurations.__getitem__, metrics, minimize=minimize, zero_division=0.0
+    )
+    best = 0
     of_chosen, of_best = {name: [] for name in metrics}, {name: [] for name in metrics}
     chosen = set()
     inside = bootstrap_weights(N_ROWS)[1:501].astype(int)
     for weights in inside:
         rows = np.repeat(np.arange(N_ROWS), weights)
-        i = pick(range(N_CONFIGURATIONS), key=lambda i: round(score(first, i, rows), 12))
+        i = pick(
+            range(N_CONFIGURATIONS), key=lambda i: round(score(first, i, rows) + deviations[i], 12)
+        )
         chosen.add(i)
         for name in metrics:
             of_chosen[name].append(score(name, i, np.flatnonzero(weights == 0)))
@@ -56,7 +66,7 @@ def test_the_estimate_is_that_of_a_plain_loop(first, minimize):
 def test_equal_configurations_leave_the_score_as_it_is():
     same = make_configurations(1) * 4
     (value,) = expected_scores(
-        4, same.__getitem__, {"accuracy": 0.3}, minimize=False, zero_division=0.0
+        [0.3] * 4, same.__getitem__, {"accuracy": 0.3}, minimize=False, zero_division=0.0
     )
     assert value.mean == pytest.approx(0.3)
     assert value.ci[0] < 0.3 < value.ci[1]
@@ -64,9 +74,30 @@ def test_equal_configurations_leave_the_score_as_it_is():
 
 def test_the_interval_stays_within_the_range_of_the_metric():
     (value,) = expected_scores(
-        2, make_configurations().__getitem__, {"accuracy": 0.99}, minimize=False, zero_division=0.0
+        [0.99, 0.98],
+        make_configurations().__getitem__,
+        {"accuracy": 0.99},
+        minimize=False,
+        zero_division=0.0,
     )
     assert value.ci[1] == 1.0
+
+
+def test_too_many_predictions_are_not_read():
+    reads = []
+    (one, *_) = make_configurations(1)
+
+    def read(index):
+        reads.append(index)
+        return one
+
+    n = selection.MAX_CELLS_CURVES // (one.y_true.size * selection.MIN_RESAMPLES) + 1
+    scores = [0.5] * n
+    assert (
+        expected_scores(scores, read, {"roc_auc_macro": 0.5}, minimize=False, zero_division=0.0)
+        == []
+    )
+    assert reads == [0]
 
 
 def test_it_is_less_biased_than_the_best_mean_and_covers_the_truth():
@@ -125,3 +156,14 @@ def test_without_a_choice_there_is_a_sentence_and_no_number(store, settings, not
     assert "expected of the chosen one" not in out
     _, parent = store.jobs_and_parent()
     assert not [name for name in parent.data.metrics if name.startswith("expected/")]
+
+
+def test_a_failure_of_the_estimate_leaves_the_leaderboard(store, monkeypatch):
+    def fail(path):
+        raise OSError("the bucket is gone")
+
+    monkeypatch.setattr(best_job, "read_predictions", fail)
+    out, _ = store.run_here(*QUICK, "model.params.n_neighbors=1,3", "cv.n_repeats=1")
+    assert "cannot be estimated: the bucket is gone" in " ".join(out.split())
+    _, parent = store.jobs_and_parent()
+    assert "best/accuracy_mean" in parent.data.metrics

@@ -1,6 +1,7 @@
 """The scores to expect of a sweep's best job, from the predictions that its jobs stored."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -8,11 +9,14 @@ from pipeline.comparison.entries import Configuration
 from pipeline.comparison.leaderboard import Leaderboard
 from pipeline.comparison.run_scores import RunScores, to_run_scores
 from pipeline.comparison.selection import ExpectedScore, expected_scores
-from pipeline.errors import UserError
-from pipeline.scoring import find_metric, short_name
+from pipeline.errors import UserError, mask
 from pipeline.scoring.held_out import PREDICTIONS, join, read_predictions
+from pipeline.scoring import find_metric, short_name
 from pipeline.scoring.resampled import HeldOutPredictions
 from pipeline.tracking import Sweep, children, has_artifact, open_artifact
+
+N_REQUESTS = 16  # to the store at a time
+UNKNOWN = "What the best configuration may score on new rows"
 
 
 @dataclass(frozen=True)
@@ -33,28 +37,38 @@ class BestJobEstimate:
 def estimate_best_job(sweep: Sweep, board: Leaderboard) -> BestJobEstimate:
     """Estimate the scores of the best job without the optimism of its being the best.
 
+    A failure, such as of a store of artifacts, is the note of the estimate: the leaderboard is
+    worth logging without it.
+
     Args:
         sweep: The sweep.
         board: Its leaderboard.
     """
+    try:
+        return _estimate(sweep, board)
+    except Exception as error:
+        reason = mask(str(error).strip().partition("\n")[0])
+        return BestJobEstimate(note=f"{UNKNOWN} cannot be estimated: {reason}")
+
+
+def _estimate(sweep: Sweep, board: Leaderboard) -> BestJobEstimate:
     if board.best is None:
         return BestJobEstimate()
     ranked = board.configurations
     if len(ranked) == 1:
         return BestJobEstimate(note="One configuration finished, so there was nothing to choose.")
     comparable = [one for one in ranked if one.entries[0].digests == board.best.digests]
-    stored = [one for one in comparable if _has_predictions(one)]
+    with ThreadPoolExecutor(N_REQUESTS) as pool:
+        has_predictions = pool.map(_has_predictions, comparable)
+        stored = [one for one, has in zip(comparable, has_predictions, strict=True) if has]
     if len(stored) < 2 or ranked[0] not in stored:
         lacking = "has the same folds" if len(comparable) < 2 else f"has stored {PREDICTIONS}"
-        return BestJobEstimate(
-            note="What the best configuration may score on new rows cannot be estimated: no other "
-            f"{lacking}."
-        )
+        return BestJobEstimate(note=f"{UNKNOWN} cannot be estimated: no other {lacking}.")
     runs = {run.run_id: run for run in children(sweep)}
     best = [to_run_scores(runs[entry.run_id]) for entry in ranked[0].entries]
     means = _means(best, board.metric)
     estimates = expected_scores(
-        len(stored),
+        [one.mean for one in stored],
         lambda index: _read(stored[index]),
         means,
         minimize=board.criterion.minimize,
@@ -62,8 +76,8 @@ def estimate_best_job(sweep: Sweep, board: Leaderboard) -> BestJobEstimate:
     )
     if not estimates or estimates[0].metric != board.metric:
         return BestJobEstimate(
-            note="What the best configuration may score on new rows was not estimated: "
-            f"{board.metric} would take too long for so many predictions."
+            note=f"{UNKNOWN} was not estimated: {board.metric} would take too long for so many "
+            "predictions."
         )
     return BestJobEstimate(
         tuple(estimates), len(stored), _describe_others(board, len(comparable), len(stored))

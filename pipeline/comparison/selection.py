@@ -24,7 +24,11 @@ from pipeline.scoring.resampled import HeldOutPredictions, weighted_scores
 N_RESAMPLES = 500
 N_RESAMPLES_OWN = 100  # for a metric of the user's own, which scores them one by one
 MIN_RESAMPLES = 50
-MAX_CELLS = 5_000_000_000  # predictions that metrics of curves sort, in all samples together
+MAX_CELLS = 50_000_000_000  # predictions in all samples together, of all configurations
+MAX_CELLS_CURVES = 5_000_000_000  # those that metrics of curves sort
+MAX_CELLS_OWN = 1_000_000_000  # those that are passed to a metric of the user's own
+CELLS_AT_ONCE = 50_000_000  # predictions that are held in memory
+DECIMALS = 12  # of scores, up to which they are equal
 SEED = 0
 QUANTILES = (0.025, 0.975)
 
@@ -107,23 +111,36 @@ def count_resamples(metric: str, n_cells: int) -> int:
     Returns:
         At most `N_RESAMPLES`; 0 if fewer than `MIN_RESAMPLES` would take too long.
     """
+    n, max_cells = N_RESAMPLES, MAX_CELLS
     if "." in metric:
-        return N_RESAMPLES_OWN
-    if metric not in CURVE_METRICS:
-        return N_RESAMPLES
-    n = min(N_RESAMPLES, MAX_CELLS // n_cells)
+        n, max_cells = N_RESAMPLES_OWN, MAX_CELLS_OWN
+    elif metric in CURVE_METRICS:
+        max_cells = MAX_CELLS_CURVES
+    n = min(n, max_cells // n_cells)
     return n if n >= MIN_RESAMPLES else 0
 
 
-def choose(scores: Sequence[BootstrapScores], minimize: bool) -> NDArray[np.int64]:
-    """Return the index of the best configuration on each sample, -1 where all are undefined."""
-    inside = np.stack([one.inside for one in scores])
+def choose(
+    scores: Sequence[BootstrapScores], ranked: Sequence[float], minimize: bool
+) -> NDArray[np.int64]:
+    """Return the index of the best configuration on each sample, -1 where all are undefined.
+
+    The score by which a configuration was ranked is a mean over folds, or the bound of an interval,
+    rather than its score on all rows. It keeps that difference on each sample.
+
+    Args:
+        scores: Scores of each configuration.
+        ranked: Score by which each was ranked.
+        minimize: Whether lower is better.
+    """
+    shifts = np.array([score - one.all for score, one in zip(ranked, scores, strict=True)])
+    inside = np.round(np.stack([one.inside for one in scores]) + shifts[:, None], DECIMALS)
     losses = np.where(np.isnan(inside), np.inf, inside if minimize else -inside)
     return np.where(np.isfinite(losses).any(axis=0), losses.argmin(axis=0), -1)
 
 
 def expected_scores(
-    n_configurations: int,
+    ranked: Sequence[float],
     read: Callable[[int], HeldOutPredictions],
     means: Mapping[str, float],
     *,
@@ -135,7 +152,7 @@ def expected_scores(
     Only the configurations that are the best on some sample are scored by the other metrics.
 
     Args:
-        n_configurations: Number of configurations, which were scored on the same folds.
+        ranked: Score by which each configuration was ranked on the same folds, the best one first.
         read: Returns the predictions of a configuration, by its index.
         means: Mean over folds of the chosen configuration by metric, with the metric by which it
             is chosen first; dotted paths for the user's own.
@@ -143,39 +160,37 @@ def expected_scores(
         zero_division: Value of a metric that is 0 / 0.
 
     Returns:
-        One for each metric that is defined on some sample.
+        One for each metric that is defined on some sample and can be computed in acceptable time;
+        none if the first one cannot.
     """
     like_others = read(0)
-    n_cells = len(like_others.unit) * like_others.y_true.shape[1] * n_configurations
+    n_cells = like_others.y_true.size
+    n_used = {name: count_resamples(name, n_cells * len(ranked)) for name in means}
+    first, *others = (name for name in means if n_used[name] or name == next(iter(means)))
+    if not n_used[first]:
+        return []
     weights = bootstrap_weights(int(like_others.unit.max()) + 1)
+    del like_others
+    n_threads = max(1, min(n_cores(), CELLS_AT_ONCE // n_cells))
 
     def score(metrics: Sequence[str], index: int) -> list[BootstrapScores]:
         predictions = read(index)
         return [
-            bootstrap_scores(
-                metric, zero_division, predictions, weights, count_resamples(metric, n_cells)
-            )
+            bootstrap_scores(metric, zero_division, predictions, weights, n_used[metric])
             for metric in metrics
         ]
 
     def score_all(metrics: Sequence[str], indices: Sequence[int]) -> list[list[BootstrapScores]]:
-        with ThreadPoolExecutor(n_cores()) as pool:
+        with ThreadPoolExecutor(n_threads) as pool:
             return list(pool.map(partial(score, metrics), indices))
 
-    first, *others = means
-    by_first = [scores[0] for scores in score_all([first], range(n_configurations))]
-    chosen, losses = (
-        choose(by_first, minimize),
-        [it.all if minimize else -it.all for it in by_first],
-    )
-    if not np.isfinite(losses).any():
-        return []
-    best = int(np.nanargmin(losses))
-    needed = sorted({best, *chosen.tolist()} - {-1})
+    by_first = [scores[0] for scores in score_all([first], range(len(ranked)))]
+    chosen = choose(by_first, ranked, minimize)
+    needed = sorted({0, *chosen.tolist()} - {-1})
     by_others = dict(zip(needed, score_all(others, needed), strict=True))
     scores = {first: {index: by_first[index] for index in needed}}
     scores |= {name: {i: by_others[i][k] for i in needed} for k, name in enumerate(others)}
-    estimates = [_estimate(name, means[name], scores[name], best, chosen) for name in means]
+    estimates = [_estimate(name, means[name], scores[name], chosen) for name in scores]
     return [estimate for estimate in estimates if estimate]
 
 
@@ -183,12 +198,11 @@ def _estimate(
     metric: str,
     mean: float,
     scores: Mapping[int, BootstrapScores],
-    best: int,
     chosen: NDArray[np.int64],
 ) -> ExpectedScore | None:
-    """Subtract the optimism from a mean over folds; None if the metric is undefined."""
+    """Subtract the optimism from the first's mean over folds; None if the metric is undefined."""
     outside = np.array([scores[i].outside[k] if i >= 0 else np.nan for k, i in enumerate(chosen)])
-    of_best = scores[best].outside
+    of_best = scores[0].outside
     is_defined = np.isfinite(outside) & np.isfinite(of_best)
     if not is_defined.any():
         return None

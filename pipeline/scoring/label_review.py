@@ -164,7 +164,7 @@ def find_wrong_cells(
     return np.column_stack(cells), n_wrong
 
 
-def _largest(values: Floats, n: int) -> Integers:
+def _largest(values: NDArray[np.floating[Any]], n: int) -> Integers:
     """Return the indices of the n largest values, the largest first, NaN last."""
     values = np.where(np.isnan(values), -np.inf, values)
     if n == 0:
@@ -190,7 +190,8 @@ def _confused_pairs(
 
 def ids_by_row(predictions: StoredPredictions, review: Review) -> dict[int, str]:
     """Return the ids of the rows that a review lists, or their numbers from 0 without ids."""
-    listed = {it.row for it in (*review.cells, *review.rows, *review.unlabelled)}
+    listed = {it.row for it in review.cells}
+    listed |= {it.row for it in (*review.rows, *review.unlabelled)}
     if predictions.ids is None:
         return {row: str(row) for row in listed}
     entries = np.flatnonzero(np.isin(predictions.row, [*listed]))
