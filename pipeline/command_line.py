@@ -165,15 +165,15 @@ def run(function: Callable[[], int | None]) -> int:
 def attempt(function: Callable[[], object], position: str = "") -> Outcome:
     """Call a function and return its outcome; failures are printed, not raised.
 
-    The position of a job in its sweep is printed before a failure. The traceback is left to the
-    run in MLflow then.
+    The function may return an exit code. The position of a job in its sweep is printed before a
+    failure. The traceback is left to the run in MLflow then.
     """
     prefix = f"{position} " if position else ""
     try:
         result = function()
         if isinstance(result, JobResult):
             return Outcome(result.exit_code, result)
-        return Outcome(0)
+        return Outcome(result if isinstance(result, int) else 0)
     except UserError as error:
         _print_error(f"{prefix}{error}")
         return Outcome(2, failure=str(error))

@@ -216,6 +216,11 @@ def board(scores, seeds=(0.0,)):
     [
         ("MF012", board({10: 0.6, 20: 0.7, 40: 0.8}), board({10: 0.6, 20: 0.8, 40: 0.7})),
         (
+            "MF012",
+            board({n: n / 10 for n in range(12)}),
+            board({n: -abs(n - 9) for n in range(12)}),
+        ),
+        (
             "MF013",
             board({n: 0.8 + n / 1e5 for n in range(12)}),
             board({n: 0.8 + n / 1e2 for n in range(12)}),
@@ -277,3 +282,27 @@ def test_rows_that_are_equal_by_chance_are_no_finding(config, n_features, n_valu
         X = rng.integers(0, n_values, X.shape)
     dataset = to_dataset(X, rng.integers(0, 2, (2000, N_LABELS)).astype(np.int8))
     assert "MF006" not in codes_of_data(config, dataset)
+
+
+def test_sweeps_count_findings_of_jobs_and_are_strict(tmp_path, capsys):
+    store = CommandRunner(tmp_path)
+    sweep = ("--multirun", *QUICK, "seed=1,2")
+    out, _ = store.run_here(*sweep, "checks.strict=true", code=1)
+    assert "MF001 no better than the label frequencies: 2 of 2 jobs" in " ".join(out.split())
+    _, parent = store.jobs_and_parent()
+    assert parent.info.status == "FINISHED"
+
+
+def test_a_metric_that_fails_for_constant_predictions_fails_no_run(config, tmp_path, monkeypatch):
+    (tmp_path / "fussy_metric.py").write_text(
+        "def spread(y_true, y_score, y_pred):\n    return 1 / y_score[:, 0].std()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    X, y, probabilities = draw(5)
+    evaluation = to_evaluation(config, to_dataset(X, y), probabilities)
+    metrics = ("fussy_metric.spread",)
+    scoring = replace(config.scoring, metrics=metrics)
+    folds = tuple(replace(fold, scores={"spread": 1.0}) for fold in evaluation.folds)
+    own = replace(evaluation, config=replace(config, scoring=scoring), folds=folds)
+    with np.errstate(divide="raise"):
+        assert "MF001" not in [it.code for it in check_evaluation(own)]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from pipeline.checks.finding import Finding, count_of, list_names
+from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.scoring import (
     choose_decimals,
@@ -26,6 +27,7 @@ MIN_T = 3.0
 EDGE = 0.02  # distance of a threshold from 0 or 1
 MIN_MISCALIBRATION = 0.05
 N_SIMULATIONS = 20
+MAX_CELLS = 1_000_000  # predictions whose labels are simulated; of more, those of some rows
 MIN_CASES = 5
 MIN_PREDICTED = 0.95  # of the rows, from which on a label is always predicted
 
@@ -52,12 +54,16 @@ def _check_baseline(evaluation: Evaluation) -> Iterator[Finding]:
     metric = find_metric(name, config.zero_division)
     sign = -1 if lower_is_better(name, config.greater_is_better) else 1
     scores = np.array([fold.scores[short_name(name)] for fold in evaluation.folds])
-    baseline = np.array(
-        [
-            metric(y[split.test], *_constant(y[split.train].mean(axis=0), len(split.test)))
-            for split in (fold.split for fold in evaluation.folds)
-        ]
-    )
+    splits = [fold.split for fold in evaluation.folds]
+    try:
+        baseline = np.array(
+            [
+                metric(y[it.test], *_constant(y[it.train].mean(axis=0), len(it.test)))
+                for it in splits
+            ]
+        )
+    except UserError:  # of the user's own metric, which need not cope with constant predictions
+        return
     advantages = sign * (scores - baseline)
     advantages = advantages[np.isfinite(advantages)]
     if not len(advantages):
@@ -144,9 +150,14 @@ def _check_thresholds(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _check_calibration(evaluation: Evaluation) -> Iterator[Finding]:
     """Compare the calibration error with that of labels expected from the probabilities."""
-    y_true, y_score, y_pred = _first_repeat(evaluation)
+    tables = _first_repeat(evaluation)
+    n_rows, rng = len(tables[0]), np.random.default_rng(0)
+    if n_rows > (n_used := max(1000, MAX_CELLS // tables[0].shape[1])):
+        rows = rng.choice(n_rows, n_used, replace=False)
+        y_true, y_score, y_pred = (table[rows] for table in tables)
+    else:
+        y_true, y_score, y_pred = tables
     error = expected_calibration_error(y_true, y_score, y_pred)
-    rng = np.random.default_rng(0)
     expected = [
         expected_calibration_error(
             (rng.random(y_score.shape) < y_score).astype(np.int8), y_score, y_pred

@@ -1,14 +1,16 @@
 """Checks of a sweep: what its leaderboard says about the settings that it varies."""
 
+from collections import Counter
 from collections.abc import Iterator
 from statistics import fmean, stdev
 
-from pipeline.checks.finding import Finding
+from pipeline.checks.finding import CHECKS, Finding
 from pipeline.comparison import SEED, Leaderboard
 from pipeline.scoring import format_number, metric_title
 
 MIN_VALUES = 3  # of a setting, from which on it has an edge
-MAX_VALUES = 10  # more are sampled, and the bounds of the search space are not among them
+MAX_VALUES = 10  # of a grid; more are sampled, and the bounds of the space are not among them
+N_AT_EDGE = 3  # best configurations with the most extreme values of a sampled setting
 MIN_CONFIGURATIONS = 10
 N_BEST = 5
 SMALL = 0.1  # of the interval's width
@@ -26,16 +28,20 @@ def _check_edges(board: Leaderboard) -> Iterator[Finding]:
     for key in best:
         if key == SEED:
             continue
-        values = {one.settings.get(key) for one in board.configurations}
-        numbers = sorted(number for value in values if (number := _to_number(value)) is not None)
-        if len(numbers) < len(values) or not MIN_VALUES <= len(numbers) <= MAX_VALUES:
+        values = [_to_number(one.settings.get(key)) for one in board.configurations]
+        numbers = sorted({value for value in values if value is not None})
+        if None in values or len(numbers) < MIN_VALUES:
             continue
-        value = _to_number(best[key])
-        if value in (numbers[0], numbers[-1]):
-            end, more = ("largest", "larger") if value == numbers[-1] else ("smallest", "smaller")
+        n = N_AT_EDGE if len(numbers) > MAX_VALUES else 1
+        leading = {value for value in values[:n] if value is not None}
+        is_low, is_high = leading == {*numbers[:n]}, leading == {*numbers[-n:]}
+        if is_low or is_high:
+            end, more = ("largest", "larger") if is_high else ("smallest", "smaller")
+            best_ones = "best configuration has" if n == 1 else f"best {n} configurations have"
             yield Finding(
                 "MF012",
-                f"the best configuration has the {end} {key} that was tried, {best[key]}",
+                f"the {best_ones} the {end} {key} that {'was' if n == 1 else 'were'} tried, "
+                f"{', '.join(str(one.settings[key]) for one in board.configurations[:n])}",
                 f"Try {more} values too",
             )
 
@@ -76,3 +82,11 @@ def _check_seeds(board: Leaderboard) -> Iterator[Finding]:
             f"deviation), more than the settings of the sweep, {format_number(of_settings)}",
             "Use more seeds before preferring one of the settings: 'seed=range(5)'",
         )
+
+
+def count_job_findings(board: Leaderboard) -> Iterator[str]:
+    """Yield the checks that have something to say about jobs, each with the number of these."""
+    n_jobs = Counter(code for entry in board.entries for code in entry.codes)
+    for code in sorted(n_jobs.keys() & CHECKS.keys()):
+        jobs = f"{n_jobs[code]} of {len(board.entries)} jobs"
+        yield f"{code} {CHECKS[code]}: {jobs}; details are in their reports and checks.json."

@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     return hydra_command(lambda composed, _: attempt(lambda: _describe(composed)), "describe")
 
 
-def _describe(composed: "DictConfig") -> None:
+def _describe(composed: "DictConfig") -> int:
     with heavy_imports():
         from pipeline import console, cv
         from pipeline.checks import check_data, select
@@ -55,9 +55,9 @@ def _describe(composed: "DictConfig") -> None:
         name = re.sub(r"[^\w.-]+", "_", summary.name)
         path = mlruns() / "describe" / f"{name}.png"
         image = label_frequencies_png(summary)
-        try:
-            write_atomically(path, lambda temporary: temporary.write_bytes(image))
-        except UserError as error:  # everything else needs no folder to write to
-            console.show(f"The figure of the label frequencies was not written. {error}")
-            return
-    console.show_file("Figure", path)
+    try:
+        write_atomically(path, lambda temporary: temporary.write_bytes(image))
+        console.show_file("Figure", path)
+    except UserError as error:  # everything else needs no folder to write to
+        console.show(f"The figure of the label frequencies was not written. {error}")
+    return int(config.checks.strict and bool(findings))

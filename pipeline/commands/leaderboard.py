@@ -17,9 +17,9 @@ def main(argv: Sequence[str]) -> int:
 def _show(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
-        from pipeline.comparison import estimate_best_job, read_leaderboard
+        from pipeline.comparison import Criterion, estimate_best_job, read_leaderboard
         from pipeline.console.leaderboard_tables import describe_estimate, leaderboard_tables
-        from pipeline.tracking import RunReader, find_sweep, locate
+        from pipeline.tracking import CRITERION, RunReader, find_sweep, locate
 
     with console.waiting("reading the sweep"):
         record = RunReader(locate(tracking)).one(arguments.sweep)
@@ -29,7 +29,8 @@ def _show(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
                 f"({record.run_id}), a single run. To see a run: manyfold ui {record.run_id}"
             )
         sweep = find_sweep(record.run_id)
-        board = read_leaderboard(sweep)
+        tag = record.tags.get(CRITERION)  # of a search
+        board = read_leaderboard(sweep, Criterion.from_tag(tag) if tag else None)
         estimate = estimate_best_job(sweep, board)
     console.show(*leaderboard_tables(board, by_job=arguments.seeds), *describe_estimate(estimate))
 

@@ -1,11 +1,12 @@
 """Entries of a leaderboard: jobs, and configurations of several seeds."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, cast, get_args
 
 from pipeline.scoring import own_directions
-from pipeline.tracking import VARIED, RunRecord
+from pipeline.tracking import CODES, VARIED, RunRecord
 from pipeline.tracking.store import STOPPED_BECAUSE
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
@@ -27,6 +28,7 @@ class Entry:
         reason: Reason why it did not finish, or why racing stopped it; empty without one.
         digests: Digests of data and folds; only jobs with equal digests are comparable.
         greater_is_better: The setting `scoring.greater_is_better`.
+        codes: Codes of the checks that have something to say.
     """
 
     run_id: str
@@ -39,6 +41,7 @@ class Entry:
     reason: str = ""
     digests: tuple[str, str] = ("", "")
     greater_is_better: Mapping[str, bool] = field(default_factory=dict)
+    codes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,6 +94,15 @@ class Criterion:
     statistic: Statistic
     minimize: bool
 
+    def to_tag(self) -> str:
+        """Return the criterion as text, for a tag of the parent run."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_tag(cls, text: str) -> "Criterion":
+        """Read what `to_tag` returned."""
+        return cls(**json.loads(text))
+
 
 def to_entry(run: RunRecord) -> Entry:
     """Convert the run of a job into an entry of a leaderboard."""
@@ -113,4 +125,5 @@ def to_entry(run: RunRecord) -> Entry:
         reason=run.tags.get("failure") or run.tags.get(STOPPED_BECAUSE, ""),
         digests=(run.tags.get("data_digest", ""), run.tags.get("split_digest", "")),
         greater_is_better=own_directions(run.params),
+        codes=tuple(run.tags.get(CODES, "").split()),
     )

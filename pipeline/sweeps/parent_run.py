@@ -14,7 +14,7 @@ from omegaconf import DictConfig, read_write
 
 from pipeline import console
 from pipeline.checks import Finding, select
-from pipeline.checks.sweep_checks import check_sweep
+from pipeline.checks.sweep_checks import check_sweep, count_job_findings
 from pipeline.comparison import (
     BestJobEstimate,
     Criterion,
@@ -35,6 +35,7 @@ from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_n
 from pipeline.tracking import (
     BEST,
     CODES,
+    CRITERION,
     Store,
     Sweep,
     SweepPlan,
@@ -80,7 +81,7 @@ class ParentRun:
         self._heartbeats = ExitStack()
         self._pid = os.getpid()
         self._criterion: Criterion | None = None
-        self._ignored_checks = tuple(config.checks.ignore)
+        self._ignored_checks, self._is_strict = tuple(config.checks.ignore), config.checks.strict
         self.n_jobs = plan.n_jobs
         try:
             with console.waiting("opening the sweep"), uninterrupted():
@@ -103,6 +104,7 @@ class ParentRun:
         """Set the number of jobs known so far, and the criterion of the leaderboard."""
         plan = replace(self._sweep.plan, n_jobs=n_jobs)
         self._sweep, self._criterion = replace(self._sweep, plan=plan), criterion
+        TrackedRun(self._sweep.run_id).set_tags({CRITERION: criterion.to_tag()})
 
     def end(self, code: int) -> int:
         """End dead runs, print and log the leaderboard, and return the exit code of the sweep.
@@ -112,7 +114,7 @@ class ParentRun:
         """
         self._heartbeats.close()
         board: Leaderboard | None = None
-        is_complete = is_refused = False
+        is_complete = is_refused = has_findings = False
         try:
             end_dead_runs(self._sweep)
             board = read_leaderboard(self._sweep, self._criterion)
@@ -124,6 +126,8 @@ class ParentRun:
                 console.show(*describe_estimate(estimate))
                 findings = select(check_sweep(board), self._ignored_checks)
                 console.show_findings(findings)
+                console.show(*count_job_findings(board))
+                has_findings = bool(findings) or any(entry.codes for entry in board.entries)
                 log_leaderboard(self._sweep, board, estimate, findings)
             is_complete = board.is_complete
         except Exception as error:
@@ -131,7 +135,7 @@ class ParentRun:
         except (KeyboardInterrupt, SystemExit) as error:
             print("Interrupted.", file=sys.stderr)
             code = INTERRUPTED[isinstance(error, SystemExit)]
-        code = code or int(not is_complete)
+        code = code or int(not is_complete or (self._is_strict and has_findings))
         try:
             if is_refused:
                 delete_sweep(self._sweep)

@@ -9,6 +9,7 @@ from pipeline.tracking.run import DatasetInfo, TrackedRun, track
 from pipeline.tracking.run_reader import RunReader, RunRecord
 from pipeline.tracking.store import (
     CODES,
+    CRITERION,
     FINAL_FIT,
     SUPERSEDED,
     Store,

@@ -28,6 +28,7 @@ PARENT = "mlflow.parentRunId"
 SUPERSEDED = "superseded_by"  # tag: id of the run that a resumed sweep lists instead
 STOPPED = "stopped_after_repeat"  # tag: number of repeats after which racing stopped the run
 CODES = "checks"  # tag with the codes of the findings
+CRITERION = "criterion"  # tag of a search: what its leaderboard ranks by
 FINAL_FIT = "final_fit"  # tag: the rows that the logged model is trained on, in words
 STOPPED_BECAUSE = "stopped_because"  # tag: outcome of the race that stopped the run
 MAX_PARAM = 6000  # characters of a param's value
