@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from pipeline.report.tables import folds_table, labels_table
 from tests.random_evaluation import ALL_LABELS_IN_ALL_FOLDS, make_rare_labels, random_evaluation
@@ -40,3 +40,16 @@ def test_the_folds_table_counts_undefined_labels(make_config):
     assert "accuracy_left_out" not in table
     complete = folds_table(random_evaluation(make_config, ALL_LABELS_IN_ALL_FOLDS))
     assert not any(column.endswith("left_out") for column in complete)
+
+
+def test_base_rates_are_scores_without_knowledge(make_config):
+    evaluation = random_evaluation(make_config)
+    table, y = labels_table(evaluation), evaluation.dataset.y
+    yes, order = np.ones(len(y)), np.zeros(len(y))
+    for label, column in enumerate(y.T):
+        base = {name: table[f"{name}_base"][label] for name in ("f1", "roc_auc", "precision")}
+        assert base["f1"] == pytest.approx(f1_score(column, yes))
+        assert base["precision"] == pytest.approx(column.mean())
+        assert base["roc_auc"] == roc_auc_score(column, order)
+        ap = average_precision_score(column, order)
+        assert table["average_precision_base"][label] == pytest.approx(ap)

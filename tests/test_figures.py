@@ -17,7 +17,7 @@ from pipeline.report.label_sets import count_labels, label_co_occurrence
 from pipeline.report.loss_curves import pad_with_last
 from pipeline.report.out_of_fold import OutOfFold, collect_out_of_fold
 from pipeline.report.per_label import MAX_BARS, N_PER_GROUP, group_labels
-from pipeline.report.roc_pr_curves import GRID, label_curves
+from pipeline.report.roc_pr_curves import GRID, label_curves, label_styles
 from pipeline.report.tables import labels_table
 from pipeline.scoring.classification_metrics import expected_calibration_error
 from tests.random_evaluation import (
@@ -167,6 +167,23 @@ def test_roc_curves_equal_scikit_learn(predictions):
         false_positive_rate = predictions.y_pred[true == 0, label].mean()
         assert curves.operating_points[2, label] == pytest.approx(false_positive_rate)
     assert np.isnan(curves.roc_auc[3])
+
+
+@pytest.mark.parametrize("n_labels", [3, 6, 7, 12, 40])
+def test_a_label_has_one_colour_and_those_of_a_figure_differ(predictions, n_labels):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        curves = replace(
+            label_curves(predictions),
+            average_precision=rng.random(n_labels),
+            roc_auc=np.where(rng.random(n_labels) < 0.2, np.nan, rng.random(n_labels)),
+        )
+        styles = label_styles(curves)
+        assert len({*styles.values()}) == len(styles)
+        for scores in (curves.average_precision, curves.roc_auc):
+            ranked = [i for i in np.argsort(-scores) if np.isfinite(scores[i])]
+            shown = ranked if len(ranked) <= 6 else [*ranked[:2], *ranked[-3:]]
+            assert len({styles[i][0] for i in shown}) == len(shown)
 
 
 def test_co_occurrence_equals_a_plain_loop(predictions):

@@ -9,6 +9,7 @@ import pytest
 from search_runner import RUN_IDS, SPACE, SearchRunner, outcome, quadratic
 
 from pipeline import sweeps
+from pipeline.commands import leaderboard
 from pipeline.config.compose import parse_config
 from pipeline.errors import UserError
 from pipeline.outcome import Outcome
@@ -230,7 +231,7 @@ def rmse(y_true, y_score, y_pred):
     return math.sqrt(((y_score - y_true) ** 2).mean())
 
 
-def test_a_search_end_to_end(tmp_path):
+def test_a_search_end_to_end(tmp_path, capsys):
     store = CommandRunner(tmp_path)
     out, err = store.run_here(
         *("--multirun", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "racing=first_repeat"),
@@ -256,3 +257,7 @@ def test_a_search_end_to_end(tmp_path):
     steps = [m.step for m in store.client.get_metric_history(stopped.info.run_id, "fold/accuracy")]
     assert sorted(steps) == [0, 1, 2, 3]
     assert "stopped_after_repeat" not in complete.data.tags
+    parent = next(run.info.run_id for run in store.runs() if "is_sweep" in run.data.tags)
+    capsys.readouterr()
+    assert leaderboard.main([parent, f"tracking.uri={store.uri}"]) == 0
+    assert "rank  Hamming loss" in capsys.readouterr().out

@@ -14,6 +14,7 @@ N_AT_EDGE = 3  # best configurations with the most extreme values of a sampled s
 MIN_CONFIGURATIONS = 10
 N_BEST = 5
 SMALL = 0.1  # of the interval's width
+CLEAR = 0.25  # of the interval's width
 
 
 def check_sweep(board: Leaderboard) -> list[Finding]:
@@ -35,7 +36,8 @@ def _check_edges(board: Leaderboard) -> Iterator[Finding]:
         n = N_AT_EDGE if len(numbers) > MAX_VALUES else 1
         leading = {value for value in values[:n] if value is not None}
         is_low, is_high = leading == {*numbers[:n]}, leading == {*numbers[-n:]}
-        if is_low or is_high:
+        neighbour = numbers[-2 if is_high else 1]
+        if (is_low or is_high) and (n > 1 or _is_clear(board, values.index(neighbour))):
             end, more = ("largest", "larger") if is_high else ("smallest", "smaller")
             best_ones = "best configuration has" if n == 1 else f"best {n} configurations have"
             yield Finding(
@@ -44,6 +46,20 @@ def _check_edges(board: Leaderboard) -> Iterator[Finding]:
                 f"{', '.join(str(one.settings[key]) for one in board.configurations[:n])}",
                 f"Try {more} values too",
             )
+
+
+def _is_clear(board: Leaderboard, index: int) -> bool:
+    """Return whether the best configuration is better than another by more than noise."""
+    best, other = board.configurations[0], board.configurations[index]
+    low, high = _interval(board)
+    return abs(best.mean - other.mean) > CLEAR * (high - low) if low < high else False
+
+
+def _interval(board: Leaderboard) -> tuple[float, float]:
+    """Return the interval of the best configuration's first job; both ends are 0 without one."""
+    best = board.configurations[0].entries[0]
+    low, high = (board.value(best, name) for name in ("ci_low", "ci_high"))
+    return (0.0, 0.0) if low is None or high is None else (low, high)
 
 
 def _to_number(text: str | None) -> float | None:
@@ -56,8 +72,8 @@ def _to_number(text: str | None) -> float | None:
 def _check_differences(board: Leaderboard) -> Iterator[Finding]:
     """Find a sweep of many configurations whose best ones differ by far less than their error."""
     best = board.configurations[:N_BEST]
-    low, high = (board.value(best[0].entries[0], name) for name in ("ci_low", "ci_high"))
-    if len(board.configurations) < MIN_CONFIGURATIONS or low is None or high is None:
+    low, high = _interval(board)
+    if len(board.configurations) < MIN_CONFIGURATIONS:
         return
     spread = abs(best[-1].mean - best[0].mean)
     if spread < SMALL * (high - low):

@@ -42,6 +42,7 @@ LABEL_METRICS = {
     "roc_auc": "ROC AUC",
     "average_precision": "Average precision",
 }
+WITH_BASE = ("f1", "average_precision")  # metrics with a base rate that depends on the label
 UNDEFINED = "\N{EN DASH}"
 
 
@@ -70,10 +71,11 @@ class Result(NamedTuple):
 
 
 class LabelScore(NamedTuple):
-    """Texts of a label's score: mean, deviation, and a note if it is undefined in some folds."""
+    """Texts of a label's score: mean, deviation, base rate, and a note on undefined folds."""
 
     mean: str
     std: str
+    base: str
     note: str
 
 
@@ -141,10 +143,8 @@ def format_warnings(evaluation: Evaluation, findings: Sequence[Finding]) -> list
 
 def format_shape(summary: DataSummary) -> str:
     """Format the numbers of rows, features and labels."""
-    labels = "labels" if summary.n_labels > 1 else "label"
-    return (
-        f"{summary.n_samples:,} rows, {summary.n_features:,} features, {summary.n_labels} {labels}"
-    )
+    labels = f"{summary.n_labels} label{'s' if summary.n_labels > 1 else ''}"
+    return f"{summary.n_samples:,} rows, {summary.n_features:,} features, {labels}"
 
 
 def format_facts(summary: DataSummary) -> list[tuple[str, str]]:
@@ -184,14 +184,15 @@ def format_settings(evaluation: Evaluation) -> dict[str, list[tuple[str, str]]]:
 
 def _format_scores(table: pd.DataFrame, name: str, n_folds: int) -> list[LabelScore]:
     n_defined = table.get(f"{name}_folds", [n_folds] * len(table))
-    columns = (table[f"{name}_mean"], table[f"{name}_std"], n_defined)
+    columns = (table[f"{name}_mean"], table[f"{name}_std"], n_defined, table[f"{name}_base"])
     scores = []
-    for score, std, n in zip(*columns, strict=True):
+    for score, std, n, base in zip(*columns, strict=True):
         decimals = choose_decimals(score, std if n > 1 else None)
         scores.append(
             LabelScore(
                 format_number(score, decimals) if n else UNDEFINED,
                 f"± {format_number(std, decimals)}" if n > 1 else "",
+                f"base {format_number(base)}" if name in WITH_BASE else "",
                 f"{n} of {n_folds} folds" if 0 < n < n_folds else "",
             )
         )
@@ -207,7 +208,6 @@ def _bar(summary: MetricSummary) -> tuple[float, float, float] | None:
 
 DIGESTS = ("config_digest", "data_digest", "split_digest")
 COMMIT = "mlflow.source.git.commit"
-TEMPLATE = "page.html.jinja"
 MAX_OPEN = 30  # labels, up to which their table is not collapsed
 
 
@@ -297,4 +297,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE)
+    return environment.get_template("page.html.jinja")

@@ -21,6 +21,7 @@ from pipeline.report.style import (
     MARGIN,
     SKY,
     SMALL,
+    VERMILION,
     WIDTH,
     ReportFigure,
     Sheet,
@@ -123,7 +124,7 @@ LabelGroups = dict[str, NDArray[np.int64]]
 
 
 def draw_label_scores(evaluation: "Evaluation", table: pd.DataFrame) -> ReportFigure:
-    """Draw a bar of F1 for each label, best first, with its deviation over folds.
+    """Draw a bar of F1 for each label, best first, with its deviation and that of always yes.
 
     Args:
         evaluation: The evaluation.
@@ -142,13 +143,16 @@ def draw_label_scores(evaluation: "Evaluation", table: pd.DataFrame) -> ReportFi
         top + n_lines * BAR_HEIGHT + 0.48,
     )
     if has_scatter:
-        _draw_scatter(sheet.axes(0.55, 0.2, WIDTH - 0.75, SCATTER_HEIGHT - 0.2), f1, counts)
+        axes = sheet.axes(0.55, 0.2, WIDTH - 0.75, SCATTER_HEIGHT - 0.2)
+        _draw_scatter(axes, f1, counts, evaluation.dataset.n_samples)
     shown = np.concatenate([*groups.values()])
     names = {i: shorten_to_width(table["label"][i], MAX_NAME, SMALL) for i in shown}
     left = MARGIN + max(max_text_width([*names.values()], SMALL), 0.4) + 0.07
     width = WIDTH - left - 2 * NUMBER_COLUMN - MARGIN
     axes = sheet.axes(left, top, width, n_lines * BAR_HEIGHT)
     lines = _draw_bars(axes, groups, f1, std, n_lines)
+    y, base = np.array([*lines.values()]), table["f1_base"].to_numpy(float)[[*lines]]
+    axes.vlines(base, y - 0.36, y + 0.36, color=VERMILION, linewidth=1.4)
     axes.set_yticks([])  # sheet.text takes half the time of tick labels
     for right, title, texts in (
         (left - 0.07, "", [names[i] for i in lines]),
@@ -179,13 +183,16 @@ def group_labels(f1: Values, counts: Counts) -> LabelGroups:
 
 def _explanation(n_labels: int, n_folds: int, has_scatter: bool) -> str:
     bars = "Bars: mean over folds. Lines: standard deviation." if n_folds > 1 else "One fold."
+    bars += " Red: always saying yes."
     if not has_scatter:
         return bars
     return f"Points: all {n_labels} labels. {bars}"
 
 
-def _draw_scatter(axes: Axes, f1: Values, counts: Counts) -> None:
+def _draw_scatter(axes: Axes, f1: Values, counts: Counts, n_rows: int) -> None:
     has_rows = counts > 0
+    x = np.geomspace(max(1, counts[has_rows].min(initial=n_rows)), max(2, counts.max()), 100)
+    axes.plot(x, 2 * x / (x + n_rows), color=VERMILION, linewidth=1.2)
     axes.plot(counts[has_rows], f1[has_rows], "o", color=BLUE, alpha=0.45, markersize=4, mew=0)
     axes.set_xscale("log")
     set_log_ticks(axes.xaxis, *axes.get_xlim())

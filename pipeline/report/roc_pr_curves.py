@@ -1,6 +1,5 @@
 """Precision-recall and ROC curves of each label over all held-out rows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,8 +45,10 @@ LINE_STYLES = (
     (PURPLE, (0, (1, 1))),
     (VERMILION, (0, (3, 1, 1, 1))),
 )
+OTHER_DASHES = (0, (6, 2, 1, 2))
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
+LabelStyles = dict[int, tuple[str, object]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +119,33 @@ def label_curves(out_of_fold: OutOfFold) -> LabelCurves:
     )
 
 
+def label_styles(curves: LabelCurves) -> LabelStyles:
+    """Return colour and dashes of each label that is highlighted in one of the figures.
+
+    A label has the same in both; labels of one figure have different colours.
+    """
+    first, second = (_rank(it)[1].tolist() for it in (curves.average_precision, curves.roc_auc))
+    styles = (
+        LINE_STYLES
+        if len(first) > N_BEST + N_WORST
+        else (*LINE_STYLES[:N_BEST], *LINE_STYLES[-N_WORST:])
+    )
+    of_label: LabelStyles = dict(zip(first, styles, strict=False))
+    taken = {of_label[label][0] for label in second if label in of_label}
+    free = [style for style in LINE_STYLES if style not in of_label.values()]
+    free += [(style[0], OTHER_DASHES) for style in of_label.values() if style[0] not in taken]
+    return of_label | dict(zip([it for it in second if it not in of_label], free, strict=False))
+
+
+def _rank(scores: Values) -> tuple[Indices, Indices]:
+    """Return the labels with a score, the best first, and those of them that are highlighted."""
+    defined = np.flatnonzero(np.isfinite(scores))
+    ranked = defined[np.argsort(-scores[defined], kind="stable")]
+    if len(ranked) <= MAX_HIGHLIGHTED:
+        return ranked, ranked
+    return ranked, np.append(ranked[:N_BEST], ranked[-N_WORST:])
+
+
 def draw_precision_recall(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None:
     """Draw the precision-recall curve of each label; None if no row has a label."""
     prevalence = curves.prevalence[curves.prevalence > 0]
@@ -134,7 +162,7 @@ def draw_precision_recall(out_of_fold: OutOfFold, curves: LabelCurves) -> Report
         np.stack([recall, precision], axis=1),
         (chance, chance),
     )
-    return _draw(out_of_fold, figure)
+    return _draw(out_of_fold, figure, label_styles(curves))
 
 
 def draw_roc(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None:
@@ -151,18 +179,14 @@ def draw_roc(out_of_fold: OutOfFold, curves: LabelCurves) -> ReportFigure | None
         np.stack([false_positive_rate, recall], axis=1),
         (0.0, 1.0),
     )
-    return _draw(out_of_fold, figure)
+    return _draw(out_of_fold, figure, label_styles(curves))
 
 
-def _draw(out_of_fold: OutOfFold, figure: CurveFigure) -> ReportFigure | None:
-    defined = np.flatnonzero(np.isfinite(figure.scores))
-    if not len(defined):
+def _draw(out_of_fold: OutOfFold, figure: CurveFigure, styles: LabelStyles) -> ReportFigure | None:
+    ranked, highlighted = _rank(figure.scores)
+    if not len(ranked):
         return None
-    ranked = defined[np.argsort(-figure.scores[defined], kind="stable")]
-    highlights_all = len(ranked) <= MAX_HIGHLIGHTED
-    highlighted = ranked if highlights_all else np.append(ranked[:N_BEST], ranked[-N_WORST:])
-    styles = LINE_STYLES if highlights_all else (*LINE_STYLES[:N_BEST], *LINE_STYLES[-N_WORST:])
-    n_undefined = len(figure.scores) - len(defined)
+    n_undefined = len(figure.scores) - len(ranked)
     labels = "label" if n_undefined == 1 else "labels"
     undefined = f" Undefined for {n_undefined} {labels}." if n_undefined else ""
     sheet = Sheet(
@@ -173,7 +197,8 @@ def _draw(out_of_fold: OutOfFold, figure: CurveFigure) -> ReportFigure | None:
     )
     axes = sheet.axes(LEFT, 0, SIDE, SIDE)
     _draw_other_labels(axes, figure, ranked, highlighted)
-    for label, (colour, dashes) in zip(highlighted, styles, strict=False):
+    for label in highlighted:
+        colour, dashes = styles[int(label)]
         axes.plot(GRID, figure.curves[label], linestyle=dashes, color=colour, linewidth=1.6)
         marker: Style = {"color": colour, "markersize": 5.5, "mec": "white", "mew": 0.7}
         axes.plot(*figure.operating_points[label], "o", **marker)
@@ -202,12 +227,13 @@ def _draw_legend(
     out_of_fold: OutOfFold,
     figure: CurveFigure,
     highlighted: Indices,
-    styles: Sequence[tuple[str, object]],
+    styles: LabelStyles,
     n_defined: int,
 ) -> None:
     """List the curves with their scores at the right of the axes."""
     top, highlights_all = 0.02, n_defined == len(highlighted)
-    for i, (label, (colour, dashes)) in enumerate(zip(highlighted, styles, strict=False)):
+    for i, label in enumerate(highlighted):
+        colour, dashes = styles[int(label)]
         if not highlights_all and i in (0, N_BEST):
             title = "worst labels" if i else "best labels"
             sheet.text(LEGEND, top, title, size=SMALL, color=GREY)

@@ -37,7 +37,8 @@ def folds_table(evaluation: Evaluation) -> pd.DataFrame:
 def labels_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return one row per label: mean and population standard deviation of its scores over folds.
 
-    A fold in which a score is undefined is skipped. For scores that can be undefined, the column
+    The columns `*_base` have the scores of predictions that know nothing, see `base_rates`. A fold
+    in which a score is undefined is skipped. For scores that can be undefined, the column
     `*_folds` has the number of remaining folds.
     """
     y, zero_division = evaluation.dataset.y, evaluation.config.scoring.zero_division
@@ -46,13 +47,32 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
         for fold in evaluation.folds
     ]
     columns: dict[str, object] = {"label": evaluation.dataset.label_names}
+    base = base_rates(evaluation)
     for name in folds[0]:
         values = np.ma.masked_invalid([fold[name] for fold in folds])
         columns[f"{name}_mean"] = values.mean(axis=0).filled(np.nan)
         columns[f"{name}_std"] = values.std(axis=0).filled(np.nan)
         if name in MAY_BE_UNDEFINED:
             columns[f"{name}_folds"] = values.count(axis=0)
+        if name in base:
+            columns[f"{name}_base"] = base[name]
     return pd.DataFrame({**columns, **_tuned_rules(evaluation)})
+
+
+def base_rates(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
+    """Return the scores of each label that predictions without any knowledge have, by metric.
+
+    F1, precision and recall are those of always saying yes; ROC AUC and average precision those of
+    a random order.
+    """
+    p = evaluation.dataset.y.mean(axis=0, dtype=np.float64)
+    return {
+        "f1": 2 * p / (1 + p),
+        "precision": p,
+        "recall": np.ones_like(p),
+        "roc_auc": np.full_like(p, 0.5),
+        "average_precision": p,
+    }
 
 
 def _tuned_rules(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
