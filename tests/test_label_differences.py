@@ -61,8 +61,8 @@ def test_labels_are_adjusted_together_and_counted():
     labels = compare("average_precision")
     assert np.isnan(labels["never"].advantage)
     assert labels["never"].n_folds == 0
-    assert labels["good"].p_holm == pytest.approx(3 * labels["good"].p)
-    assert labels["good"].p_fdr == pytest.approx(3 * labels["good"].p)
+    assert labels["good"].p_holm == pytest.approx(2 * labels["good"].p)
+    assert labels["good"].p_fdr == pytest.approx(2 * labels["good"].p)
     assert describe_labels([*labels.values()], "a", "b", 0.05) == (
         '"a" against "b": better on 1, worse on 0, undecided on 1, undefined on 1 (Holm p < 0.05; '
         "1 differ at a false discovery rate of 0.05)."

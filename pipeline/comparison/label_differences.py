@@ -29,7 +29,8 @@ class LabelDifference:
         second: That of the second.
         ci: 95% interval of the mean advantage of the first; None without a test.
         p: p-value of the corrected resampled t test; 1 if the difference is the same in all folds.
-        p_holm: The p-value adjusted by Holm's method for all labels: no false difference.
+        p_holm: The p-value adjusted by Holm's method for all labels that at least two folds can
+            judge: no false difference.
         p_fdr: That adjusted by Benjamini and Hochberg: few false ones among all significant ones.
         n_folds: Number of folds in which both are defined.
     """
@@ -94,10 +95,18 @@ def compare_labels(
         differences.append(
             LabelDifference(name, int(n_true[label]), means[0], means[1], ci, p, p, p, n_folds)
         )
-    p_values = np.array([it.p for it in differences])
-    adjusted = zip(differences, holm(p_values), false_discovery_control(p_values), strict=True)
+    judged = [it for it in differences if it.n_folds > 1]  # no fold can judge the others
+    p_values = np.array([it.p for it in judged])
+    adjusted = zip(judged, holm(p_values), false_discovery_control(p_values), strict=True)
+    others = [it for it in differences if it.n_folds <= 1]
     return sorted(
-        (replace(it, p_holm=float(p_holm), p_fdr=float(p_fdr)) for it, p_holm, p_fdr in adjusted),
+        [
+            *(
+                replace(it, p_holm=float(p_holm), p_fdr=float(p_fdr))
+                for it, p_holm, p_fdr in adjusted
+            ),
+            *others,
+        ],
         key=lambda it: (np.isnan(it.advantage), -it.advantage),
     )
 
