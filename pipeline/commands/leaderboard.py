@@ -31,7 +31,7 @@ def _show(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         sweep = find_sweep(record.run_id)
         tag = record.tags.get(CRITERION)  # of a search
         board = read_leaderboard(sweep, Criterion.from_tag(tag) if tag else None)
-        estimate = estimate_best_job(sweep, board)
+        estimate = estimate_best_job(board)
     console.show(*leaderboard_tables(board, by_job=arguments.seeds), *describe_estimate(estimate))
 
 

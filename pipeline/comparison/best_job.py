@@ -13,7 +13,7 @@ from pipeline.errors import UserError, mask
 from pipeline.scoring.held_out import PREDICTIONS, join, read_predictions
 from pipeline.scoring import find_metric, short_name
 from pipeline.scoring.resampled import HeldOutPredictions
-from pipeline.tracking import Sweep, children, has_artifact, open_artifact
+from pipeline.tracking import TrackedRun, has_artifact, open_artifact
 
 N_REQUESTS = 16  # to the store at a time
 UNKNOWN = "What the best configuration may score on new rows"
@@ -34,24 +34,23 @@ class BestJobEstimate:
     note: str = ""
 
 
-def estimate_best_job(sweep: Sweep, board: Leaderboard) -> BestJobEstimate:
+def estimate_best_job(board: Leaderboard) -> BestJobEstimate:
     """Estimate the scores of the best job without the optimism of its being the best.
 
     A failure, such as of a store of artifacts, is the note of the estimate: the leaderboard is
     worth logging without it.
 
     Args:
-        sweep: The sweep.
-        board: Its leaderboard.
+        board: The leaderboard of the sweep.
     """
     try:
-        return _estimate(sweep, board)
+        return _estimate(board)
     except Exception as error:
         reason = mask(str(error).strip().partition("\n")[0])
         return BestJobEstimate(note=f"{UNKNOWN} cannot be estimated: {reason}")
 
 
-def _estimate(sweep: Sweep, board: Leaderboard) -> BestJobEstimate:
+def _estimate(board: Leaderboard) -> BestJobEstimate:
     if board.best is None:
         return BestJobEstimate()
     ranked = board.configurations
@@ -64,8 +63,7 @@ def _estimate(sweep: Sweep, board: Leaderboard) -> BestJobEstimate:
     if len(stored) < 2 or ranked[0] not in stored:
         lacking = "has the same folds" if len(comparable) < 2 else f"has stored {PREDICTIONS}"
         return BestJobEstimate(note=f"{UNKNOWN} cannot be estimated: no other {lacking}.")
-    runs = {run.run_id: run for run in children(sweep)}
-    best = [to_run_scores(runs[entry.run_id]) for entry in ranked[0].entries]
+    best = [to_run_scores(TrackedRun(entry.run_id).record()) for entry in ranked[0].entries]
     means = _means(best, board.metric)
     estimates = expected_scores(
         [one.mean for one in stored],

@@ -12,7 +12,7 @@ References:
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +172,8 @@ def expected_scores(
     weights = bootstrap_weights(int(like_others.unit.max()) + 1)
     del like_others
     n_threads = max(1, min(n_cores(), CELLS_AT_ONCE // n_cells))
+    if n_cells * len(ranked) <= CELLS_AT_ONCE:
+        read = cache(read)
 
     def score(metrics: Sequence[str], index: int) -> list[BootstrapScores]:
         predictions = read(index)

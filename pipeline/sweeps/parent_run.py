@@ -122,7 +122,7 @@ class ParentRun:
             if not is_refused:
                 console.show("", *leaderboard_tables(board))
                 with console.waiting("estimating what the best job may score on new rows"):
-                    estimate = estimate_best_job(self._sweep, board)
+                    estimate = estimate_best_job(board)
                 console.show(*describe_estimate(estimate))
                 findings = select(check_sweep(board), self._ignored_checks)
                 console.show_findings(findings)
