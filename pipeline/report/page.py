@@ -42,7 +42,6 @@ LABEL_METRICS = {
     "roc_auc": "ROC AUC",
     "average_precision": "Average precision",
 }
-WITH_BASE = ("f1", "average_precision")  # metrics with a base rate that depends on the label
 UNDEFINED = "\N{EN DASH}"
 
 
@@ -192,7 +191,7 @@ def _format_scores(table: pd.DataFrame, name: str, n_folds: int) -> list[LabelSc
             LabelScore(
                 format_number(score, decimals) if n else UNDEFINED,
                 f"± {format_number(std, decimals)}" if n > 1 else "",
-                f"base {format_number(base)}" if name in WITH_BASE else "",
+                f"base {format_number(base)}" if name in ("f1", "average_precision") else "",
                 f"{n} of {n_folds} folds" if 0 < n < n_folds else "",
             )
         )
