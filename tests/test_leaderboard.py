@@ -229,13 +229,21 @@ def test_seeds_of_a_configuration_are_one_line():
         ("model=knn", 3, pytest.approx(0.71)),
     ]
     lines = [line.split() for line in on_screen(board).splitlines()]
-    assert " ".join(lines[1]) == "rank Accuracy std of seeds std of folds seeds model run"
+    assert " ".join(lines[1]) == "rank Accuracy std of seeds std of folds seeds model first run"
     assert lines[2] == ["1", "0.900", "0.020", "1", "svm", f"{6:032x}"[:8]]
+    narrow = Console(width=80, file=StringIO())
+    narrow.print(*leaderboard_tables(board))
+    assert "Accuracy" in narrow.file.getvalue()
     assert lines[3][:6] == ["2", "0.730", "0.121", "0.020", "3", "mlp"]
     by_job = Console(width=100, file=StringIO())
     by_job.print(*leaderboard_tables(board, by_job=True))
     assert len(by_job.file.getvalue().splitlines()) == 9
-    assert len(board.rows()) == 7  # the stored table has every job
+    rows = board.rows()
+    assert len(rows) == 7  # the stored table has every job
+    of_knn = [row for row in rows if row["model"] == "knn"]
+    assert {row["configuration"] for row in of_knn} == {3}
+    assert {round(row["mean_over_seeds"], 6) for row in of_knn} == {0.71}
+    assert "configuration" not in seeded({"knn": [0.7], "mlp": [0.8]}).rows()[0]
 
 
 def test_the_best_configuration_is_the_best_on_average_over_seeds():

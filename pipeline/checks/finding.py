@@ -25,6 +25,8 @@ CHECKS = {
     "MF019": "seeds matter more than settings",
 }
 """Checks by code; a code is never used again for something else."""
+MISLEADING = {"MF001", "MF004", "MF006", "MF007", "MF008", "MF016", "MF019"}
+"""Checks whose findings say that a score may mislead; others say what may be improved."""
 MAX_NAMED = 5  # labels or features in a message
 
 
@@ -41,6 +43,11 @@ class Finding:
     code: str
     message: str
     remedy: str
+
+    @property
+    def severity(self) -> str:
+        """`warning` if a score may mislead, else `hint`."""
+        return "warning" if self.code in MISLEADING else "hint"
 
     def __str__(self) -> str:
         """Return code, message and remedy in one line."""
@@ -64,8 +71,8 @@ def select(findings: Iterable[Finding], ignore: Sequence[str]) -> list[Finding]:
 
 def to_table(findings: Sequence[Finding]) -> dict[str, list[object]]:
     """Return the findings as a table of MLflow: columns and rows."""
-    columns = ["code", "check", "message", "remedy"]
-    rows = [[it.code, CHECKS[it.code], it.message, it.remedy] for it in findings]
+    columns = ["code", "severity", "check", "message", "remedy"]
+    rows = [[it.code, it.severity, CHECKS[it.code], it.message, it.remedy] for it in findings]
     return {"columns": [*columns], "data": [*rows]}
 
 

@@ -176,7 +176,10 @@ class Leaderboard:
         return {group[0].reason: group for group in by_size}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row per job for a JSON table, None for missing values."""
+        """Return one row per job for a JSON table, None for missing values.
+
+        With several seeds, a row has the rank of the configuration and its mean and deviation too.
+        """
         others = dict.fromkeys(
             name
             for entry in self.entries
@@ -188,6 +191,7 @@ class Leaderboard:
             {
                 "rank": rank,
                 **{key: entry.settings.get(key) for key in self.keys},
+                **(self._of_configuration(entry) if self.has_seeds else {}),
                 **{
                     summary_key(self.metric, statistic): self.value(entry, statistic)
                     for statistic in statistics
@@ -200,6 +204,23 @@ class Leaderboard:
             }
             for rank, entry in zip(self.ranks, self.entries, strict=True)
         ]
+
+    def _of_configuration(self, entry: Entry) -> dict[str, Any]:
+        rank, one = self._configuration_of.get(entry.run_id, (None, None))
+        return {
+            "configuration": rank,
+            "mean_over_seeds": one.mean if one else None,
+            "std_over_seeds": one.seed_std if one else None,
+        }
+
+    @cached_property
+    def _configuration_of(self) -> dict[str, tuple[int, Configuration]]:
+        """Rank and configuration of each ranked job, by its run."""
+        return {
+            entry.run_id: (rank, one)
+            for rank, one in enumerate(self.configurations, 1)
+            for entry in one.entries
+        }
 
     def _is_ranked(self, entry: Entry) -> bool:
         return entry.status == "FINISHED" and math.isfinite(self._score(entry))

@@ -135,19 +135,18 @@ def _seed_table(board: Leaderboard) -> Iterator[RenderableType]:
     configurations = board.configurations[:MAX_JOBS]
     keys = [key for key in board.keys if key != SEED]
     names = ("rank >", metric_title(board.metric), "std of seeds", "std of folds", "seeds >")
-    table = make_table(*names, *_short_keys(keys), "run")
+    table = make_table(*names, *_short_keys(keys), "first run")
     for column in table.columns:
         column.no_wrap = column.header != metric_title(board.metric)
     decimals = common_decimals((one.mean, one.fold_std) for one in configurations)
     for rank, one in enumerate(configurations, 1):
         numbers = (one.mean, one.seed_std, one.fold_std)
-        more = f" and {len(one.entries) - 1} more" if len(one.entries) > 1 else ""
         table.add_row(
             f"{rank}",
             *(format_number(value, decimals) for value in numbers),
             f"{len(one.entries)}",
             *(_format(one.settings.get(key, "")) for key in keys),
-            f"{one.entries[0].run_id[:ID_LENGTH]}{more}",
+            one.entries[0].run_id[:ID_LENGTH],
         )
     yield table
     if len(board.configurations) > MAX_JOBS:

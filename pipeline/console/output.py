@@ -171,7 +171,7 @@ def show_fold(score: float) -> None:
 def show_findings(findings: Sequence["Finding"]) -> None:
     """Print what the checks of data, folds and predictions have to say."""
     for finding in findings:
-        _out.print(f"{finding}.", style="yellow")
+        _out.print(f"{finding}.", style="yellow" if finding.severity == "warning" else None)
 
 
 def show_result(summary: Mapping[str, MetricSummary], suffix: str = "") -> None:

@@ -88,7 +88,7 @@ class Review:
         n_cells: Number of all likely wrong cells.
         rows: The hardest rows, the hardest first, at most `MAX_LISTED`.
         pairs: Confused pairs of labels, the most frequent first, at most `MAX_LISTED`.
-        unlabelled: Rows without a label for which one is probable, the most probable first, at most
+        unlabelled: Rows without a label for which one is probable, the hardest first, at most
             `MAX_LISTED`.
         n_unlabelled: Number of all such rows.
     """
@@ -120,8 +120,8 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
         given, predicted = names[y_true[index]], names[probability[index] > LIKELY]
         return HardRow(int(rows[index]), float(losses[index]), tuple(given), tuple(predicted))
 
-    highest = np.where(y_true.any(axis=1), 0.0, probability.max(axis=1))
-    n_unlabelled = int((highest > LIKELY).sum())
+    looks_labelled = ~y_true.any(axis=1) & (probability.max(axis=1) > LIKELY)
+    of_unlabelled, n_unlabelled = np.where(looks_labelled, losses, -np.inf), looks_labelled.sum()
     cells, n_cells = find_wrong_cells(y_true, probability, max_cells)
     return Review(
         cells=tuple(
@@ -132,9 +132,9 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
         rows=tuple(describe(i) for i in _largest(losses, MAX_LISTED).tolist()),
         pairs=tuple(_confused_pairs(y_true, probability > LIKELY, names)),
         unlabelled=tuple(
-            describe(i) for i in _largest(highest, min(n_unlabelled, MAX_LISTED)).tolist()
+            describe(i) for i in _largest(of_unlabelled, min(n_unlabelled, MAX_LISTED)).tolist()
         ),
-        n_unlabelled=n_unlabelled,
+        n_unlabelled=int(n_unlabelled),
     )
 
 
