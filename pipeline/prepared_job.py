@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline import console
-from pipeline.checks import select
+from pipeline.checks import CHECKS, select
 from pipeline.config import Config, parse_config
 from pipeline.evaluation import EvaluationInputs, compute_fingerprint, load_inputs, versions
 from pipeline.evaluation.checkpoint import Checkpoint
@@ -13,9 +13,11 @@ from pipeline.outcome import JobResult, SweepPosition
 from pipeline.runtime import is_parallel_job
 from pipeline.scoring import MetricSummary, short_name
 from pipeline.tracking import (
+    CODES,
     PreviousRun,
     Store,
     SweepJob,
+    TrackedRun,
     check_store,
     find_page,
     find_previous_run,
@@ -149,8 +151,20 @@ def reuse_finished_run(job: PreparedJob) -> JobResult:
             console.show(
                 "Racing stopped this run. Repeat the command without racing to complete it."
             )
+    codes: list[str] = []
+    if job.sweep_job is None:  # a sweep counts those of all jobs
+        tags, ignored = TrackedRun(previous.run_id).record().tags, job.config.checks.ignore
+        codes = [code for code in tags.get(CODES, "").split() if code not in ignored]
+        for code in codes:
+            console.show(f"{code} {CHECKS[code]}; details are in the report and checks.json.")
     show_run(job, previous.run_id)
-    return JobResult(previous.run_id, summary, n_fits=0, n_fits_skipped=previous.n_fits_skipped)
+    return JobResult(
+        previous.run_id,
+        summary,
+        n_fits=0,
+        n_fits_skipped=previous.n_fits_skipped,
+        exit_code=int(job.config.checks.strict and bool(codes)),
+    )
 
 
 def show_run(job: PreparedJob, run_id: str) -> None:

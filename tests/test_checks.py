@@ -264,6 +264,8 @@ def test_findings_are_shown_and_logged_and_silenced_and_strict(tmp_path):
     out, _ = store.run_here(*QUICK, "checks.strict=true", code=1)
     assert "MF001" in out
     assert store.runs()[0].info.status == "FINISHED"
+    out, _ = store.run_here(*QUICK, "checks.strict=true", "resume=true", code=1)
+    assert "MF001 no better than the label frequencies" in out
     ignored = f"checks.ignore=[{run.data.tags['checks'].replace(' ', ',')}]"
     out, _ = store.run_here(*QUICK, "checks.strict=true", ignored)
     assert "MF0" not in out
