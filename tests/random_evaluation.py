@@ -1,6 +1,8 @@
 """Evaluations for tests, with random probabilities instead of trained models."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,7 @@ def make_rare_labels() -> np.ndarray:
     return y
 
 
-def make_dataset(y, label_names=None, **fields) -> Dataset:
+def make_dataset(y: np.ndarray, label_names: Sequence[str] | None = None, **fields: Any) -> Dataset:
     """Return a data set with these labels and two arbitrary features."""
     names = label_names or tuple(f"y{i}" for i in range(y.shape[1]))
     X = np.arange(2 * len(y), dtype=np.float32).reshape(-1, 2)
@@ -73,7 +75,12 @@ def make_evaluation(
     return with_summary(Evaluation(config, dataset, tuple(folds), {}, None))
 
 
-def random_evaluation(make_config, y=None, metrics: str = METRICS, n_folds: int = 4) -> Evaluation:
+def random_evaluation(
+    make_config: Callable[..., Config],
+    y: np.ndarray | None = None,
+    metrics: str = METRICS,
+    n_folds: int = 4,
+) -> Evaluation:
     """Return an evaluation of 40 synthetic rows, with these labels if any are given."""
     config = make_config("dataset.n_samples=40", metrics)
     dataset = load(config.dataset)

@@ -24,9 +24,9 @@ def _review(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
         from pipeline.console.review_tables import MAX_CELLS, review_tables
+        from pipeline.prediction.output_files import check_output, open_output
         from pipeline.scoring.held_out import PREDICTIONS, read_predictions
         from pipeline.scoring.label_review import review_labels, to_table
-        from pipeline.prediction.output_files import check_output, open_output
         from pipeline.tracking import RunReader, has_artifact, locate, open_artifact
         from pipeline.tracking.final_models import find_run
 

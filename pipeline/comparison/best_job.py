@@ -10,8 +10,8 @@ from pipeline.comparison.leaderboard import Leaderboard
 from pipeline.comparison.run_scores import RunScores, to_run_scores
 from pipeline.comparison.selection import ExpectedScore, expected_scores
 from pipeline.errors import UserError, mask
-from pipeline.scoring.held_out import PREDICTIONS, join, read_predictions
 from pipeline.scoring import find_metric, short_name
+from pipeline.scoring.held_out import PREDICTIONS, join, read_predictions
 from pipeline.scoring.resampled import HeldOutPredictions
 from pipeline.tracking import TrackedRun, has_artifact, open_artifact
 
