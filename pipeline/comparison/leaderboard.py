@@ -191,11 +191,11 @@ class Leaderboard:
             {
                 "rank": rank,
                 **{key: entry.settings.get(key) for key in self.keys},
-                **(self._of_configuration(entry) if self.has_seeds else {}),
                 **{
                     summary_key(self.metric, statistic): self.value(entry, statistic)
                     for statistic in statistics
                 },
+                **(self._of_configuration(entry) if self.has_seeds else {}),
                 **{name: entry.metrics.get(name) for name in others},
                 "seconds": entry.seconds,
                 "status": entry.status,
