@@ -103,6 +103,23 @@ def parse(
     return arguments, tracking
 
 
+def make_command_parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Return the parser of a command, without its arguments."""
+    store = "Settings: tracking.uri=... names another MLflow store."
+    return argparse.ArgumentParser(
+        prog=f"manyfold {name}", description=description, epilog=f"{epilog} {store}".strip()
+    )
+
+
+def add_run_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a run."""
+    parser.add_argument(
+        "run",
+        metavar="RUN|SWEEP",
+        help="name or id of a run, the start of its id, or a sweep: its best run",
+    )
+
+
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names a model, and whether its code is trusted."""
     parser.add_argument(

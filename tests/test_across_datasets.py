@@ -111,6 +111,19 @@ def test_tables_for_papers_and_the_figure():
     assert labels == [f"{i + 1}  {name}" for i, name in enumerate(across.names)]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_configurations_have_the_names_that_were_typed(shared):
+    """Of a sweep, without the settings of the data; unless two configurations shared a name."""
+    runs = [
+        replace(run, name=f"dataset.path={run.data_digest}, model={run.name}, seed=1")
+        for run in make_runs(SCORES)
+    ]
+    if shared:
+        runs = [replace(run, name=run.name.replace("knn", "mlp")) for run in runs]
+    across = compare_across(runs, "accuracy", lower_is_better=False, alpha=0.05, rope=0.01)
+    assert {*across.names} == {f"{'kind' if shared else 'model'}={name}" for name in MODELS}
+
+
 def test_data_sets_of_the_same_name_stay_apart():
     runs = [
         replace(run, settings=run.settings | {"dataset.path": "/x/same.csv"})

@@ -237,6 +237,12 @@ def test_a_check_of_a_sweep(code, case, twin):
     assert code not in [it.code for it in check_sweep(twin)]
 
 
+@pytest.mark.parametrize("key", ["seed", "dataset.n_samples", "cv.n_splits", "model.random_state"])
+def test_the_edges_of_seeds_and_of_data_are_no_finding(key):
+    jobs = [entry(n, 0.6 + n / 10, **{key: str(n)}) for n in range(3)]
+    assert "MF012" not in [it.code for it in check_sweep(Leaderboard(jobs))]
+
+
 def test_every_check_has_a_case_here():
     of_evaluations = {"MF001", "MF002", "MF003", "MF010", "MF011", "MF015", "MF016"}
     assert CHECKS.keys() == IN_DATA | IN_SWEEPS | of_evaluations

@@ -172,6 +172,9 @@ def test_the_figure_has_a_place_of_its_own(shelf, command):
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.name.startswith("accuracy-2-")
     assert str(path.name) in out.splitlines()[-1]
+    for options in ((), ("--rope", "0.1"), ("--alpha", "0.1"), ("--seeds",)):
+        command("a", "b", *options)
+    assert len([*path.parent.iterdir()]) == 4
 
 
 def test_seeds_are_averaged_fold_by_fold(shelf, command):
@@ -276,6 +279,8 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(shelf, command):
     [
         (("--alpha", "1"), "argument --alpha: expected a number between 0 and 1. Received: 1"),
         (("--rope", "-0.1"), "argument --rope: expected a number of at least 0. Received: -0.1"),
+        (("--markdown",), "--markdown and --latex: expected --across beside them."),
+        (("--across", "--seeds"), "--across: expected none of --labels, --average and --seeds."),
         (("--figure", "x.doc"), "expected a name that ends in one of .pdf, .png, .svg"),
     ],
 )

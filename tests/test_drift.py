@@ -284,7 +284,7 @@ def test_rows_of_another_sample_have_no_drift(stored, call):
     rows["when"] = frame["when"].sample(150, random_state=0).to_numpy()
     code, out, _, numbers = call(rows)
     assert code == 0, out
-    assert out.startswith("150 rows against 200 training rows: no drift in any of ")
+    assert out.startswith("150 new and 200 training rows: no drift in any of ")
     assert numbers["has_drift"] is False
     assert {check["name"] for check in numbers["checks"]} >= {"tag_a", "tag_b", "normal", "city"}
 

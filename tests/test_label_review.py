@@ -89,7 +89,7 @@ def test_the_command_writes_ids_and_features(tmp_path, capsys):
     arguments = [run.info.run_id, f"tracking.uri={store.uri}", "-o"]
     capsys.readouterr()
     assert command.main([*arguments, str(tmp_path / "cells.csv")]) == 0
-    assert "Labels of rows that look wrong" in capsys.readouterr().out
+    assert "Labels that look wrong" in capsys.readouterr().out
     cells = list(csv.DictReader((tmp_path / "cells.csv").read_text().splitlines()))
     assert {"row 5"} <= {cell["id"] for cell in cells[:6]}
     for cell in cells:

@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 
 from pipeline.checks.finding import CHECKS, Finding
 from pipeline.comparison import SEED, Leaderboard
+from pipeline.comparison.across_datasets import OF_DATASET
 from pipeline.scoring import format_number, metric_title
 
 MIN_VALUES = 3  # of a setting, from which on it has an edge
@@ -27,7 +28,7 @@ def check_sweep(board: Leaderboard) -> list[Finding]:
 def _check_edges(board: Leaderboard) -> Iterator[Finding]:
     best = board.configurations[0].settings
     for key in best:
-        if key == SEED:
+        if key == SEED or key.startswith(OF_DATASET) or key.endswith("random_state"):
             continue
         values = [_to_number(one.settings.get(key)) for one in board.configurations]
         numbers = sorted({value for value in values if value is not None})

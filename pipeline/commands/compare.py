@@ -7,16 +7,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import between_zero_and_one, parse, parse_number, run
+from pipeline.command_line import (
+    between_zero_and_one,
+    make_command_parser,
+    parse,
+    parse_number,
+    run,
+)
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
-LABEL_METRICS = ("f1", "average_precision", "roc_auc")
 if TYPE_CHECKING:
     from pipeline.comparison import RunScores
     from pipeline.comparison.across_datasets import AcrossDatasets
 
+LABEL_METRICS = ("f1", "average_precision", "roc_auc")
 FIGURES = (".pdf", ".png", ".svg")
 
 
@@ -34,6 +40,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         from pipeline.report.paired_differences import write_ranking
         from pipeline.tracking import RunReader, locate
 
+    _check_options(arguments)
     with console.waiting("reading the runs"):
         reader = RunReader(locate(tracking))
         named_runs = reader.find(arguments.runs)
@@ -43,7 +50,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             )
             console.show(f"Skipped unfinished runs: {statuses}.")
         all_runs = [comparison.to_run_scores(record) for record in named_runs.runs]
-        distinct = comparison.drop_duplicates(comparison.make_names_unique(all_runs))
+        distinct = comparison.drop_duplicates(all_runs)
         if n_duplicates := len(all_runs) - len(distinct):
             plural = "" if n_duplicates == 1 else "s"
             console.show(f"Skipped {n_duplicates} duplicate run{plural}.")
@@ -52,7 +59,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             _show_across(arguments, across, [run.run_ids[0] for run in distinct])
             return
         ranking, named = comparison.rank_paired_runs(
-            distinct,
+            comparison.make_names_unique(distinct),
             reader.fold_sizes,
             reader.fold_scores,
             metric=arguments.metric,
@@ -101,6 +108,17 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     console.show_file("Figure", path)
 
 
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Raise UserError if options do not suit each other."""
+    if (arguments.markdown or arguments.latex) and not arguments.across:
+        raise UserError("--markdown and --latex: expected --across beside them.")
+    if arguments.across and (arguments.labels or arguments.average or arguments.seeds):
+        raise UserError(
+            "--across: expected none of --labels, --average and --seeds. Configurations are "
+            "averaged over their seeds."
+        )
+
+
 def _compare_across(arguments: argparse.Namespace, runs: "list[RunScores]") -> "AcrossDatasets":
     from pipeline.comparison import choose_metric
     from pipeline.comparison.across_datasets import compare_across
@@ -140,10 +158,10 @@ def _figure_path(arguments: argparse.Namespace, metric: str, run_ids: Sequence[s
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold compare",
-        description="Compare the scores of finished runs fold by fold, and test which differences "
-        "are significant.",
+    parser = make_command_parser(
+        "compare",
+        "Compare the scores of finished runs fold by fold, and test which differences are "
+        "significant.",
     )
     add = parser.add_argument
     add(

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from pipeline.command_line import add_model_argument, between_zero_and_one, parse, run
+from pipeline.command_line import (
+    add_model_argument,
+    between_zero_and_one,
+    make_command_parser,
+    parse,
+    run,
+)
 from pipeline.commands.predict import add_row_arguments, bad_rows_path, reading_options
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError, suggest
@@ -69,13 +75,12 @@ def _drift(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold drift",
-        description="Compare new rows with the training rows of a final model: the values of each "
-        "feature, missing values, values outside of the training range, unseen categories, and "
-        "how often each label is predicted.",
-        epilog="Exit code 3: there is drift. Settings: tracking.uri=... names another MLflow "
-        "store.",
+    parser = make_command_parser(
+        "drift",
+        "Compare new rows with the training rows of a final model: the values of each feature, "
+        "missing values, values outside of the training range, unseen categories, and how often "
+        "each label is predicted.",
+        "Exit code 3: there is drift.",
     )
     add_model_argument(parser)
     add_row_arguments(parser)

@@ -4,7 +4,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.command_line import add_model_argument, add_threshold_arguments, parse, run
+from pipeline.command_line import (
+    add_model_argument,
+    add_threshold_arguments,
+    make_command_parser,
+    parse,
+    run,
+)
 from pipeline.config import TrackingConfig
 from pipeline.runtime import heavy_imports
 
@@ -48,7 +54,7 @@ def _export(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
         return 1
     console.show(
         f"{arguments.folder}: the exported model predicts the probabilities of "
-        f"{arguments.model}, to {difference:.1g}.",
+        f"{arguments.model}{f', to {difference:.1g}' if difference else ' exactly'}.",
         *limits,
     )
     return 0
@@ -56,11 +62,10 @@ def _export(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold export",
-        description="Export a final model with its preprocessing and calibration. The exported "
-        "model is loaded and must predict the probabilities of the model, to 1e-5.",
-        epilog="Settings: tracking.uri=... names another MLflow store.",
+    parser = make_command_parser(
+        "export",
+        "Export a final model with its preprocessing and calibration. The exported model is loaded "
+        "and must predict the probabilities of the model, to 1e-5.",
     )
     add_model_argument(parser)
     add_threshold_arguments(parser)
@@ -69,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--format",
         choices=FORMATS,
         required=True,
-        help="onnx: any model; saved_model or litert: networks; skops: models of scikit-learn",
+        help="onnx: networks and most models of scikit-learn; saved_model, litert: networks; "
+        "skops: models of scikit-learn",
     )
     return parser

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from pipeline.command_line import parse, run
+from pipeline.command_line import make_command_parser, parse, run
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports
@@ -37,10 +37,10 @@ def _show(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold leaderboard",
-        description="Show the leaderboard of a sweep, and what its best configuration may be "
-        "expected to score on new rows. Jobs that differ only in their seed are one configuration.",
+    parser = make_command_parser(
+        "leaderboard",
+        "Show the leaderboard of a sweep, and what its best configuration may be expected to score "
+        "on new rows. Jobs that differ only in their seed are one configuration.",
     )
     parser.add_argument("sweep", metavar="SWEEP", help="name or id of a sweep, or the id's start")
     parser.add_argument("--seeds", action="store_true", help="list every seed by itself")

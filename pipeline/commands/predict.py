@@ -6,11 +6,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline.command_line import add_model_argument, add_threshold_arguments, parse, run
+from pipeline.command_line import (
+    add_model_argument,
+    add_threshold_arguments,
+    make_command_parser,
+    parse,
+    run,
+)
 from pipeline.config import TrackingConfig
 from pipeline.runtime import heavy_imports
 
-FORMATS = ("csv", "tsv", "parquet", "arff", "svmlight")
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "feather", "excel", "arff", "svmlight")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -92,11 +98,10 @@ def bad_rows_path(rows: str, output: Path | None = None) -> Path:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold predict",
-        description="Predict rows with a final model: probabilities, decisions or label names. If "
-        "the rows have the labels too, the scores on them are printed.",
-        epilog="Settings: tracking.uri=... names another MLflow store.",
+    parser = make_command_parser(
+        "predict",
+        "Predict rows with a final model: probabilities, decisions or label names. If the rows "
+        "have the labels too, the scores on them are printed.",
     )
     add_model_argument(parser)
     add_threshold_arguments(parser)
@@ -141,4 +146,4 @@ def add_row_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--format", choices=FORMATS, help="format of the rows (default: by the ending)")
     add("--separator", help="separator of a CSV file (default: as in the training file)")
-    add("--encoding", help="encoding of a CSV file (default: as of the training file)")
+    add("--encoding", help="encoding of a CSV file (default: as in the training file)")

@@ -5,7 +5,13 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import add_threshold_arguments, parse, run
+from pipeline.command_line import (
+    add_run_argument,
+    add_threshold_arguments,
+    make_command_parser,
+    parse,
+    run,
+)
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.mlflow_variables import REGISTRY_URI, registry_uri
@@ -102,20 +108,14 @@ def _promote(arguments: argparse.Namespace, tracking: TrackingConfig) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold promote",
-        description="Register the final model of a run in MLflow and give it the alias champion. "
-        "The present champion is compared with it fold by fold first, and stays if it is "
-        "significantly better.",
-        epilog="Exit code 3: the alias stays where it is. Settings: tracking.uri=... names another "
-        "MLflow store.",
+    parser = make_command_parser(
+        "promote",
+        "Register the final model of a run in MLflow and give it the alias champion. The present "
+        "champion is compared with it fold by fold first, and stays if it is significantly better.",
+        "Exit code 3: the alias stays where it is.",
     )
+    add_run_argument(parser)
     add = parser.add_argument
-    add(
-        "run",
-        metavar="RUN|SWEEP",
-        help="name or id of a run, the start of its id, or a sweep: its best run",
-    )
     add("--name", help="name of the registered model (default: of the data set)")
     add("--alias", type=_alias, default="champion", help="alias to give (default: champion)")
     add("--metric", help="metric to compare by (default: the headline)")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import SETTINGS, parse, run
+from pipeline.command_line import SETTINGS, add_run_argument, make_command_parser, parse, run
 from pipeline.config import TrackingConfig, affects_scores, recompose
 from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports
@@ -102,18 +102,13 @@ def _can_differ(change: str) -> bool:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold reproduce",
-        usage="manyfold reproduce [-h] RUN|SWEEP [key=value ...]",
-        description="Run the logged configuration of a run again and compare each score. The "
-        "repetition is a run of its own in the same store. Changed settings show the differences "
-        "with their intervals.",
-        epilog="Exit code 1: a score does not agree. Settings: any of training, such as seed=2, "
-        "model=logistic or dataset.path=...; tracking.uri=... names another MLflow store.",
+    parser = make_command_parser(
+        "reproduce",
+        "Run the logged configuration of a run again and compare each score. The repetition is a "
+        "run of its own in the same store. With changed settings, such as seed=2, model=logistic "
+        "or dataset.path=..., it shows the differences with their intervals.",
+        "Exit code 1: a score does not agree.",
     )
-    parser.add_argument(
-        "run",
-        metavar="RUN|SWEEP",
-        help="name or id of a run, the start of its id, or a sweep: its best run",
-    )
+    parser.usage = "manyfold reproduce [-h] RUN|SWEEP [key=value ...]"
+    add_run_argument(parser)
     return parser

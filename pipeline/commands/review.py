@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import parse, run
+from pipeline.command_line import add_run_argument, make_command_parser, parse, run
 from pipeline.config import PythonDatasetConfig, TrackingConfig, parse_config, recompose
 from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports
@@ -49,7 +49,7 @@ def _review(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         table = to_table(review, predictions, dataset)
         with open_output(arguments.output) as writer:
             writer.write(table)
-        console.show_file(f"{table.num_rows} cells", arguments.output)
+        console.show_file(f"All {table.num_rows:,} labels that look wrong", arguments.output)
 
 
 def _load_dataset(reader: "RunReader", record: "RunRecord") -> "tuple[Dataset | None, str]":
@@ -70,12 +70,12 @@ def _load_dataset(reader: "RunReader", record: "RunRecord") -> "tuple[Dataset | 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold review",
-        description="Find labels that are likely wrong, rows that are hard to predict, and labels "
-        "that are confused, from the held-out predictions of a run.",
+    parser = make_command_parser(
+        "review",
+        "Find labels that are likely wrong, rows that are hard to predict, and labels that are "
+        "confused, from the held-out predictions of a run.",
     )
-    parser.add_argument("run", metavar="RUN", help="name or id of a run, or a sweep: its best run")
+    add_run_argument(parser)
     parser.add_argument(
         "-o",
         "--output",

@@ -5,7 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.command_line import add_model_argument, add_threshold_arguments, parse, run
+from pipeline.command_line import (
+    add_model_argument,
+    add_threshold_arguments,
+    make_command_parser,
+    parse,
+    run,
+)
 from pipeline.config import TrackingConfig
 from pipeline.runtime import heavy_imports
 
@@ -43,11 +49,10 @@ def _serve(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold serve",
-        description="Serve a final model on 127.0.0.1 with MLflow's server: rows as JSON in, "
-        "probabilities or decisions out.",
-        epilog="Settings: tracking.uri=... names another MLflow store.",
+    parser = make_command_parser(
+        "serve",
+        "Serve a final model on 127.0.0.1 with MLflow's server: rows as JSON in, probabilities or "
+        "decisions out.",
     )
     add_model_argument(parser)
     add_threshold_arguments(parser)

@@ -10,7 +10,7 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import parse, run
+from pipeline.command_line import make_command_parser, parse, run
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.mlflow_variables import server_variables
@@ -114,11 +114,11 @@ def _free_port() -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="manyfold ui",
-        description="Start MLflow's UI on 127.0.0.1, or use the one that is running, at the "
-        "training runs of the experiment or at one run.",
-        epilog="Settings: tracking.uri=... and tracking.experiment_name=...",
+    parser = make_command_parser(
+        "ui",
+        "Start MLflow's UI on 127.0.0.1, or use the one that is running, at the training runs of "
+        "the experiment or at one run.",
+        "tracking.experiment_name=... names the experiment.",
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="name or id of a run or sweep")
     parser.add_argument("--port", type=int, help="port of a new server (default: 5000 if free)")

@@ -7,7 +7,7 @@ References:
     the Dirichlet Process, ICML 2014.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import PurePath
@@ -138,8 +138,8 @@ def compare_across(
     if len(names) < 2 or complete.sum() < 2:
         raise UserError(
             "--across: expected at least two configurations that have finished on the same two "
-            f"data sets or more. Received: {len(names)} configurations ({', '.join(names[:5])}), "
-            f"{len(datasets)} data sets, {int(complete.sum())} of them with every configuration."
+            f"data sets or more. Received: configurations {', '.join(names[:5])}; data sets "
+            f"{', '.join(datasets[:5])}; {int(complete.sum())} with every configuration."
         )
     losses = scores[:, complete] if lower_is_better else -scores[:, complete]
     by_dataset = rankdata(losses.round(12), axis=0)
@@ -175,14 +175,43 @@ def _group(runs: Sequence[RunScores], metric: str) -> dict[tuple[str, str], floa
         and any(len({it.settings.get(key) for it in group}) > 1 for group in by_data.values())
         and any(affects_scores(key, run.settings.get(key)) for run in runs)
     ]
-    names = _dataset_names(by_data)
+    configurations: dict[tuple[str, ...], list[RunScores]] = {}
+    for run in runs:
+        values = tuple(run.settings.get(key, "-") for key in varied)
+        configurations.setdefault(values, []).append(run)
+    datasets, names = _dataset_names(by_data), _configuration_names(configurations, varied)
     cells: dict[tuple[str, str], list[float]] = {}
-    for digest, group in by_data.items():
+    for values, group in configurations.items():
         for run in group:
-            values = [f"{key.rpartition('.')[2]}={run.settings.get(key, '-')}" for key in varied]
-            cell = (", ".join(values) or run.name, names[digest])
+            cell = (names[values], datasets[run.data_digest])
             cells.setdefault(cell, []).append(run.means.get(metric, np.nan))
-    return {cell: fmean(values) for cell, values in cells.items()}
+    return {cell: fmean(scores) for cell, scores in cells.items()}
+
+
+def _configuration_names(
+    configurations: Mapping[tuple[str, ...], Sequence[RunScores]], keys: Sequence[str]
+) -> dict[tuple[str, ...], str]:
+    """Return what was typed for each configuration, or else the settings in which it differs."""
+    typed = [{_typed_settings(run) for run in runs} for runs in configurations.values()]
+    if len(set.union(*typed)) == len(typed) and all(len(names) == 1 for names in typed):
+        names = [name for (name,) in typed]
+        if all(names):
+            return dict(zip(configurations, names, strict=True))
+    ends = [key.rpartition(".")[2] for key in keys]
+    return {
+        values: ", ".join(f"{end}={value}" for end, value in zip(ends, values, strict=True))
+        or runs[0].name
+        for values, runs in configurations.items()
+    }
+
+
+def _typed_settings(run: RunScores) -> str:
+    """Return the settings in the name of a sweep's run, without those of data, folds and seed."""
+    parts = [part.partition("=") for part in run.name.split(", ")]
+    if not all(separator for _, separator, _ in parts):
+        return ""  # another name
+    own = [(key, value) for key, _, value in parts if not f"{key}.".startswith(OF_DATASET)]
+    return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in own if key != SEED)
 
 
 def _dataset_names(by_data: dict[str, list[RunScores]]) -> dict[str, str]:

@@ -67,14 +67,14 @@ class BootstrapScores:
     outside: Floats
 
 
-def bootstrap_weights(n_units: int, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Floats:
+def bootstrap_weights(n_units: int) -> Floats:
     """Return weights of all units, of each sample, and of the units outside each sample.
 
     Returns:
-        Weights of shape (1 + 2 * n_resamples, n_units).
+        Weights of shape (1 + 2 * N_RESAMPLES, n_units).
     """
-    generator = np.random.default_rng(seed)
-    inside = generator.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_resamples)
+    generator = np.random.default_rng(SEED)
+    inside = generator.multinomial(n_units, np.full(n_units, 1 / n_units), size=N_RESAMPLES)
     return np.vstack([np.ones((1, n_units)), inside, inside == 0])
 
 

@@ -25,7 +25,7 @@ def drift_tables(drift: Drift) -> Iterator[RenderableType]:
     """Yield the conclusion, the checks that report drift, and values that are new."""
     counts, drifted = drift.counts, drift.drifted
     yield Text(
-        f"{counts.n_rows:,} rows against {drift.n_training:,} training rows: "
+        f"{counts.n_rows:,} new and {drift.n_training:,} training rows: "
         f"{f'drift in {len(drifted)}' if drifted else 'no drift in any'} of "
         f"{len(drift.checks)} checks",
         style="bold",

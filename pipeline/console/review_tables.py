@@ -19,7 +19,7 @@ def review_tables(review: Review, predictions: StoredPredictions) -> Iterator[Re
     """Yield the likely wrong cells, the hardest rows, confused labels and unlabelled rows."""
     ids = ids_by_row(predictions, review)
     n_cells = len(np.unique(predictions.row)) * len(predictions.label_names)
-    yield f"Labels of rows that look wrong: {review.n_cells:,} of {n_cells:,}"
+    yield f"Labels that look wrong: {review.n_cells:,} of {n_cells:,} (rows x labels)"
     if review.cells:
         table = make_table("row", "label", "given", "probability >")
         for cell in review.cells[:MAX_CELLS]:

@@ -45,6 +45,11 @@ def open_rows(
     """
     schema = model.schema
     if path == STDIN:
+        if file_format not in (None, "csv", "tsv"):
+            raise UserError(
+                "-: expected CSV or TSV from the standard input. Received: --format "
+                f"{file_format}. Write the rows to a file"
+            )
         stream = pa.PythonFile(sys.stdin.buffer, mode="r")
         return CsvFile(path, stream, file_format or "csv", schema, reading)
     file = find_file(path)

@@ -15,6 +15,7 @@ from pipeline.scoring.resampled import HeldOutPredictions
 PREDICTIONS = "predictions.parquet"
 TRUE, SCORE, PREDICTED = "true_", "score_", "pred_"  # prefixes of columns, before the label's name
 MAX_UNITS = 20_000  # rows or groups; larger tables are sampled in random blocks of rows
+SEED = 0  # of these blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +42,14 @@ class StoredPredictions:
     y_score: NDArray[np.float32]
     y_pred: NDArray[np.int8]
 
-    def to_units(self, seed: int = 0) -> HeldOutPredictions:
+    def to_units(self) -> HeldOutPredictions:
         """Number the rows, and the units that a bootstrap samples whole: rows, or their groups."""
         rows, first, row = np.unique(self.row, return_index=True, return_inverse=True)
         units = np.arange(len(rows))
         if self.group is not None:
             _, units = np.unique(self.group[first], return_inverse=True)
         if (n_units := int(units.max(initial=-1)) + 1) > MAX_UNITS:
-            units = np.random.default_rng(seed).permutation(n_units)[units] % MAX_UNITS
+            units = np.random.default_rng(SEED).permutation(n_units)[units] % MAX_UNITS
         return HeldOutPredictions(self.y_true, self.y_score, self.y_pred, row, units)
 
 
