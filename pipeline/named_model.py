@@ -18,11 +18,11 @@ from pipeline.prediction import (
     find_model_files,
     open_model,
     parse_thresholds,
-    read_held_out,
     tune_again,
     tuning_kind,
 )
 from pipeline.runtime import heavy_imports
+from pipeline.scoring.held_out import PREDICTIONS, read_predictions
 
 if TYPE_CHECKING:
     from pipeline.tracking.model_reader import StoredModel
@@ -93,6 +93,6 @@ def _tune(metric: str, stored: "StoredModel", folder: ModelFolder) -> NDArray[np
         )
     kind = tuning_kind(stored.run.params)
     with TemporaryDirectory() as name:
-        predictions = stored.read_artifact("predictions.parquet", Path(name))
-        held_out = read_held_out(predictions, folder.model.label_names)
+        predictions = stored.read_artifact(PREDICTIONS, Path(name))
+        held_out = read_predictions(predictions)
     return tune_again(held_out, metric, scoring, kind)

@@ -18,7 +18,8 @@ from pipeline.commands import predict, promote
 from pipeline.comparison.rescoring import rescore
 from pipeline.config import ScoringConfig, compose_tracking
 from pipeline.errors import UserError
-from pipeline.prediction import ChosenThresholds, HeldOut
+from pipeline.prediction import ChosenThresholds
+from pipeline.scoring.held_out import StoredPredictions
 from pipeline.tracking import locate, registry
 from pipeline.tracking.model_reader import open_stored_model
 from pipeline.tracking.registry import ModelSchema
@@ -386,11 +387,11 @@ def test_held_out_predictions_of_one_fold_cannot_score_what_they_tuned():
     scoring = ScoringConfig(metrics=("f1_macro",), zero_division=0.0, greater_is_better={})
     tuned = ChosenThresholds(("l",), np.array([0.28]), "f1_macro")
     rows = np.arange(4)
-    one = HeldOut(np.zeros(4, int), np.zeros(4, int), rows, y, y_score)
+    one = StoredPredictions(("l",), np.zeros((4, 2), int), rows, None, None, y, y_score, y)
     with pytest.raises(UserError, match="held-out predictions of several folds"):
         rescore(one, tuned, scoring)
-    fold = np.array([0, 0, 1, 1])
-    shuffled = HeldOut(fold, fold, rows, y, y_score)  # each repeat has one fold
+    fold = np.array([[0, 0], [0, 0], [1, 0], [1, 0]])
+    shuffled = replace(one, fold=fold)  # each repeat has one fold
     scores = rescore(shuffled, tuned, scoring)["f1_macro"]
     # Fold 0 is decided at the threshold of fold 1, where 0.5 is as good as any from 0.25 to 0.89.
     np.testing.assert_allclose(scores, [0, 1])

@@ -14,13 +14,12 @@ from pipeline.config import ScoringConfig
 from pipeline.errors import UserError
 from pipeline.prediction import (
     ChosenThresholds,
-    HeldOut,
     parse_thresholds,
-    read_held_out,
     tune_again,
     tuning_kind,
 )
 from pipeline.scoring import DECISION_METRICS, find_metric, own_directions
+from pipeline.scoring.held_out import PREDICTIONS, StoredPredictions, read_predictions
 from pipeline.tracking import RunRecord
 from pipeline.tracking.final_models import FinalModel, read_thresholds
 from pipeline.tracking.model_reader import download_artifact
@@ -31,21 +30,21 @@ def to_contender(run: RunRecord, thresholds: ChosenThresholds | None) -> Contend
     if thresholds is None:
         return Contender(run)
     try:
-        held_out = load_held_out(run, thresholds.label_names)
+        held_out = load_held_out(run)
         return Contender(run, thresholds, rescore(held_out, thresholds, scoring_of(run)))
     except UserError as error:
         return Contender(run, thresholds, reason=str(error))
 
 
-def load_held_out(run: RunRecord, label_names: Sequence[str]) -> HeldOut:
+def load_held_out(run: RunRecord) -> StoredPredictions:
     """Read the held-out predictions of a run.
 
     Raises:
         UserError: If the run has none.
     """
     with TemporaryDirectory() as folder:
-        path = download_artifact(run.run_id, "predictions.parquet", Path(folder))
-        return read_held_out(path, label_names)
+        path = download_artifact(run.run_id, PREDICTIONS, Path(folder))
+        return read_predictions(path)
 
 
 def scoring_of(run: RunRecord) -> ScoringConfig:
@@ -88,7 +87,7 @@ def choose_new_thresholds(
             f"Received: --threshold {texts[0]}."
         )
     kind = tuning_kind(model.run.params)
-    held_out = load_held_out(model.run, labels)
+    held_out = load_held_out(model.run)
     values = tune_again(held_out, metric, scoring_of(model.run), kind)
     return ChosenThresholds(labels, values, metric, kind)
 
@@ -96,7 +95,7 @@ def choose_new_thresholds(
 def predicted_rates(run: RunRecord, thresholds: ChosenThresholds) -> dict[str, float] | None:
     """Return how often each label is predicted for held-out rows; None if the run has none."""
     try:
-        y_score = load_held_out(run, thresholds.label_names).y_score
+        y_score = load_held_out(run).y_score
     except UserError:
         return None
     rates = np.asarray(y_score > thresholds.values).mean(axis=0).tolist()
@@ -104,7 +103,7 @@ def predicted_rates(run: RunRecord, thresholds: ChosenThresholds) -> dict[str, f
 
 
 def rescore(
-    held_out: HeldOut, thresholds: ChosenThresholds, scoring: ScoringConfig
+    held_out: StoredPredictions, thresholds: ChosenThresholds, scoring: ScoringConfig
 ) -> dict[str, NDArray[np.float64]]:
     """Return the scores of each fold at other thresholds, by each metric that depends on them.
 
@@ -129,8 +128,8 @@ def rescore(
         if name in DECISION_METRICS
     }
     scores: dict[str, list[float]] = {name: [] for name in metrics}
-    for fold in range(int(held_out.fold.max()) + 1):
-        rows = held_out.fold == fold
+    for fold in np.unique(held_out.fold, axis=0):
+        rows = (held_out.fold == fold).all(axis=1)
         values = thresholds.values
         if thresholds.metric:
             others = _other_rows(held_out, rows)
@@ -142,9 +141,10 @@ def rescore(
     return {name: np.array(values) for name, values in scores.items()}
 
 
-def _other_rows(held_out: HeldOut, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _other_rows(held_out: StoredPredictions, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which predictions are of other folds: of the repeat, else of any, of other rows."""
-    others: NDArray[np.bool_] = (held_out.repeat == held_out.repeat[rows][0]) & ~rows
+    repeat = held_out.fold[:, 0]
+    others: NDArray[np.bool_] = (repeat == repeat[rows][0]) & ~rows
     if not others.any():
         others = ~np.isin(held_out.row, held_out.row[rows])
     if not others.any():

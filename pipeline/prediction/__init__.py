@@ -16,9 +16,7 @@ from pipeline.prediction.output_files import check_output, open_output
 from pipeline.prediction.row_files import open_rows
 from pipeline.prediction.thresholds import (
     ChosenThresholds,
-    HeldOut,
     parse_thresholds,
-    read_held_out,
     tune_again,
     tuning_kind,
 )

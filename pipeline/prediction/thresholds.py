@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from pipeline.config import DecisionConfig, ScoringConfig
@@ -16,30 +14,12 @@ from pipeline.decision.tuning import tune_thresholds
 from pipeline.errors import UserError, locate
 from pipeline.model.loaded_model import choose_thresholds
 from pipeline.scoring import metric_title
+from pipeline.scoring.held_out import StoredPredictions
 
 METRIC_OPTION = "--threshold-metric"
 MAX_SHOWN = 5  # thresholds in a sentence
 
 TuningKind = Literal["per_label", "global"]
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """The held-out predictions of a run.
-
-    Attributes:
-        fold: Number of the fold of each prediction, from 0 over all repeats, of shape (n,).
-        repeat: Number of its repeat, of shape (n,).
-        row: Row of the data set, of shape (n,).
-        y_true: Labels of shape (n, n_labels).
-        y_score: Probabilities of the same shape; NaN if the training diverged.
-    """
-
-    fold: NDArray[np.int64]
-    repeat: NDArray[np.int64]
-    row: NDArray[np.int64]
-    y_true: NDArray[np.int8]
-    y_score: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,29 +87,13 @@ def parse_thresholds(
         raise locate("--threshold", error) from error
 
 
-def read_held_out(path: Path, label_names: Sequence[str]) -> HeldOut:
-    """Read a run's `predictions.parquet`."""
-    names = [f"{it}_{label}" for it in ("true", "score") for label in label_names]
-    table = pyarrow.parquet.read_table(path, columns=["repeat", "fold", "row", *names])
-    repeat, fold, row, *columns = (column.to_numpy() for column in table.columns)
-    n_labels = len(label_names)
-    _, numbers = np.unique(np.column_stack([repeat, fold]), axis=0, return_inverse=True)
-    return HeldOut(
-        numbers.reshape(-1).astype(np.int64),
-        repeat.astype(np.int64),
-        row.astype(np.int64),
-        np.column_stack(columns[:n_labels]).astype(np.int8),
-        np.column_stack(columns[n_labels:]),
-    )
-
-
 def tuning_kind(params: Mapping[str, str]) -> TuningKind:
     """Return how thresholds of a run with these params are tuned again."""
     return "global" if params.get("decision.threshold") == "global" else "per_label"
 
 
 def tune_again(
-    held_out: HeldOut,
+    held_out: StoredPredictions,
     metric: str,
     scoring: ScoringConfig,
     kind: TuningKind = "per_label",

@@ -16,6 +16,7 @@ from pipeline.report.model_card import format_model_card
 from pipeline.report.page import RunInfo, write_page
 from pipeline.report.tables import folds_table, labels_table, predictions_table
 from pipeline.runtime import heavy_imports
+from pipeline.scoring.held_out import PREDICTIONS
 
 TABLES = ("folds.json", "labels.json")
 CHECKS = "checks.json"
@@ -52,7 +53,7 @@ def write_result(
         columns = table.to_dict(orient="split", index=False)
         (folder / name).write_text(json.dumps(_without_nan(columns)))
     (folder / CHECKS).write_text(json.dumps(to_table(findings)))
-    predictions_table(evaluation).to_parquet(folder / "predictions.parquet")
+    predictions_table(evaluation).to_parquet(folder / PREDICTIONS)
     figures, numbers = [], ""
     if config.figures:
         figures = _figures().draw_figures(evaluation, labels)

@@ -109,8 +109,7 @@ def format_labels(
         table: Table of scores by label, from `labels_table`.
     """
     counts = evaluation.dataset.y.sum(axis=0, dtype=int)
-    n_folds = len(evaluation.folds)
-    scores = [_format_scores(table, name, n_folds) for name in LABEL_METRICS]
+    scores = [_format_scores(table, name, len(evaluation.folds)) for name in LABEL_METRICS]
     return [
         (name, f"{count:,}", list(row))
         for name, count, *row in zip(table["label"], counts, *scores, strict=True)

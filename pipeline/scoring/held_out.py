@@ -29,7 +29,7 @@ class StoredPredictions:
         ids: Id of each entry, or None.
         group: Group of each entry, or None.
         y_true: Indicator matrix of shape (n_entries, n_labels).
-        y_score: Probabilities of the same shape.
+        y_score: Probabilities of the same shape; NaN if the training diverged.
         y_pred: Predicted labels of the same shape.
     """
 
