@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,6 @@ from pipeline.prediction import (
     tuning_kind,
 )
 from pipeline.runtime import heavy_imports
-from pipeline.scoring.held_out import PREDICTIONS, read_predictions
 
 if TYPE_CHECKING:
     from pipeline.tracking.model_reader import StoredModel
@@ -92,7 +90,4 @@ def _tune(metric: str, stored: "StoredModel", folder: ModelFolder) -> NDArray[np
             "metrics. Received: one of an earlier version, or of another program."
         )
     kind = tuning_kind(stored.run.params)
-    with TemporaryDirectory() as name:
-        predictions = stored.read_artifact(PREDICTIONS, Path(name))
-        held_out = read_predictions(predictions)
-    return tune_again(held_out, metric, scoring, kind)
+    return tune_again(stored.read_held_out(), metric, scoring, kind)

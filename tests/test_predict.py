@@ -153,6 +153,12 @@ def test_standard_input_to_standard_output(trained, tmp_path, monkeypatch, capfd
     assert [*written["labels"]] == names
 
 
+def test_other_formats_than_csv_need_a_file(trained, capfd):
+    folder, *_ = trained
+    call(folder / "model", "-", "--format", "parquet", code=2)
+    assert "-: expected CSV or TSV" in capfd.readouterr().err
+
+
 def test_labels_are_scored_as_in_the_run(trained, tmp_path, capfd):
     folder, table, expected = trained
     call(folder / "model", folder / "t.csv", "-o", tmp_path / "o.csv", "--threshold", "0.4")

@@ -25,19 +25,15 @@ def _review(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         from pipeline import console
         from pipeline.console.review_tables import MAX_CELLS, review_tables
         from pipeline.prediction.output_files import check_output, open_output
-        from pipeline.scoring.held_out import PREDICTIONS, read_predictions
         from pipeline.scoring.label_review import review_labels, to_table
-        from pipeline.tracking import RunReader, has_artifact, locate, open_artifact
+        from pipeline.tracking import RunReader, locate, read_held_out
         from pipeline.tracking.final_models import find_run
 
     check_output(arguments.output)
     with console.waiting("reading the run"):
         reader = RunReader(locate(tracking))
         record = find_run(reader, arguments.run)
-        if not has_artifact(record.run_id, PREDICTIONS):
-            raise UserError(f"Expected a run with {PREDICTIONS}. Received: {record.run_id}.")
-        with open_artifact(record.run_id, PREDICTIONS) as path:
-            predictions = read_predictions(path)
+        predictions = read_held_out(record.run_id)
     with console.waiting("reviewing the labels"):
         review = review_labels(predictions, None if arguments.output else MAX_CELLS)
     console.show(*review_tables(review, predictions))

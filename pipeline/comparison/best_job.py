@@ -11,9 +11,9 @@ from pipeline.comparison.run_scores import RunScores, to_run_scores
 from pipeline.comparison.selection import ExpectedScore, expected_scores
 from pipeline.errors import UserError, mask
 from pipeline.scoring import find_metric, short_name
-from pipeline.scoring.held_out import PREDICTIONS, join, read_predictions
+from pipeline.scoring.held_out import PREDICTIONS, join
 from pipeline.scoring.resampled import HeldOutPredictions
-from pipeline.tracking import TrackedRun, has_artifact, open_artifact
+from pipeline.tracking import TrackedRun, has_artifact, read_held_out
 
 N_REQUESTS = 16  # to the store at a time
 UNKNOWN = "What the best configuration may score on new rows"
@@ -88,11 +88,7 @@ def _has_predictions(configuration: Configuration) -> bool:
 
 def _read(configuration: Configuration) -> HeldOutPredictions:
     """Read the predictions of all seeds, which count like repeats."""
-    stored = []
-    for entry in configuration.entries:
-        with open_artifact(entry.run_id, PREDICTIONS) as path:
-            stored.append(read_predictions(path))
-    return join(stored).to_units()
+    return join([read_held_out(entry.run_id) for entry in configuration.entries]).to_units()
 
 
 def _means(runs: Sequence[RunScores], first: str) -> dict[str, float]:

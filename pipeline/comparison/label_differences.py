@@ -11,8 +11,8 @@ from pipeline.comparison.ranking import Ranking, mean_test_fraction
 from pipeline.comparison.run_scores import RunScores
 from pipeline.errors import UserError
 from pipeline.scoring import are_constant, holm, label_scores, paired_test
-from pipeline.scoring.held_out import PREDICTIONS, StoredPredictions, read_predictions
-from pipeline.tracking import has_artifact, open_artifact
+from pipeline.scoring.held_out import StoredPredictions
+from pipeline.tracking import read_held_out
 
 Floats = NDArray[np.float64]
 
@@ -134,7 +134,9 @@ def compare_stored_labels(
             "--labels: expected two configurations. Received: "
             f"{len(ranking.names) + ranking.n_unranked}. The best two are: {best} {next_best}"
         )
-    first, second = ([_read(run_id) for run_id in named[name].run_ids] for name in ranking.names)
+    first, second = (
+        [read_held_out(run_id) for run_id in named[name].run_ids] for name in ranking.names
+    )
     run = named[ranking.names[0]]
     return compare_labels(
         first,
@@ -144,13 +146,6 @@ def compare_stored_labels(
         test_fraction=mean_test_fraction(read_sizes(run.run_ids[0])),
         alpha=ranking.alpha,
     )
-
-
-def _read(run_id: str) -> StoredPredictions:
-    if not has_artifact(run_id, PREDICTIONS):
-        raise UserError(f"--labels: expected runs with {PREDICTIONS}. Received: {run_id}.")
-    with open_artifact(run_id, PREDICTIONS) as path:
-        return read_predictions(path)
 
 
 def _fold_scores(predictions: StoredPredictions, metric: str, zero_division: float) -> Floats:

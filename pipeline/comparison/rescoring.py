@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +17,9 @@ from pipeline.prediction import (
     tuning_kind,
 )
 from pipeline.scoring import DECISION_METRICS, find_metric, own_directions
-from pipeline.scoring.held_out import PREDICTIONS, StoredPredictions, read_predictions
-from pipeline.tracking import RunRecord
+from pipeline.scoring.held_out import StoredPredictions
+from pipeline.tracking import RunRecord, read_held_out
 from pipeline.tracking.final_models import FinalModel, read_thresholds
-from pipeline.tracking.model_reader import download_artifact
 
 
 def to_contender(run: RunRecord, thresholds: ChosenThresholds | None) -> Contender:
@@ -30,21 +27,10 @@ def to_contender(run: RunRecord, thresholds: ChosenThresholds | None) -> Contend
     if thresholds is None:
         return Contender(run)
     try:
-        held_out = load_held_out(run)
+        held_out = read_held_out(run.run_id)
         return Contender(run, thresholds, rescore(held_out, thresholds, scoring_of(run)))
     except UserError as error:
         return Contender(run, thresholds, reason=str(error))
-
-
-def load_held_out(run: RunRecord) -> StoredPredictions:
-    """Read the held-out predictions of a run.
-
-    Raises:
-        UserError: If the run has none.
-    """
-    with TemporaryDirectory() as folder:
-        path = download_artifact(run.run_id, PREDICTIONS, Path(folder))
-        return read_predictions(path)
 
 
 def scoring_of(run: RunRecord) -> ScoringConfig:
@@ -87,7 +73,7 @@ def choose_new_thresholds(
             f"Received: --threshold {texts[0]}."
         )
     kind = tuning_kind(model.run.params)
-    held_out = load_held_out(model.run)
+    held_out = read_held_out(model.run.run_id)
     values = tune_again(held_out, metric, scoring_of(model.run), kind)
     return ChosenThresholds(labels, values, metric, kind)
 
@@ -95,7 +81,7 @@ def choose_new_thresholds(
 def predicted_rates(run: RunRecord, thresholds: ChosenThresholds) -> dict[str, float] | None:
     """Return how often each label is predicted for held-out rows; None if the run has none."""
     try:
-        y_score = load_held_out(run).y_score
+        y_score = read_held_out(run.run_id).y_score
     except UserError:
         return None
     rates = np.asarray(y_score > thresholds.values).mean(axis=0).tolist()

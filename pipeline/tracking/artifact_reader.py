@@ -6,6 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import UserError
+from pipeline.scoring.held_out import PREDICTIONS, StoredPredictions, read_predictions
 
 
 def has_artifact(run_id: str, name: str) -> bool:
@@ -18,3 +22,18 @@ def open_artifact(run_id: str, name: str) -> Iterator[Path]:
     """Yield the path of a file that a run of the store in use logged; it exists for the block."""
     with TemporaryDirectory() as folder:
         yield Path(MlflowClient().download_artifacts(run_id, name, folder))
+
+
+def read_held_out(run_id: str) -> StoredPredictions:
+    """Read the held-out predictions of a run of the store in use.
+
+    Raises:
+        UserError: If the run has none.
+    """
+    try:
+        with open_artifact(run_id, PREDICTIONS) as path:
+            return read_predictions(path)
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"Expected a run with the file {PREDICTIONS}. Received: {run_id} ({error})"
+        ) from error

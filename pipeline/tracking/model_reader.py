@@ -11,6 +11,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from pipeline.errors import UserError
+from pipeline.scoring.held_out import StoredPredictions
+from pipeline.tracking.artifact_reader import read_held_out
 from pipeline.tracking.final_models import find_final_model
 from pipeline.tracking.run_reader import RunReader, RunRecord
 from pipeline.tracking.store import Store
@@ -31,24 +33,10 @@ class StoredModel:
     folder: Path
     run: RunRecord | None
 
-    def read_artifact(self, path: str, folder: Path) -> Path:
-        """Return the path of a file of the run, as `download_artifact` does."""
+    def read_held_out(self) -> StoredPredictions:
+        """Read the held-out predictions of the run."""
         assert self.run
-        return download_artifact(self.run.run_id, path, folder)
-
-
-def download_artifact(run_id: str, path: str, folder: Path) -> Path:
-    """Return the path of a file of a run, which is downloaded into a folder if remote.
-
-    Raises:
-        UserError: If the run has no such file.
-    """
-    try:
-        return Path(mlflow.MlflowClient().download_artifacts(run_id, path, str(folder)))
-    except (MlflowException, OSError) as error:
-        raise UserError(
-            f"Expected a run with the file {path}. Received: {run_id} ({error})"
-        ) from error
+        return read_held_out(self.run.run_id)
 
 
 @contextmanager
