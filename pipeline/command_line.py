@@ -246,6 +246,9 @@ def _run_hydra(job: Callable[[], Any]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # of `--help | head`; Python would complain again at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         message = explain_hydra_error(error, sys.argv[1:])
         if message is None and isinstance(error, OSError) and error.filename:

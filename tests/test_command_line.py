@@ -1,6 +1,7 @@
 """Dispatch of commands, their settings, and exit codes."""
 
 import argparse
+import subprocess
 import sys
 from importlib import import_module
 
@@ -117,6 +118,14 @@ def test_invalid_settings_end_with_exit_code_2(monkeypatch, capsys, setting, mes
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_reader_that_ends_early_is_no_error():
+    """As in `--help | head -1`."""
+    process = subprocess.run(
+        f"'{sys.executable}' -m pipeline --help | true", shell=True, capture_output=True, check=True
+    )
+    assert process.stderr == b""
 
 
 def raise_(error: BaseException) -> None:

@@ -70,5 +70,5 @@ def rank_paired_runs(
             n_unranked=len(runs) - len(best),
         )
     except ValueError as error:  # too few folds
-        raise UserError(f"--metric: {error} A single split cannot be compared.") from error
+        raise UserError(f"{error} A single split cannot be compared.") from error
     return ranking, named

@@ -150,7 +150,7 @@ def check_paired(runs: Sequence[RunScores]) -> None:
         lambda run: run.data_digest,
         "runs on the same data, as only their scores can be paired",
         "data with digest {}",
-        "Compare the runs of one data set at a time, or configurations over all with --across.",
+        "Compare the runs of one data set at a time, or over data sets: manyfold compare --across",
         "dataset.",
     )
     _check_equal(
