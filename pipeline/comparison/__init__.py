@@ -2,7 +2,7 @@
 
 from pipeline.comparison.best_job import BestJobEstimate, estimate_best_job
 from pipeline.comparison.conclusion import describe_conclusion, format_probability
-from pipeline.comparison.entries import SEED, Configuration, Criterion, Entry, Statistic, Status
+from pipeline.comparison.entries import SEED, Configuration, Criterion, Entry, Status
 from pipeline.comparison.label_differences import (
     LabelDifference,
     compare_stored_labels,
@@ -17,15 +17,12 @@ from pipeline.comparison.leaderboard import (
 from pipeline.comparison.notebook_view import Comparison
 from pipeline.comparison.paired_runs import rank_paired_runs
 from pipeline.comparison.promotion import Contender, Judgement, describe_scores, judge
-from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking, rank_runs
+from pipeline.comparison.ranking import MAX_PAIRED, Pair, Ranking
 from pipeline.comparison.run_scores import (
     RunScores,
-    check_paired,
     choose_metric,
     drop_duplicates,
     make_names_unique,
-    select_best,
-    shorten_names,
     to_run_scores,
 )
 from pipeline.comparison.selection import ExpectedScore

@@ -1,11 +1,9 @@
 """Predict files of raw rows with a saved model, in batches."""
 
 from pipeline.prediction.bad_rows import BadRows
-from pipeline.prediction.batch import BadRow, Batch, RowFile
 from pipeline.prediction.file_prediction import (
     Answer,
     Labels,
-    Predictions,
     check_columns,
     encode_rows,
     predict_file,

@@ -2,5 +2,5 @@
 
 from pipeline.preprocessing.column_values import encode_texts, is_text
 from pipeline.preprocessing.fitting import fit_preprocessors
-from pipeline.preprocessing.preprocessor import NO_COLUMN, Layout, Preprocessor
+from pipeline.preprocessing.preprocessor import Layout, Preprocessor
 from pipeline.preprocessing.table_schema import Column, TableSchema

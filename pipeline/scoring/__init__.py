@@ -1,6 +1,6 @@
 """Multi-label metrics and their statistics over folds."""
 
-from pipeline.scoring.classification_metrics import EPSILON, Counts, Labels, Metric, Scores
+from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores
 from pipeline.scoring.probabilities import DIVERGED_HINT, check_probabilities
 from pipeline.scoring.scorer import (
     CURVE_METRICS,
@@ -20,7 +20,6 @@ from pipeline.scoring.scorer import (
     short_name,
 )
 from pipeline.scoring.statistics import (
-    FormattedSummary,
     MetricSummary,
     PairedTest,
     are_constant,

@@ -1,4 +1,4 @@
 """Sweeps and searches: the launchers, sweepers and callback that Hydra drives."""
 
-from pipeline.sweeps.callback import SweepCallback, end, is_begun, set_expected_jobs
+from pipeline.sweeps.callback import SweepCallback, end, is_begun
 from pipeline.sweeps.plugins import OPTUNA_SWEEPER, OptunaSweeper, register
