@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.selection import simulate
-from pipeline.comparison import best_job, selection
+from pipeline.comparison import selection
 from pipeline.comparison.selection import bootstrap_weights, expected_scores
 from pipeline.scoring.resampled import HeldOutPredictions
 from pipeline.scoring.scorer import find_metric
@@ -162,8 +162,10 @@ def test_a_failure_of_the_estimate_leaves_the_leaderboard(store, monkeypatch):
     def fail(path):
         raise OSError("the bucket is gone")
 
-    monkeypatch.setattr(best_job, "read_predictions", fail)
+    monkeypatch.setattr("pipeline.tracking.artifact_reader.read_predictions", fail)
     out, _ = store.run_here(*QUICK, "model.params.n_neighbors=1,3", "cv.n_repeats=1")
-    assert "cannot be estimated: the bucket is gone" in " ".join(out.split())
+    out = " ".join(out.split())
+    assert "cannot be estimated: Expected a run with the file predictions.parquet." in out
+    assert "(the bucket is gone)" in out
     _, parent = store.jobs_and_parent()
     assert "best/accuracy_mean" in parent.data.metrics
