@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import sqlalchemy
@@ -20,20 +20,20 @@ def serve(answer: bytes | None):
         connections = []
 
         def accept() -> None:
-            while True:
-                try:
+            with suppress(OSError):  # of sockets that are closed at the end
+                while True:
                     connection, _ = listening.accept()
-                except OSError:
-                    return
-                connections.append(connection)
-                if answer is not None:
-                    connection.recv(4096)
-                    connection.sendall(answer)
-                    connection.close()
+                    connections.append(connection)
+                    if answer is not None:
+                        connection.recv(4096)
+                        connection.sendall(answer)
+                        connection.close()
 
-        threading.Thread(target=accept, daemon=True).start()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
         yield listening.getsockname()[1]
         listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
         for connection in connections:
             connection.close()
 

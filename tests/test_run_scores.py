@@ -45,7 +45,7 @@ def test_runs_with_equal_data_and_folds_can_be_paired():
             [make_run("a"), make_run("b", data="other", split="other")],
             "Expected runs on the same data, as only their scores can be paired. Received: data "
             "with digest D in 'a'; data with digest other in 'b'. Compare the runs of one data set "
-            "at a time.",
+            "at a time, or over data sets: manyfold compare --across",
         ),
     ],
 )

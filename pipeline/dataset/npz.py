@@ -18,6 +18,7 @@ from pipeline.errors import UserError, suggest
 
 _USED = ("X", "y", "feature_names", "label_names", "groups")
 _READ_ERRORS = (
+    KeyError,  # a damaged directory of the archive
     OSError,
     EOFError,
     ValueError,
