@@ -328,7 +328,7 @@ def test_files_that_cannot_be_read_are_named(case, load):
         ("t.jsonl", lambda: json.dumps({f"k{i}": 1 for i in range(9999)}) + "\n{}" * 400),
         (
             "t.parquet",
-            lambda: pd.DataFrame({"a": ["x" * 9000] * 10**5, "l": 0}).to_parquet(),
+            lambda: pd.DataFrame({"a": ["x" * 9000] * 10**4, "l": 0}).to_parquet(),
         ),
         ("t.xlsx", lambda: with_shared_texts(workbook(["a", "l"], [1, 0]), 2**18)),
         ("t.feather", lambda: feather(pd.DataFrame(dict.fromkeys("al", np.zeros(2**23, np.int8))))),
