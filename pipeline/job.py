@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline import console
-from pipeline.checks import Finding, check_data, check_evaluation, select
+from pipeline.checks import Finding, check_run
 from pipeline.config import flatten
 from pipeline.errors import UserError
 from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
@@ -74,7 +74,7 @@ def _evaluate_job(
             compiled.result()
         evaluation = _train(job, evaluator, run, checkpoint, finished, race)
         with console.waiting("checking data, folds and predictions"):
-            findings = _check(job, evaluation)
+            findings = check_run(evaluation, job.inputs.summary)
         _log_result(job, run, evaluation, findings)
     if evaluation.final:
         checkpoint.remove()  # else the run can be continued without racing
@@ -205,15 +205,6 @@ def _train(
             raise
     console.show_warnings(evaluator.warnings)
     return evaluator.evaluation()
-
-
-def _check(job: PreparedJob, evaluation: Evaluation) -> list[Finding]:
-    """Return the findings of all checks, but for evaluations that a race has stopped."""
-    if evaluation.final is None:
-        return []
-    inputs = job.inputs
-    findings = check_data(job.config, inputs.dataset, inputs.summary, inputs.splits)
-    return select([*findings, *check_evaluation(evaluation)], job.config.checks.ignore)
 
 
 def _log_result(

@@ -43,7 +43,7 @@ SEAMS = {
     "command_line.py:_train",
     "commands/compare.py:_compare",
     "commands/compare.py:_compare_across",
-    "commands/compare.py:_show_across",
+    "commands/compare.py:_write",
     "commands/describe.py:_describe",
     "commands/export.py:_export",
     "commands/drift.py:_drift",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.checks import Finding, check_data, check_evaluation, select
+from pipeline.checks import Finding, check_run
 from pipeline.dataset import summarise
 from pipeline.errors import UserError
 from pipeline.evaluation import evaluator, versions
@@ -67,12 +67,8 @@ class Evaluation(evaluator.Evaluation):
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """What the checks of data, folds and predictions have to say."""
-        if self.final is None:
-            return []
-        splits = [fold.split for fold in self.folds]
-        findings = check_data(self.config, self.dataset, summarise(self.dataset), splits)
-        return select([*findings, *check_evaluation(self)], self.config.checks.ignore)
+        """Findings of the checks of data, folds and predictions."""
+        return check_run(self, summarise(self.dataset))
 
     @property
     def all_warnings(self) -> list[str]:

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from pipeline.checks.finding import Finding, count_of, list_names
+from pipeline.checks.data_checks import check_data
+from pipeline.checks.finding import Finding, count_of, list_names, select
+from pipeline.dataset import DataSummary
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluation
 from pipeline.scoring import (
@@ -32,6 +34,20 @@ MIN_CASES = 5
 MIN_PREDICTED = 0.95  # of the rows, from which on a label is always predicted
 
 Floats = NDArray[np.float64]
+
+
+def check_run(evaluation: Evaluation, summary: DataSummary) -> list[Finding]:
+    """Return the findings of all checks that are not ignored; none if racing stopped the run.
+
+    Args:
+        evaluation: The evaluation.
+        summary: Summary of its data set.
+    """
+    if evaluation.final is None:
+        return []
+    config, splits = evaluation.config, [fold.split for fold in evaluation.folds]
+    findings = check_data(config, evaluation.dataset, summary, splits)
+    return select([*findings, *check_evaluation(evaluation)], config.checks.ignore)
 
 
 def check_evaluation(evaluation: Evaluation) -> list[Finding]:

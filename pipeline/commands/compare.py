@@ -2,10 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.command_line import (
     between_zero_and_one,
@@ -20,7 +21,6 @@ from pipeline.runtime import heavy_imports, mlruns, write_atomically
 
 if TYPE_CHECKING:
     from pipeline.comparison import RunScores
-    from pipeline.comparison.across_datasets import AcrossDatasets
 
 LABEL_METRICS = ("f1", "average_precision", "roc_auc")
 FIGURES = (".pdf", ".png", ".svg")
@@ -55,8 +55,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             plural = "" if n_duplicates == 1 else "s"
             console.show(f"Skipped {n_duplicates} duplicate run{plural}.")
         if arguments.across:
-            across = _compare_across(arguments, distinct)
-            _show_across(arguments, across, [run.run_ids[0] for run in distinct])
+            _compare_across(arguments, distinct)
             return
         ranking, named = comparison.rank_paired_runs(
             comparison.make_names_unique(distinct),
@@ -83,28 +82,41 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     console.show(f"{comparison.describe_conclusion(ranking)}\n")
     if differences:
         console.show(*label_tables(ranking, differences, arguments.labels))
+    of_labels = {"labels": [as_numbers(it) for it in differences]} if differences else {}
+    run_ids = [run_id for one in named.values() for run_id in one.run_ids]
+
+    def draw(path: Path) -> None:
+        if differences:
+            write_label_differences(ranking, differences, arguments.labels, path)
+        else:
+            write_ranking(ranking, path)
+
+    _write(arguments, ranking.metric, run_ids, as_dict(ranking, named) | of_labels, draw)
+
+
+def _write(
+    arguments: argparse.Namespace,
+    metric: str,
+    run_ids: Sequence[str],
+    numbers: dict[str, Any],
+    draw: Callable[[Path], None],
+) -> None:
+    """Write the numbers, if a file is given, and the figure, to the default file if it can be."""
+    from pipeline import console
+
     if arguments.json:
-        of_labels = {"labels": [as_numbers(it) for it in differences]} if differences else {}
-        numbers = json.dumps(as_dict(ranking, named) | of_labels, indent=1, allow_nan=False)
-        write_atomically(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
+        text = json.dumps(numbers, indent=1, allow_nan=False)
+        write_atomically(arguments.json, lambda path: path.write_text(f"{text}\n"))
         console.show_file("Numbers", arguments.json)
-    with console.waiting("drawing"):
-        run_ids = sorted(run_id for one in named.values() for run_id in one.run_ids)
-        path = arguments.figure or _figure_path(arguments, ranking.metric, run_ids)
-
-        def write(temporary: Path) -> None:
-            if differences:
-                write_label_differences(ranking, differences, arguments.labels, temporary)
-            else:
-                write_ranking(ranking, temporary)
-
-        try:
-            write_atomically(path, write)
-        except UserError as error:
-            if arguments.figure:
-                raise
-            console.show(f"The figure was not written. {error} Name another: --figure FILE")
-            return
+    path = arguments.figure or _figure_path(arguments, metric, sorted(run_ids))
+    try:
+        with console.waiting("drawing"):
+            write_atomically(path, draw)
+    except UserError as error:
+        if arguments.figure:
+            raise
+        console.show(f"The figure was not written. {error} Name another: --figure FILE")
+        return
     console.show_file("Figure", path)
 
 
@@ -119,33 +131,28 @@ def _check_options(arguments: argparse.Namespace) -> None:
         )
 
 
-def _compare_across(arguments: argparse.Namespace, runs: "list[RunScores]") -> "AcrossDatasets":
+def _compare_across(arguments: argparse.Namespace, runs: "list[RunScores]") -> None:
+    """Compare configurations over the data sets of their runs."""
+    from pipeline import console
     from pipeline.comparison import choose_metric
     from pipeline.comparison.across_datasets import compare_across
+    from pipeline.console.across_tables import across_tables, as_dict, markdown_or_latex
+    from pipeline.report.critical_difference import write_critical_difference
     from pipeline.scoring import lower_is_better, own_directions
 
     metric = choose_metric(runs, arguments.metric)
-    minimize = lower_is_better(metric, own_directions(runs[0].settings))
-    alpha, rope = arguments.alpha, arguments.rope
-    return compare_across(runs, metric, lower_is_better=minimize, alpha=alpha, rope=rope)
-
-
-def _show_across(
-    arguments: argparse.Namespace, across: "AcrossDatasets", run_ids: Sequence[str]
-) -> None:
-    from pipeline import console
-    from pipeline.console.across_tables import across_tables, as_dict, markdown_or_latex
-    from pipeline.report.critical_difference import write_critical_difference
-
+    across = compare_across(
+        runs,
+        metric,
+        lower_is_better=lower_is_better(metric, own_directions(runs[0].settings)),
+        alpha=arguments.alpha,
+        rope=arguments.rope,
+    )
     console.show(*across_tables(across))
     console.show(*markdown_or_latex(across, (arguments.markdown, arguments.latex)))
-    if arguments.json:
-        numbers = json.dumps(as_dict(across), indent=1, allow_nan=False)
-        write_atomically(arguments.json, lambda path: path.write_text(f"{numbers}\n"))
-        console.show_file("Numbers", arguments.json)
-    path = arguments.figure or _figure_path(arguments, across.metric, sorted(run_ids))
-    write_atomically(path, lambda temporary: write_critical_difference(across, temporary))
-    console.show_file("Figure", path)
+    run_ids = [run.run_ids[0] for run in runs]
+    draw = partial(write_critical_difference, across)
+    _write(arguments, metric, run_ids, as_dict(across), draw)
 
 
 def _figure_path(arguments: argparse.Namespace, metric: str, run_ids: Sequence[str]) -> Path:

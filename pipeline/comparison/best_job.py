@@ -70,7 +70,7 @@ def _estimate(board: Leaderboard) -> BestJobEstimate:
         lambda index: _read(stored[index]),
         means,
         minimize=board.criterion.minimize,
-        zero_division=_zero_division(best[0]),
+        zero_division=best[0].zero_division,
     )
     if not estimates or estimates[0].metric != board.metric:
         return BestJobEstimate(
@@ -109,10 +109,6 @@ def _is_importable(name: str) -> bool:
     except UserError:
         return False
     return True
-
-
-def _zero_division(run: RunScores) -> float:
-    return float(run.settings.get("scoring.zero_division", "0.0"))
 
 
 def _describe_others(board: Leaderboard, n_comparable: int, n_stored: int) -> str:

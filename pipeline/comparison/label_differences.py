@@ -142,7 +142,7 @@ def compare_stored_labels(
         first,
         second,
         metric,
-        float(run.settings.get("scoring.zero_division", "0.0")),
+        run.zero_division,
         test_fraction=mean_test_fraction(read_sizes(run.run_ids[0])),
         alpha=ranking.alpha,
     )

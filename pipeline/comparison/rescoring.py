@@ -40,10 +40,9 @@ def scoring_of(run: RunRecord) -> ScoringConfig:
         UserError: If the run was not logged by Manyfold.
     """
     scores = to_run_scores(run)
-    zero_division = float(scores.settings.get("scoring.zero_division", 0.0))
     return ScoringConfig(
         metrics=scores.metrics,
-        zero_division=zero_division,
+        zero_division=scores.zero_division,
         greater_is_better=own_directions(scores.settings),
     )
 

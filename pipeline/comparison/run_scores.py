@@ -44,6 +44,11 @@ class RunScores:
     sweep: str = ""
     fingerprint: tuple[str, str] = ("", "")
 
+    @property
+    def zero_division(self) -> float:
+        """Value of a metric that is 0 / 0."""
+        return float(self.settings.get("scoring.zero_division", "0.0"))
+
     def full_name(self, metric: str) -> str | None:
         """Return the name of the metric in the configuration, such as a dotted path, or None."""
         return next((name for name in self.metrics if short_name(name) == metric), None)
@@ -221,7 +226,7 @@ def _definition(run: RunScores, metric: str) -> str:
         return f"{name} with greater_is_better={directions[metric]}"
     if name not in RATIO_METRICS:
         return name
-    return f"{name} with zero_division={run.settings.get('scoring.zero_division', '0.0')}"
+    return f"{name} with zero_division={run.zero_division}"
 
 
 def _check_equal(

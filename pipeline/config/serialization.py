@@ -12,15 +12,13 @@ from pipeline.errors import mask
 
 # Prefixes of the keys that cannot change a score.
 _WITHOUT_INFLUENCE = (
-    *(
-        "report",
-        "checks",
-        "racing",
-        "tracking.",
-        "resume",
-        "dataset.predict_rows",
-        "training.n_threads",
-    ),
+    "report",
+    "checks",
+    "racing",
+    "tracking.",
+    "resume",
+    "dataset.predict_rows",
+    "training.n_threads",
 )
 _SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.final_fit", "training.n_threads"}
 

@@ -46,7 +46,7 @@ def write_result(
         evaluation: The evaluation.
         summary: Summary of the data set.
         run_info: The run, for the page.
-        findings: What the checks have to say.
+        findings: Findings of the checks.
     """
     config, labels = evaluation.config.report, labels_table(evaluation)
     for name, table in zip(TABLES, (folds_table(evaluation), labels), strict=True):
@@ -83,7 +83,7 @@ def write_leaderboard(
         folder: An empty folder.
         board: The leaderboard.
         expected: Score to expect of the best job, for the figure; None if there is none.
-        findings: What the checks have to say.
+        findings: Findings of the checks.
     """
     (folder / CHECKS).write_text(json.dumps(to_table(findings)))
     (folder / LEADERBOARD).write_text(json.dumps(to_json_table(board.rows())))

@@ -44,7 +44,7 @@ def format_model_card(
         summary: Summary of the data set.
         run_info: The run.
         labels: Table of scores by label, from `labels_table`.
-        findings: What the checks have to say.
+        findings: Findings of the checks.
     """
     assert evaluation.final
     return _template().render(

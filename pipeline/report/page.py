@@ -260,7 +260,7 @@ def write_page(
         run_info: The run.
         labels: Table of scores by label, from `labels_table`.
         figures: Figures to embed.
-        findings: What the checks have to say.
+        findings: Findings of the checks.
         label_numbers: Labels that the figures show by numbers, for want of a font.
     """
     return _template().render(

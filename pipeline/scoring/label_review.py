@@ -81,7 +81,7 @@ class ConfusedPair:
 
 @dataclass(frozen=True)
 class Review:
-    """What held-out predictions say about the labels of a table.
+    """Likely wrong labels, hard rows and confused labels of a table.
 
     Attributes:
         cells: Likely wrong cells, the most likely first; as many as were asked for.
