@@ -32,7 +32,8 @@ from pipeline.runtime import heavy_imports
 
 with heavy_imports():  # as the command does
     reset_keras()
-    from pipeline.evaluation.evaluator import Evaluation, Evaluator
+    from pipeline.evaluation.evaluator import Evaluator
+    from pipeline.evaluation.fold_results import Evaluation
     from tests.random_evaluation import make_dataset, make_evaluation
 
 ROUNDS = 6

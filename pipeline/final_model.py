@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from pipeline.cv import Split
-from pipeline.evaluation.evaluator import N_CHECKED_ROWS, Evaluation
+from pipeline.evaluation.evaluator import N_CHECKED_ROWS
+from pipeline.evaluation.fold_results import Evaluation
 from pipeline.evaluation.inputs import final_rows
 from pipeline.model.saved_model import MODEL_CARD, FinalModel, write_model
 from pipeline.model.training_profile import describe_training

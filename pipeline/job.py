@@ -16,7 +16,8 @@ from pipeline.config import flatten
 from pipeline.errors import UserError
 from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
 from pipeline.evaluation.checkpoint import Checkpoint
-from pipeline.evaluation.evaluator import Evaluation, Evaluator, FoldResult
+from pipeline.evaluation.evaluator import Evaluator
+from pipeline.evaluation.fold_results import Evaluation, FoldResult
 from pipeline.final_model import log_final_model
 from pipeline.model.saved_model import MODEL_CARD
 from pipeline.outcome import JobResult

@@ -11,7 +11,7 @@ from pipeline.cv.splitters import Split
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.loading import load
 from pipeline.decision.tuning import fixed_rule
-from pipeline.evaluation.evaluator import Evaluation, FoldResult
+from pipeline.evaluation.fold_results import Evaluation, FoldResult
 from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.scoring.scorer import score
 from pipeline.scoring.statistics import summarise

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.cv.splitters import Split
 from pipeline.decision.rule import DecisionRule
 from pipeline.evaluation.checkpoint import Checkpoint
-from pipeline.evaluation.evaluator import FoldResult
+from pipeline.evaluation.fold_results import FoldResult
 
 FLOATS = st.floats(width=64)  # NaN and infinities, too
 

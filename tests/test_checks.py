@@ -18,7 +18,7 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.summary import summarise
 from pipeline.decision.rule import DecisionRule
 from pipeline.errors import UserError
-from pipeline.evaluation.evaluator import Evaluation, FoldResult
+from pipeline.evaluation.fold_results import Evaluation, FoldResult
 from pipeline.preprocessing.table_schema import Column, TableSchema
 from pipeline.scoring.scorer import score
 from tests.command_runner import CommandRunner

@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.checks import Finding, check_run
 from pipeline.dataset import summarise
 from pipeline.errors import UserError
-from pipeline.evaluation import evaluator, versions
+from pipeline.evaluation import fold_results, versions
 from pipeline.model.predictor import Predictor, make_predictor
 from pipeline.report.page import RunInfo, format_folds, format_results, format_warnings, write_page
 from pipeline.report.tables import folds_table, labels_table, predictions_table
@@ -22,7 +22,7 @@ from pipeline.scoring import describe_metric
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation(evaluator.Evaluation):
+class Evaluation(fold_results.Evaluation):
     """The result of `evaluate`: all folds, their summary and the final model.
 
     A notebook shows it as a table of the summary and a figure of the folds. `summary` has the mean,
@@ -35,7 +35,7 @@ class Evaluation(evaluator.Evaluation):
     run_id: str = ""
 
     @classmethod
-    def of(cls, evaluation: evaluator.Evaluation, run_id: str = "") -> "Evaluation":
+    def of(cls, evaluation: fold_results.Evaluation, run_id: str = "") -> "Evaluation":
         """Add the run to an evaluation."""
         values = {each.name: getattr(evaluation, each.name) for each in fields(evaluation)}
         return cls(**values, run_id=run_id)

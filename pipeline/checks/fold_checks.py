@@ -10,7 +10,7 @@ from pipeline.checks.data_checks import check_data
 from pipeline.checks.finding import Finding, count_of, list_names, select
 from pipeline.dataset import DataSummary
 from pipeline.errors import UserError
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.fold_results import Evaluation
 from pipeline.scoring import (
     choose_decimals,
     corrected_error,

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.cv import Split
 from pipeline.decision import DecisionRule
-from pipeline.evaluation.evaluator import FoldResult
+from pipeline.evaluation.fold_results import FoldResult
 
 JSON = "json"  # name of the array that holds everything but arrays, as JSON
 ARRAYS = ("y_score", "y_pred", "loss", "val_loss", "test_loss")

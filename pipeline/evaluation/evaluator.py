@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,101 +10,14 @@ from pipeline.config import Config
 from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
+from pipeline.evaluation.fold_results import Evaluation, FoldResult, summarise_folds
 from pipeline.evaluation.inputs import FoldPlan, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
-from pipeline.scoring import (
-    MetricSummary,
-    check_probabilities,
-    metric_range,
-    score,
-    short_name,
-    summarise,
-    summary_key,
-)
+from pipeline.scoring import check_probabilities, score
 from pipeline.training import FitResult, mean_curve
 
 N_CHECKED_ROWS = 20  # whose probabilities the final model must have
-
-
-@dataclass(frozen=True, eq=False)
-class FoldResult:
-    """Predictions and scores of one fold.
-
-    Attributes:
-        split: Training and test rows.
-        y_score: Probabilities of the test rows, calibrated if configured, of shape
-            (n_test, n_labels).
-        y_pred: 0/1 predictions of the test rows, of the same shape.
-        rule: Calibration and thresholds, learnt from training rows only.
-        scores: Score by metric name; NaN where undefined.
-        n_undefined_labels: Labels that a macro metric skips as undefined, by metric name.
-        loss: Training loss of each epoch, of shape (n_epochs,); empty for models without epochs.
-        val_loss: Loss on the rows that early stopping monitors; empty without early stopping.
-        test_loss: Loss on the test rows of each epoch; reported, never used for training.
-        seconds: Training time of the fold.
-    """
-
-    split: Split
-    y_score: NDArray[np.float32]
-    y_pred: NDArray[np.int8]
-    rule: DecisionRule
-    scores: dict[str, float]
-    n_undefined_labels: dict[str, int]
-    loss: NDArray[np.floating]
-    val_loss: NDArray[np.floating]
-    test_loss: NDArray[np.floating]
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """The result of a configuration: all folds, their summary and the final model.
-
-    Attributes:
-        config: The configuration.
-        dataset: The data set.
-        folds: All trained folds, ordered by repeat and fold.
-        summary: Summary of each metric over the folds, the headline metric first.
-        final: The final model; None if racing stopped after the first repeat.
-        race: The race against an incumbent, or None.
-        decision: Its outcome, or None.
-        n_fits: Number of fits of the whole evaluation.
-        n_fits_skipped: Number of fits that racing skipped.
-        warnings: Messages for the user about the training.
-    """
-
-    config: Config
-    dataset: Dataset
-    folds: tuple[FoldResult, ...]
-    summary: dict[str, MetricSummary]
-    final: FinalModel | None
-    race: Race | None = None
-    decision: Decision | None = None
-    n_fits: int = 0
-    n_fits_skipped: int = 0
-    warnings: tuple[str, ...] = ()
-
-    def metrics(self) -> list[tuple[str, float, int]]:
-        """Return name, value and step of each summary and of each loss curve.
-
-        Those of the first repeat only have the prefix `first_repeat/`, so that nobody takes them
-        for those of all folds.
-        """
-        prefix = "" if self.final else "first_repeat/"
-        values = [
-            (f"{prefix}{summary_key(name, statistic)}", value, 0)
-            for name, summary in self.summary.items()
-            for statistic, value in summary.as_dict().items()
-        ]
-        for name in ("loss", "val_loss", "test_loss"):
-            curve = enumerate(mean_curve([getattr(fold, name) for fold in self.folds]), start=1)
-            values += [(f"{prefix}epoch/{name}", float(loss), epoch) for epoch, loss in curve]
-        if decision := self.decision:
-            values += [("racing/advantage", decision.advantage, 0), ("racing/p", decision.p, 0)]
-        if self.n_fits_skipped:
-            values += [("fits_saved", self.n_fits_skipped, 0)]
-        return values
 
 
 class Evaluator:
@@ -217,7 +129,7 @@ class Evaluator:
             config=self._config,
             dataset=self._dataset,
             folds=folds,
-            summary=_summary(self._config.scoring.metrics, folds),
+            summary=summarise_folds(self._config.scoring.metrics, folds),
             final=self._final,
             race=self._race,
             decision=self._decision,
@@ -283,16 +195,3 @@ class Evaluator:
 def _mean(ensemble: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the mean probabilities of an ensemble."""
     return ensemble[0] if len(ensemble) == 1 else np.mean(ensemble, axis=0, dtype=np.float32)
-
-
-def _summary(metrics: Sequence[str], folds: Sequence[FoldResult]) -> dict[str, MetricSummary]:
-    test_fraction = float(np.mean([len(f.split.test) / len(f.split.train) for f in folds]))
-    return {
-        short_name(metric): summarise(
-            [fold.scores[short_name(metric)] for fold in folds],
-            test_fraction,
-            sum(fold.n_undefined_labels.get(short_name(metric), 0) for fold in folds),
-            metric_range(metric),
-        )
-        for metric in metrics
-    }

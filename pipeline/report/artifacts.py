@@ -10,7 +10,7 @@ from pipeline.checks import Finding, to_table
 from pipeline.comparison import ExpectedScore, Leaderboard, to_json_table
 from pipeline.config import Config, to_yaml
 from pipeline.dataset import DataSummary
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.fold_results import Evaluation
 from pipeline.model.saved_model import MODEL_CARD
 from pipeline.report.model_card import format_model_card
 from pipeline.report.page import RunInfo, write_page

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pipeline.comparison import Configuration, Entry, ExpectedScore, Leaderboard
 from pipeline.errors import shorten
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.fold_results import Evaluation
 from pipeline.report.calibration import draw_calibration
 from pipeline.report.fold_scores import draw_fold_scores
 from pipeline.report.glyphs import describe_numbers as describe_numbers

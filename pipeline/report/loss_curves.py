@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.fold_results import Evaluation
 from pipeline.report.style import (
     BLUE,
     GREEN,

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pipeline.checks import Finding
 from pipeline.config import DecisionConfig
 from pipeline.dataset import DataSummary
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.fold_results import Evaluation
 from pipeline.model.saved_model import MODEL_CARD
 from pipeline.report.page import (
     LABEL_METRICS,

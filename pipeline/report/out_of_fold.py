@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.fold_results import Evaluation
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from pipeline.checks import Finding
 from pipeline.config import flatten
 from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.fold_results import Evaluation
 from pipeline.report.tables import wrong_cells
 from pipeline.scoring import (
     MetricSummary,

@@ -35,7 +35,7 @@ from pipeline.report.style import (
 from pipeline.scoring import format_number
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.evaluator import Evaluation
+    from pipeline.evaluation.fold_results import Evaluation
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.evaluation.evaluator import Evaluation
+from pipeline.evaluation.fold_results import Evaluation
 from pipeline.scoring import label_scores
 from pipeline.scoring.held_out import StoredPredictions
 from pipeline.scoring.label_review import ids_by_row, review_labels
