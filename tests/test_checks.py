@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from pipeline.checks import CHECKS, check_data, check_evaluation, select
+from pipeline.checks.baselines import check_baselines, predict_logistic
 from pipeline.checks.sweep_checks import check_sweep
 from pipeline.comparison.entries import Entry
 from pipeline.comparison.leaderboard import Leaderboard
@@ -88,6 +91,45 @@ def test_clean_tables_have_at_most_5_percent_of_each_finding(config):
         counts.update(set(codes_of_data(config, dataset)))
         counts.update(set(codes(config, dataset, probabilities)))
     assert max(counts.values(), default=0) <= 0.05 * n_tables, counts
+
+
+def test_models_as_good_as_a_logistic_regression_are_rarely_called_worse(config):
+    n_tables, n_findings = 200, 0
+    for seed in range(n_tables):
+        X, y, _ = draw(seed, 2 * N_ROWS)
+        tables = X[::2].astype(float), y[::2], X[1::2].astype(float)
+        y_score = predict_logistic(*tables)  # of other rows of the same kind
+        evaluation = to_evaluation(config, to_dataset(X[1::2], y[1::2]), y_score)
+        n_findings += any("worse" in str(it) for it in check_baselines(evaluation))
+    assert 0 < n_findings <= 0.05 * n_tables
+
+
+def test_the_logistic_regression_is_that_of_scikit_learn():
+    X, y, _ = draw(0)
+    X = X.astype(float)
+    prepared = StandardScaler().fit(X[:150]).transform(X)
+    expected = [
+        LogisticRegression().fit(prepared[:150], labels).predict_proba(prepared[150:])[:, 1]
+        for labels in y[:150].T
+    ]
+    actual = predict_logistic(X[:150], y[:150], X[150:])
+    np.testing.assert_allclose(actual, np.transpose(expected), atol=0.005)
+
+
+def test_a_model_is_compared_with_a_logistic_regression_where_that_is_cheap(config):
+    X, y, probabilities = draw(5)
+    dataset = to_dataset(X, y)
+    halved = 0.5 + (probabilities[:, ::-1] - 0.5) / 9 + (probabilities - 0.5) / 10
+    (finding,) = check_baselines(to_evaluation(config, dataset, halved))
+    assert "is significantly worse than" in finding.message
+    assert "that of a logistic regression on the same folds" in finding.message
+    (finding,) = check_baselines(to_evaluation(config, dataset, probabilities[::-1]))
+    assert "is not significantly better than" in finding.message
+    assert "; a logistic regression has 0." in finding.message
+    assert not [*check_baselines(to_evaluation(config, dataset, probabilities))]
+    wide = TableSchema((*dataset.schema.columns[:-1], Column("c", "category", ("a",) * 10**6)))
+    expensive = to_evaluation(config, replace(dataset, schema=wide), probabilities[::-1])
+    assert ["logistic regression has" in str(it) for it in check_baselines(expensive)] == [False]
 
 
 def of_leak(X, y):
@@ -271,7 +313,7 @@ def test_findings_are_shown_and_logged_and_silenced_and_strict(tmp_path):
     assert "MF001" in out
     assert store.runs()[0].info.status == "FINISHED"
     out, _ = store.run_here(*QUICK, "checks.strict=true", "resume=true", code=1)
-    assert "MF001 no better than the label frequencies" in out
+    assert "MF001 no better than the label frequencies, or worse" in " ".join(out.split())
     ignored = f"checks.ignore=[{run.data.tags['checks'].replace(' ', ',')}]"
     out, _ = store.run_here(*QUICK, "checks.strict=true", ignored)
     assert "MF0" not in out
@@ -296,7 +338,7 @@ def test_sweeps_count_findings_of_jobs_and_are_strict(tmp_path, capsys):
     store = CommandRunner(tmp_path)
     sweep = ("--multirun", *QUICK, "seed=1,2")
     out, _ = store.run_here(*sweep, "checks.strict=true", code=1)
-    assert "MF001 no better than the label frequencies: 2 of 2 jobs" in " ".join(out.split())
+    assert "than a logistic regression: 2 of 2 jobs" in " ".join(out.split())
     _, parent = store.jobs_and_parent()
     assert parent.info.status == "FINISHED"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.errors import UserError, suggest
 
 CHECKS = {
-    "MF001": "no better than the label frequencies",
+    "MF001": "no better than the label frequencies, or worse than a logistic regression",
     "MF002": "training loss far below held-out loss",
     "MF003": "held-out loss rises while training goes on",
     "MF004": "a feature gives a label away",

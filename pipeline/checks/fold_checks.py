@@ -4,25 +4,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
+from pipeline.checks.baselines import check_baselines
 from pipeline.checks.data_checks import check_data
 from pipeline.checks.finding import Finding, count_of, list_names, select
 from pipeline.dataset import DataSummary
-from pipeline.errors import UserError
 from pipeline.evaluation.fold_results import Evaluation
-from pipeline.scoring import (
-    choose_decimals,
-    corrected_error,
-    find_metric,
-    format_number,
-    lower_is_better,
-    metric_title,
-    short_name,
-)
+from pipeline.scoring import corrected_error
 from pipeline.scoring.classification_metrics import expected_calibration_error
 
-ALPHA = 0.05
 MAX_LOSS_RATIO = 2.0  # of held-out to training loss
 MIN_RISE = 0.05  # of the held-out loss from its lowest value, relative to it
 MIN_T = 3.0
@@ -53,7 +43,7 @@ def check_run(evaluation: Evaluation, summary: DataSummary) -> list[Finding]:
 def check_evaluation(evaluation: Evaluation) -> list[Finding]:
     """Check the predictions, learning curves and decisions of all folds."""
     checks: tuple[Callable[[Evaluation], Iterator[Finding]], ...] = (
-        _check_baseline,
+        check_baselines,
         _check_losses,
         _check_thresholds,
         _check_calibration,
@@ -61,60 +51,6 @@ def check_evaluation(evaluation: Evaluation) -> list[Finding]:
         _check_always_predicted,
     )
     return [finding for check in checks for finding in check(evaluation)]
-
-
-def _check_baseline(evaluation: Evaluation) -> Iterator[Finding]:
-    """Compare with constant predictions: the label frequencies of the training rows."""
-    config, y = evaluation.config.scoring, evaluation.dataset.y
-    name = config.metrics[0]
-    metric = find_metric(name, config.zero_division)
-    sign = -1 if lower_is_better(name, config.greater_is_better) else 1
-    scores = np.array([fold.scores[short_name(name)] for fold in evaluation.folds])
-    splits = [fold.split for fold in evaluation.folds]
-    try:
-        baseline = np.array(
-            [
-                metric(y[it.test], *_constant(y[it.train].mean(axis=0), len(it.test)))
-                for it in splits
-            ]
-        )
-    except UserError:  # of the user's own metric, which need not cope with constant predictions
-        return
-    advantages = sign * (scores - baseline)
-    advantages = advantages[np.isfinite(advantages)]
-    if not len(advantages):
-        return
-    n_train, n_test = np.mean(
-        [(len(fold.split.train), len(fold.split.test)) for fold in evaluation.folds], axis=0
-    )
-    p = _p_not_better(advantages, n_test / n_train)
-    if p > ALPHA:
-        decimals = choose_decimals(float(np.nanmean(scores)), float(np.nanstd(scores)))
-        mean, constant = (
-            format_number(float(np.nanmean(values)), decimals) for values in (scores, baseline)
-        )
-        yield Finding(
-            "MF001",
-            f"{metric_title(short_name(name))} {mean} is not significantly better than {constant}, "
-            "that of predicting the label frequencies of the training rows for every row",
-            "Look at features and labels with the command describe, train longer with "
-            "training.epochs=..., or try another model, such as model=logistic",
-        )
-
-
-def _constant(rates: Floats, n: int) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    y_score = np.tile(rates.astype(np.float32), (n, 1))
-    return y_score, (y_score > 0.5).astype(np.int8)
-
-
-def _p_not_better(advantages: Floats, test_fraction: float) -> float:
-    """Return the one-sided p-value of a mean advantage over folds."""
-    mean = float(advantages.mean())
-    if mean <= 0:
-        return 1.0
-    if len(advantages) == 1 or (error := corrected_error(advantages, test_fraction)) == 0:
-        return 0.0
-    return float(stdtr(len(advantages) - 1, -mean / error))
 
 
 def _check_losses(evaluation: Evaluation) -> Iterator[Finding]:
