@@ -181,6 +181,7 @@ def load(tmp_path):
             **{"kind": "arff", "path": str(path), "xml": None, "test_path": None, "labels": None},
             **{"drop": (), "predict_rows": (), "name": None, "instance_weights": None},
             **{"true_values": (), "false_values": (), "drop_duplicates": False},
+            **{"missing_labels": "refuse", "label_na_values": ()},
         }
         return loading.load(ArffConfig(**arguments | more))
 

@@ -14,7 +14,14 @@ from pipeline.errors import UserError
 
 def load(path) -> Dataset:
     return loading.load(
-        NpzConfig(kind="npz", path=str(path), predict_rows=(), name=None, drop_duplicates=False)
+        NpzConfig(
+            kind="npz",
+            path=str(path),
+            predict_rows=(),
+            name=None,
+            drop_duplicates=False,
+            missing_labels="refuse",
+        )
     )
 
 

@@ -29,7 +29,7 @@ def load(key: str = "it", path: str = f"{__name__}.returned", **more) -> Dataset
         loader=path,
         params={"key": key},
         predict_rows=(),
-        **{"name": None, "drop_duplicates": False, **more},
+        **{"name": None, "drop_duplicates": False, "missing_labels": "refuse", **more},
     )
     return loading.load(config)
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -43,6 +43,7 @@ def evaluate(
     groups: Any = None,
     folds: Any = None,
     ids: Any = None,
+    missing_labels: Literal["refuse", "mask"] | None = None,
     name: str = "data",
     settings: Sequence[str] = (),
     track: bool = False,
@@ -76,6 +77,8 @@ def evaluate(
         folds: Number of the fold that tests each row, -1 if it always trains, of shape
             (n_samples,); or the words train and test.
         ids: Unique id of each row, of shape (n_samples,), for the predictions.
+        missing_labels: `mask` if a blank, ?, None or NaN in `y` means that the label is not known;
+            else it is an error.
         name: Name of the data set, for titles and runs.
         settings: Further settings as on the command line, such as `["experiment=yeast"]`.
         track: Log the evaluation to MLflow, like the command line.
@@ -89,7 +92,7 @@ def evaluate(
         UserError: If the data or the settings are invalid; it is a ValueError.
     """
     with python_messages():
-        dataset = _to_dataset(name, X, y, groups, folds, ids)
+        dataset = _to_dataset(name, X, y, groups, folds, ids, missing_labels)
         if cv is None or (isinstance(cv, Mapping) and "kind" not in cv):
             settings = [*_default_cv(dataset), *settings]
         given = GivenModel([], {})
@@ -100,7 +103,11 @@ def evaluate(
         composed = compose_settings(
             ["dataset=python", *given.settings, *settings],
             {
-                "dataset": {"loader": loader, "name": dataset.name},
+                "dataset": {
+                    "loader": loader,
+                    "name": dataset.name,
+                    "missing_labels": "refuse" if dataset.label_mask is None else "mask",
+                },
                 "model": given.values or model,
                 "cv": cv,
                 "preprocessing": preprocessing,
@@ -153,13 +160,14 @@ def make_config(*settings: str, **groups: Any) -> Config:
         return parse_config(compose_settings(settings, groups))
 
 
-def _to_dataset(name: str, X: Any, y: Any, groups: Any, folds: Any, ids: Any) -> Dataset:
+def _to_dataset(name: str, X: Any, y: Any, *columns: Any) -> Dataset:
+    """Return the data set of arrays; `columns` are groups, folds, ids and missing_labels."""
+    given = dict(zip(("groups", "folds", "ids", "missing_labels"), columns, strict=True))
     if not isinstance(X, Dataset):
         if y is None:
             raise UserError("y: missing. Give the labels, or a data set of load_dataset as X.")
-        return make_dataset(name, X, y, groups=groups, folds=folds, ids=ids)
-    given = {"y": y, "groups": groups, "folds": folds, "ids": ids}
-    if unexpected := [key for key, value in given.items() if value is not None]:
+        return make_dataset(name, X, y, **given)
+    if unexpected := [key for key, it in {"y": y, **given}.items() if it is not None]:
         raise UserError(
             f"{', '.join(unexpected)}: expected none beside a Dataset, which has its own."
         )

@@ -20,6 +20,7 @@ class _Dataset:
     name: Name | None
     predict_rows: _Rows
     drop_duplicates: bool
+    missing_labels: Literal["refuse", "mask"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -61,6 +62,7 @@ class TableConfig(_Dataset):
     label_separator: Name | None
     true_values: _LabelValues
     false_values: _LabelValues
+    label_na_values: _LabelValues
     features: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
     categorical: _Columns
@@ -83,6 +85,7 @@ class ArffConfig(_Dataset):
     labels: Annotated[_Columns, Field(min_length=1)] | None
     true_values: _LabelValues
     false_values: _LabelValues
+    label_na_values: _LabelValues
     drop: _Columns
 
 

@@ -55,7 +55,12 @@ def flatten(config: Config) -> dict[str, str]:
             flat[prefix] = str(_sorted(value))
 
     add("", _to_dict(config))
-    unset = {"scoring.greater_is_better": "{}", "training.final_fit": "None"}
+    unset = {
+        "scoring.greater_is_better": "{}",
+        "training.final_fit": "None",
+        "dataset.missing_labels": "refuse",
+        "dataset.label_na_values": "[]",
+    }
     flat = {key: value for key, value in flat.items() if unset.get(key) != value}
     if isinstance(config.model, SklearnModelConfig):
         of_networks = {key for key in flat if key.startswith("training.")} - _SKLEARN_TRAINING_KEYS

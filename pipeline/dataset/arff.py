@@ -22,7 +22,7 @@ from pipeline.dataset.column_roles import (
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import decode, find_file, read_bytes
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
-from pipeline.dataset.label_values import LabelValues
+from pipeline.dataset.label_values import UNKNOWN, LabelValues
 from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.dataset.zip_archive import read_unpacked
 from pipeline.errors import UserError, suggest
@@ -151,16 +151,18 @@ def _build_dataset(
         Column(attribute.name, _KIND_OF_TYPE[attribute.kind], attribute.categories)
         for attribute in attributes
     ]
-    label_values = LabelValues(config.true_values, config.false_values)
+    label_values = LabelValues.of(config)
     X, schema = encode_matrix(
         str(path), columns, table.values[:, [column_index[name] for name in features]], ("?",)
+    )
+    y = np.column_stack(
+        [_encode_label(path, table, column_index[label], label_values) for label in labels]
     )
     return Dataset(
         name=config.name or _stem(path),
         X=X,
-        y=np.column_stack(
-            [_encode_label(path, table, column_index[label], label_values) for label in labels]
-        ),
+        y=np.maximum(y, 0),
+        label_mask=y != UNKNOWN,
         schema=schema,
         label_names=labels,
         source=str(path),

@@ -17,6 +17,7 @@ from pipeline.dataset.dataset import TEST, TRAIN, Dataset
 from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.format_inference import describe_formats
 from pipeline.dataset.label_columns import encode_labels, to_binary
+from pipeline.dataset.label_values import DEFAULTS, UNKNOWN, LabelValues
 from pipeline.dataset.schema_inference import encode_matrix, infer_schema
 from pipeline.errors import UserError
 from pipeline.preprocessing import Column, encode_texts
@@ -56,7 +57,8 @@ def build_dataset(
         return Dataset(
             name=name,
             X=schema.encode(table),
-            y=y,
+            y=np.maximum(y, 0),
+            label_mask=y != UNKNOWN,
             schema=schema,
             label_names=label_names,
             groups=None
@@ -133,6 +135,7 @@ def dataset_from_frame(
     frame: Any,
     labels: Iterable[str],
     warnings: tuple[str, ...] = (),
+    label_values: LabelValues = DEFAULTS,
 ) -> Dataset:
     """Build a data set from one data frame that holds features and labels.
 
@@ -142,15 +145,18 @@ def dataset_from_frame(
         frame: A pandas data frame, an Arrow table, or any frame that Arrow can convert.
         labels: Names of the label columns; the others are features.
         warnings: Warnings of the reader.
+        label_values: Values that mean yes and no, and that a label is not known.
     """
     table = _to_arrow(source, frame)
     labels = dict.fromkeys(labels)
     features = tuple(name for name in table.column_names if name not in labels)
-    roles = ColumnRoles(features=features, labels=tuple(labels), typed=True)
+    roles = ColumnRoles(features, tuple(labels), typed=True, label_values=label_values)
     return build_dataset(name, source, roles, table, warnings)
 
 
-def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> Dataset:
+def dataset_from_features_and_labels(
+    name: str, source: str, X: Any, y: Any, label_values: LabelValues = DEFAULTS
+) -> Dataset:
     """Build a data set from features and labels; each an array, a sparse matrix or a data frame.
 
     Args:
@@ -158,17 +164,20 @@ def dataset_from_features_and_labels(name: str, source: str, X: Any, y: Any) -> 
         source: Origin of the values, for messages.
         X: Features of shape (n_samples, n_features).
         y: Labels of shape (n_samples, n_labels).
+        label_values: Values that mean yes and no, and that a label is not known.
     """
     if hasattr(y, "to_frame") and not hasattr(y, "columns"):  # a pandas series
         y = y.to_frame()
     if not _is_frame(X) and not _is_frame(y):
-        return dataset_from_arrays(name, source, X, y)
+        return dataset_from_arrays(name, source, X, y, label_values=label_values)
     features, labels = _to_arrow(source, X, "X"), _to_arrow(source, y, "y")
     check_disjoint_roles(source, {"X": features.column_names, "y": labels.column_names})
     _check_equal_length(source, features.num_rows, labels.num_rows)
     for label in labels.column_names:
         features = features.append_column(label, labels.column(label))
-    return dataset_from_frame(name, source, features, labels.column_names)
+    return dataset_from_frame(
+        name, source, features, labels.column_names, label_values=label_values
+    )
 
 
 def dataset_from_arrays(
@@ -180,6 +189,7 @@ def dataset_from_arrays(
     feature_names: Iterable[str] | None = None,
     label_names: Iterable[str] | None = None,
     groups: NDArray[np.int64] | None = None,
+    label_values: LabelValues = DEFAULTS,
 ) -> Dataset:
     """Build a data set from two arrays; default names are x0, x1, ... and y0, y1, ...
 
@@ -191,6 +201,7 @@ def dataset_from_arrays(
         feature_names: One for each column of `X`.
         label_names: One for each column of `y`.
         groups: Group of each row.
+        label_values: Values that mean yes and no, and that a label is not known.
     """
     X, y = _to_matrix(source, "X", X), _to_matrix(source, "y", y)
     if X.dtype.kind not in "biuf":
@@ -198,12 +209,14 @@ def dataset_from_arrays(
     _check_equal_length(source, len(X), len(y))
     features = _column_names(source, "X", X, feature_names)
     labels = _column_names(source, "y", y, label_names)
-    columns = [to_binary(source, label, y[:, j]) for j, label in enumerate(labels)]
+    columns = [to_binary(source, it, y[:, j], label_values) for j, it in enumerate(labels)]
+    y = np.column_stack(columns) if columns else np.empty((len(X), 0), dtype=np.int8)
     X, schema = encode_matrix(source, [Column(name) for name in features], X)
     return Dataset(
         name=name,
         X=X,
-        y=np.column_stack(columns) if columns else np.empty((len(X), 0), dtype=np.int8),
+        y=np.maximum(y, 0),
+        label_mask=y != UNKNOWN,
         schema=schema,
         label_names=labels,
         groups=groups,

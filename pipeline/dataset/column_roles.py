@@ -117,7 +117,7 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
         thousands=config.thousands,
         dayfirst=config.dayfirst,
         dropped_labels=tuple(sorted({*config.drop} - {*drop})),
-        label_values=LabelValues(config.true_values, config.false_values),
+        label_values=LabelValues.of(config),
         **single,
     )
 

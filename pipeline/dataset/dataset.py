@@ -25,13 +25,16 @@ class Dataset:
         name: Short name, for titles and run names.
         X: Features of shape (n_samples, n_features), as `schema.encode` returns them: numbers less
             their offset, category codes, NaN where missing; never infinite.
-        y: Indicator matrix of shape (n_samples, n_labels), int8, values {0, 1}.
+        y: Indicator matrix of shape (n_samples, n_labels), int8, values {0, 1}; 0 where the label
+            is not known.
         schema: Unique names, kinds and categories of the columns of `X`.
         label_names: Unique names, in the order of the columns of `y`.
         groups: Group of each row, of shape (n_samples,), or None.
         fold: Number of the fold that tests each row, -1 if it always trains, of shape (n_samples,),
             or None.
         ids: Unique id of each row, of shape (n_samples,), or None.
+        label_mask: True where the label is known, of shape (n_samples, n_labels); None if all are.
+        sample_weight: Weight of each row, of shape (n_samples,), or None.
         source: Origin of the data, such as a path, for messages.
         warnings: Properties of the data that may be mistakes, such as a constant label.
         notes: How columns were read where the file itself does not say it.
@@ -46,6 +49,8 @@ class Dataset:
     groups: NDArray[np.int64] | None = None
     fold: NDArray[np.int64] | None = None
     ids: NDArray[np.str_] | None = None
+    label_mask: NDArray[np.bool_] | None = None
+    sample_weight: NDArray[np.float32] | None = None
     source: str = ""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -60,6 +65,10 @@ class Dataset:
                 np.isinf(self.X), "finite features", "Correct them or drop the rows."
             )
         self._check_not_all_missing()
+        if self.label_mask is not None:
+            is_complete = bool(self.label_mask.all())
+            object.__setattr__(self, "label_mask", None if is_complete else self.label_mask)
+            object.__setattr__(self, "y", self.y if is_complete else self.y * self.label_mask)
         new_warnings = [text for text in constant_labels(self) if text not in self.warnings]
         object.__setattr__(self, "warnings", (*self.warnings, *new_warnings))
         object.__setattr__(self, "digest", self._digest())
@@ -168,7 +177,7 @@ class Dataset:
 
     def _digest(self) -> str:
         sha = hashlib.sha256()
-        for array in (self.X, self.y, self.groups, self.fold):
+        for array in (self.X, self.y, self.groups, self.fold, self.label_mask, self.sample_weight):
             if array is not None:
                 sha.update(f"{array.dtype}{array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).data)
@@ -184,9 +193,12 @@ class Dataset:
 def constant_labels(dataset: Dataset) -> list[str]:
     """Return warnings of labels that have the same value in every row."""
     counts = dataset.y.sum(axis=0)
+    mask = dataset.label_mask
+    n_rows = np.full(len(counts), len(dataset.y)) if mask is None else mask.sum(axis=0)
+    rows = "row" if mask is None else "row in which it is known"
     return [
-        f"label {name!r} is {'0' if count == 0 else '1'} in every row: metrics that compare "
+        f"label {name!r} is {'0' if count == 0 else '1'} in every {rows}: metrics that compare "
         "its rows with and without it are undefined"
-        for name, count in zip(dataset.label_names, counts, strict=True)
-        if count in (0, len(dataset.y))
+        for name, count, n in zip(dataset.label_names, counts, n_rows, strict=True)
+        if count in (0, n)
     ]

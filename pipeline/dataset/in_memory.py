@@ -1,7 +1,7 @@
 """Build a data set from arrays and data frames of a Python program."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +14,21 @@ from pipeline.dataset.builder import (
     read_ids,
 )
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.label_values import DEFAULTS, MASKED
 from pipeline.errors import UserError
 
 SOURCE = "X and y"
 
 
 def make_dataset(
-    name: str, X: Any, y: Any, *, groups: Any = None, folds: Any = None, ids: Any = None
+    name: str,
+    X: Any,
+    y: Any,
+    *,
+    groups: Any = None,
+    folds: Any = None,
+    ids: Any = None,
+    missing_labels: Literal["refuse", "mask"] | None = None,
 ) -> Dataset:
     """Build a data set from features and labels.
 
@@ -32,11 +40,15 @@ def make_dataset(
         folds: Number of the fold that tests each row, -1 if it always trains, or the words train
             and test, of shape (n_samples,).
         ids: Unique id of each row, of shape (n_samples,).
+        missing_labels: Reading of missing labels: an error, or as not known (mask).
 
     Raises:
         UserError: If these are not the arrays of a multi-label table.
     """
-    dataset = dataset_from_features_and_labels(name, SOURCE, _to_table(X), _to_table(y))
+    label_values = MASKED if missing_labels == "mask" else DEFAULTS
+    dataset = dataset_from_features_and_labels(
+        name, SOURCE, _to_table(X), _to_table(y), label_values
+    )
     given = {"groups": groups, "folds": folds, "ids": ids}
     columns = {
         key: _to_column(key, values, dataset.n_samples)

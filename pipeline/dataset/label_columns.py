@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from pipeline.dataset.column_roles import ColumnRoles, select_columns
 from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.label_lists import read_label_lists
-from pipeline.dataset.label_values import INVALID, MAX_SHOWN, LabelValues
+from pipeline.dataset.label_values import (
+    DEFAULTS,
+    INVALID,
+    MASKED,
+    MAX_SHOWN,
+    UNKNOWN,
+    LabelValues,
+)
+from pipeline.errors import UserError
 from pipeline.preprocessing import encode_texts
-
-_DEFAULTS = LabelValues()
 
 
 def encode_labels(
@@ -29,13 +35,20 @@ def encode_labels(
         table: At least one row.
 
     Returns:
-        Label names, the indicator matrix of shape (n_samples, n_labels), values {0, 1}, and notes
-        about how label lists were read.
+        Label names, the indicator matrix of shape (n_samples, n_labels), values {0, 1} and -2 where
+        a label is not known, and notes about how label lists were read.
 
     Raises:
-        UserError: If a value is missing, neither yes nor no, or no list of labels.
+        UserError: If a value is missing and that is refused, neither yes nor no, or no list of
+            labels.
     """
     if roles.label_list_column is not None:
+        if roles.label_values.is_masked:
+            raise UserError(
+                "dataset.missing_labels: expected refuse with dataset.label_list_column, because a "
+                "list gives every label of its row. Received: mask. Labels that are not known need "
+                "a column for each label (dataset.labels)."
+            )
         column = table.column(roles.label_list_column)
         return _encode_label_lists(source, roles, roles.label_list_column, column)
     y = np.empty((table.num_rows, len(roles.labels)), dtype=np.int8)
@@ -45,9 +58,9 @@ def encode_labels(
 
 
 def to_binary(
-    source: str, name: str, values: NDArray[Any], label_values: LabelValues = _DEFAULTS
+    source: str, name: str, values: NDArray[Any], label_values: LabelValues = DEFAULTS
 ) -> NDArray[np.int8]:
-    """Return a label's values as 0 and 1, of shape (n_samples,).
+    """Return a label's values as 0 and 1, and -2 where it is not known, of shape (n_samples,).
 
     Args:
         source: Origin of the values, for the message.
@@ -56,10 +69,12 @@ def to_binary(
         label_values: Values that mean yes and no.
 
     Raises:
-        UserError: If a value is neither yes nor no.
+        UserError: If a value is neither yes nor no, nor means that the label is not known.
     """
-    if values.dtype.kind in "biuf" and label_values == _DEFAULTS:
+    if values.dtype.kind in "biuf" and label_values in (DEFAULTS, MASKED):
         y = np.full(len(values), INVALID, dtype=np.int8)
+        if label_values.is_masked:
+            y[np.isnan(values)] = UNKNOWN
         y[values == 0] = 0
         y[values == 1] = 1
     elif values.dtype.kind in "biuf":
@@ -78,9 +93,9 @@ def codes_to_binary(
     name: str,
     codes: NDArray[np.int64],
     texts: Sequence[object],
-    label_values: LabelValues = _DEFAULTS,
+    label_values: LabelValues = DEFAULTS,
 ) -> NDArray[np.int8]:
-    """Return a label's values as 0 and 1, given as indices into their distinct values.
+    """Return a label's values as `to_binary`, given as indices into their distinct values.
 
     Args:
         source: Origin of the values, for the message.

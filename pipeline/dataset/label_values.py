@@ -5,14 +5,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
-from pipeline.config import format_setting
+from pipeline.config import DatasetConfig, format_setting
 from pipeline.errors import UserError
 
-INVALID = -1
+INVALID, UNKNOWN = -1, -2
 MAX_SHOWN = 8
+_MISSING = ("", "?", "nan")  # beside None and NaN
 _SPELLINGS = {
     **dict.fromkeys(("1", "true", "t", "yes", "y"), 1),
     **dict.fromkeys(("0", "false", "f", "no", "n"), 0),
@@ -38,22 +40,44 @@ class LabelValues:
     Attributes:
         true: Values of dataset.true_values; `>0` stands for all numbers above 0, likewise `<=0.5`.
         false: Values of dataset.false_values; an empty text stands for a missing value.
+        na: Values of dataset.label_na_values, which mean that the label is not known.
+        is_masked: True if dataset.missing_labels=mask, so that missing values are such values.
+        na_texts: Texts that mean a missing value in any column of the table.
     """
 
     true: tuple[object, ...] = ()
     false: tuple[object, ...] = ()
+    na: tuple[object, ...] = ()
+    is_masked: bool = False
+    na_texts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise UserError if a value is in both."""
-        both = set(map(_spell, self.true)) & set(map(_spell, self.false))
-        if both:
+        """Raise UserError if a value has two meanings, or one of no effect."""
+        given = {"true_values": self.true, "false_values": self.false, "label_na_values": self.na}
+        for (one, first), (other, second) in combinations(given.items(), 2):
+            both = set(map(_spell, first)) & set(map(_spell, second))
+            if both:
+                raise UserError(
+                    f"dataset.{one}: expected values that are not in dataset.{other} as well. "
+                    f"Received: {min(both)!r} in both."
+                )
+        if self.na and not self.is_masked:
             raise UserError(
-                "dataset.true_values: expected values that are not in dataset.false_values as "
-                f"well. Received: {min(both)!r} in both."
+                "dataset.label_na_values: expected none with dataset.missing_labels=refuse. "
+                f"Received: {list(self.na)}. Give dataset.missing_labels=mask"
             )
 
+    @classmethod
+    def of(cls, config: DatasetConfig) -> "LabelValues":
+        """Return the values to which the settings of a data set give a meaning."""
+        true, false, na, na_texts = (
+            getattr(config, key, ())
+            for key in ("true_values", "false_values", "label_na_values", "na_values")
+        )
+        return cls(true, false, na, config.missing_labels == "mask", na_texts)
+
     def parse(self, value: object) -> int:
-        """Return 1 for yes, 0 for no and -1 for any other value."""
+        """Return 1 for yes, 0 for no, -2 for not known and -1 for any other value."""
         text = _spell(value)
         if text in self._by_spelling:
             return self._by_spelling[text]
@@ -61,7 +85,7 @@ class LabelValues:
         for y, compare, bound in self._comparisons:
             if number is not None and compare(number, bound):
                 return y
-        return INVALID
+        return UNKNOWN if text in self._missing else INVALID
 
     @property
     def reads_blanks(self) -> bool:
@@ -85,10 +109,13 @@ class LabelValues:
         occurring = sorted({_spell(it) for it in values})
         shown = ", ".join(map(_show, occurring[:MAX_SHOWN]))
         more = f" and {len(occurring) - MAX_SHOWN} more" if len(occurring) > MAX_SHOWN else ""
+        way_out = ""
+        if any(text in _MISSING and self.parse(text) == INVALID for text in occurring):
+            way_out = "If a missing value means not known, give dataset.missing_labels=mask. "
         return UserError(
             f"{source}: expected labels of value 0 or 1 (or true/false, yes/no). Received: "
             f"{received} in label {name!r}, row {row} (the first is 0). {self._suggest(occurring)} "
-            f"The values of this label: {shown}{more}."
+            f"{way_out}The values of this label: {shown}{more}."
         )
 
     def _suggest(self, occurring: Sequence[str]) -> str:
@@ -121,8 +148,13 @@ class LabelValues:
 
     @cached_property
     def _by_spelling(self) -> dict[str, int]:
-        given = {_spell(it): y for y, them in enumerate((self.false, self.true)) for it in them}
-        return _SPELLINGS | given
+        meanings = {0: self.false, 1: self.true, UNKNOWN: self.na}
+        return _SPELLINGS | {_spell(it): y for y, them in meanings.items() for it in them}
+
+    @cached_property
+    def _missing(self) -> frozenset[str]:
+        """Spellings of a missing value, if these mean not known."""
+        return frozenset(map(_spell, (*_MISSING, *self.na_texts)) if self.is_masked else ())
 
     @cached_property
     def _comparisons(self) -> list[tuple[int, Callable[[float, float], bool], float]]:
@@ -164,3 +196,7 @@ def _to_number(text: str) -> float | None:
         return float(text) if "_" not in text else None
     except ValueError:
         return None
+
+
+DEFAULTS = LabelValues()
+MASKED = LabelValues(is_masked=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import ArffConfig, DatasetConfig, TableConfig
-from pipeline.dataset.dataset import TEST, TRAIN, Dataset, constant_labels
+from pipeline.config import ArffConfig, DatasetConfig, TableConfig, format_setting
+from pipeline.dataset.dataset import MAX_SHOWN, TEST, TRAIN, Dataset, constant_labels
 from pipeline.dataset.schema_inference import encode_matrix
-from pipeline.dataset.summary import first_rows
+from pipeline.dataset.summary import first_rows, labels_differ
 from pipeline.dataset.suspicious_columns import find_suspicious_columns
 from pipeline.errors import UserError
 from pipeline.preprocessing import TableSchema
@@ -27,6 +27,7 @@ def load(config: DatasetConfig) -> Dataset:
         dataset = _read_pair(config, config.test_path)
     else:
         dataset = _read(config)
+    _check_labels_given(config, dataset)
     if config.drop_duplicates:
         dataset = drop_duplicates(dataset)
     return _add_warnings(dataset, find_suspicious_columns(config, dataset))
@@ -42,10 +43,10 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
     dropped = np.setdiff1d(np.arange(len(first)), kept)
     if not len(dropped):
         return dataset
-    n_conflicting = int((dataset.y[dropped] != dataset.y[first[dropped]]).any(axis=1).sum())
+    n_conflicting = int(labels_differ(dataset, first[dropped], dropped).sum())
     arrays: dict[str, Any] = {
         name: None if (values := getattr(dataset, name)) is None else values[kept]
-        for name in ("X", "y", "groups", "fold", "ids")
+        for name in ("X", "y", "groups", "fold", "ids", "label_mask", "sample_weight")
     }
     text = (
         f"dataset.drop_duplicates dropped {len(dropped)} rows with the features of a previous row, "
@@ -53,6 +54,22 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
     )
     warnings = tuple(it for it in dataset.warnings if it not in constant_labels(dataset))
     return replace(dataset, **arrays, warnings=(*warnings, text))
+
+
+def _check_labels_given(config: DatasetConfig, dataset: Dataset) -> None:
+    """Raise UserError if a label is not known in any row, so that nothing can be learnt of it."""
+    if dataset.label_mask is None:
+        return
+    unknown = [dataset.label_names[label] for label in np.flatnonzero(~dataset.label_mask.any(0))]
+    if unknown:
+        setting = format_setting("dataset.drop", unknown[:MAX_SHOWN])
+        way = f": {setting}" if hasattr(config, "drop") else "."
+        raise UserError(
+            f"{dataset.source or dataset.name}: expected labels that are known in at least one "
+            f"row. Received: {', '.join(map(repr, unknown[:MAX_SHOWN]))}"
+            f"{f' and {len(unknown) - MAX_SHOWN} more' * (len(unknown) > MAX_SHOWN)}, known in "
+            f"none. Leave them out{way}"
+        )
 
 
 def _add_warnings(dataset: Dataset, warnings: tuple[str, ...]) -> Dataset:
@@ -120,7 +137,9 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
     return replace(
         train,
         X=X,
-        y=np.concatenate([_reorder_labels(part, label_names) for part in parts]),
+        y=np.concatenate([_reorder_labels(part.y, part, label_names) for part in parts]),
+        label_mask=_join_masks(parts, label_names),
+        sample_weight=_join_weights(parts),
         schema=schema,
         label_names=label_names,
         ids=_join_ids(where, train, test),
@@ -166,10 +185,28 @@ def _reorder_features(part: Dataset, feature_names: tuple[str, ...]) -> Dataset:
     return replace(part, X=X, schema=replace(part.schema, columns=columns))
 
 
-def _reorder_labels(part: Dataset, label_names: tuple[str, ...]) -> NDArray[np.int8]:
-    y = np.zeros((part.n_samples, len(label_names)), dtype=np.int8)
-    y[:, [label_names.index(name) for name in part.label_names]] = part.y
-    return y
+def _reorder_labels(
+    values: NDArray[Any], part: Dataset, label_names: tuple[str, ...]
+) -> NDArray[Any]:
+    reordered = np.zeros((part.n_samples, len(label_names)), dtype=values.dtype)
+    reordered[:, [label_names.index(name) for name in part.label_names]] = values
+    return reordered
+
+
+def _join_masks(parts: Sequence[Dataset], label_names: tuple[str, ...]) -> NDArray[np.bool_] | None:
+    if all(part.label_mask is None for part in parts):
+        return None
+    masks = [
+        np.ones(part.y.shape, dtype=bool) if part.label_mask is None else part.label_mask
+        for part in parts
+    ]
+    pairs = zip(masks, parts, strict=True)
+    return np.concatenate([_reorder_labels(mask, part, label_names) for mask, part in pairs])
+
+
+def _join_weights(parts: Sequence[Dataset]) -> NDArray[np.float32] | None:
+    weights = [part.sample_weight for part in parts if part.sample_weight is not None]
+    return np.concatenate(weights) if len(weights) == len(parts) else None
 
 
 def _join_ids(where: str, train: Dataset, test: Dataset) -> NDArray[np.str_] | None:

@@ -14,6 +14,7 @@ from pipeline.config import NpzConfig
 from pipeline.dataset.builder import dataset_from_arrays
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import check_fits_memory, find_file
+from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError, suggest
 
 _USED = ("X", "y", "feature_names", "label_names", "groups")
@@ -59,6 +60,7 @@ def load(config: NpzConfig) -> Dataset:
         feature_names=arrays.get("feature_names"),
         label_names=arrays.get("label_names"),
         groups=groups,
+        label_values=LabelValues.of(config),
     )
 
 

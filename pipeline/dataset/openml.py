@@ -12,6 +12,7 @@ from pipeline.dataset.builder import dataset_from_frame
 from pipeline.dataset.column_roles import check_disjoint_roles, select_columns, without_dropped
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import check_fits_memory
+from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError
 from pipeline.runtime import mlruns
 
@@ -41,9 +42,9 @@ def load(config: OpenmlConfig) -> Dataset:
     labels = without_dropped(labels, config.labels or (), drop)
     check_disjoint_roles(source, {"labels": labels, "drop": drop})
     name = config.name or str(bunch.details["name"])
-    return dataset_from_frame(
-        name, source, frame.drop(columns=list(drop)), labels, warnings=fetch_warnings
-    )
+    frame = frame.drop(columns=list(drop))
+    label_values = LabelValues.of(config)
+    return dataset_from_frame(name, source, frame, labels, fetch_warnings, label_values)
 
 
 def _targets(source: str, details: dict[str, Any]) -> list[str]:

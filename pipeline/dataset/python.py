@@ -3,6 +3,7 @@
 from pipeline.config import PythonDatasetConfig
 from pipeline.dataset.builder import dataset_from_features_and_labels
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError, describe_exception
 from pipeline.user_code import import_callable
 
@@ -31,4 +32,5 @@ def load(config: PythonDatasetConfig) -> Dataset:
             f"{type(result).__name__}{length}."
         )
     name = config.name or config.loader.rpartition(".")[2]
-    return dataset_from_features_and_labels(name, config.loader, *result)
+    X, y = result
+    return dataset_from_features_and_labels(name, config.loader, X, y, LabelValues.of(config))

@@ -200,8 +200,17 @@ def first_rows(X: NDArray[np.float32]) -> NDArray[np.int64]:
 def _duplicates(dataset: Dataset) -> tuple[int, int]:
     first = first_rows(dataset.X)
     later = np.flatnonzero(first != np.arange(len(first)))
-    differ = (dataset.y[first[later]] != dataset.y[later]).any(axis=1)
-    return len(later), int(differ.sum())
+    return len(later), int(labels_differ(dataset, first[later], later).sum())
+
+
+def labels_differ(
+    dataset: Dataset, rows: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return whether two rows differ in a label that both know, for each pair of rows."""
+    differ = dataset.y[rows] != dataset.y[others]
+    if dataset.label_mask is not None:
+        differ &= dataset.label_mask[rows] & dataset.label_mask[others]
+    return np.asarray(differ.any(axis=1))
 
 
 def _constant(dataset: Dataset) -> tuple[str, ...]:
