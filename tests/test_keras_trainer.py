@@ -12,7 +12,7 @@ from pipeline.model.keras_models import mlp
 from pipeline.training import compiled
 from pipeline.training.base import FitSpec, Stopped, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
-from pipeline.training.optimization import label_weights
+from pipeline.training.loss_weights import loss_weights
 from tests.keras_reference import (
     LOGISTIC_REGRESSION,
     N_FEATURES,
@@ -78,7 +78,7 @@ def test_a_custom_model_with_penalty_and_balanced_focal_loss_equals_model_fit():
     config = training_config(optimizer="adamw", loss="focal", class_weight="balanced")
 
     def make_loss(fit):
-        absent, present = label_weights(config, Y, fit.train)
+        absent, present = loss_weights(config, Y, fit.train)
 
         def weighted_focal(y, y_score):
             focal = keras.losses.binary_focal_crossentropy(y[..., None], y_score[..., None])
@@ -88,6 +88,26 @@ def test_a_custom_model_with_penalty_and_balanced_focal_loss_equals_model_fit():
 
     fits = make_fits((40, 33))
     assert_equal_to_model_fit(fits, config, custom_model, rtol=1e-4, make_loss=make_loss)
+
+
+def test_asymmetric_loss_with_weights_of_labels_equals_model_fit():
+    config = training_config(
+        **{"loss": "asymmetric", "asymmetric_gamma_pos": 1.0, "label_weights": (1, 3, 0.5)},
+        class_weight="effective_number",
+    )
+
+    def make_loss(fit):
+        absent, present = loss_weights(config, Y, fit.train)
+
+        def loss(y, p):
+            shifted = keras.ops.maximum(p - 0.05, 0)
+            of_present = -present * y * (1 - p) * keras.ops.log(p)
+            of_absent = -absent * (1 - y) * shifted**4 * keras.ops.log(1 - shifted)
+            return keras.ops.mean(of_present + of_absent, axis=-1)
+
+        return loss
+
+    assert_equal_to_model_fit(make_fits((40, 33)), config, rtol=1e-5, make_loss=make_loss)
 
 
 def test_each_fit_has_a_schedule_as_long_as_its_training():

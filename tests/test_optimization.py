@@ -1,16 +1,14 @@
-"""Optimizers, learning-rate schedules, losses and label weights, against Keras and scikit-learn."""
+"""Optimizers, learning-rate schedules, and losses, against Keras."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.utils.class_weight import compute_class_weight
 
 from pipeline.errors import UserError
 from pipeline.training.optimization import (
     _optimizers,
     functional,
-    label_weights,
     make_optimizer,
     row_losses,
 )
@@ -157,14 +155,66 @@ def test_focal_loss_and_its_gradient_are_those_of_keras(gamma):
     np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-6)
 
 
-def test_balanced_weights_are_those_of_scikit_learn():
-    y = (np.random.default_rng(0).random((60, 4)) < [0.5, 0.1, 0.0, 1.0]).astype(np.int8)
-    train_rows = np.arange(0, 60, 2)
-    y[1::2] = 1 - y[1::2]  # labels of the test rows have no influence
-    weights = label_weights(training_config(class_weight="balanced"), y, train_rows)
-    for label in range(2):
-        column = y[train_rows, label]
-        expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=column)
-        np.testing.assert_allclose(weights[:, label], expected, rtol=1e-6)
-    assert (weights[:, 2:] == 1).all()
-    assert (label_weights(training_config(), y, train_rows) == 1).all()
+def asymmetric_loss(y, p, gamma_pos, gamma_neg, clip):
+    """Compute the loss of one cell and its slope, from equations 6 and 7 of Ridnik et al."""
+    m = max(p - clip, 0)
+    if y:
+        loss = -((1 - p) ** gamma_pos) * np.log(p)
+        slope = -((1 - p) ** gamma_pos) / p
+        slope += gamma_pos * (1 - p) ** (gamma_pos - 1) * np.log(p) if gamma_pos else 0
+        return loss, slope
+    slope = m**gamma_neg / (1 - m)
+    slope -= gamma_neg * m ** (gamma_neg - 1) * np.log(1 - m) if gamma_neg and m else 0
+    return -(m**gamma_neg) * np.log(1 - m), slope if p > clip else 0
+
+
+@pytest.mark.parametrize("params", [(0, 4, 0.05), (1, 4, 0.05), (0, 0, 0.2), (2.5, 1, 0)])
+def test_asymmetric_loss_and_its_gradient_are_those_of_the_paper(params):
+    gamma_pos, gamma_neg, clip = map(float, params)
+    config = training_config(
+        loss="asymmetric",
+        **{"asymmetric_gamma_pos": gamma_pos, "asymmetric_gamma_neg": gamma_neg},
+        asymmetric_clip=clip,
+    )
+    y = RNG.integers(0, 2, size=(40, 3))
+    p = RNG.uniform(0.01, 0.99, size=(40, 3)).astype(np.float32)
+    p[:4] = [[0.01, 0.02, 0.04]] * 4  # below the clip
+    y_score = tf.constant(p)
+    with tf.GradientTape() as tape:
+        tape.watch(y_score)
+        losses = row_losses(config, tf.constant(y, tf.float32), y_score, np.ones((2, 3), "f4"))
+    expected = np.array(
+        [asymmetric_loss(*cell, *params) for cell in zip(y.ravel(), p.ravel(), strict=True)]
+    ).reshape(40, 3, 2)
+    np.testing.assert_allclose(losses, expected[..., 0].mean(axis=1), rtol=1e-4, atol=1e-6)
+    gradient = tape.gradient(losses, y_score)
+    np.testing.assert_allclose(gradient, expected[..., 1] / 3, rtol=1e-3, atol=1e-5)
+
+
+def test_asymmetric_loss_generalises_the_others():
+    y = tf.constant(RNG.integers(0, 2, size=(40, 3)), tf.float32)
+    y_score = tf.constant(RNG.random((40, 3)), tf.float32)
+    ones = np.ones((2, 3), np.float32)
+
+    def losses(gamma, **changes):
+        gammas = {"asymmetric_gamma_pos": gamma, "asymmetric_gamma_neg": gamma}
+        config = training_config(**gammas, asymmetric_clip=0.0, focal_gamma=2.0, **changes)
+        return row_losses(config, y, y_score, ones)
+
+    np.testing.assert_allclose(losses(0.0, loss="asymmetric"), losses(0.0), rtol=1e-5)
+    focal = losses(2.0, loss="focal")
+    np.testing.assert_allclose(losses(2.0, loss="asymmetric"), focal, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 4.0])
+def test_asymmetric_loss_has_a_finite_gradient_at_the_ends(p, gamma):
+    config = training_config(
+        loss="asymmetric", asymmetric_gamma_pos=gamma, asymmetric_gamma_neg=gamma
+    )
+    y_score = tf.constant([[p, p]])
+    with tf.GradientTape() as tape:
+        tape.watch(y_score)
+        losses = row_losses(config, tf.constant([[0.0, 1.0]]), y_score, np.ones((2, 2), "f4"))
+    assert np.isfinite(losses).all()
+    assert np.isfinite(tape.gradient(losses, y_score)).all()

@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.model.sklearn_models import build_estimator, check_model
+from pipeline.model.sklearn_checks import check_model
+from pipeline.model.sklearn_models import build_estimator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL_MODELS = {
@@ -52,6 +53,7 @@ INVALID = {
     "model=random_forest model.params.random_state=1 model.ensemble_size=2": "would be equal",
     "model=knn training.class_weight=balanced": "has no class_weight",
     "model=random_forest training.class_weight=balanced": "cannot balance each label",
+    "model=classifier_chain training.class_weight=effective_number": "cannot have other weights",
 }
 
 

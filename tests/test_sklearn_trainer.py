@@ -135,14 +135,24 @@ def test_ensembles_average_models_with_different_seeds(make_config):
     np.testing.assert_allclose(y_score, average("final", rows, rows), rtol=1e-6)
 
 
-def test_balanced_class_weights(make_config):
-    evaluation, _ = run(make_config(*SMALL, "model=logistic", "training.class_weight=balanced"))
+@pytest.mark.parametrize("kind", ["balanced", "effective_number"])
+def test_class_weights(make_config, kind):
+    options = (f"training.class_weight={kind}", "training.class_weight_beta=0.9")
+    evaluation, _ = run(make_config(*SMALL, "model=logistic", *options))
     X, y = evaluation.dataset.X.astype(np.float64), evaluation.dataset.y
-    balanced = LogisticRegression(max_iter=1000, class_weight="balanced")
+
+    def expected_weight(y):
+        n = np.bincount(y)
+        weight = 1 / (1 - 0.9**n)
+        return dict(enumerate((weight * len(y) / (n * weight).sum()).astype(np.float32).tolist()))
+
     for fold in evaluation.folds:
-        pipe = scaled(MultiOutputClassifier(balanced)).fit(X[fold.split.train], y[fold.split.train])
-        expected = [pair[:, 1] for pair in pipe.predict_proba(X[fold.split.test])]
-        np.testing.assert_array_equal(fold.y_score, np.stack(expected, axis=1).astype(np.float32))
+        train, test = fold.split.train, fold.split.test
+        for label in range(y.shape[1]):
+            weight = kind if kind == "balanced" else expected_weight(y[train, label])
+            model = scaled(LogisticRegression(max_iter=1000, class_weight=weight))
+            expected = model.fit(X[train], y[train, label]).predict_proba(X[test])[:, 1]
+            np.testing.assert_allclose(fold.y_score[:, label], expected, rtol=1e-6)
 
 
 def test_settings_for_networks_have_no_effect_and_cause_a_warning(make_config):

@@ -112,6 +112,27 @@ class EarlyStoppingConfig:
     validation_fraction: _ValidationFraction
 
 
+def _focusing(value: float) -> float:
+    if value != 0 and value < 1:  # between them, the slope at a probability of 0 is infinite
+        raise PydanticCustomError("focusing", "Input should be 0, or at least 1")
+    return value
+
+
+def _label_weights(value: Any) -> tuple[float, ...] | dict[str, float] | None:
+    if value is None:
+        return None
+    weights = value.values() if isinstance(value, dict) else value
+    if (
+        not isinstance(value, dict | list | tuple)
+        or any(isinstance(it, bool) or not isinstance(it, int | float) for it in weights)
+        or not all(0 < it < float("inf") for it in weights)
+    ):
+        raise PydanticCustomError(
+            "label_weights", "Input should be numbers above 0, as a list or by the names of labels"
+        )
+    return dict(value) if isinstance(value, dict) else tuple(map(float, value))
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingConfig:
     """Training of each fold; `n_threads` affects only speed, `fits_per_program` the last bits."""
@@ -123,9 +144,16 @@ class TrainingConfig:
     lr_schedule_params: dict[str, Any] | None
     epochs: PositiveInt
     batch_size: PositiveInt
-    loss: Literal["binary_crossentropy", "focal"]
+    loss: Literal["binary_crossentropy", "focal", "asymmetric"]
     focal_gamma: Annotated[float, Field(ge=1)]
-    class_weight: Literal["balanced"] | None
+    asymmetric_gamma_pos: Annotated[float, AfterValidator(_focusing)]
+    asymmetric_gamma_neg: Annotated[float, AfterValidator(_focusing)]
+    asymmetric_clip: Annotated[float, Field(ge=0, lt=1)]
+    class_weight: Literal["balanced", "effective_number"] | None
+    class_weight_beta: Annotated[float, Field(ge=0, lt=1)]
+    label_weights: Annotated[
+        tuple[float, ...] | dict[str, float] | None, PlainValidator(_label_weights)
+    ]
     early_stopping: EarlyStoppingConfig
     final_fit: Literal["train", "all"] | None
     fits_per_program: PositiveInt | None

@@ -20,7 +20,12 @@ _WITHOUT_INFLUENCE = (
     "dataset.predict_rows",
     "training.n_threads",
 )
-_SKLEARN_TRAINING_KEYS = {"training.class_weight", "training.final_fit", "training.n_threads"}
+_SKLEARN_TRAINING_KEYS = {
+    "training.class_weight",
+    "training.class_weight_beta",
+    "training.final_fit",
+    "training.n_threads",
+}
 
 
 def to_yaml(config: Config) -> str:
@@ -43,7 +48,8 @@ def flatten(config: Config) -> dict[str, str]:
 
     Passwords and tokens in URIs are masked. A mapping whose keys are numbers, or texts that MLflow
     refuses in names of params, is one text: `{0: 1, 1: 5}`. Keys without effect are omitted: those
-    of networks for scikit-learn models, such as the epochs, and unset ones that older runs lack.
+    of networks for scikit-learn models, such as the epochs, those of another loss or class weight,
+    and unset ones that older runs lack.
     """
     flat: dict[str, str] = {}
 
@@ -60,8 +66,18 @@ def flatten(config: Config) -> dict[str, str]:
         "training.final_fit": "None",
         "dataset.missing_labels": "refuse",
         "dataset.label_na_values": "[]",
+        "training.label_weights": "None",
     }
-    flat = {key: value for key, value in flat.items() if unset.get(key) != value}
+    without_effect: tuple[str, ...] = ()
+    if config.training.loss != "asymmetric":
+        without_effect += ("training.asymmetric_",)
+    if config.training.class_weight != "effective_number":
+        without_effect += ("training.class_weight_beta",)
+    flat = {
+        key: value
+        for key, value in flat.items()
+        if unset.get(key) != value and not key.startswith(without_effect)
+    }
     if isinstance(config.model, SklearnModelConfig):
         of_networks = {key for key in flat if key.startswith("training.")} - _SKLEARN_TRAINING_KEYS
         return {key: value for key, value in flat.items() if key not in of_networks}

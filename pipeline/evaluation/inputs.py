@@ -28,6 +28,7 @@ from pipeline.runtime import heavy_imports
 from pipeline.scoring import check_metrics
 from pipeline.training import NO_ROWS, FitSpec
 from pipeline.training.base import Trainer, fit_seed
+from pipeline.training.loss_weights import list_label_weights
 
 MAX_CACHED_BYTES = 2**28  # a larger table is dropped before another is loaded
 MAX_PROBES = 256  # training rows that test the user's own model
@@ -84,6 +85,7 @@ def load_inputs(config: Config) -> EvaluationInputs:
     )
     if config.preprocessing.imputation == "none":
         dataset.check_complete()
+    list_label_weights(config.training, dataset.label_names)
     splits, split_warnings = _cached(
         _splits,
         (repr(config.cv), dataset.digest),
@@ -226,12 +228,13 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
     Raises:
         UserError: If the model or its training cannot be as configured.
     """
+    training = list_label_weights(config.training, dataset.label_names)
     if isinstance(config.model, SklearnModelConfig):
         with heavy_imports():
             from pipeline.training.sklearn_trainer import SklearnTrainer
 
         X, y, names = dataset.X, dataset.y, dataset.label_names
-        return SklearnTrainer(config.model, config.training, X, y, fits, names)
+        return SklearnTrainer(config.model, training, X, y, fits, names)
 
     with heavy_imports():
         try:
@@ -249,7 +252,7 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         model = build(fit.preprocessor.n_columns)
         rows = fit.preprocessor.transform(dataset.X[fit.train[:: -(-len(fit.train) // MAX_PROBES)]])
         check_model(config.model, model, rows)
-        warnings += describe_compilation(config.model, model, config.training)
+        warnings += describe_compilation(config.model, model, training)
         architecture += code_version([config.model.builder])  # a notebook can reload it
     X, y = dataset.X, dataset.y
-    return KerasTrainer(build, config.training, X, y, fits, architecture, warnings)
+    return KerasTrainer(build, training, X, y, fits, architecture, warnings)

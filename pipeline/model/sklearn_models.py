@@ -1,4 +1,4 @@
-"""Build scikit-learn estimators, check their configuration and fit them to several labels.
+"""Build scikit-learn estimators and fit them to several labels.
 
 Many estimators reject a label that all training rows have, or none. So estimators are fitted to the
 other labels only, and the probability of a constant label is its frequency, 1 or 0. With
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import StratifiedKFold
 from sklearn.multioutput import ClassifierChain
-from sklearn.utils import get_tags
 
 from pipeline.config import SklearnModelConfig
 from pipeline.errors import UserError, suggest
@@ -23,12 +22,12 @@ from pipeline.model.multilabel import FittedEstimator, MultilabelClassifier
 from pipeline.user_code import import_callable
 
 N_CALIBRATION_FOLDS = 5
-CHAIN_PARAMS = ("chain_method", "cv", "order")
+ClassWeight = str | dict[int, float] | None
 N_RARE = 10  # rows of the rarer value, below which a label may be too rare for an estimator
 
 
 def build_estimator(
-    config: SklearnModelConfig, seed: int | None = None, class_weight: str | None = None
+    config: SklearnModelConfig, seed: int | None = None, class_weight: ClassWeight = None
 ) -> Any:
     """Build an untrained estimator.
 
@@ -51,10 +50,10 @@ def build_estimator(
             f"model.params: expected parameters of {config.estimator}. Received: {params} "
             f"({type(error).__name__}: {error})"
         ) from error
-    unset_seeds = _unset_seeds(estimator)
-    if unset_seeds:
-        estimator.set_params(**dict.fromkeys(unset_seeds, seed))
-    if class_weight is not None and _params(estimator, deep=False)["class_weight"] is None:
+    without_seed = unset_seeds(estimator)
+    if without_seed:
+        estimator.set_params(**dict.fromkeys(without_seed, seed))
+    if class_weight is not None and get_params(estimator, deep=False)["class_weight"] is None:
         estimator.set_params(class_weight=class_weight)
     return estimator
 
@@ -69,7 +68,7 @@ def fit_labels(
     y: NDArray[np.int8],
     *,
     seed: int,
-    class_weight: str | None = None,
+    class_weight: str | NDArray[np.float32] | None = None,
     on_failure: Callable[[Sequence[int], Exception], object] = _raise,
 ) -> MultilabelClassifier:
     """Fit estimators to all labels of some rows.
@@ -81,7 +80,8 @@ def fit_labels(
         X: Preprocessed training rows of shape (n, n_columns).
         y: Labels of shape (n, n_labels).
         seed: Seed of the estimators, the calibration folds and the chain.
-        class_weight: "balanced" or None.
+        class_weight: "balanced"; or weights of each label's absence and presence, of shape
+            (2, n_labels), if each has its own estimator; or None.
         on_failure: Called with labels and the error of the estimator that cannot learn them. If it
             returns, the probability of these labels is their frequency.
     """
@@ -95,7 +95,12 @@ def fit_labels(
     estimators = []
     for group in groups:
         while len(group):
-            estimator = build_estimator(config, seed, class_weight)
+            of_group: ClassWeight
+            if isinstance(class_weight, np.ndarray):
+                of_group = dict(enumerate(class_weight[:, group[0]].tolist()))
+            else:
+                of_group = class_weight
+            estimator = build_estimator(config, seed, of_group)
             n_folds = min(n_inner_folds, int(n_minority[group].min()))
             estimator = _wrap(config, estimator, group.tolist(), n_folds, seed)
             is_single = len(group) == 1 and config.strategy != "classifier_chain"
@@ -138,19 +143,6 @@ def _wrap(
     return ClassifierChain(estimator, random_state=seed, **params)
 
 
-def check_model(config: SklearnModelConfig, n_labels: int, class_weight: str | None) -> None:
-    """Raise UserError if the estimator does not support the configuration; nothing is trained."""
-    estimator = build_estimator(config)
-    _check_values("model.params", estimator)
-    _check_probabilities(config, estimator)
-    _check_chain(config, estimator, n_labels)
-    _check_ensemble(config, estimator)
-    if config.strategy == "native":
-        _check_native(config, estimator)
-    if class_weight is not None:
-        _check_class_weight(config, estimator)
-
-
 def _check_names(path: str, make_estimator: Any, params: dict[str, Any]) -> None:
     try:
         accepted = inspect.signature(make_estimator).parameters
@@ -165,106 +157,9 @@ def _check_names(path: str, make_estimator: Any, params: dict[str, Any]) -> None
             )
 
 
-def _check_values(key: str, estimator: Any) -> None:
-    """Run scikit-learn's own validation of parameters, which otherwise waits for `fit`."""
-    try:
-        if hasattr(estimator, "_parameter_constraints"):
-            estimator._validate_params()
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{key}: {error}") from error
-
-
-def _check_probabilities(config: SklearnModelConfig, estimator: Any) -> None:
-    expected = f"model.estimator: expected {config.estimator} to return"
-    if not hasattr(estimator, "fit"):
-        raise UserError(
-            f"{expected} an estimator, with fit and predict_proba. Received: "
-            f"{type(estimator).__name__}."
-        )
-    has_scores = hasattr(estimator, "decision_function")
-    has_probabilities = hasattr(estimator, "predict_proba")
-    if config.calibration == "none" and not has_probabilities:
-        received = "one with neither predict_proba nor decision_function."
-        if has_scores:
-            received = "one with decision_function only. Calibrate it: model.calibration=sigmoid"
-        raise UserError(f"{expected} an estimator with predict_proba. Received: {received}")
-    if config.calibration != "none" and not (has_scores or has_probabilities):
-        raise UserError(
-            f"{expected} an estimator with decision_function or predict_proba, to calibrate. "
-            f"Received: {type(estimator).__name__}, with neither."
-        )
-
-
-def _check_native(config: SklearnModelConfig, estimator: Any) -> None:
-    hint = "Set model.strategy=binary_relevance or classifier_chain."
-    if config.calibration != "none":
-        raise UserError(
-            "model.calibration: expected none with model.strategy=native, because one estimator "
-            f"predicts all labels. Received: {config.calibration!r}. {hint}"
-        )
-    has_tags = hasattr(estimator, "__sklearn_tags__")
-    if has_tags and not get_tags(estimator).classifier_tags.multi_label:
-        raise UserError(
-            "model.strategy: expected an estimator with multi-label support for native. Received: "
-            f"{config.estimator}, which predicts one label. {hint}"
-        )
-
-
-def _check_chain(config: SklearnModelConfig, estimator: Any, n_labels: int) -> None:
-    params = config.chain_params or {}
-    if config.strategy != "classifier_chain":
-        if params:
-            raise UserError(
-                "model.chain_params: expected null without model.strategy=classifier_chain. "
-                f"Received: {params}"
-            )
-        return
-    for name in params:
-        if name not in CHAIN_PARAMS:
-            raise UserError(
-                f"model.chain_params.{name}: no such parameter. {suggest(name, CHAIN_PARAMS)}"
-            )
-    order = params.get("order")
-    if isinstance(order, list) and sorted(order) != list(range(n_labels)):
-        raise UserError(
-            "model.chain_params.order: expected each label once, as numbers from 0 to "
-            f"{n_labels - 1}. Received: {order}"
-        )
-    cv = params.get("cv")
-    if cv is not None and (not isinstance(cv, int) or cv < 2):
-        raise UserError(f"model.chain_params.cv: expected null or at least 2. Received: {cv!r}")
-    _check_values("model.chain_params", ClassifierChain(estimator, **params))
-
-
-def _check_ensemble(config: SklearnModelConfig, estimator: Any) -> None:
-    if config.ensemble_size == 1 or _unset_seeds(estimator) or config.calibration != "none":
-        return
-    is_chain = config.strategy == "classifier_chain"
-    if is_chain and (config.chain_params or {}).get("order") == "random":
-        return
-    raise UserError(
-        f"model.ensemble_size: expected 1, because {config.estimator} does not depend on the seed "
-        f"and all models of the ensemble would be equal. Received: {config.ensemble_size}"
-    )
-
-
-def _check_class_weight(config: SklearnModelConfig, estimator: Any) -> None:
-    expected = "training.class_weight: expected null"
-    if "class_weight" not in _params(estimator, deep=False):
-        raise UserError(
-            f"{expected}, because {config.estimator} has no class_weight. Received: balanced"
-        )
-    if config.strategy == "native":
-        raise UserError(
-            f"{expected} with model.strategy=native, because one estimator cannot balance each "
-            "label. Received: balanced. Set model.strategy=binary_relevance, or let scikit-learn "
-            "multiply the weights of a row's labels: +model.params.class_weight=balanced"
-        )
-
-
-def _unset_seeds(estimator: Any) -> list[str]:
+def unset_seeds(estimator: Any) -> list[str]:
     """Return the names of random_state parameters, nested ones included, that are not set."""
-    params = _params(estimator, deep=True)
+    params = get_params(estimator, deep=True)
     return [
         name
         for name, value in params.items()
@@ -272,5 +167,6 @@ def _unset_seeds(estimator: Any) -> list[str]:
     ]
 
 
-def _params(estimator: Any, *, deep: bool) -> dict[str, Any]:
+def get_params(estimator: Any, *, deep: bool) -> dict[str, Any]:
+    """Return the parameters of an estimator; none if it does not list them."""
     return estimator.get_params(deep=deep) if hasattr(estimator, "get_params") else {}

@@ -155,7 +155,7 @@ class Program:
         """Train each slot on its batch; a slot that has stopped or has no rows stays unchanged."""
 
         def train_slot(slot: tuple[Any, ...]) -> tuple[State, tf.Tensor]:
-            state, active, rows, first_row, label_weights = slot
+            state, active, rows, first_row, loss_weights = slot
             x, y, is_row = self._gather(inputs, rows, first_row)
             n_rows = tf.reduce_sum(tf.cast(is_row, tf.float32))
             with tf.GradientTape() as tape:
@@ -163,7 +163,7 @@ class Program:
                 y_score, non_trainable, penalties = self.network.stateless_call(
                     state.trainable, state.non_trainable, x, training=True, return_losses=True
                 )
-                by_row = row_losses(self._config, y, y_score, label_weights)
+                by_row = row_losses(self._config, y, y_score, loss_weights)
                 # The mean is over the rows that are not padding, as in a smaller batch of Keras.
                 loss = tf.reduce_sum(tf.where(is_row, by_row, 0.0)) / tf.maximum(n_rows, 1.0)
                 loss += tf.add_n(penalties) if penalties else 0.0
@@ -183,7 +183,7 @@ class Program:
             return selected, loss * n_rows
 
         mapped: tuple[State, tf.Tensor] = tf.vectorized_map(
-            train_slot, (state, active, rows, inputs.first_rows, inputs.label_weights)
+            train_slot, (state, active, rows, inputs.first_rows, inputs.loss_weights)
         )
         return mapped
 
@@ -195,18 +195,18 @@ class Program:
         """
 
         def score_slot(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-            state, rows, first_row, label_weights = slot
+            state, rows, first_row, loss_weights = slot
             x, y, is_row = self._gather(inputs, rows, first_row)
             y_score, _, penalties = self.network.stateless_call(
                 state.trainable, state.non_trainable, x, training=False, return_losses=True
             )
-            by_row = row_losses(self._config, y, y_score, label_weights)
+            by_row = row_losses(self._config, y, y_score, loss_weights)
             by_row += tf.add_n(penalties) if penalties else 0.0
             return tf.reduce_sum(tf.where(is_row, by_row, 0.0)), y_score
 
         def score_chunk(i: tf.Tensor, total: tf.Tensor, y_score: tf.Tensor) -> tuple[Any, ...]:
             loss, chunk = tf.vectorized_map(
-                score_slot, (state, rows[i], inputs.first_rows, inputs.label_weights)
+                score_slot, (state, rows[i], inputs.first_rows, inputs.loss_weights)
             )
             return i + 1, total + loss, tf.tensor_scatter_nd_update(y_score, [[i]], chunk[None])
 
@@ -251,12 +251,14 @@ def cached_program(
     Args:
         architecture: Identifies the model.
         config: Settings of the training. Settings that are inputs of the program may differ:
-            epochs, batch size, the size of stacks, and the learning rate (which is an optimizer
-            variable) unless a schedule makes it part of the program.
+            epochs, batch size, the size of stacks, weights of labels, and the learning rate (which
+            is an optimizer variable) unless a schedule makes it part of the program.
         key: Layout of the preprocessing and length of the schedule.
         make: Makes the program.
     """
     compiled = replace(config, epochs=1, batch_size=1, fits_per_program=None, n_threads=None)
+    if config.label_weights is not None:
+        compiled = replace(compiled, label_weights=())
     if config.lr_schedule is None:
         compiled = replace(compiled, learning_rate=1.0)
     cache_key = repr((architecture, compiled, key))

@@ -1,4 +1,4 @@
-"""Losses, label weights, optimizers and learning-rate schedules."""
+"""Losses, optimizers and learning-rate schedules."""
 
 import inspect
 import re
@@ -6,37 +6,14 @@ from types import ModuleType
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras.optimizers import schedules
 from keras.optimizers.schedules import LearningRateSchedule
 from keras.src.backend.tensorflow.optimizer import TFOptimizer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
-from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import UserError, suggest
-
-
-def label_weights(
-    config: TrainingConfig, y: NDArray[np.int8], train: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return the weights of each label's absence and presence, of shape (2, n_labels).
-
-    Balanced weights are scikit-learn's, n_rows / (2 * count), so that rows with and without a
-    label have equal total weight. A label that all training rows have, or none, keeps the weight 1.
-
-    Args:
-        config: Names the class weights.
-        y: Labels of shape (n_samples, n_labels).
-        train: Training rows; other rows have no influence.
-    """
-    if config.class_weight is None:
-        return np.ones((2, y.shape[1]), dtype=np.float32)
-    present = y[train].sum(axis=0, dtype=np.int64)
-    counts = np.stack([len(train) - present, present])
-    both = (counts > 0).all(axis=0)
-    return np.where(both, len(train) / (2 * np.maximum(counts, 1)), 1.0).astype(np.float32)
 
 
 def row_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> Any:
@@ -46,18 +23,30 @@ def row_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> An
         config: Names the loss.
         y: Labels of shape (n, n_labels).
         y_score: Probabilities of the same shape.
-        weights: Weights from `label_weights`.
+        weights: Weights from `loss_weights`.
 
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
+        Ridnik et al., Asymmetric Loss For Multi-Label Classification, ICCV 2021.
     """
+    is_asymmetric = config.loss == "asymmetric"
+    if is_asymmetric and config.asymmetric_clip:
+        y_score = tf.where(y > 0, y_score, tf.nn.relu(y_score - config.asymmetric_clip))
     losses = keras.ops.binary_crossentropy(y, y_score)
     if config.loss == "focal":
         p_true = y * y_score + (1 - y) * (1 - y_score)  # probability of the true value
         losses *= keras.ops.power(1 - p_true, config.focal_gamma)
-    if config.class_weight is not None:
+    if is_asymmetric:
+        present = _power(1 - y_score, config.asymmetric_gamma_pos)
+        losses *= tf.where(y > 0, present, _power(y_score, config.asymmetric_gamma_neg))
+    if config.class_weight is not None or config.label_weights is not None:
         losses *= tf.where(y > 0, weights[1], weights[0])
     return keras.ops.mean(losses, axis=-1)
+
+
+def _power(p: Any, gamma: float) -> Any:
+    """Return p ** gamma, with a gradient also for p = 0 and gamma = 0."""
+    return keras.ops.power(p, gamma) if gamma else tf.ones_like(p)
 
 
 CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")

@@ -1,9 +1,7 @@
 """Train all fits of a scikit-learn model, in this process or in several."""
 
-import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from threading import Event
 from typing import Any
 
@@ -11,25 +9,18 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from pipeline.config import SklearnModelConfig, TrainingConfig
-from pipeline.errors import UserError, describe_exception
-from pipeline.model.multilabel import FittedEstimator, MultilabelClassifier, MultilabelEnsemble
-from pipeline.model.saved_model import check_savable, own_packages
-from pipeline.model.sklearn_models import N_RARE, check_model, fit_labels
-from pipeline.runtime import end_with_parent, n_cores
-from pipeline.scoring.probabilities import TOLERANCE
+from pipeline.model.multilabel import MultilabelEnsemble
+from pipeline.model.saved_model import check_savable
+from pipeline.model.sklearn_checks import check_model
+from pipeline.runtime import n_cores
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
-from pipeline.user_code import lend, lent
+from pipeline.training.sklearn_fit import Completed, fit_for, fit_one
+from pipeline.user_code import lent
 
 START_SECONDS = 4.0  # time that processes take to start and import scikit-learn
 N_TRIAL_ROWS = 200  # to test the user's own estimator with
-MAX_MESSAGE = 300  # characters of an estimator's error
-
-
-_Completed = tuple[int, FitResult, list[str], dict[int, str]]
-"""The index of a fit, its result, its warnings, and the reason for each label it cannot learn."""
 
 
 class SklearnTrainer:
@@ -54,7 +45,7 @@ class SklearnTrainer:
 
         Args:
             config: The estimator and its parameters.
-            training: Settings of the training; only `class_weight` and `n_threads` apply.
+            training: Settings of the training; only class weights and `n_threads` apply.
             X: Encoded features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
             fits: All fits.
@@ -121,14 +112,14 @@ class SklearnTrainer:
         classifier = MultilabelEnsemble([result.estimator for result in ensemble])
         return Pipeline([("preprocessor", fit.preprocessor), ("classifier", classifier)])
 
-    def _train(self, fit_indices: list[int]) -> Generator[_Completed]:
+    def _train(self, fit_indices: list[int]) -> Generator[Completed]:
         """Yield completed fits in any order.
 
         They run one after another in this process until their measured time shows that several
         processes would save more time than they take to start.
         """
         while fit_indices:
-            completed = _fit(*self._arguments(fit_indices.pop(0)))
+            completed = fit_one(*self._arguments(fit_indices.pop(0)))
             yield completed
             seconds = completed[1].seconds * len(fit_indices)
             if seconds * (1 - 1 / self._n_threads) > START_SECONDS:
@@ -136,12 +127,12 @@ class SklearnTrainer:
         if fit_indices:
             yield from self._train_in_processes(fit_indices)
 
-    def _train_in_processes(self, fit_indices: Sequence[int]) -> Iterator[_Completed]:
+    def _train_in_processes(self, fit_indices: Sequence[int]) -> Iterator[Completed]:
         """Yield fits in the order of completion; joblib shares the table as a memory map."""
         parallel = Parallel(self._n_threads, backend="loky", return_as="generator_unordered")
         given = lent([self._config.estimator])
         completed = parallel(
-            delayed(_fit_for)(given, *self._arguments(index)) for index in fit_indices
+            delayed(fit_for)(given, *self._arguments(index)) for index in fit_indices
         )
         try:
             yield from completed
@@ -149,7 +140,7 @@ class SklearnTrainer:
             completed.close()
 
     def _arguments(self, fit_index: int) -> tuple[Any, ...]:
-        """Return the arguments of `_fit`."""
+        """Return the arguments of `fit_one`."""
         fit = self._fits[fit_index]
         return self._config, self._training, self._X, self._y, fit_index, fit, self._label_names
 
@@ -169,117 +160,7 @@ class SklearnTrainer:
         is_set = {
             "training.early_stopping": training.early_stopping.patience is not None,
             f"training.loss={training.loss}": training.loss != "binary_crossentropy",
+            "training.label_weights": training.label_weights is not None,
             "training.lr_schedule": training.lr_schedule is not None,
         }
         return [key for key, differs in is_set.items() if differs]
-
-
-def _fit_for(given: Mapping[str, Callable[..., Any]], *arguments: Any) -> _Completed:
-    """Train one fit for another process; a killed one would leave this process behind."""
-    end_with_parent()
-    with lend(given):
-        return _fit(*arguments)
-
-
-def _fit(
-    config: SklearnModelConfig,
-    training: TrainingConfig,
-    X: NDArray[np.float32],
-    y: NDArray[np.int8],
-    fit_index: int,
-    fit: FitSpec,
-    label_names: Sequence[str],
-) -> _Completed:
-    """Train and score one fit, in this process or another.
-
-    Only a final fit, which has no test rows, returns its estimator: forests are large, and of a
-    fold only the probabilities are needed.
-
-    Raises:
-        UserError: If the estimator learns no label, or predicts something else than probabilities.
-    """
-    began = time.perf_counter()
-    failures: dict[int, Exception] = {}
-
-    def leave_out(labels: Sequence[int], error: Exception) -> None:
-        failures.update(dict.fromkeys(labels, error))
-
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
-        warnings.simplefilter("always")
-        prepared = fit.preprocessor.transform(X[fit.train])
-        model = fit_labels(
-            *(config, prepared, y[fit.train]),
-            seed=fit.seed,
-            class_weight=training.class_weight,
-            on_failure=leave_out,
-        )
-        y_score = np.empty((0, y.shape[1]), dtype=np.float32)
-        if len(fit.test):
-            y_score = _predict(model, fit.preprocessor.transform(X[fit.test]), leave_out)
-    reasons = {label: _describe(config, error) for label, error in failures.items()}
-    learnt = {label for fitted in model.estimators for label in fitted.labels} - failures.keys()
-    if failures and not learnt:
-        label, error = next(iter(failures.items()))
-        n_positive = int(y[fit.train, label].sum())
-        if len(failures) > 1 or min(n_positive, len(fit.train) - n_positive) >= N_RARE:
-            more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-            raise UserError(
-                f"model.estimator: {config.estimator} cannot learn label {label_names[label]!r}"
-                f"{more} in {fit.name}: {reasons[label]}. Change model.params, the preprocessing "
-                "or the model."
-            ) from error
-    _check_range(config, fit, y_score, label_names)
-    result = FitResult(
-        y_score=y_score,
-        seconds=time.perf_counter() - began,
-        estimator=None if len(fit.test) else model,
-    )
-    messages = {f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in caught}
-    return fit_index, result, sorted(messages), reasons
-
-
-def _predict(
-    model: MultilabelClassifier,
-    X: NDArray[np.float32],
-    on_failure: Callable[[Sequence[int], Exception], object],
-) -> NDArray[np.float32]:
-    """Return probabilities of shape (n, n_labels); frequencies for labels without an answer."""
-    y_score = np.tile(model.frequencies.astype(np.float32), (len(X), 1))
-    for fitted in model.estimators:
-        labels = np.array(fitted.labels)
-        alone = FittedEstimator(tuple(range(len(labels))), fitted.estimator)
-        try:
-            answer = MultilabelClassifier((alone,), model.frequencies[labels])(X)
-        except Exception as error:
-            on_failure(labels.tolist(), error)
-            continue
-        is_nan = np.isnan(answer).any(axis=0)
-        if is_nan.any():
-            on_failure(labels[is_nan].tolist(), ValueError("predict_proba returned NaN"))
-        y_score[:, labels[~is_nan]] = answer[:, ~is_nan]
-    return y_score
-
-
-def _check_range(
-    config: SklearnModelConfig,
-    fit: FitSpec,
-    y_score: NDArray[np.float32],
-    label_names: Sequence[str],
-) -> None:
-    outside = ((y_score < -TOLERANCE) | (y_score > 1 + TOLERANCE)).any(axis=0)
-    if outside.any():
-        label = int(outside.argmax())
-        values = y_score[:, label]
-        raise UserError(
-            f"model.estimator: expected {config.estimator} to return probabilities in [0, 1]. "
-            f"Received: from {values.min():.3g} to {values.max():.3g} for label "
-            f"{label_names[label]!r} in {fit.name}. Calibrate it: model.calibration=sigmoid"
-        )
-
-
-def _describe(config: SklearnModelConfig, error: Exception) -> str:
-    """Return the sentence of an estimator, with the line of code if it is the user's own."""
-    text = f"{type(error).__name__}: {error}"
-    if own_packages(config) and error.__traceback__:
-        text = describe_exception(error)
-    return " ".join(text.split())[:MAX_MESSAGE].rstrip(".")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.config import TrainingConfig
 from pipeline.preprocessing.layer import N_WEIGHTS
 from pipeline.training.base import NO_ROWS, FitResult, FitSpec
-from pipeline.training.optimization import label_weights
+from pipeline.training.loss_weights import loss_weights
 from pipeline.training.stack_plan import Stack, n_steps
 
 PADDING = -1  # row number that stands for no row
@@ -58,7 +58,7 @@ class Inputs(NamedTuple):
         y: Labels of all rows, of shape (n_samples, n_labels).
         first_rows: First training row of each slot, which stands in for `PADDING`, of shape
             (n_slots,). No other row may: its numbers could overflow in the network.
-        label_weights: Weights of each label's absence and presence, of shape
+        loss_weights: Weights of each label's absence and presence, of shape
             (n_slots, 2, n_labels).
         batches: Row numbers, of shape (n_epochs, n_steps, n_slots, batch_size).
         last_batches: Row numbers of smaller last batches, of shape
@@ -72,7 +72,7 @@ class Inputs(NamedTuple):
     X: tf.Tensor
     y: tf.Tensor
     first_rows: tf.Tensor
-    label_weights: tf.Tensor
+    loss_weights: tf.Tensor
     batches: tf.Tensor
     last_batches: tf.Tensor
     valid: tf.Tensor
@@ -126,7 +126,7 @@ class StackInputs:
         """Copy the features X and the labels y of all rows to the device."""
         self._fits = fits
         self._X, self._y = tf.constant(X), tf.constant(y, tf.float32)
-        self._label_weights = [label_weights(config, y, fit.train) for fit in fits]
+        self._loss_weights = [loss_weights(config, y, fit.train) for fit in fits]
         self._n_test = max(len(fit.test) for fit in fits)
         self._n_valid = max(len(fit.valid) for fit in fits)
 
@@ -164,7 +164,7 @@ class StackInputs:
             X=self._X,
             y=self._y,
             first_rows=tf.constant([self._fits[i].train[0] for i in stack.slots], tf.int32),
-            label_weights=tf.constant(np.stack([self._label_weights[i] for i in stack.slots])),
+            loss_weights=tf.constant(np.stack([self._loss_weights[i] for i in stack.slots])),
             batches=tf.constant(batches),
             last_batches=tf.constant(last_batches),
             valid=valid,
