@@ -43,7 +43,7 @@ def log_final_model(
     n_held_out = len(np.unique(np.concatenate([fold.split.test for fold in evaluation.folds])))
     training = describe_training(dataset, rows, y_pred, n_held_out, config.dataset, config.scoring)
     X = dataset.X[:N_CHECKED_ROWS].copy()
-    may_miss = final.schema.is_categorical | (not final.requires_complete_rows)
+    may_miss = ~final.schema.is_numeric | (not final.requires_complete_rows)
     every_third = np.add.outer(np.arange(len(X)), np.arange(X.shape[1])) % 3 == 0
     X[every_third & may_miss] = np.nan
     example = final.schema.decode(X)
@@ -51,7 +51,7 @@ def log_final_model(
         folder = Path(name)
         has_user_code = write_model(folder, final, config.model, training)
         (folder / "model" / MODEL_CARD).write_text(card, encoding="utf-8")
-        served = check_model(folder, example, final.predict_proba(X))
+        served = check_model(folder, example, final.predict_proba(final.schema.encode(example)))
         if has_user_code:
             check_code(folder)
         metadata = {FINAL_FIT: final.describe_fit()}

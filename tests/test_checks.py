@@ -22,7 +22,8 @@ from pipeline.dataset.summary import summarise
 from pipeline.decision.rule import DecisionRule
 from pipeline.errors import UserError
 from pipeline.evaluation.fold_results import Evaluation, FoldResult
-from pipeline.preprocessing.table_schema import Column, TableSchema
+from pipeline.preprocessing.column import Column
+from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.scoring.scorer import score
 from tests.command_runner import CommandRunner
 from tests.random_evaluation import with_summary

@@ -7,7 +7,8 @@ from pipeline import console
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.summary import summarise
 from pipeline.errors import UserError
-from pipeline.preprocessing.table_schema import Column, TableSchema
+from pipeline.preprocessing.column import Column
+from pipeline.preprocessing.table_schema import TableSchema
 
 MIXED = TableSchema((Column("a", "category", ("x", "y")), Column("b")))
 

@@ -20,7 +20,8 @@ from pipeline.cv.diagnostics import SplitWarning
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.summary import DataSummary, summarise
 from pipeline.errors import shorten
-from pipeline.preprocessing.table_schema import Column, TableSchema
+from pipeline.preprocessing.column import Column
+from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.report.per_label import draw_label_frequencies
 
 ROOT = Path(__file__).parents[1]

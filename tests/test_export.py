@@ -23,9 +23,10 @@ from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.model.saved_model import FinalModel, write_model
 from pipeline.model.sklearn_models import fit_labels
 from pipeline.prediction import open_model
+from pipeline.preprocessing.column import Column
 from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
 from pipeline.preprocessing.preprocessor import Preprocessor
-from pipeline.preprocessing.table_schema import Column, TableSchema
+from pipeline.preprocessing.table_schema import TableSchema
 
 N = 60
 LABELS = ("a", "b|c", "always")

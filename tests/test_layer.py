@@ -9,9 +9,10 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.preprocessing.column import Column
 from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor
-from pipeline.preprocessing.table_schema import Column, TableSchema
+from pipeline.preprocessing.table_schema import TableSchema
 from tests.test_preprocessor import OPTIONS, SCHEMA, fit_preprocessor, mixed_table, preprocessing
 
 

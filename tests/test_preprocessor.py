@@ -13,9 +13,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 
 from pipeline.config.schema import PreprocessingConfig
+from pipeline.preprocessing.column import Column
 from pipeline.preprocessing.fitting import fit_preprocessors
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor
-from pipeline.preprocessing.table_schema import Column, TableSchema
+from pipeline.preprocessing.table_schema import TableSchema
 
 SCALERS = {"standard": StandardScaler, "robust": RobustScaler, "minmax": MinMaxScaler}
 NUMERIC, CATEGORICAL = [0, 2, 3], [1, 4]
@@ -48,6 +49,7 @@ def preprocessing(**changes) -> PreprocessingConfig:
         "fill_value": 0.0,
         "add_indicator": False,
         "min_frequency": 1,
+        "datetime": (),
     }
     return PreprocessingConfig(**{**defaults, **changes})
 

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.cv import Split
 from pipeline.dataset import load
 from pipeline.dataset.builder import dataset_from_arrays, dataset_from_frame
+from pipeline.evaluation.derived_inputs import derive_columns
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.evaluation.inputs import make_trainer, plan_fits
 from pipeline.model.saved_model import write_model
@@ -39,10 +40,11 @@ def serve(config, dataset, folder):
     evaluator = Evaluator(config, dataset, [Split(0, 0, rows[5:], rows[:5])])
     list(evaluator.folds(lambda n: None))
     final = evaluator.evaluation().final
-    expected = final.predict_proba(dataset.X)
+    derived = derive_columns(config.preprocessing, dataset)
+    expected = final.predict_proba(derived.X)
     if config.model.kind == "mlp":  # what the compiled program computed
-        fits, *_ = plan_fits(config, dataset, [Split(0, 0, rows, rows)])
-        trainer = make_trainer(config, dataset, fits)
+        fits, *_ = plan_fits(config, derived, [Split(0, 0, rows, rows)])
+        trainer = make_trainer(config, derived, fits)
         result = next(trainer.train())
         final = replace(final, model=trainer.final_model([result], fits[0]))
         expected = result.y_score

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.dataset.column_roles import ColumnRoles
 from pipeline.dataset.schema_inference import encode_matrix, infer_schema
 from pipeline.errors import UserError
-from pipeline.preprocessing.table_schema import Column
+from pipeline.preprocessing.column import Column
 from tests.test_preprocessor import SCALERS, fit_preprocessor, numeric_schema, preprocessing
 
 RNG = np.random.default_rng(0)

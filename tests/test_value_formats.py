@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.dataset import loading
 from pipeline.errors import UserError
-from pipeline.preprocessing.table_schema import Column, TableSchema
+from pipeline.preprocessing.column import Column
+from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.preprocessing.value_formats import DATE_FORMATS, number_format, parse_formatted
 
 

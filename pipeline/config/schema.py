@@ -18,6 +18,13 @@ from pydantic_core import PydanticCustomError
 from pipeline.config.schema_data import STRICT, CvConfig, DatasetConfig, Name
 
 
+def _to_tuple(value: object) -> object:
+    """Return the tuple of a list; an empty one of none."""
+    if value in (None, "none"):
+        return ()
+    return tuple(value) if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PreprocessingConfig:
     """Scaling, imputation and encoding of features, learnt from the training rows of each fold."""
@@ -27,6 +34,10 @@ class PreprocessingConfig:
     fill_value: float
     add_indicator: bool
     min_frequency: PositiveInt
+    datetime: Annotated[
+        tuple[Literal["year", "month", "weekday", "hour", "days"], ...],
+        BeforeValidator(_to_tuple),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -10,7 +10,7 @@ from pipeline.console.output import make_table
 from pipeline.errors import shorten
 from pipeline.prediction.drift import Drift, DriftCheck
 from pipeline.prediction.row_counts import ColumnCounts
-from pipeline.preprocessing.table_schema import from_seconds
+from pipeline.preprocessing.column_values import from_seconds
 
 MAX_CHECKS = 20  # the others are in the JSON file
 MAX_COLUMNS = 10  # with new values, likewise

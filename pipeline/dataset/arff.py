@@ -152,9 +152,8 @@ def _build_dataset(
         for attribute in attributes
     ]
     label_values = LabelValues.of(config)
-    X, schema = encode_matrix(
-        str(path), columns, table.values[:, [column_index[name] for name in features]], ("?",)
-    )
+    values = table.values[:, [column_index[name] for name in features]]
+    X, schema = encode_matrix(str(path), columns, values, ("?",))
     y = np.column_stack(
         [_encode_label(path, table, column_index[label], label_values) for label in labels]
     )
@@ -166,6 +165,7 @@ def _build_dataset(
         schema=schema,
         label_names=labels,
         source=str(path),
+        exact=schema.encode_with_exact(values, schema.exact_names)[1] if schema.exact_names else {},
     )
 
 

@@ -54,9 +54,10 @@ def build_dataset(
     try:
         label_names, y, label_notes = encode_labels(source, roles, table)
         schema, feature_warnings = infer_schema(source, roles, table)
+        X, exact = schema.encode_with_exact(table, schema.exact_names)
         return Dataset(
             name=name,
-            X=schema.encode(table),
+            X=X,
             y=np.maximum(y, 0),
             label_mask=y != UNKNOWN,
             schema=schema,
@@ -69,6 +70,7 @@ def build_dataset(
             source=source,
             warnings=(*warnings, *feature_warnings),
             notes=(*notes, *label_notes, *describe_formats(roles, schema.columns)),
+            exact=exact,
         )
     except pa.ArrowException as error:
         raise UserError(

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ class Dataset:
         source: Origin of the data, such as a path, for messages.
         warnings: Properties of the data that may be mistakes, such as a constant label.
         notes: How columns were read where the file itself does not say it.
+        exact: Values that float32 cannot hold, by column: dates and times in seconds, float64.
         digest: First 32 hexadecimal characters of the SHA-256 of all values and names.
     """
 
@@ -54,6 +56,7 @@ class Dataset:
     source: str = ""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    exact: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:

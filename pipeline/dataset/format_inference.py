@@ -181,6 +181,8 @@ def describe_formats(roles: ColumnRoles, columns: Iterable[Column]) -> tuple[str
             expected = EXPECTED[column.kind]
             expected = f"dates such as {column.format}" if column.format else expected
             reading = f"{expected}, in {UNITS[column.kind]}"
+            if column.kind != "duration":
+                reading += ", or in parts (preprocessing.datetime)"
         if column.format or (column.kind in UNITS and column.name not in roles.numeric):
             names.setdefault(reading, []).append(column.name)
     return tuple(

@@ -53,6 +53,7 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
         f"{n_conflicting} of them with other labels"
     )
     warnings = tuple(it for it in dataset.warnings if it not in constant_labels(dataset))
+    arrays["exact"] = {name: values[kept] for name, values in dataset.exact.items()}
     return replace(dataset, **arrays, warnings=(*warnings, text))
 
 
@@ -149,6 +150,9 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
             )
         ),
         notes=tuple(dict.fromkeys([*train.notes, *test.notes])),
+        exact={
+            name: np.concatenate([values, test.exact[name]]) for name, values in train.exact.items()
+        },
         fold=np.repeat([TRAIN, TEST], [train.n_samples, test.n_samples]),
     )
 

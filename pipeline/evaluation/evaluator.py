@@ -10,6 +10,7 @@ from pipeline.config import Config
 from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
+from pipeline.evaluation.derived_inputs import derive_columns
 from pipeline.evaluation.fold_results import Evaluation, FoldResult, summarise_folds
 from pipeline.evaluation.inputs import FoldPlan, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
@@ -31,8 +32,9 @@ class Evaluator:
                 are too small for inner folds.
         """
         self._config, self._dataset, self._splits = config, dataset, splits
-        self._fits, self._fold_plans, self._final_plan = plan_fits(config, dataset, splits)
-        self._trainer = make_trainer(config, dataset, self._fits)
+        self._encoded = derive_columns(config.preprocessing, dataset)
+        self._fits, self._fold_plans, self._final_plan = plan_fits(config, self._encoded, splits)
+        self._trainer = make_trainer(config, self._encoded, self._fits)
         self._folds: dict[tuple[int, int], FoldResult] = {}
         self._final: FinalModel | None = None
         self._race: Race | None = None
@@ -181,14 +183,14 @@ class Evaluator:
         final = FinalModel(
             model=model,
             rule=self._rule(plan, trained),
-            schema=self._dataset.schema,
+            schema=self._encoded.schema,
             label_names=self._dataset.label_names,
             requires_complete_rows=self._config.preprocessing.imputation == "none",
             n_train=len(plan.split.train),
             n_samples=self._dataset.n_samples,
             is_predefined=self._config.cv.kind == "predefined",
         )
-        check_probabilities(final.predict_proba(self._dataset.X[plan.split.train[:N_CHECKED_ROWS]]))
+        check_probabilities(final.predict_proba(self._encoded.X[plan.split.train[:N_CHECKED_ROWS]]))
         return final
 
 

@@ -29,6 +29,8 @@ def compute_fingerprint(
     Runs with equal fingerprints are duplicates.
     """
     settings = {key: value for key, value in flatten(config).items() if affects_scores(key, value)}
+    if not dataset.exact:  # then it has no effect
+        settings.pop("preprocessing.datetime", None)
     return {
         "config_digest": digest(json.dumps(settings, sort_keys=True)),
         "data_digest": dataset.digest,

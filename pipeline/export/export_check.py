@@ -89,7 +89,9 @@ def make_rows(folder: ModelFolder) -> NDArray[np.float32]:
         rows[rng.random(rows.shape) < fraction] = np.nan
     X[-1] = np.nan
     if folder.model.serving["requires_complete_rows"]:
-        X[np.isnan(X) & ~schema.is_categorical] = 0
+        X[np.isnan(X) & schema.is_numeric] = 0
+    if schema.derived:
+        X = schema.encode(schema.decode(X))
     return np.concatenate([_read_example(folder), X])
 
 
@@ -109,6 +111,6 @@ def _read_example(folder: ModelFolder) -> NDArray[np.float32]:
     """Return the encoded rows of the input example of MLflow, if there is one."""
     path = folder.path.parent.parent / INPUT_EXAMPLE
     if not path.is_file():
-        return np.empty((0, len(folder.model.schema.columns)), np.float32)
+        return np.empty((0, folder.model.schema.n_encoded), np.float32)
     content = json.loads(path.read_text(encoding="utf-8"))
     return folder.model.encode(pd.DataFrame(content["data"], columns=content["columns"]))

@@ -192,13 +192,16 @@ def _format_readme(
         keep_trailing_newline=True,
     )
     environment.filters["json"] = lambda text: json.dumps(text, ensure_ascii=False)
-    columns = model.model.schema.columns
+    table = model.model.schema
+    columns = [(it.name, _describe(it)) for it in table.columns]
+    for derived in table.derived:
+        columns += zip(derived.names, derived.describe(), strict=True)
     return environment.get_template("readme.md.jinja").render(
         schema=schema,
         name=name,
         file=FILES[export_format],
         limits=list_limits(export_format, schema),
-        columns=[(it.name, _describe(it)) for it in columns[:MAX_COLUMNS]],
+        columns=columns[:MAX_COLUMNS],
         n_features=len(columns),
         requires_complete_rows=schema["requires_complete_rows"],
         is_inside=export_format != "skops",

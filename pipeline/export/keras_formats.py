@@ -86,7 +86,7 @@ def _function(model: LoadedModel) -> Function:
 
 
 def _signature(model: LoadedModel) -> tf.TensorSpec:
-    return tf.TensorSpec((None, len(model.schema.columns)), tf.float32, name=INPUT)
+    return tf.TensorSpec((None, model.schema.n_encoded), tf.float32, name=INPUT)
 
 
 def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> Any:

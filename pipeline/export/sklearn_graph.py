@@ -41,7 +41,7 @@ def write_sklearn_onnx(model: LoadedModel, path: Path) -> None:
         for classifier in model.model["classifier"].classifiers
     ]
     y_score = _calibrate(graph, graph.add("Mean", *y_scores), model.rule.temperature)
-    graph.write(path, y_score, len(model.schema.columns), len(model.label_names))
+    graph.write(path, y_score, model.schema.n_encoded, len(model.label_names))
 
 
 class _Graph:

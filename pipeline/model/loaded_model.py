@@ -72,7 +72,7 @@ class LoadedModel:
             model = _load_keras(folder / "model.keras", self.serving, trust_code)
             widest = max((size for weight in model.weights for size in weight.shape), default=1)
             self._max_rows = min(MAX_ROWS, max(MIN_ROWS, MAX_CELLS // widest))
-            call = _compile(model, len(self.schema.columns)) if is_compiled else model
+            call = _compile(model, self.schema.n_encoded) if is_compiled else model
             self._call = lambda X: call(X, training=False)
         self.model: Any = model
 
@@ -99,7 +99,7 @@ class LoadedModel:
         """Return which encoded rows miss no number that nothing imputes, of shape (n_rows,)."""
         if not self.serving["requires_complete_rows"]:
             return np.ones(len(X), dtype=bool)
-        missing = np.isnan(X[:, ~self.schema.is_categorical]).any(axis=1)
+        missing = np.isnan(X[:, np.flatnonzero(self.schema.is_numeric)]).any(axis=1)
         complete: NDArray[np.bool_] = np.logical_not(missing)
         return complete
 
@@ -187,7 +187,7 @@ def check_no_missing(schema: TableSchema, X: NDArray[np.float32]) -> None:
     Raises:
         ValueError: If one is; the message names column and row.
     """
-    missing = np.isnan(X) & ~schema.is_categorical
+    missing = np.isnan(X[:, : len(schema.columns)]) & schema.is_numeric
     if missing.any():
         row, column = np.argwhere(missing)[0]
         raise ValueError(

@@ -35,6 +35,8 @@ CODE = (
     "preprocessing/column_values.py",
     "preprocessing/date_formats.py",
     "preprocessing/value_formats.py",
+    "preprocessing/column.py",
+    "preprocessing/derived_columns.py",
     "preprocessing/table_schema.py",
     "preprocessing/preprocessor.py",
     "preprocessing/layer.py",

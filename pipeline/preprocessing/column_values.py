@@ -137,6 +137,15 @@ def to_seconds(name: str, kind: Kind, values: pa.ChunkedArray) -> NDArray[np.flo
     return seconds
 
 
+def from_seconds(kind: Kind, seconds: NDArray[np.float64]) -> Any:
+    """Return dates, times or durations; numbers as they are."""
+    if kind == "number":
+        return seconds
+    missing = np.isnan(seconds)
+    integers = np.round(np.where(missing, 0, seconds) * 1e6).astype(np.int64)
+    return pa.array(integers, mask=missing).cast(MICROSECONDS[kind]).to_pandas()
+
+
 def _parse_time(text: str) -> float | None:
     for layout in ("%I:%M %p", "%I:%M:%S %p") if text[-1:] in "mM" else ():
         with suppress(ValueError):

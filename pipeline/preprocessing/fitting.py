@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import PreprocessingConfig
+from pipeline.preprocessing.derived_columns import DAY
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor, round_up
 from pipeline.preprocessing.table_schema import TableSchema
 
@@ -43,7 +44,7 @@ class _Statistics:
         cls, X: NDArray[np.floating], schema: TableSchema, rows: NDArray[np.int64]
     ) -> "_Statistics":
         numeric, categorical = _features(schema)
-        numbers = X[np.ix_(rows, numeric)] if len(categorical) else X[rows]
+        numbers = X[np.ix_(rows, numeric)] if len(numeric) < X.shape[1] else X[rows]
         missing = np.isnan(numbers)
         n_missing = missing.sum(axis=0)
         n = len(rows) - n_missing
@@ -193,7 +194,7 @@ def _fit(
     needs_median: NDArray[np.bool_],
 ) -> Preprocessor:
     numeric, categorical = _features(schema)
-    offsets = schema.offsets[numeric]
+    offsets, is_date = _offsets(schema)[numeric], _is_date(schema)[numeric]
     has_missing = statistics.n_missing > 0
     fill = np.zeros(len(numeric))
     match config.imputation:
@@ -210,7 +211,8 @@ def _fit(
     imputed = statistics.impute(np.where(has_missing, fill, 0))
     match config.scaling:
         case "none":
-            center, scale = -offsets, np.ones(len(numeric))
+            center = np.where(is_date, imputed.low, -offsets)
+            scale = np.where(is_date, DAY, 1.0)
         case "standard":
             center, scale = imputed.mean, np.sqrt(imputed.m2 / len(train))
         case "robust":
@@ -224,6 +226,7 @@ def _fit(
         # A smaller scale would be flushed to 0 in float32.
         is_constant = (imputed.low == imputed.high) | (scale < np.finfo(np.float32).tiny)
         scale = np.where(is_constant, 1.0, scale)
+    has_missing &= ~_is_repeated(schema)[numeric]
     indicators = np.flatnonzero(has_missing) if config.add_indicator else np.empty(0, np.int64)
     n_spare = round_up(len(indicators)) - len(indicators)
     return Preprocessor(
@@ -260,4 +263,31 @@ def _category_columns(
 
 def _features(schema: TableSchema) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the column indices of the numeric and of the categorical features."""
-    return np.flatnonzero(~schema.is_categorical), np.flatnonzero(schema.is_categorical)
+    replaced = {it.source for it in schema.derived if it.replaces_source}
+    is_input = np.array([name not in replaced for name in schema.names], dtype=bool)
+    numeric = np.flatnonzero(schema.is_numeric & is_input)
+    derived = np.arange(len(schema.columns), schema.n_encoded)
+    return np.concatenate([numeric, derived]), np.flatnonzero(schema.is_categorical)
+
+
+def _offsets(schema: TableSchema) -> NDArray[np.float64]:
+    """Return the offset of each column of the matrix; those of dates become days."""
+    return np.append(schema.offsets, np.zeros(schema.n_encoded - len(schema.columns)))
+
+
+def _is_date(schema: TableSchema) -> NDArray[np.bool_]:
+    """Return which columns of the matrix are days since the first training row."""
+    dates = {it.source for it in schema.derived if not it.replaces_source}
+    is_date = np.zeros(schema.n_encoded, dtype=bool)
+    is_date[: len(schema.columns)] = [name in dates for name in schema.names]
+    return is_date
+
+
+def _is_repeated(schema: TableSchema) -> NDArray[np.bool_]:
+    """Return which columns of the matrix are missing where a previous one is, as another part."""
+    parts = [
+        bool(number) or not it.replaces_source
+        for it in schema.derived
+        for number in range(len(it.names))
+    ]
+    return np.array([*([False] * len(schema.columns)), *parts], dtype=bool)

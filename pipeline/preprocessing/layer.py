@@ -53,7 +53,7 @@ class PreprocessingLayer(keras.layers.Layer):  # type: ignore[misc]
         """Return the model's input for encoded rows."""
         layout = self.layout
         numbers = x
-        if layout.categorical:
+        if len(layout.numeric) < x.shape[1]:
             numbers = tf.gather(x, tf.constant(layout.numeric, tf.int32), axis=1)  # may be empty
         missing = tf.math.is_nan(numbers)
         numbers = tf.where(missing, self.fill.value, numbers) - self.center.value

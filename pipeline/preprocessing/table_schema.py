@@ -4,9 +4,9 @@ Logged models carry this file, so it imports nothing of Manyfold.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,64 +14,42 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.preprocessing.column import Column, Spelling
 from pipeline.preprocessing.column_values import (
-    BOOLEANS,
-    EXPECTED,
-    HEXADECIMAL,
     LARGEST,
-    MICROSECONDS,
-    PARSERS,
-    Kind,
     canonical,
     check_size,
     encode_texts,
+    from_seconds,
     is_text,
     to_arrow,
     to_numbers,
     to_seconds,
 )
-from pipeline.preprocessing.value_formats import parse_formatted
+from pipeline.preprocessing.derived_columns import Derived, derived_from_dict
 
 FORMAT = 1  # of the schema's JSON; models of another format are refused
+FORMAT_OF_DERIVED = 2  # with columns that are derived from others
 MAX_SHOWN = 5
 
 Rows: TypeAlias = pa.Table | pd.DataFrame | NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Column:
-    """A feature column.
-
-    Attributes:
-        name: Name of the column.
-        kind: Kind of its values. Dates and times (since 1970), times of day (since midnight) and
-            durations become seconds.
-        categories: Texts of the categories, by code; empty for other kinds.
-        offset: Value that is subtracted from each number, so that float32 keeps the digits of
-            numbers that are large against their spread, such as seconds since 1970.
-        format: Example of the texts of numbers or dates, such as "$1,234.5"; empty if plain.
-    """
-
-    name: str
-    kind: Kind = "number"
-    categories: tuple[str, ...] = ()
-    offset: float = 0.0
-    format: str = ""
-
-
-@dataclass(frozen=True)
-class TableSchema:
+class TableSchema(Spelling):
     """The feature columns of a table, and the spelling of their values.
 
     Attributes:
         columns: Feature columns, in the order of the matrix.
         na_values: Texts that mean a missing value; those that are numbers also match numbers.
         decimal: Decimal mark of numbers in texts.
+        derived: Columns of the matrix behind those of `columns`, computed from their values.
     """
 
     columns: tuple[Column, ...]
     na_values: tuple[str, ...] = ()
     decimal: str = "."
+    derived: tuple[Derived, ...] = ()
 
     @classmethod
     def of_numbers(cls, names: Iterable[str]) -> "TableSchema":
@@ -85,11 +63,11 @@ class TableSchema:
         Raises:
             ValueError: If another version of Manyfold wrote it in another format.
         """
-        if values.get("format") != FORMAT:
+        if values.get("format") not in (FORMAT, FORMAT_OF_DERIVED):
             raise ValueError(
-                f"Expected a schema of format {FORMAT}. Received: format {values.get('format')}, "
-                "of a model that another version of Manyfold logged. Load it with that version, or "
-                "train it again."
+                f"Expected a schema of format {FORMAT} or {FORMAT_OF_DERIVED}. Received: "
+                f"format {values.get('format')}, of a model that another version of Manyfold "
+                "logged. Load it with that version, or train it again."
             )
         columns = [
             {**column, "categories": tuple(column["categories"])} for column in values["columns"]
@@ -98,11 +76,15 @@ class TableSchema:
             tuple(Column(**column) for column in columns),
             tuple(values["na_values"]),
             values["decimal"],
+            tuple(map(derived_from_dict, values.get("derived", ()))),
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the schema as JSON types."""
-        return {"format": FORMAT, **asdict(self)}
+        values = {"format": FORMAT_OF_DERIVED if self.derived else FORMAT, **asdict(self)}
+        if not self.derived:
+            del values["derived"]
+        return values
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,6 +110,21 @@ class TableSchema:
         return np.array([column.kind == "category" for column in self.columns], dtype=bool)
 
     @property
+    def is_numeric(self) -> NDArray[np.bool_]:
+        """True for each column of numbers, dates, times or durations, of shape (n_columns,)."""
+        return ~self.is_categorical
+
+    @property
+    def exact_names(self) -> tuple[str, ...]:
+        """Names of the columns of dates and times, whose values float32 cannot hold."""
+        return tuple(it.name for it in self.columns if it.kind in ("datetime", "time"))
+
+    @property
+    def n_encoded(self) -> int:
+        """Number of columns of the matrix, with those that are derived."""
+        return len(self.columns) + sum(len(it.names) for it in self.derived)
+
+    @property
     def offsets(self) -> NDArray[np.float64]:
         """Offset of each column, of shape (n_columns,)."""
         return np.array([column.offset for column in self.columns], dtype=np.float64)
@@ -140,16 +137,36 @@ class TableSchema:
                 category codes in the order of `columns`.
 
         Returns:
-            Matrix of shape (n_rows, n_columns). An unknown category counts as missing.
+            Matrix of shape (n_rows, n_encoded). An unknown category counts as missing.
 
         Raises:
             ValueError: If a column is missing, or a value does not suit its column; the message
                 names column, row and value.
         """
+        X, exact = self.encode_with_exact(rows, {it.source for it in self.derived})
+        return self.append_derived(X, exact)
+
+    def append_derived(
+        self, X: NDArray[np.float32], exact: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float32]:
+        """Return the matrix with the derived columns; `exact` has the values of their sources."""
+        if not self.derived:
+            return X
+        return np.column_stack([X, *(it.transform(exact[it.source]) for it in self.derived)])
+
+    def encode_with_exact(
+        self, rows: Rows, names: Collection[str]
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
+        """Return the matrix without derived columns, and the exact values of some columns by name.
+
+        float32 cannot hold dates to the second: their exact values are seconds in float64.
+        """
         if isinstance(rows, np.ndarray):
-            return self._encode_array(rows)
-        names = rows.column_names if isinstance(rows, pa.Table) else map(str, rows.columns)
-        position = {name: index for index, name in enumerate(names)}
+            X = self._encode_array(rows)
+            indices = [j for j, name in enumerate(self.names) if name in names]
+            return X, {self.names[j]: rows[:, j].astype(np.float64) for j in indices}
+        available = rows.column_names if isinstance(rows, pa.Table) else map(str, rows.columns)
+        position = {name: index for index, name in enumerate(available)}
         absent = [name for name in self.names if name not in position]
         if absent:
             raise ValueError(
@@ -158,19 +175,22 @@ class TableSchema:
             )
         series = [] if isinstance(rows, pa.Table) else [values for _, values in rows.items()]
         X = np.empty((len(rows), len(self.columns)), dtype=np.float32)
+        exact = {}
         for j, column in enumerate(self.columns):
             if isinstance(rows, pa.Table):
                 values = self.encode_column(column, rows.column(position[column.name]))
             else:
                 array = to_arrow(series[position[column.name]], self.decimal)
                 values = self.encode_column(column, array)
+            if column.name in names:
+                exact[column.name] = values
             X[:, j] = values - column.offset if column.offset else values
-        return X
+        return X, exact
 
     def decode(self, X: NDArray[np.float32]) -> pd.DataFrame:
         """Return rows that `encode` turns into `X`: numbers, dates and texts of categories."""
         frame = {}
-        for column, values in zip(self.columns, X.T, strict=True):
+        for column, values in zip(self.columns, X.T[: len(self.columns)], strict=True):
             if column.kind == "category":
                 texts = [
                     None if np.isnan(code) else column.categories[int(code)] for code in values
@@ -186,37 +206,15 @@ class TableSchema:
         if column.kind == "category":
             return self._to_codes(column, values)
         if is_text(values.type):
-            numbers = self._parse_texts(column, values)
+            numbers = self.parse_texts(column, values)
         elif column.kind == "number":
             numbers = to_numbers(column.name, values)
         else:
             numbers = to_seconds(column.name, column.kind, values)
-        if self._na_numbers:
-            numbers = np.where(np.isin(numbers, self._na_numbers), np.nan, numbers)
+        if self.na_numbers:
+            numbers = np.where(np.isin(numbers, self.na_numbers), np.nan, numbers)
         check_size(column.name, numbers)
         return numbers
-
-    def parse_number(self, text: str) -> float | None:
-        """Return the number that a text spells, or None if it spells none."""
-        if self.decimal != ".":
-            if "." in text:
-                return None
-            text = text.replace(self.decimal, ".")
-        try:
-            return None if "_" in text else float(text)
-        except ValueError:
-            return float(int(text, 16)) if HEXADECIMAL.fullmatch(text.strip()) else None
-
-    def is_missing(self, text: str) -> bool:
-        """Return whether a text means a missing value, as a text or as a number."""
-        return text in self.na_values or self.parse_number(text) in self._na_numbers
-
-    @cached_property
-    def _na_numbers(self) -> list[float]:
-        numbers = map(self.parse_number, self.na_values)
-        finite = [number for number in numbers if number is not None and np.isfinite(number)]
-        rounded = map(float, np.array(finite, dtype=np.float32))  # as a Parquet file may hold them
-        return [*finite, *rounded]
 
     @cached_property
     def _codes(self) -> dict[str, dict[str, int]]:
@@ -256,42 +254,6 @@ class TableSchema:
                 code = codes_by_spelling.get(canonical(text, self.decimal))
             code_of_text.append(np.nan if code is None else code)
         return np.array([*code_of_text, np.nan])[codes]
-
-    def _parse_texts(self, column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
-        """Parse a column of texts; a blank text is missing, as it is no number of any kind."""
-        codes, texts = encode_texts(values)
-        parser = self.make_parser(column)
-        numbers = [
-            np.nan if not text.strip() or self.is_missing(text) else parser(text.strip())
-            for text in texts
-        ]
-        if None in numbers:
-            code, expected = numbers.index(None), EXPECTED[column.kind]
-            if column.format:
-                expected = f"{expected.partition(' such')[0]} such as {column.format}"
-            raise ValueError(
-                f"Expected {expected} in column {column.name!r}. Received: "
-                f"{texts[code][:60]!r} in row {int((codes == code).argmax())} (the first is 0)."
-            )
-        return np.array([*numbers, np.nan], dtype=np.float64)[codes]
-
-    def make_parser(self, column: Column) -> Callable[[str], float | None]:
-        """Return a function that parses a text of a column; it returns None for an invalid one."""
-        if column.format:
-            return partial(parse_formatted, column.format)
-        return PARSERS.get(column.kind, self._parse_number_or_boolean)
-
-    def _parse_number_or_boolean(self, text: str) -> float | None:
-        return BOOLEANS.get(text.lower(), self.parse_number(text))
-
-
-def from_seconds(kind: Kind, seconds: NDArray[np.float64]) -> Any:
-    """Return dates, times or durations; numbers as they are."""
-    if kind == "number":
-        return seconds
-    missing = np.isnan(seconds)
-    integers = np.round(np.where(missing, 0, seconds) * 1e6).astype(np.int64)
-    return pa.array(integers, mask=missing).cast(MICROSECONDS[kind]).to_pandas()
 
 
 def _first(names: list[str]) -> str:

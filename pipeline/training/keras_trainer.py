@@ -67,6 +67,7 @@ class KerasTrainer:
             UserError: If the optimizer or one of its parameters is unknown.
         """
         self._build, self._config, self._fits, self.warnings = build, config, fits, warnings
+        self._n_features = X.shape[1]
         self._inputs = StackInputs(config, X, y, fits)
         self._n_train = [len(fit.train) for fit in fits]
         keys = [self._program_key(fit) for fit in fits]
@@ -171,7 +172,7 @@ class KerasTrainer:
             variables = [*model.trainable_variables, *model.non_trainable_variables]
             for variable, value in zip(variables, result.weights, strict=True):
                 variable.assign(value)
-        inputs = keras.Input((len(layout.numeric) + len(layout.categorical),))
+        inputs = keras.Input((self._n_features,))
         prepared = layer(inputs)
         for variable, value in zip(layer.weights, weights_of(fit.preprocessor), strict=True):
             variable.assign(value)
@@ -190,9 +191,9 @@ class KerasTrainer:
 
     def _network(self, layout: Layout) -> keras.Model:
         """Return the preprocessing layer with the untrained model behind it."""
-        n_features = len(layout.numeric) + len(layout.categorical)
         model = self._build(layout.n_columns)
-        return keras.Sequential([keras.Input((n_features,)), PreprocessingLayer(layout), model])
+        inputs = keras.Input((self._n_features,))
+        return keras.Sequential([inputs, PreprocessingLayer(layout), model])
 
     def _find_program(self, architecture: str | None, key: ProgramKey) -> Program:
         def make() -> Program:
@@ -202,7 +203,7 @@ class KerasTrainer:
 
         if architecture is None:
             return make()
-        return cached_program(architecture, self._config, key, make)
+        return cached_program(f"{architecture} {self._n_features}", self._config, key, make)
 
     def _initial_optimizer_state(self, key: ProgramKey) -> list[NDArray[np.generic]]:
         """Return the optimizer variables before the first step, including the learning rate."""
