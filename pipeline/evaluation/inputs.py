@@ -29,6 +29,7 @@ from pipeline.scoring import check_metrics
 from pipeline.training import NO_ROWS, FitSpec
 from pipeline.training.base import Trainer, fit_seed
 from pipeline.training.loss_weights import list_label_weights
+from pipeline.training.program_cache import enable_program_cache
 
 MAX_CACHED_BYTES = 2**28  # a larger table is dropped before another is loaded
 MAX_PROBES = 256  # training rows that test the user's own model
@@ -236,9 +237,10 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         X, y, names = dataset.X, dataset.y, dataset.label_names
         return SklearnTrainer(config.model, training, X, y, fits, names)
 
+    cache_warnings = enable_program_cache()
     with heavy_imports():
         try:
-            warnings = reset_keras()
+            warnings = [*cache_warnings, *reset_keras()]
         except ValueError as error:  # imported with another backend
             raise UserError(str(error)) from error
         from pipeline.model.keras_builder import check_model, describe_compilation

@@ -20,6 +20,7 @@ from pipeline.scoring import DIVERGED_HINT
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
 from pipeline.training.compiled import Program, cached_program
 from pipeline.training.optimization import functional, make_optimizer
+from pipeline.training.program_cache import save_programs
 from pipeline.training.stack import MAX_SCORED_ROWS, Outputs, StackInputs, State, stack_states
 from pipeline.training.stack_plan import (
     ProgramKey,
@@ -122,6 +123,7 @@ class KerasTrainer:
                     "model: expected layers that XLA can compile, because all folds train in one "
                     f"program. Received: {_first_line(error)}"
                 ) from error
+        save_programs()
         self._is_compiled = True
 
     def train(
