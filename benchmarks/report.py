@@ -27,7 +27,7 @@ from pipeline.dataset.loading import load
 from pipeline.dataset.summary import summarise
 from pipeline.keras_backend import reset_keras
 from pipeline.report.artifacts import write_result
-from pipeline.report.page import RunInfo
+from pipeline.report.run_info import RunInfo
 from pipeline.runtime import heavy_imports
 
 with heavy_imports():  # as the command does

@@ -23,7 +23,7 @@ from pipeline.model.saved_model import MODEL_CARD
 from pipeline.outcome import JobResult
 from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, show_run
 from pipeline.report.artifacts import CHECKS, TABLES, write_inputs, write_result
-from pipeline.report.page import RunInfo
+from pipeline.report.run_info import RunInfo
 from pipeline.runtime import is_interrupted, raise_interrupt
 from pipeline.tracking import (
     FINAL_FIT,

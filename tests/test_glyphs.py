@@ -11,7 +11,7 @@ from matplotlib.font_manager import fontManager, get_font
 from pipeline.dataset import summarise
 from pipeline.report import glyphs
 from pipeline.report.artifacts import write_result
-from pipeline.report.page import RunInfo
+from pipeline.report.run_info import RunInfo
 from pipeline.report.style import report_style
 from tests.random_evaluation import make_dataset, make_evaluation, with_summary
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from pipeline.cv.splitters import make_splits
-from pipeline.dataset.builder import parse_fold
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.loading import join, load
+from pipeline.dataset.row_columns import parse_fold
 from pipeline.errors import UserError
 from pipeline.preprocessing.table_schema import TableSchema
 

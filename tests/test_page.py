@@ -16,7 +16,7 @@ from pipeline.config.schema import ReportConfig
 from pipeline.config.serialization import flatten
 from pipeline.dataset.summary import summarise
 from pipeline.report.artifacts import write_result
-from pipeline.report.page import RunInfo
+from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import labels_table
 from pipeline.scoring.scorer import explain_metric, metric_title
 from pipeline.scoring.statistics import choose_decimals, format_number, format_summary

@@ -94,7 +94,7 @@ def test_every_link_target_and_benchmark_exists(name):
 
 
 def test_the_numbers_of_options_are_right():
-    numbers = {"six": 6, "seven": 7}
+    numbers = {"seven": 7}
     counts = re.findall(r"\[(\w+) [^]]*\]\(conf/(\w+)\)", TEXTS["README.md"])
     assert len(counts) == 2
     for number, folder in counts:

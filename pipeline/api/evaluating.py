@@ -43,6 +43,7 @@ def evaluate(
     groups: Any = None,
     folds: Any = None,
     ids: Any = None,
+    times: Any = None,
     missing_labels: Literal["refuse", "mask"] | None = None,
     name: str = "data",
     settings: Sequence[str] = (),
@@ -66,8 +67,8 @@ def evaluate(
             gets new initial weights for each fit, so that its own are not used; or a function that
             returns one of them, called with `n_features` and `n_labels` if it takes them. Optimizer
             and loss are those of `training`, also if a Keras model was compiled with others.
-        cv: Folds. The default is `predefined` with `folds`, `group_kfold` with `groups`, and
-            `repeated_kfold` otherwise.
+        cv: Folds. The default is `predefined` with `folds`, `time_series` with `times`,
+            `group_kfold` with `groups`, and `repeated_kfold` otherwise.
         preprocessing: Scaling, imputation and encoding, learnt in each fold.
         training: Training of networks.
         scoring: Metrics, the headline first: names, or functions of y_true, y_score and y_pred.
@@ -77,6 +78,7 @@ def evaluate(
         folds: Number of the fold that tests each row, -1 if it always trains, of shape
             (n_samples,); or the words train and test.
         ids: Unique id of each row, of shape (n_samples,), for the predictions.
+        times: Date, duration or number that orders the rows, of shape (n_samples,).
         missing_labels: `mask` if a blank, ?, None or NaN in `y` means that the label is not known;
             else it is an error.
         name: Name of the data set, for titles and runs.
@@ -92,7 +94,7 @@ def evaluate(
         UserError: If the data or the settings are invalid; it is a ValueError.
     """
     with python_messages():
-        dataset = _to_dataset(name, X, y, groups, folds, ids, missing_labels)
+        dataset = _to_dataset(name, X, y, groups, folds, ids, times, missing_labels)
         if cv is None or (isinstance(cv, Mapping) and "kind" not in cv):
             settings = [*_default_cv(dataset), *settings]
         given = GivenModel([], {})
@@ -161,8 +163,8 @@ def make_config(*settings: str, **groups: Any) -> Config:
 
 
 def _to_dataset(name: str, X: Any, y: Any, *columns: Any) -> Dataset:
-    """Return the data set of arrays; `columns` are groups, folds, ids and missing_labels."""
-    given = dict(zip(("groups", "folds", "ids", "missing_labels"), columns, strict=True))
+    """Return the data set of arrays; `columns` are groups, folds, ids, times, missing_labels."""
+    given = dict(zip(("groups", "folds", "ids", "times", "missing_labels"), columns, strict=True))
     if not isinstance(X, Dataset):
         if y is None:
             raise UserError("y: missing. Give the labels, or a data set of load_dataset as X.")
@@ -175,9 +177,11 @@ def _to_dataset(name: str, X: Any, y: Any, *columns: Any) -> Dataset:
 
 
 def _default_cv(dataset: Dataset) -> list[str]:
-    """Return the option that respects folds or groups, if the data set has them."""
+    """Return the option that respects folds, times or groups, if the data set has them."""
     if dataset.fold is not None:
         return ["cv=predefined"]
+    if dataset.times is not None:
+        return ["cv=time_series"]
     return [] if dataset.groups is None else ["cv=group_kfold"]
 
 

@@ -10,6 +10,7 @@ ARGUMENTS = {
     "dataset.group_column": "groups",
     "dataset.fold_column": "folds",
     "dataset.id_column": "ids",
+    "dataset.time_column": "times",
 }
 """Arguments of `evaluate` that take the place of a configuration's keys."""
 _SETTING = re.compile(

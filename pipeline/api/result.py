@@ -15,10 +15,11 @@ from pipeline.dataset import summarise
 from pipeline.errors import UserError
 from pipeline.evaluation import fold_results, versions
 from pipeline.model.predictor import Predictor, make_predictor
-from pipeline.report.page import RunInfo, format_folds, format_results, format_warnings, write_page
+from pipeline.report.page import format_folds, format_results, format_warnings, write_page
+from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import folds_table, labels_table, predictions_table
 from pipeline.runtime import heavy_imports, write_atomically
-from pipeline.scoring import describe_metric
+from pipeline.scoring import describe_metric, interval_title
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,7 +27,8 @@ class Evaluation(fold_results.Evaluation):
     """The result of `evaluate`: all folds, their summary and the final model.
 
     A notebook shows it as a table of the summary and a figure of the folds. `summary` has the mean,
-    the standard deviation and the 95% interval of each metric, the headline first.
+    the standard deviation and the 95% interval of each metric, the headline first; windows of a
+    time series have no interval.
 
     Attributes:
         run_id: Id of the run in MLflow; empty unless the evaluation was tracked.
@@ -122,7 +124,8 @@ class Evaluation(fold_results.Evaluation):
         image = b64encode(figure.png).decode()
         results = [(r.name, r.mean, r.std, r.interval, r.note) for r in format_results(self)]
         has_notes = any(result[-1] for result in results)
-        header = ("metric", "mean", "std", "95% interval of the mean", "")
+        title = interval_title(next(iter(self.summary.values())))
+        header = ("metric", "mean", "std", title, "")
         n_columns = 5 if has_notes else 4
         rows = [result[:n_columns] for result in results]
         run = f"<p>Run {escape(self.run_id)} in MLflow</p>" if self.run_id else ""

@@ -54,11 +54,12 @@ def check_baselines(evaluation: Evaluation) -> Iterator[Finding]:
         format_number(float(np.nanmean(values)), decimals)
         for values in (scores, frequencies, linear)
     )
+    surely = "in every window" if evaluation.config.cv.kind == "time_series" else "significantly"
     if is_poor:
         yield Finding(
             "MF001",
-            f"{metric_title(name)} {mean} is not significantly better than {of_frequencies}, that "
-            "of predicting the label frequencies of the training rows for every row"
+            f"{metric_title(name)} {mean} is not {surely} better than {of_frequencies}, that of "
+            "predicting the label frequencies of the training rows for every row"
             + (f"; a logistic regression has {of_linear}" if is_worse else ""),
             "Look at features and labels with the command describe, train longer with "
             "training.epochs=..., or try another model, such as model=logistic",
@@ -66,15 +67,18 @@ def check_baselines(evaluation: Evaluation) -> Iterator[Finding]:
     else:
         yield Finding(
             "MF001",
-            f"{metric_title(name)} {mean} is significantly worse than {of_linear}, that of a "
-            "logistic regression on the same folds",
+            f"{metric_title(name)} {mean} is {surely} worse than {of_linear}, that of a logistic "
+            "regression on the same folds",
             "Take model=logistic, or train longer, with less regularisation or with another "
             "training.learning_rate",
         )
 
 
 def _p_not_better(evaluation: Evaluation, first: Floats, second: Floats) -> float:
-    """Return the one-sided p-value of the first scores' mean advantage; NaN if undefined."""
+    """Return the one-sided p-value of the first scores' mean advantage; NaN if undefined.
+
+    Windows of a time series have no such test: it is 0 if the first is better in all, else 1.
+    """
     config, name = evaluation.config.scoring, short_name(evaluation.config.scoring.metrics[0])
     advantages = (
         second - first if lower_is_better(name, config.greater_is_better) else first - second
@@ -82,6 +86,8 @@ def _p_not_better(evaluation: Evaluation, first: Floats, second: Floats) -> floa
     advantages = advantages[np.isfinite(advantages)]
     if not len(advantages):
         return np.nan
+    if evaluation.config.cv.kind == "time_series":
+        return float(not (advantages > 0).all())
     if (mean := float(advantages.mean())) <= 0:
         return 1.0
     sizes = [(len(fold.split.train), len(fold.split.test)) for fold in evaluation.folds]

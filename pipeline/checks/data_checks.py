@@ -190,15 +190,23 @@ def _agreement(
 
 
 def _check_dates(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
+    if config.kind not in SHUFFLED:
+        return
     dates = [column.name for column in dataset.schema.columns if column.kind in TIMES]
-    if dates and config.kind in SHUFFLED:
-        yield Finding(
-            "MF008",
-            f"{list_names(dates)} {'is a date' if len(dates) == 1 else 'are dates'}, but the folds "
-            "are shuffled, so that later rows train the model that earlier ones test",
-            "If later rows are to be predicted, put them into a file of their own: "
-            "dataset.test_path=later.csv cv=predefined",
-        )
+    what = f"{list_names(dates)} {'is a date' if len(dates) == 1 else 'are dates'}"
+    way = "cv=time_series"
+    if dataset.times is not None:
+        what = "the rows have times"
+    elif dates:
+        way += f" 'dataset.time_column={format_value(dates[0])}'"
+    else:
+        return
+    yield Finding(
+        "MF008",
+        f"{what}, but the folds are shuffled, so that later rows train the model that earlier ones "
+        "test",
+        f"If later rows are to be predicted, train on earlier ones alone: {way}",
+    )
 
 
 def _check_rare_labels(dataset: Dataset) -> Iterator[Finding]:

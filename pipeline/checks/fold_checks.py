@@ -144,7 +144,8 @@ def _first_repeat(
 
 def _check_never_predicted(evaluation: Evaluation) -> Iterator[Finding]:
     is_predicted = np.any([fold.y_pred.any(axis=0) for fold in evaluation.folds], axis=0)
-    n_true = evaluation.dataset.y.sum(axis=0, dtype=np.int64)
+    tested = np.unique(np.concatenate([fold.split.test for fold in evaluation.folds]))
+    n_true = evaluation.dataset.y[tested].sum(axis=0, dtype=np.int64)
     never = np.flatnonzero(~is_predicted & (n_true >= MIN_CASES))
     if len(never):
         names = list_names(f"{evaluation.dataset.label_names[j]} ({n_true[j]} rows)" for j in never)

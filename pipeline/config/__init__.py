@@ -38,5 +38,6 @@ from pipeline.config.schema_data import (
     SvmlightConfig,
     SyntheticConfig,
     TableConfig,
+    TimeSeriesConfig,
 )
 from pipeline.config.serialization import affects_scores, flatten, to_yaml

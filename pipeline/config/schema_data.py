@@ -1,9 +1,11 @@
 """Dataclasses of the groups `dataset` and `cv`."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PlainValidator, PositiveInt
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Name = Annotated[str, Field(min_length=1)]
@@ -70,6 +72,7 @@ class TableConfig(_Dataset):
     group_column: str | None
     fold_column: str | None
     id_column: str | None
+    time_column: str | None
     test_path: Name | None
 
 
@@ -82,6 +85,7 @@ class ArffConfig(_Dataset):
     xml: Name | None
     instance_weights: Literal["ignore"] | None
     test_path: Name | None
+    time_column: str | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
     true_values: _LabelValues
     false_values: _LabelValues
@@ -98,6 +102,7 @@ class OpenmlConfig(_Dataset):
     data_name: Name | None
     version: PositiveInt | None
     data_home: Name | None
+    time_column: str | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
 
@@ -114,7 +119,7 @@ class SvmlightConfig(_Dataset):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class NpzConfig(_Dataset):
-    """Arrays `X`, `y` and, where they exist, `feature_names`, `label_names` and `groups`."""
+    """Arrays `X`, `y` and, where they exist, names of features and labels, `groups` and `times`."""
 
     kind: Literal["npz"]
     path: Name
@@ -171,6 +176,36 @@ class PredefinedConfig:
     kind: Literal["predefined"]
 
 
+def _extent(value: object, least: int = 1) -> int | str:
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+    raise PydanticCustomError(
+        "extent",
+        "Input should be a number of rows, at least {least}, or a duration such as 7d",
+        {"least": least},
+    )
+
+
+_Extent = Annotated[int | str, PlainValidator(_extent)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TimeSeriesConfig:
+    """Windows in order of `dataset.time_column`; sizes are numbers of rows, or durations as texts.
+
+    The names are those of `sklearn.model_selection.TimeSeriesSplit`.
+    """
+
+    kind: Literal["time_series"]
+    n_splits: PositiveInt
+    test_size: _Extent | None
+    max_train_size: _Extent | None
+    gap: Annotated[int | str, PlainValidator(partial(_extent, least=0))]
+
+
 CvConfig = Annotated[
-    KFoldConfig | ShuffleSplitConfig | PredefinedConfig, Field(discriminator="kind")
+    KFoldConfig | ShuffleSplitConfig | PredefinedConfig | TimeSeriesConfig,
+    Field(discriminator="kind"),
 ]

@@ -66,6 +66,7 @@ def flatten(config: Config) -> dict[str, str]:
         "training.final_fit": "None",
         "dataset.missing_labels": "refuse",
         "dataset.label_na_values": "[]",
+        "dataset.time_column": "None",
         "training.label_weights": "None",
     }
     without_effect: tuple[str, ...] = ()

@@ -15,10 +15,12 @@ from pipeline.console.table_layout import make_table
 from pipeline.errors import mask, shorten
 from pipeline.runtime import is_parallel_job, own_command, relative_path
 from pipeline.scoring import (
+    NO_INTERVAL,
     MetricSummary,
     describe_metric,
     format_number,
     format_summary,
+    interval_title,
     metric_title,
 )
 
@@ -183,13 +185,15 @@ def show_result(summary: Mapping[str, MetricSummary], suffix: str = "") -> None:
     """
     headline, first = next(iter(summary.items()))
     _out.print(f"{metric_title(headline)}{suffix}: {format_summary(first).headline}", style="bold")
-    table = make_table("metric", "mean", "std", "95% interval of the mean")
+    table = make_table("metric", "mean", "std", interval_title(first))
     for name, metric in summary.items():
         table.add_row(metric_title(name), *format_summary(metric))
     _out.print(table)
     for name, metric in summary.items():
         if undefined := metric.describe_undefined():
             _out.print(f"{metric_title(name)}: {undefined}; skipped in the means")
+    if first.windows:
+        _out.print(NO_INTERVAL)
 
 
 def show_sweep(run_id: str, n_jobs: int | None, is_resumed: bool, resume: bool) -> None:

@@ -10,8 +10,15 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.model_selection import RepeatedKFold, ShuffleSplit
 
-from pipeline.config import CvConfig, KFoldConfig, PredefinedConfig, ShuffleSplitConfig
+from pipeline.config import (
+    CvConfig,
+    KFoldConfig,
+    PredefinedConfig,
+    ShuffleSplitConfig,
+    TimeSeriesConfig,
+)
 from pipeline.cv.stratification import grouped_folds, iterative_folds
+from pipeline.cv.time_series import forward_splits, latest_part, time_series_splits
 from pipeline.dataset import Dataset
 from pipeline.errors import UserError
 
@@ -53,11 +60,13 @@ def split_digest(splits: Sequence[Split]) -> str:
 
 
 def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
-    """Make the splits, ordered by repeat and fold; they depend on labels, groups and seed alone.
+    """Make the splits, ordered by repeat and fold.
+
+    They depend on labels, groups, times and seed alone.
 
     Raises:
-        UserError: If the data do not allow them: fewer rows or groups than folds, no groups, or
-            no predefined folds.
+        UserError: If the data do not allow them: fewer rows or groups than folds, no groups, no
+            times, or no predefined folds.
     """
     if dataset.fold is not None and not isinstance(config, PredefinedConfig):
         raise UserError(
@@ -71,6 +80,9 @@ def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
             return _split_rows(ShuffleSplit, config, dataset, test_size=config.test_size)
         case PredefinedConfig():
             return _predefined(dataset)
+        case TimeSeriesConfig():
+            windows = time_series_splits(config, dataset)
+            return [Split(0, fold, *window) for fold, window in enumerate(windows)]
         case KFoldConfig(kind="repeated_kfold"):
             _check_n_splits(config.n_splits, dataset.n_samples, "rows")
             return _split_rows(RepeatedKFold, config, dataset, n_repeats=config.n_repeats)
@@ -160,36 +172,58 @@ InnerSplit = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def inner_splits(
-    dataset: Dataset, train: NDArray[np.int64], n_splits: int, fraction: float, seed: int
+    dataset: Dataset,
+    train: NDArray[np.int64],
+    n_splits: int,
+    fraction: float,
+    seed: int,
+    cv: CvConfig | None = None,
 ) -> list[InnerSplit]:
     """Split training rows into k folds, stratified by labels, without dividing groups.
 
     With `n_splits=1`, there is a single `validation_part` instead; `fraction` is for that alone.
 
+    Args:
+        dataset: Labels, groups and times of all rows.
+        train: Row numbers to split; no other row is used.
+        n_splits: Number of folds.
+        fraction: Fraction of the rows in a validation part.
+        seed: Seed of the tie-breaking.
+        cv: The splitter of all rows: within one of time series, later rows validate, too.
+
     Raises:
-        UserError: If there are fewer rows or groups than folds.
+        UserError: If there are fewer rows, moments or groups than folds.
     """
     if n_splits == 1:
-        return [validation_part(dataset, train, fraction, seed)]
+        return [validation_part(dataset, train, fraction, seed, cv)]
+    if isinstance(cv, TimeSeriesConfig):
+        return forward_splits(cv, dataset, train, n_splits)
     folds = _folds(dataset, train, n_splits, seed)
     return [(train[folds != fold], train[folds == fold]) for fold in range(n_splits)]
 
 
 def validation_part(
-    dataset: Dataset, train: NDArray[np.int64], fraction: float, seed: int
+    dataset: Dataset,
+    train: NDArray[np.int64],
+    fraction: float,
+    seed: int,
+    cv: CvConfig | None = None,
 ) -> InnerSplit:
     """Split training rows into rows to train on and a validation part.
 
     Args:
-        dataset: Labels and groups of all rows.
+        dataset: Labels, groups and times of all rows.
         train: Row numbers to split; no other row is used.
         fraction: Fraction of the rows in the validation part, in (0, 0.5]; rounded to the nearest
             1 / k.
         seed: Seed of the tie-breaking.
+        cv: The splitter of all rows: within one of time series, the latest rows validate.
 
     Raises:
-        UserError: If there are too few rows or groups.
+        UserError: If there are too few rows, moments or groups.
     """
+    if isinstance(cv, TimeSeriesConfig):
+        return latest_part(cv, dataset, train, fraction)
     folds = _folds(dataset, train, round(1 / fraction), seed)
     return train[folds != 0], train[folds == 0]
 

@@ -1,5 +1,5 @@
 """Readers of data sets: files, arrays and generators."""
 
-from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.dataset import Dataset, Times
 from pipeline.dataset.loading import load
 from pipeline.dataset.summary import DataSummary, summarise

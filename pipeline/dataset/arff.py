@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from pipeline.config import ArffConfig
 from pipeline.dataset.arff_parser import ArffTable, parse_arff
 from pipeline.dataset.column_roles import (
+    check_column_exists,
     check_disjoint_roles,
     check_unique_names,
     select_columns,
     without_dropped,
 )
-from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.dataset import Dataset, Times
 from pipeline.dataset.files import decode, find_file, read_bytes
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
 from pipeline.dataset.label_values import UNKNOWN, LabelValues
 from pipeline.dataset.schema_inference import encode_matrix
+from pipeline.dataset.times import to_times
 from pipeline.dataset.zip_archive import read_unpacked
 from pipeline.errors import UserError, suggest
 from pipeline.preprocessing import Column
@@ -135,11 +137,14 @@ def _build_dataset(
     names = [attribute.name for attribute in table.attributes]
     drop = select_columns(str(path), "drop", config.drop, names)
     labels = without_dropped(labels, config.labels or (), drop)
-    check_disjoint_roles(str(path), {"labels": labels, "drop": drop})
+    time = () if config.time_column is None else (config.time_column,)
+    for name in time:
+        check_column_exists(str(path), "time_column", name, names)
+    check_disjoint_roles(str(path), {"labels": labels, "drop": drop, "time_column": time})
     column_index = {name: j for j, name in enumerate(names)}
-    others = {*labels, *drop}
+    others = {*labels, *drop, *time}
     features = [name for name in names if name not in others]
-    for feature in features:
+    for feature in (*features, *time):
         kind = table.attributes[column_index[feature]].kind
         if kind not in _KIND_OF_TYPE:
             raise UserError(
@@ -164,9 +169,21 @@ def _build_dataset(
         label_mask=y != UNKNOWN,
         schema=schema,
         label_names=labels,
+        times=_read_times(path, table, column_index[time[0]]) if time else None,
         source=str(path),
         exact=schema.encode_with_exact(values, schema.exact_names)[1] if schema.exact_names else {},
     )
+
+
+def _read_times(path: Path, table: ArffTable, column: int) -> Times:
+    attribute = table.attributes[column]
+    kind = _KIND_OF_TYPE[attribute.kind]
+    if kind == "category":
+        raise UserError(
+            f"{path}: expected dates or numbers in the attribute of dataset.time_column. Received: "
+            f"{attribute.name!r} of kind nominal."
+        )
+    return to_times(str(path), attribute.name, kind, table.values[:, column])
 
 
 def _encode_label(

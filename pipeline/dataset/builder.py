@@ -13,16 +13,16 @@ from pipeline.dataset.column_roles import (
     check_not_nested,
     check_unique_columns,
 )
-from pipeline.dataset.dataset import TEST, TRAIN, Dataset
+from pipeline.dataset.dataset import Dataset, Times
 from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.format_inference import describe_formats
 from pipeline.dataset.label_columns import encode_labels, to_binary
 from pipeline.dataset.label_values import DEFAULTS, UNKNOWN, LabelValues
+from pipeline.dataset.row_columns import encode_column, read_folds, read_ids
 from pipeline.dataset.schema_inference import encode_matrix, infer_schema
+from pipeline.dataset.times import read_times
 from pipeline.errors import UserError
-from pipeline.preprocessing import Column, encode_texts
-
-_FOLD_NUMBERS = {"train": TRAIN, "test": TEST}
+from pipeline.preprocessing import Column
 
 
 def build_dataset(
@@ -51,10 +51,15 @@ def build_dataset(
     if not table.num_rows:
         raise UserError(f"{source}: expected at least one row. Received: none.")
     group, fold, row_id = roles.group_column, roles.fold_column, roles.id_column
+    times, time_notes = None, list[str]()
     try:
         label_names, y, label_notes = encode_labels(source, roles, table)
         schema, feature_warnings = infer_schema(source, roles, table)
         X, exact = schema.encode_with_exact(table, schema.exact_names)
+        if roles.time_column is not None:
+            values = table.column(roles.time_column)
+            times, form = read_times(source, roles, roles.time_column, values)
+            time_notes = [f"times {roles.time_column!r} read as dates such as {form}"] * bool(form)
         return Dataset(
             name=name,
             X=X,
@@ -67,68 +72,21 @@ def build_dataset(
             else encode_column(source, "group_column", group, table)[0],
             fold=None if fold is None else read_folds(source, fold, table),
             ids=None if row_id is None else read_ids(source, row_id, table),
+            times=times,
             source=source,
             warnings=(*warnings, *feature_warnings),
-            notes=(*notes, *label_notes, *describe_formats(roles, schema.columns)),
+            notes=(
+                *notes,
+                *label_notes,
+                *time_notes,
+                *describe_formats(roles, schema.columns),
+            ),
             exact=exact,
         )
     except pa.ArrowException as error:
         raise UserError(
             f"{source}: expected columns of numbers, texts and dates. Received: {error}"
         ) from error
-
-
-def encode_column(
-    source: str, key: str, name: str, table: pa.Table
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the code of each row and the texts of a column that may not have missing values."""
-    codes, texts = encode_texts(table.column(name))
-    if (codes < 0).any():
-        raise UserError(
-            f"{source}: expected a value in every row of the column of dataset.{key}. Received: a "
-            f"missing value in column {name!r}, row {int((codes < 0).argmax())} (the first is 0)."
-        )
-    return codes, texts
-
-
-def read_folds(source: str, name: str, table: pa.Table) -> NDArray[np.int64]:
-    """Return the fold that tests each row, -1 if it always trains."""
-    codes, texts = encode_column(source, "fold_column", name, table)
-    folds = [parse_fold(text) for text in texts]
-    if None in folds:
-        code = folds.index(None)
-        raise UserError(
-            f"{source}, column {name!r}: expected the number of a fold, from -1 (always trains), "
-            f"or the word train or test. Received: {texts[code]!r} in row "
-            f"{int((codes == code).argmax())} (the first is 0)."
-        )
-    return np.array(folds, dtype=np.int64)[codes]
-
-
-def read_ids(source: str, name: str, table: pa.Table) -> NDArray[np.str_]:
-    """Return the ids of the rows, which must be unique."""
-    codes, texts = encode_column(source, "id_column", name, table)
-    _, rows = np.unique(codes, return_index=True)
-    if len(rows) < len(codes):
-        row = int(np.setdiff1d(np.arange(len(codes)), rows)[0])
-        raise UserError(
-            f"{source}: expected ids that occur once. Received: {texts[codes[row]]!r} again in "
-            f"column {name!r}, row {row} (the first is 0). If such rows belong together, name the "
-            "column in dataset.group_column."
-        )
-    return np.array(texts, dtype=np.str_)[codes]
-
-
-def parse_fold(text: str) -> int | None:
-    """Return the fold that `train`, `test` or a number means, -1 to always train, else None."""
-    text = text.strip().lower()
-    if text in _FOLD_NUMBERS:
-        return _FOLD_NUMBERS[text]
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() and number >= TRAIN else None
 
 
 def dataset_from_frame(
@@ -138,6 +96,7 @@ def dataset_from_frame(
     labels: Iterable[str],
     warnings: tuple[str, ...] = (),
     label_values: LabelValues = DEFAULTS,
+    time_column: str | None = None,
 ) -> Dataset:
     """Build a data set from one data frame that holds features and labels.
 
@@ -148,11 +107,15 @@ def dataset_from_frame(
         labels: Names of the label columns; the others are features.
         warnings: Warnings of the reader.
         label_values: Values that mean yes and no, and that a label is not known.
+        time_column: Name of the column of times, which is no feature, or None.
     """
     table = _to_arrow(source, frame)
     labels = dict.fromkeys(labels)
-    features = tuple(name for name in table.column_names if name not in labels)
-    roles = ColumnRoles(features, tuple(labels), typed=True, label_values=label_values)
+    others = {*labels, time_column}
+    features = tuple(name for name in table.column_names if name not in others)
+    roles = ColumnRoles(
+        features, tuple(labels), time_column=time_column, typed=True, label_values=label_values
+    )
     return build_dataset(name, source, roles, table, warnings)
 
 
@@ -192,6 +155,7 @@ def dataset_from_arrays(
     label_names: Iterable[str] | None = None,
     groups: NDArray[np.int64] | None = None,
     label_values: LabelValues = DEFAULTS,
+    times: Times | None = None,
 ) -> Dataset:
     """Build a data set from two arrays; default names are x0, x1, ... and y0, y1, ...
 
@@ -204,6 +168,7 @@ def dataset_from_arrays(
         label_names: One for each column of `y`.
         groups: Group of each row.
         label_values: Values that mean yes and no, and that a label is not known.
+        times: Time of each row.
     """
     X, y = _to_matrix(source, "X", X), _to_matrix(source, "y", y)
     if X.dtype.kind not in "biuf":
@@ -222,6 +187,7 @@ def dataset_from_arrays(
         schema=schema,
         label_names=labels,
         groups=groups,
+        times=times,
         source=source,
     )
 

@@ -1,4 +1,4 @@
-"""Find the feature, label, group, fold and id columns of a table."""
+"""Find the feature, label, group, fold, id and time columns of a table."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from pipeline.config import TableConfig
 from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError, suggest
 
-_SINGLE = ("label_list_column", "group_column", "fold_column", "id_column")
+_SINGLE = ("label_list_column", "group_column", "fold_column", "id_column", "time_column")
 _INDEX_NAMES = {"", "Unnamed: 0", "__index_level_0__"}  # of row numbers that pandas wrote
 
 
@@ -30,6 +30,7 @@ class ColumnRoles:
         group_column: The column of groups, or None.
         fold_column: The column of folds, or None.
         id_column: The column of row ids, or None.
+        time_column: The column of times, or None.
         typed: Whether the source has typed columns. If not (CSV), a column in which most texts are
             numbers is an error, because one wrong cell makes Arrow read all of it as texts.
         na_values: Texts that mean a missing value.
@@ -52,6 +53,7 @@ class ColumnRoles:
     group_column: str | None = None
     fold_column: str | None = None
     id_column: str | None = None
+    time_column: str | None = None
     typed: bool = False
     na_values: tuple[str, ...] = ()
     decimal: str = "."
@@ -198,7 +200,7 @@ def check_disjoint_roles(source: str, columns: Mapping[str, Iterable[str]]) -> N
 
 
 def check_not_nested(source: str, roles: ColumnRoles, schema: pa.Schema) -> None:
-    """Raise UserError if a cell of a label, group, fold or id column can hold several values."""
+    """Raise UserError if a cell of a column with another role than feature can be nested."""
     for name in {*roles.used} - {*roles.features, roles.label_list_column}:
         if pa.types.is_nested(schema.field(name).type):
             raise UserError(
@@ -227,7 +229,7 @@ def _features(
     if not features:
         raise UserError(
             f"{config.path}: expected at least one feature. Received: no column beside labels, "
-            f"group, id and drop. {suggest('', names)}"
+            f"group, id, time and drop. {suggest('', names)}"
         )
     return features
 

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from pipeline.config import format_setting
 from pipeline.errors import UserError, locate
 from pipeline.preprocessing import TableSchema
 
+Times: TypeAlias = (
+    NDArray[np.datetime64] | NDArray[np.timedelta64] | NDArray[np.int64] | NDArray[np.float64]
+)
 TRAIN, TEST = -1, 0
 MAX_SHOWN = 5
 
@@ -36,6 +39,8 @@ class Dataset:
         ids: Unique id of each row, of shape (n_samples,), or None.
         label_mask: True where the label is known, of shape (n_samples, n_labels); None if all are.
         sample_weight: Weight of each row, of shape (n_samples,), or None.
+        times: Time of each row, of shape (n_samples,), or None: dates as datetime64, durations as
+            timedelta64, both in microseconds, or numbers as int64 or float64; none is missing.
         source: Origin of the data, such as a path, for messages.
         warnings: Properties of the data that may be mistakes, such as a constant label.
         notes: How columns were read where the file itself does not say it.
@@ -53,6 +58,7 @@ class Dataset:
     ids: NDArray[np.str_] | None = None
     label_mask: NDArray[np.bool_] | None = None
     sample_weight: NDArray[np.float32] | None = None
+    times: Times | None = None
     source: str = ""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -184,6 +190,9 @@ class Dataset:
             if array is not None:
                 sha.update(f"{array.dtype}{array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).data)
+        if self.times is not None:
+            sha.update(f"times {self.times.dtype}".encode())
+            sha.update(np.ascontiguousarray(self.times).view(np.uint8).data)
         names = (self.feature_names, self.label_names, self.categories)
         sha.update(repr(names).encode())
         if self.schema.offsets.any():

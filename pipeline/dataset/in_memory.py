@@ -7,14 +7,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dataset.builder import (
-    dataset_from_features_and_labels,
-    encode_column,
-    read_folds,
-    read_ids,
-)
+from pipeline.dataset.builder import dataset_from_features_and_labels
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.label_values import DEFAULTS, MASKED
+from pipeline.dataset.row_columns import encode_column, read_folds, read_ids
+from pipeline.dataset.times import array_to_times
 from pipeline.errors import UserError
 
 SOURCE = "X and y"
@@ -28,6 +25,7 @@ def make_dataset(
     groups: Any = None,
     folds: Any = None,
     ids: Any = None,
+    times: Any = None,
     missing_labels: Literal["refuse", "mask"] | None = None,
 ) -> Dataset:
     """Build a data set from features and labels.
@@ -40,6 +38,7 @@ def make_dataset(
         folds: Number of the fold that tests each row, -1 if it always trains, or the words train
             and test, of shape (n_samples,).
         ids: Unique id of each row, of shape (n_samples,).
+        times: Date, duration or number that orders the rows, of shape (n_samples,).
         missing_labels: Reading of missing labels: an error, or as not known (mask).
 
     Raises:
@@ -55,6 +54,9 @@ def make_dataset(
         for key, values in given.items()
         if values is not None
     }
+    if times is not None:
+        array = _to_array("times", times, dataset.n_samples)
+        dataset = replace(dataset, times=array_to_times(SOURCE, array))
     if not columns:
         return dataset
     table = pa.table(columns)
@@ -79,10 +81,14 @@ def _to_table(values: Any) -> Any:
 
 
 def _to_column(key: str, values: Any, n_samples: int) -> pa.Array:
+    return pa.array(_to_array(key, values, n_samples).tolist(), from_pandas=True)
+
+
+def _to_array(key: str, values: Any, n_samples: int) -> NDArray[Any]:
     array: NDArray[Any] = np.asarray(values)
     if array.shape != (n_samples,):
         raise UserError(
             f"{key}: expected one value for each of {n_samples} rows, of shape ({n_samples},). "
             f"Received: an array of shape {array.shape}."
         )
-    return pa.array(array.tolist(), from_pandas=True)
+    return array

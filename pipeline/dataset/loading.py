@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig, DatasetConfig, TableConfig, format_setting
-from pipeline.dataset.dataset import MAX_SHOWN, TEST, TRAIN, Dataset, constant_labels
+from pipeline.dataset.dataset import MAX_SHOWN, TEST, TRAIN, Dataset, Times, constant_labels
 from pipeline.dataset.schema_inference import encode_matrix
 from pipeline.dataset.summary import first_rows, labels_differ
 from pipeline.dataset.suspicious_columns import find_suspicious_columns
@@ -46,7 +46,7 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
     n_conflicting = int(labels_differ(dataset, first[dropped], dropped).sum())
     arrays: dict[str, Any] = {
         name: None if (values := getattr(dataset, name)) is None else values[kept]
-        for name in ("X", "y", "groups", "fold", "ids", "label_mask", "sample_weight")
+        for name in ("X", "y", "groups", "fold", "ids", "times", "label_mask", "sample_weight")
     }
     text = (
         f"dataset.drop_duplicates dropped {len(dropped)} rows with the features of a previous row, "
@@ -144,6 +144,7 @@ def join(train: Dataset, test: Dataset, *, may_lack_labels: bool = False) -> Dat
         schema=schema,
         label_names=label_names,
         ids=_join_ids(where, train, test),
+        times=_join_times(where, train, test),
         warnings=tuple(
             dict.fromkeys(
                 it for part in parts for it in part.warnings if it not in constant_labels(part)
@@ -223,6 +224,18 @@ def _join_ids(where: str, train: Dataset, test: Dataset) -> NDArray[np.str_] | N
             f"'{in_both[0]}'."
         )
     return np.concatenate([train.ids, test.ids])
+
+
+def _join_times(where: str, train: Dataset, test: Dataset) -> Times | None:
+    if train.times is None or test.times is None:
+        return None
+    dtypes = {times.dtype.kind.replace("i", "f") for times in (train.times, test.times)}
+    if len(dtypes) > 1:
+        raise UserError(
+            f"{where}: expected times of one kind. Received: {train.times.dtype} and "
+            f"{test.times.dtype}."
+        )
+    return np.concatenate([train.times, test.times])
 
 
 def _join_features(

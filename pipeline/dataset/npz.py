@@ -15,9 +15,10 @@ from pipeline.dataset.builder import dataset_from_arrays
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import check_fits_memory, find_file
 from pipeline.dataset.label_values import LabelValues
+from pipeline.dataset.times import array_to_times
 from pipeline.errors import UserError, suggest
 
-_USED = ("X", "y", "feature_names", "label_names", "groups")
+_USED = ("X", "y", "feature_names", "label_names", "groups", "times")
 _READ_ERRORS = (
     KeyError,  # a damaged directory of the archive
     OSError,
@@ -32,7 +33,7 @@ _READ_ERRORS = (
 
 
 def load(config: NpzConfig) -> Dataset:
-    """Read the arrays `X`, `y` and, where they exist, names and groups.
+    """Read the arrays `X`, `y` and, where they exist, names, groups and times.
 
     Raises:
         UserError: If the file is damaged, holds Python objects, or lacks X or y.
@@ -44,13 +45,14 @@ def load(config: NpzConfig) -> Dataset:
             raise UserError(
                 f"{path}: expected arrays X and y. Received: no {key}. {suggest(key, names)}"
             )
-    groups = arrays.get("groups")
-    if groups is not None:
-        if groups.shape != (len(arrays["X"]),):
+    for key in arrays.keys() & {"groups", "times"}:
+        if arrays[key].shape != (len(arrays["X"]),):
             raise UserError(
-                f"{path}: expected groups of shape ({len(arrays['X'])},), one per row. Received: "
-                f"shape {groups.shape}."
+                f"{path}: expected {key} of shape ({len(arrays['X'])},), one per row. Received: "
+                f"shape {arrays[key].shape}."
             )
+    groups, times = arrays.get("groups"), arrays.get("times")
+    if groups is not None:
         groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     return dataset_from_arrays(
         config.name or path.stem,
@@ -61,6 +63,7 @@ def load(config: NpzConfig) -> Dataset:
         label_names=arrays.get("label_names"),
         groups=groups,
         label_values=LabelValues.of(config),
+        times=None if times is None else array_to_times(str(path), times),
     )
 
 

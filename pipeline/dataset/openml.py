@@ -9,7 +9,12 @@ from sklearn.datasets import fetch_openml
 
 from pipeline.config import OpenmlConfig
 from pipeline.dataset.builder import dataset_from_frame
-from pipeline.dataset.column_roles import check_disjoint_roles, select_columns, without_dropped
+from pipeline.dataset.column_roles import (
+    check_column_exists,
+    check_disjoint_roles,
+    select_columns,
+    without_dropped,
+)
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.label_values import LabelValues
@@ -40,11 +45,16 @@ def load(config: OpenmlConfig) -> Dataset:
     labels = select_columns(source, "labels", targets, bunch.feature_names)
     drop = select_columns(source, "drop", config.drop, bunch.feature_names)
     labels = without_dropped(labels, config.labels or (), drop)
-    check_disjoint_roles(source, {"labels": labels, "drop": drop})
+    time = config.time_column
+    if time is not None:
+        check_column_exists(source, "time_column", time, bunch.feature_names)
+    check_disjoint_roles(
+        source, {"labels": labels, "drop": drop, "time_column": () if time is None else (time,)}
+    )
     name = config.name or str(bunch.details["name"])
     frame = frame.drop(columns=list(drop))
     label_values = LabelValues.of(config)
-    return dataset_from_frame(name, source, frame, labels, fetch_warnings, label_values)
+    return dataset_from_frame(name, source, frame, labels, fetch_warnings, label_values, time)
 
 
 def _targets(source: str, details: dict[str, Any]) -> list[str]:

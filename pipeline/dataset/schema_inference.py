@@ -49,7 +49,7 @@ def infer_schema(
     """
     spelling = TableSchema((), roles.na_values, roles.decimal)
     columns = [
-        _infer_column(source, roles, spelling, name, table.column(name)) for name in roles.features
+        infer_column(source, roles, spelling, name, table.column(name)) for name in roles.features
     ]
     n_samples = table.num_rows
     warnings = [
@@ -154,9 +154,10 @@ def _check_scale(source: str, names: tuple[str, ...], X: NDArray[np.floating]) -
             )
 
 
-def _infer_column(
+def infer_column(
     source: str, roles: ColumnRoles, spelling: TableSchema, name: str, values: pa.ChunkedArray
 ) -> Column:
+    """Infer the kind, the categories and the offset of one column; raises as `infer_schema`."""
     kind = _infer_kind(source, roles, name, values.type)
     if kind == "category":
         codes, texts = encode_texts(values)

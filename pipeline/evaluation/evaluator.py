@@ -131,7 +131,11 @@ class Evaluator:
             config=self._config,
             dataset=self._dataset,
             folds=folds,
-            summary=summarise_folds(self._config.scoring.metrics, folds),
+            summary=summarise_folds(
+                self._config.scoring.metrics,
+                folds,
+                has_order=self._config.cv.kind == "time_series",
+            ),
             final=self._final,
             race=self._race,
             decision=self._decision,

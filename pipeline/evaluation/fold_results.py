@@ -97,9 +97,9 @@ class Evaluation:
 
 
 def summarise_folds(
-    metrics: Sequence[str], folds: Sequence[FoldResult]
+    metrics: Sequence[str], folds: Sequence[FoldResult], *, has_order: bool = False
 ) -> dict[str, MetricSummary]:
-    """Summarise each metric over folds, the headline metric first."""
+    """Summarise each metric over folds, or over windows in order of time, the headline first."""
     test_fraction = float(np.mean([len(f.split.test) / len(f.split.train) for f in folds]))
     return {
         short_name(metric): summarise(
@@ -107,6 +107,7 @@ def summarise_folds(
             test_fraction,
             sum(fold.n_undefined_labels.get(short_name(metric), 0) for fold in folds),
             metric_range(metric),
+            has_order=has_order,
         )
         for metric in metrics
     }

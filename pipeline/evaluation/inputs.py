@@ -207,7 +207,7 @@ def _rows(config: Config, dataset: Dataset, fold_id: FoldId, split: Split) -> li
     if needs_inner(config.decision):
         inner, seed = config.decision.inner_cv, fit_seed(config.seed, fold_id)
         fraction = inner.validation_fraction
-        parts += inner_splits(dataset, split.train, inner.n_splits, fraction, seed)
+        parts += inner_splits(dataset, split.train, inner.n_splits, fraction, seed, config.cv)
     stopping = config.training.early_stopping
     has_epochs = not isinstance(config.model, SklearnModelConfig)
     rows = []
@@ -218,7 +218,8 @@ def _rows(config: Config, dataset: Dataset, fold_id: FoldId, split: Split) -> li
         ]
         valid = NO_ROWS
         if stopping.patience is not None and has_epochs:
-            train, valid = validation_part(dataset, train, stopping.validation_fraction, seeds[0])
+            fraction, seed = stopping.validation_fraction, seeds[0]
+            train, valid = validation_part(dataset, train, fraction, seed, config.cv)
         rows.append(_Rows(train, valid, test, seeds))
     return rows
 

@@ -13,7 +13,8 @@ from pipeline.dataset import DataSummary
 from pipeline.evaluation.fold_results import Evaluation
 from pipeline.model.saved_model import MODEL_CARD
 from pipeline.report.model_card import format_model_card
-from pipeline.report.page import RunInfo, write_page
+from pipeline.report.page import write_page
+from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import folds_table, labels_table, predictions_table
 from pipeline.runtime import heavy_imports
 from pipeline.scoring.held_out import PREDICTIONS

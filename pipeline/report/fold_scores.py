@@ -67,6 +67,11 @@ def _explanation(evaluation: Evaluation) -> str:
     folds = f"{n_folds} fold{'s' if n_folds > 1 else ''}"
     repeats = f", {n_repeats} repeats" if n_repeats > 1 else ""
     boxes = " Boxes: quartiles and extremes." if n_folds >= MIN_FOLDS_OF_BOX else ""
+    if next(iter(evaluation.summary.values())).windows:
+        return (
+            f"One point per window in order of time ({n_folds} windows), scored on its rows by a "
+            "model of earlier rows."
+        )
     return f"One point per fold ({folds}{repeats}), scored on its held-out rows.{boxes}"
 
 
@@ -80,7 +85,10 @@ def _draw_headline(axes: Axes, evaluation: Evaluation, metric: str) -> None:
         axes.axhspan(*summary.ci, color=INTERVAL_GREY, linewidth=0, zorder=0.5)
     for repeat in repeats:
         values = _scores(evaluation, metric, repeat)
-        _draw_box(axes, repeat, _finite(values))
+        if summary.windows:
+            axes.plot(repeat + _spread(len(values)), values, color=GREY, linewidth=0.9, zorder=2)
+        else:
+            _draw_box(axes, repeat, _finite(values))
         axes.plot(
             repeat + _spread(len(values)),
             values,
@@ -89,6 +97,8 @@ def _draw_headline(axes: Axes, evaluation: Evaluation, metric: str) -> None:
     labels, positions = [str(repeat + 1) for repeat in repeats], repeats
     if n == 1:
         labels = [f"{len(evaluation.folds)} fold{'s' if len(evaluation.folds) > 1 else ''}"]
+        if summary.windows:
+            labels = [f"{len(summary.windows)} windows, the earliest at the left"]
     else:
         labels, positions = ["all", *labels], [-1, *repeats]
         _draw_box(axes, -1, all_scores)
@@ -159,10 +169,13 @@ def _write_statistics(sheet: Sheet, summary: MetricSummary) -> None:
         sheet.text(left, top, "undefined\nin every fold", size=BODY)
         return
     mean, std, interval = format_summary(summary)
+    title = "95% interval of\nthe mean (grey)"
+    if summary.windows:  # the points are their scores
+        title, interval = "", ""
     statistics = {
         "mean" if std else "score": mean,
         "standard deviation\nover folds": std,
-        "95% interval of\nthe mean (grey)": interval,
+        title: interval,
         "undefined in": f"{summary.n_undefined} folds" if summary.n_undefined else "",
     }
     for name, value in statistics.items():
@@ -224,4 +237,5 @@ def _alt_text(evaluation: Evaluation, metric: str, summary: MetricSummary) -> st
         return f"{name} of 1 fold: {mean}."
     decimals = len(mean.partition(".")[2])
     extremes = f"{values.min():.{decimals}f} to {values.max():.{decimals}f}"
-    return f"{name} of {len(values)} folds, from {extremes}; mean {mean}, 95% interval {interval}."
+    spread = f", 95% interval {interval}" if summary.ci else ""
+    return f"{name} of {len(values)} folds, from {extremes}; mean {mean}{spread}."

@@ -16,7 +16,7 @@ from pipeline.evaluation.fold_results import Evaluation
 from pipeline.model.saved_model import MODEL_CARD
 from pipeline.report.page import (
     LABEL_METRICS,
-    RunInfo,
+    describe_intervals,
     format_facts,
     format_folds,
     format_labels,
@@ -24,6 +24,7 @@ from pipeline.report.page import (
     format_shape,
     format_warnings,
 )
+from pipeline.report.run_info import RunInfo
 from pipeline.scoring import metric_title
 
 MIN_POSITIVES = 20  # rows with a label, below which its scores say little
@@ -58,6 +59,7 @@ def format_model_card(
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),
         final_fit=evaluation.final.describe_fit(),
         results=format_results(evaluation),
+        **describe_intervals(evaluation),
         label_metrics=LABEL_METRICS,
         labels=format_labels(evaluation, labels),
         decisions=describe_decisions(evaluation.config.decision),

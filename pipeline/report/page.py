@@ -2,8 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from statistics import mean
@@ -17,13 +15,16 @@ from pipeline.config import flatten
 from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.fold_results import Evaluation
+from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import wrong_cells
 from pipeline.scoring import (
+    NO_INTERVAL,
     MetricSummary,
     choose_decimals,
     explain_metric,
     format_number,
     format_summary,
+    interval_title,
     lower_is_better,
     metric_title,
     short_name,
@@ -31,10 +32,10 @@ from pipeline.scoring import (
 
 if TYPE_CHECKING:
     from pipeline.report.style import ReportFigure
-    from pipeline.tracking import RunRecord
 
 MAX_WARNINGS = 10  # about the data set
 N_LABEL_SETS = 5
+MAX_OPEN = 30  # labels, up to which their table is not collapsed
 LABEL_METRICS = {
     "f1": "F1",
     "precision": "Precision",
@@ -54,7 +55,8 @@ class Result(NamedTuple):
         lower_is_better: Whether lower is better.
         mean: Mean over folds.
         std: Standard deviation over folds; empty for a single fold.
-        interval: 95% interval of the mean; empty for a single fold.
+        interval: 95% interval of the mean, or the scores of the windows of a time series; empty
+            for a single fold.
         note: Where the metric is undefined; empty if nowhere.
         bar: Low end, mean and high end as percentages of 1; None if the mean is not in [0, 1].
     """
@@ -97,6 +99,15 @@ def format_results(evaluation: Evaluation) -> list[Result]:
             )
         )
     return results
+
+
+def describe_intervals(evaluation: Evaluation) -> dict[str, str]:
+    """Return the title of the intervals, and the reason why there are none."""
+    headline = next(iter(evaluation.summary.values()))
+    return {
+        "interval_title": interval_title(headline),
+        "no_interval": NO_INTERVAL if headline.windows else "",
+    }
 
 
 def format_labels(
@@ -204,45 +215,6 @@ def _bar(summary: MetricSummary) -> tuple[float, float, float] | None:
     return 100 * max(low, 0.0), 100 * summary.mean, 100 * min(high, 1.0)
 
 
-DIGESTS = ("config_digest", "data_digest", "split_digest")
-COMMIT = "mlflow.source.git.commit"
-MAX_OPEN = 30  # labels, up to which their table is not collapsed
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """The run of a result.
-
-    Attributes:
-        run_id: Id of the run in MLflow; empty without a run.
-        run_name: Name of the run.
-        experiment: Name of its experiment.
-        started: Start time.
-        details: Digests, commit and versions, by name.
-    """
-
-    run_id: str
-    run_name: str
-    experiment: str
-    started: datetime
-    details: dict[str, str]
-
-    @classmethod
-    def of(cls, run: "RunRecord", experiment: str) -> "RunInfo":
-        """Take the facts for the page from a logged run.
-
-        Args:
-            run: The run.
-            experiment: Name of its experiment.
-        """
-        details = {tag: value for tag, value in run.tags.items() if tag.startswith("version.")}
-        details |= {digest: run.tags[digest] for digest in DIGESTS}
-        if COMMIT in run.tags:
-            details["commit"] = run.tags[COMMIT]
-        started = datetime.fromtimestamp(run.started / 1000).astimezone()
-        return cls(run.run_id, run.name, experiment, started, details)
-
-
 def write_page(
     evaluation: Evaluation,
     summary: DataSummary,
@@ -270,6 +242,7 @@ def write_page(
         folds=format_folds(evaluation),
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),
         results=format_results(evaluation),
+        **describe_intervals(evaluation),
         final_fit=evaluation.final.describe_fit() if evaluation.final else "",
         warnings=format_warnings(evaluation, findings),
         label_numbers=label_numbers,

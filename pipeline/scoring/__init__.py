@@ -20,6 +20,7 @@ from pipeline.scoring.scorer import (
     short_name,
 )
 from pipeline.scoring.statistics import (
+    NO_INTERVAL,
     MetricSummary,
     PairedTest,
     are_constant,
@@ -30,6 +31,7 @@ from pipeline.scoring.statistics import (
     format_number,
     format_summary,
     holm,
+    interval_title,
     paired_test,
     summarise,
     summary_key,

@@ -100,7 +100,8 @@ def metric_title(name: str) -> str:
 def describe_metric(name: str, summary: MetricSummary) -> str:
     """Return a metric in a line: `Accuracy: 0.803 (0.037), 95% interval 0.774 to 0.832`."""
     formatted = format_summary(summary)
-    interval = f", 95% interval {formatted.interval}" if formatted.interval else ""
+    title = "windows" if summary.windows else "95% interval"
+    interval = f", {title} {formatted.interval}" if formatted.interval else ""
     return f"{metric_title(name)}: {formatted.headline}{interval}"
 
 

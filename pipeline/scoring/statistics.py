@@ -14,6 +14,12 @@ DECIMALS = 3  # of an ordinary score
 SIGNIFICANT_DIGITS = 2  # of a standard deviation, at least
 MAX_DECIMALS = 9  # beyond which a number is in scientific notation
 ROUNDING_ERROR = 1e-12  # relative to the score; smaller deviations are rounding errors
+MAX_WINDOWS = 6  # of a time series, whose scores are listed; of more, the lowest and the highest
+NO_INTERVAL = (
+    "No interval: it would take the folds for interchangeable, but each window of a time series is "
+    "later than the one before and has other training rows. The scores of the windows stand in its "
+    "place."
+)
 
 
 @dataclass(frozen=True)
@@ -23,10 +29,13 @@ class MetricSummary:
     Attributes:
         mean: Mean over the folds in which the metric is defined; NaN if there are none.
         std: Population standard deviation over the same folds; NaN likewise.
-        ci: 95% confidence interval of the mean; None for fewer than two folds.
+        ci: 95% confidence interval of the mean; None for fewer than two folds, and for windows of
+            a time series.
         n_folds: Number of folds in which the metric is defined.
         n_undefined: Number of folds in which it is undefined.
         n_undefined_labels: Number of labels that macro averages skipped, summed over folds.
+        windows: Score of each of at least two windows of a time series, in order of time; empty
+            for other folds.
     """
 
     mean: float
@@ -35,6 +44,7 @@ class MetricSummary:
     n_folds: int
     n_undefined: int = 0
     n_undefined_labels: int = 0
+    windows: tuple[float, ...] = ()
 
     @classmethod
     def from_metrics(cls, name: str, metrics: Mapping[str, float]) -> "MetricSummary":
@@ -74,6 +84,8 @@ def summarise(
     test_fraction: float,
     n_undefined_labels: int = 0,
     bounds: tuple[float, float] = (-np.inf, np.inf),
+    *,
+    has_order: bool = False,
 ) -> MetricSummary:
     """Summarize the scores of a metric over folds.
 
@@ -86,6 +98,7 @@ def summarise(
         test_fraction: Mean of n_test / n_train over folds.
         n_undefined_labels: Number of labels that macro averages skipped, for the record.
         bounds: Smallest and largest possible value of the metric.
+        has_order: Whether the folds are windows of a time series, which have no such interval.
     """
     scores = np.asarray(values, dtype=np.float64)
     scores = scores[np.isfinite(scores)]
@@ -93,10 +106,11 @@ def summarise(
     if n == 0:
         return MetricSummary(np.nan, np.nan, None, 0, n_undefined, n_undefined_labels)
     mean, std, ci = float(scores.mean()), float(scores.std()), None
-    if n > 1:
+    if n > 1 and not has_order:
         half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * corrected_error(scores, test_fraction))
         ci = max(mean - half, bounds[0]), min(mean + half, bounds[1])
-    return MetricSummary(mean, std, ci, n, n_undefined, n_undefined_labels)
+    windows = tuple(values) if has_order and len(values) > 1 else ()
+    return MetricSummary(mean, std, ci, n, n_undefined, n_undefined_labels, windows)
 
 
 def corrected_error(scores: NDArray[np.float64], test_fraction: float) -> float:
@@ -189,7 +203,10 @@ def holm(p: NDArray[np.float64], n_tests: int | None = None) -> NDArray[np.float
 
 
 class FormattedSummary(NamedTuple):
-    """A metric's statistics as text: `mean` may be "undefined", the others may be empty."""
+    """A metric's statistics as text: `mean` may be "undefined", the others may be empty.
+
+    In place of an interval, windows of a time series have their scores.
+    """
 
     mean: str
     std: str
@@ -240,13 +257,26 @@ def format_interval(ci: tuple[float, float] | None, decimals: int) -> str:
 
 def format_summary(summary: MetricSummary) -> FormattedSummary:
     """Return the statistics of a metric; a single fold has no deviation and no interval."""
-    std = None if summary.ci is None else summary.std
+    std = summary.std if summary.ci or summary.std > 0 else None
     decimals = choose_decimals(summary.mean, std)
+    interval = format_interval(summary.ci, decimals)
+    if 0 < len(summary.windows) <= MAX_WINDOWS:
+        interval = ", ".join(format_number(score, decimals) for score in summary.windows)
+    elif summary.windows and summary.n_folds:
+        extremes = float(np.nanmin(summary.windows)), float(np.nanmax(summary.windows))
+        interval = format_interval(extremes, decimals)
     return FormattedSummary(
-        format_number(summary.mean, decimals),
-        format_number(std, decimals),
-        format_interval(summary.ci, decimals),
+        format_number(summary.mean, decimals), format_number(std, decimals), interval
     )
+
+
+def interval_title(summary: MetricSummary) -> str:
+    """Return the title of an interval, or of the scores that stand in its place."""
+    if not summary.windows:
+        return "95% interval of the mean"
+    if len(summary.windows) <= MAX_WINDOWS:
+        return "windows, the earliest first"
+    return f"lowest to highest of {len(summary.windows)} windows"
 
 
 def common_decimals(

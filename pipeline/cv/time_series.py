@@ -1,0 +1,234 @@
+"""Windows in order of time: each is tested by a model of earlier rows alone."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import TimeSeriesConfig
+from pipeline.dataset import Dataset, Times
+from pipeline.errors import UserError
+
+Rows: TypeAlias = NDArray[np.int64]
+_MICROSECONDS = {
+    **{"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000},
+    **{"h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000},
+}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d|w)", re.IGNORECASE)
+_UNITS = re.compile(r"(\d+(?:\.\d+)?)\s*units?")
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Rows in order of time.
+
+    Attributes:
+        rows: Row numbers, of shape (n,); rows of one moment in the order of the table.
+        times: Their times, ascending.
+        groups: Their groups, or None.
+    """
+
+    rows: Rows
+    times: Times
+    groups: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, dataset: Dataset, rows: Rows) -> "Timeline":
+        """Order some rows of a data set that has times."""
+        assert dataset.times is not None
+        rows = rows[np.argsort(dataset.times[rows], kind="stable")]
+        groups = None if dataset.groups is None else dataset.groups[rows]
+        return cls(rows, dataset.times[rows], groups)
+
+    def first_of_moment(self, position: int) -> int:
+        """Return the position of the first row of the moment at a position."""
+        if position >= len(self.rows):
+            return len(self.rows)
+        return int(np.searchsorted(self.times, self.times[max(position, 0)], side="left"))
+
+    def next_moment(self, position: int) -> int:
+        """Return the first position from `position` on at which a moment begins."""
+        first = self.first_of_moment(position)
+        if first == position or position >= len(self.rows):
+            return position
+        return int(np.searchsorted(self.times, self.times[position], side="right"))
+
+    def windows(self, n_splits: int, test_size: Any) -> list[tuple[int, int]]:
+        """Return the first position of each test window and that behind it, in order of time.
+
+        The windows follow each other up to the last row. As many rows as a window has, or its
+        duration, are counted from the end; a window begins with the first row of a moment.
+        """
+        n = len(self.rows)
+        if test_size is None:
+            test_size = n // (n_splits + 1)
+        if isinstance(test_size, int):
+            edges = [self.first_of_moment(n - k * test_size) for k in range(n_splits, -1, -1)]
+        else:
+            ends = [self.times[-1] - k * test_size for k in range(n_splits, -1, -1)]
+            edges = np.searchsorted(self.times, ends, side="right").tolist()
+        return list(pairwise(edges))
+
+    def train_before(self, window: tuple[int, int], gap: Any, max_train_size: Any) -> Rows:
+        """Return the positions of the training rows of a test window.
+
+        These are all earlier ones, without the gap before the window, and at most
+        `max_train_size` of them, the latest. No group of the window is among them.
+        """
+        first, end = window
+        if isinstance(gap, int):
+            stop = self.first_of_moment(max(first - gap, 0))
+        else:
+            stop = int(np.searchsorted(self.times, self.times[first] - gap, side="left"))
+        start = 0
+        if isinstance(max_train_size, int):
+            start = self.next_moment(max(stop - max_train_size, 0))
+        elif max_train_size is not None and stop:
+            earliest = self.times[stop - 1] - max_train_size
+            start = int(np.searchsorted(self.times, earliest, side="right"))
+        train = np.arange(start, stop)
+        if self.groups is None:
+            return train
+        tested = np.unique(self.groups[first:end])
+        return train[~np.isin(self.groups[train], tested)]
+
+
+def time_series_splits(config: TimeSeriesConfig, dataset: Dataset) -> list[tuple[Rows, Rows]]:
+    """Return training and test rows of each window, the earliest window first.
+
+    With rows of different times in order of time, and sizes in rows, these are the arrays of
+    scikit-learn's `TimeSeriesSplit`. A window never divides the rows of one moment: those at its
+    beginning all belong to it. Of groups, the training rows lack those that the window tests.
+
+    Raises:
+        UserError: If the rows have no times, or a window or its training rows would be empty.
+    """
+    if dataset.times is None:
+        raise UserError(
+            f"cv=time_series: expected data with the time of each row. Received: {dataset.name}, "
+            "which has none. Name their column: dataset.time_column=..., with dates or numbers"
+        )
+    timeline = Timeline.of(dataset, np.arange(dataset.n_samples))
+    test_size, max_train_size, gap = (
+        parse_extent(f"cv.{key}", getattr(config, key), dataset.times)
+        for key in ("test_size", "max_train_size", "gap")
+    )
+    windows = timeline.windows(config.n_splits, test_size)
+    splits = []
+    for number, window in enumerate(windows, start=1):
+        train = timeline.train_before(window, gap, max_train_size)
+        _check_window(config, timeline, number, window, len(train))
+        splits.append((np.sort(timeline.rows[train]), np.sort(timeline.rows[slice(*window)])))
+    return splits
+
+
+def latest_part(
+    config: TimeSeriesConfig, dataset: Dataset, train: Rows, fraction: float
+) -> tuple[Rows, Rows]:
+    """Return the training rows without their latest part and the gap before it, and that part.
+
+    Raises:
+        UserError: If no row is left to train on.
+    """
+    ((inner, valid),) = _inner_windows(config, dataset, train, 1, round(fraction * len(train)))
+    return inner, valid
+
+
+def forward_splits(
+    config: TimeSeriesConfig, dataset: Dataset, train: Rows, n_splits: int
+) -> list[tuple[Rows, Rows]]:
+    """Return inner windows of training rows: rows to train on, and later ones to validate on.
+
+    The earliest of the `n_splits` + 1 parts validates no model.
+
+    Raises:
+        UserError: If there are too few moments.
+    """
+    return list(_inner_windows(config, dataset, train, n_splits, None))
+
+
+def _inner_windows(
+    config: TimeSeriesConfig, dataset: Dataset, train: Rows, n_splits: int, test_size: int | None
+) -> Iterator[tuple[Rows, Rows]]:
+    timeline = Timeline.of(dataset, train)
+    gap = parse_extent("cv.gap", config.gap, timeline.times)
+    size = None if test_size is None else max(test_size, 1)
+    for window in timeline.windows(n_splits, size):
+        inner = timeline.train_before(window, gap, None)
+        if not len(inner) or window[0] == window[1]:
+            raise UserError(
+                f"Expected training rows of more moments, to validate on the latest of them "
+                f"(decision.inner_cv, training.early_stopping.validation_fraction, cv.gap). "
+                f"Received: {len(train)} rows of {len(np.unique(timeline.times))} moments, with "
+                f"nothing left to {'train' if not len(inner) else 'validate'} on."
+            )
+        yield np.sort(timeline.rows[inner]), np.sort(timeline.rows[slice(*window)])
+
+
+def parse_extent(key: str, value: int | str | None, times: Times) -> Any:
+    """Return a number of rows as it is, and a text as a difference of times.
+
+    Args:
+        key: Key of the setting, for the message.
+        value: Number of rows; `7d` or `12h`, for dates and durations; `2 units`, for times that
+            are numbers; or None.
+        times: Times of rows.
+
+    Raises:
+        UserError: If a text is no such difference.
+    """
+    if not isinstance(value, str):
+        return value
+    if times.dtype.kind in "mM":
+        parts = list(_DURATION.finditer(value.strip()))
+        if parts and not re.sub(r"[\s,]", "", _DURATION.sub("", value)):
+            total = sum(float(part[1]) * _MICROSECONDS[part[2].lower()] for part in parts)
+            return np.timedelta64(round(total), "us")
+        expected, example = "a duration such as 7d, 12h or 2w", "7d"
+    else:
+        if match := _UNITS.fullmatch(value.strip()):
+            number = float(match[1])
+            return np.int64(number) if number.is_integer() else number
+        expected, example = "units of the times, which are numbers, such as '2 units'", "2 units"
+    raise UserError(
+        f"{key}: expected a number of rows, or {expected}. Received: {value!r}. Type: "
+        f"'{key}={example}'"
+    )
+
+
+def _check_window(
+    config: TimeSeriesConfig,
+    timeline: Timeline,
+    number: int,
+    window: tuple[int, int],
+    n_train: int,
+) -> None:
+    """Raise UserError if a window has no rows to test, or none to train on."""
+    first, end = window
+    if n_train and first < end:
+        return
+    settings = ", ".join(
+        f"cv.{key}={getattr(config, key)}"
+        for key in ("n_splits", "test_size", "max_train_size", "gap")
+        if getattr(config, key)
+    )
+    where = f"window {number} of {config.n_splits}"
+    if first == end:
+        raise UserError(
+            f"cv=time_series: expected rows in each window. Received: none in {where}, with "
+            f"{settings} and {len(timeline.rows)} rows of {len(np.unique(timeline.times))} "
+            "different times. Choose fewer windows or larger ones: cv.n_splits, cv.test_size"
+        )
+    has_groups = timeline.groups is not None and first > 0
+    reason = " of other groups than those of the window" if has_groups else ""
+    way = ", or leave out dataset.group_column to train and test on one group" if has_groups else ""
+    raise UserError(
+        f"cv=time_series: expected training rows{reason} before each window. Received: none before "
+        f"{where}, which begins at {timeline.times[min(first, len(timeline.rows) - 1)]}, with "
+        f"{settings}. Choose fewer or smaller windows, or a smaller gap: cv.n_splits, "
+        f"cv.test_size, cv.gap{way}"
+    )
