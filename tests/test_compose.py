@@ -18,7 +18,7 @@ from tests.command_runner import CommandRunner
 MESSAGES = {
     "model.hiden_units=[3]": "model.hiden_units: no such key. Did you mean 'hidden_units'?",
     "modle=mlp": "modle: no such key. Did you mean 'model'?",
-    "model=mpl": "model: no such option 'mpl'. Did you mean 'mlp'? Available: classifier_chain,",
+    "model=mpl": "model: no such option 'mpl'. Did you mean 'mlp'? Available: boosting, catboost,",
     "experiment=none_such": "experiment: no such option 'none_such'. Available:",
     "+model.foo=3": "model.foo: no such key. Available: activation,",
     "dataset.path=x": "dataset.path: no such key.",
@@ -35,7 +35,7 @@ MESSAGES = {
     "model.hidden_units=[0]": "model.hidden_units.0: expected a value greater than 0. Received: 0",
     "model.dropout=1": "model.dropout: expected a value less than 1. Received: 1",
     "model.activation=3": "model.activation: unknown name '3'",
-    "model.kind=tree": "model.kind: unknown kind 'tree'. Available: keras, mlp, sklearn.",
+    "model.kind=tree": "model.kind: unknown kind 'tree'. Available: boosting, keras, mlp, sklearn.",
     "decision.threshold=1": "expected a number between 0 and 1, or global or per_label or",
     "decision.threshold_metric=f1": "decision.threshold_metric: unknown name 'f1'",
     "scoring.metrics=[acuracy]": "unknown name 'acuracy'. Did you mean 'accuracy'?",

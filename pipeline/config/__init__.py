@@ -13,13 +13,10 @@ from pipeline.config.saved_config import recompose
 from pipeline.config.schema import (
     Config,
     DecisionConfig,
-    KerasModelConfig,
-    MlpConfig,
-    ModelConfig,
+    EarlyStoppingConfig,
     PreprocessingConfig,
     RacingConfig,
     ScoringConfig,
-    SklearnModelConfig,
     TrackingConfig,
     TrainingConfig,
 )
@@ -39,5 +36,13 @@ from pipeline.config.schema_data import (
     SyntheticConfig,
     TableConfig,
     TimeSeriesConfig,
+)
+from pipeline.config.schema_models import (
+    BoostingConfig,
+    EstimatorConfig,
+    KerasModelConfig,
+    MlpConfig,
+    ModelConfig,
+    SklearnModelConfig,
 )
 from pipeline.config.serialization import affects_scores, flatten, to_yaml

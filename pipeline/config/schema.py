@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from pipeline.config.schema_data import STRICT, CvConfig, DatasetConfig, Name
+from pipeline.config.schema_models import ModelConfig, takes_missing
 
 
 def _to_tuple(value: object) -> object:
@@ -40,76 +41,6 @@ class PreprocessingConfig:
     ]
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class MlpConfig:
-    """Keyword arguments of `pipeline.model.keras_models.mlp`, and the size of the ensemble."""
-
-    kind: Literal["mlp"]
-    hidden_units: tuple[PositiveInt, ...]
-    activation: Name
-    kernel_initializer: Name
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    batch_normalization: bool
-    l2: NonNegativeFloat
-    ensemble_size: PositiveInt
-
-    @property
-    def title(self) -> str:
-        """Name of the model."""
-        return "mlp"
-
-    @property
-    def code_path(self) -> None:
-        """Dotted path of the user's code; None, as the model is part of Manyfold."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class KerasModelConfig:
-    """The dotted path of a function that returns a Keras model, and its keyword arguments."""
-
-    kind: Literal["keras"]
-    builder: Name
-    params: dict[str, Any] | None
-    ensemble_size: PositiveInt
-
-    @property
-    def title(self) -> str:
-        """Name of the model: the last two parts of the dotted path."""
-        return ".".join(self.builder.split(".")[-2:])
-
-    @property
-    def code_path(self) -> str:
-        """Dotted path of the code that defines the model."""
-        return self.builder
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class SklearnModelConfig:
-    """The dotted path of a classifier, its parameters, and its extension to several labels."""
-
-    kind: Literal["sklearn"]
-    estimator: Name
-    params: dict[str, Any] | None
-    strategy: Literal["binary_relevance", "native", "classifier_chain"]
-    chain_params: dict[str, Any] | None
-    calibration: Literal["none", "sigmoid", "isotonic"]
-    ensemble_size: PositiveInt
-
-    @property
-    def title(self) -> str:
-        """Name of the model, such as RandomForestClassifier or LogisticRegression in chains."""
-        name = self.estimator.rpartition(".")[2]
-        return f"{name} in chains" if self.strategy == "classifier_chain" else name
-
-    @property
-    def code_path(self) -> str:
-        """Dotted path of the code that defines the model."""
-        return self.estimator
-
-
-ModelConfig = Annotated[
-    MlpConfig | KerasModelConfig | SklearnModelConfig, Field(discriminator="kind")
-]
 _ValidationFraction = Annotated[float, Field(gt=0, le=0.5)]
 
 
@@ -274,3 +205,8 @@ class Config:
     seed: NonNegativeInt
     resume: bool
     racing: RacingConfig | None = None
+
+    @property
+    def requires_complete_rows(self) -> bool:
+        """Whether missing numbers are refused, as nothing imputes them and the model takes none."""
+        return self.preprocessing.imputation == "none" and not takes_missing(self.model)

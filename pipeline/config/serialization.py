@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from omegaconf import OmegaConf
 
-from pipeline.config.schema import Config, SklearnModelConfig
+from pipeline.config.schema import Config
+from pipeline.config.schema_models import BoostingConfig, SklearnModelConfig
 from pipeline.errors import mask
 
 # Prefixes of the keys that cannot change a score.
@@ -26,6 +27,7 @@ _SKLEARN_TRAINING_KEYS = {
     "training.final_fit",
     "training.n_threads",
 }
+_STOPPING = "training.early_stopping."
 
 
 def to_yaml(config: Config) -> str:
@@ -79,8 +81,10 @@ def flatten(config: Config) -> dict[str, str]:
         for key, value in flat.items()
         if unset.get(key) != value and not key.startswith(without_effect)
     }
-    if isinstance(config.model, SklearnModelConfig):
+    if isinstance(config.model, SklearnModelConfig | BoostingConfig):
         of_networks = {key for key in flat if key.startswith("training.")} - _SKLEARN_TRAINING_KEYS
+        if isinstance(config.model, BoostingConfig):
+            of_networks = {key for key in of_networks if not key.startswith(_STOPPING)}
         return {key: value for key, value in flat.items() if key not in of_networks}
     return flat
 

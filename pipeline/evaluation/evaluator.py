@@ -189,7 +189,7 @@ class Evaluator:
             rule=self._rule(plan, trained),
             schema=self._encoded.schema,
             label_names=self._dataset.label_names,
-            requires_complete_rows=self._config.preprocessing.imputation == "none",
+            requires_complete_rows=self._config.requires_complete_rows,
             n_train=len(plan.split.train),
             n_samples=self._dataset.n_samples,
             is_predefined=self._config.cv.kind == "predefined",

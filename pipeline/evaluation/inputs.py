@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config, KerasModelConfig, SklearnModelConfig
+from pipeline.config import BoostingConfig, Config, KerasModelConfig, SklearnModelConfig
 from pipeline.cv import (
     Split,
     SplitWarning,
@@ -84,7 +84,7 @@ def load_inputs(config: Config) -> EvaluationInputs:
         load_dataset,
         lambda with_summary: with_summary[0].X.nbytes + with_summary[0].y.nbytes,
     )
-    if config.preprocessing.imputation == "none":
+    if config.requires_complete_rows:
         dataset.check_complete()
     list_label_weights(config.training, dataset.label_names)
     splits, split_warnings = _cached(
@@ -209,7 +209,7 @@ def _rows(config: Config, dataset: Dataset, fold_id: FoldId, split: Split) -> li
         fraction = inner.validation_fraction
         parts += inner_splits(dataset, split.train, inner.n_splits, fraction, seed, config.cv)
     stopping = config.training.early_stopping
-    has_epochs = not isinstance(config.model, SklearnModelConfig)
+    can_stop = not isinstance(config.model, SklearnModelConfig)
     rows = []
     for number, (train, test) in enumerate(parts):
         seeds = [
@@ -217,7 +217,7 @@ def _rows(config: Config, dataset: Dataset, fold_id: FoldId, split: Split) -> li
             for model_index in range(config.model.ensemble_size)
         ]
         valid = NO_ROWS
-        if stopping.patience is not None and has_epochs:
+        if stopping.patience is not None and can_stop:
             fraction, seed = stopping.validation_fraction, seeds[0]
             train, valid = validation_part(dataset, train, fraction, seed, config.cv)
         rows.append(_Rows(train, valid, test, seeds))
@@ -231,7 +231,7 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         UserError: If the model or its training cannot be as configured.
     """
     training = list_label_weights(config.training, dataset.label_names)
-    if isinstance(config.model, SklearnModelConfig):
+    if isinstance(config.model, SklearnModelConfig | BoostingConfig):
         with heavy_imports():
             from pipeline.training.sklearn_trainer import SklearnTrainer
 

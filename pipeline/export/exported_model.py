@@ -115,6 +115,12 @@ def export_model(
         UserError: If the format does not suit the model.
         ExportError: If the exported model cannot be loaded, or predicts other probabilities.
     """
+    if trees := model.model.serving.get("trees"):
+        raise UserError(
+            "--format: expected a network or a model of scikit-learn. Received: gradient-boosted "
+            f"trees, which their own library reads from {model.path / next(iter(trees))}, for "
+            "preprocessed rows."
+        )
     is_network = "trusted" not in model.model.serving
     formats = OF_NETWORKS if is_network else OF_PIPELINES
     if export_format not in formats:

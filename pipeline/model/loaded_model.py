@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from pipeline.decision.rule import DecisionRule
 from pipeline.keras_backend import import_keras
+from pipeline.model.boosted_trees import read_boosters
 from pipeline.preprocessing.table_schema import Rows, TableSchema
 
 PARAMS = ("decide", "threshold", "thresholds")  # of `LoadedModel.predict`
 TRUSTED_PACKAGES = ("numpy", "scipy", "sklearn")
 OWN_TYPES = (
+    "pipeline.model.boosted_trees.BoostedTrees",
     "pipeline.model.multilabel.FittedEstimator",
     "pipeline.model.multilabel.MultilabelClassifier",
     "pipeline.model.multilabel.MultilabelEnsemble",
@@ -251,7 +253,10 @@ def _load_sklearn(path: Path, serving: dict[str, Any], trust_code: bool) -> Any:
     foreign = [] if trust_code else [it for it in serving["trusted"] if not is_trusted(it)]
     if foreign:
         raise _untrusted_error(foreign)
-    return skops.io.load(path, trusted=serving["trusted"])
+    pipeline = skops.io.load(path, trusted=serving["trusted"])
+    if "trees" in serving:
+        read_boosters(pipeline, path.parent, serving["trees"])
+    return pipeline
 
 
 def _untrusted_error(names: Sequence[str]) -> ValueError:

@@ -3,6 +3,7 @@
 model/schema.json                 columns of raw rows, labels, thresholds
 model/training.json               ranges and category counts of the training rows, where known
 model/model.keras | model.skops   preprocessing and model
+model/trees_*                     trees of XGBoost, LightGBM or CatBoost, beside model.skops
 code/                             the modules of Manyfold and of the user that loading needs
 requirements.txt
 """
@@ -20,9 +21,10 @@ from zipfile import ZIP_DEFLATED
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import ModelConfig, SklearnModelConfig
+from pipeline.config import BoostingConfig, ModelConfig, SklearnModelConfig
 from pipeline.decision import DecisionRule
 from pipeline.errors import UserError
+from pipeline.model.boosted_trees import write_boosters
 from pipeline.model.loaded_model import TRUSTED_PACKAGES, is_trusted
 from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.preprocessing import TableSchema
@@ -42,6 +44,7 @@ CODE = (
     "preprocessing/layer.py",
     "decision/rule.py",
     "model/multilabel.py",
+    "model/boosted_trees.py",
     "model/loaded_model.py",
 )
 """Modules that logged models carry; they import each other and libraries, nothing else."""
@@ -126,10 +129,13 @@ def write_model(
         "modules": [own.rpartition(".")[0]] if own else [],
     }
     requirements = {*REQUIREMENTS, *code.packages}
-    if isinstance(config, SklearnModelConfig):
+    if isinstance(config, SklearnModelConfig | BoostingConfig):
         requirements |= {*SKLEARN_REQUIREMENTS}
-        path = files / "model.skops"
-        serving["trusted"] = save_sklearn(final.model, path, own_packages(config))
+        path, pipeline = files / "model.skops", final.model
+        if isinstance(config, BoostingConfig):
+            serving["modules"] = []
+            pipeline, serving["trees"] = write_boosters(pipeline, files)
+        serving["trusted"] = save_sklearn(pipeline, path, own_packages(config))
         with path.open("rb") as file:
             serving["digest"] = file_digest(file, "sha256").hexdigest()
     else:
@@ -187,8 +193,10 @@ def write_code(folder: Path, user_modules: Mapping[str, Path]) -> None:
         path.with_suffix(".py").write_bytes(source.read_bytes())
 
 
-def own_packages(config: SklearnModelConfig) -> list[str]:
+def own_packages(config: SklearnModelConfig | BoostingConfig) -> list[str]:
     """Return the packages of the user's own estimator, other than scikit-learn."""
+    if isinstance(config, BoostingConfig):
+        return []
     module = type(_sklearn_models().build_estimator(config)).__module__
     packages = {path.partition(".")[0] for path in (config.estimator, module)}
     return sorted(packages - set(TRUSTED_PACKAGES))

@@ -208,17 +208,19 @@ def _fit(
             for position in np.flatnonzero(needs_median & (statistics.n > 0)):
                 values = X[train, numeric[position]]
                 fill[position] = np.median(values[~np.isnan(values)].astype(np.float64))
-    imputed = statistics.impute(np.where(has_missing, fill, 0))
+    is_imputed = config.imputation != "none"
+    imputed = statistics.impute(np.where(has_missing, fill, 0)) if is_imputed else statistics
     match config.scaling:
         case "none":
             center = np.where(is_date, imputed.low, -offsets)
             scale = np.where(is_date, DAY, 1.0)
         case "standard":
-            center, scale = imputed.mean, np.sqrt(imputed.m2 / len(train))
+            center, scale = imputed.mean, np.sqrt(imputed.m2 / np.maximum(imputed.n, 1))
         case "robust":
             numbers = X[np.ix_(train, numeric)]
             numbers = np.where(np.isnan(numbers), fill.astype(np.float32), numbers)
-            low, center, high = np.quantile(numbers, [0.25, 0.5, 0.75], axis=0).astype(np.float64)
+            quantile = np.quantile if is_imputed else np.nanquantile
+            low, center, high = quantile(numbers, [0.25, 0.5, 0.75], axis=0).astype(np.float64)
             scale = high - low
         case "minmax":
             center, scale = imputed.low, imputed.high - imputed.low

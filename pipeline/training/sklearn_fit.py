@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pipeline.config import SklearnModelConfig, TrainingConfig
+from pipeline.config import BoostingConfig, EstimatorConfig, TrainingConfig
 from pipeline.errors import UserError, describe_exception
+from pipeline.model.boosting import Rows, fit_boosting
 from pipeline.model.multilabel import FittedEstimator, MultilabelClassifier
 from pipeline.model.saved_model import own_packages
 from pipeline.model.sklearn_models import N_RARE, fit_labels
@@ -35,7 +36,7 @@ def fit_for(given: Mapping[str, Callable[..., Any]], *arguments: Any) -> Complet
 
 
 def fit_one(
-    config: SklearnModelConfig,
+    config: EstimatorConfig,
     training: TrainingConfig,
     X: NDArray[np.float32],
     y: NDArray[np.int8],
@@ -59,17 +60,7 @@ def fit_one(
 
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("always")
-        prepared = fit.preprocessor.transform(X[fit.train])
-        model = fit_labels(
-            *(config, prepared, y[fit.train]),
-            seed=fit.seed,
-            class_weight=(
-                loss_weights(replace(training, label_weights=None), y, fit.train)
-                if training.class_weight == "effective_number"
-                else training.class_weight
-            ),
-            on_failure=leave_out,
-        )
+        model = _fit_labels(config, training, X, y, fit, leave_out)
         y_score = np.empty((0, y.shape[1]), dtype=np.float32)
         if len(fit.test):
             y_score = _predict(model, fit.preprocessor.transform(X[fit.test]), leave_out)
@@ -95,6 +86,38 @@ def fit_one(
     return fit_index, result, sorted(messages), reasons
 
 
+def _fit_labels(
+    config: EstimatorConfig,
+    training: TrainingConfig,
+    X: NDArray[np.float32],
+    y: NDArray[np.int8],
+    fit: FitSpec,
+    on_failure: Callable[[Sequence[int], Exception], object],
+) -> MultilabelClassifier:
+    """Fit estimators to all labels of the training rows, which are preprocessed once."""
+    prepared, class_weight = fit.preprocessor.transform(X[fit.train]), None
+    if training.class_weight is not None:
+        class_weight = loss_weights(replace(training, label_weights=None), y, fit.train)
+    if isinstance(config, BoostingConfig):
+        valid = None
+        if len(fit.valid):
+            valid = Rows(fit.preprocessor.transform(X[fit.valid]), y[fit.valid])
+        return fit_boosting(
+            *(config, Rows(prepared, y[fit.train]), valid, training.early_stopping),
+            seed=fit.seed,
+            class_weight=class_weight,
+            on_failure=on_failure,
+        )
+    return fit_labels(
+        *(config, prepared, y[fit.train]),
+        seed=fit.seed,
+        class_weight=(
+            class_weight if training.class_weight == "effective_number" else training.class_weight
+        ),
+        on_failure=on_failure,
+    )
+
+
 def _predict(
     model: MultilabelClassifier,
     X: NDArray[np.float32],
@@ -118,7 +141,7 @@ def _predict(
 
 
 def _check_range(
-    config: SklearnModelConfig,
+    config: EstimatorConfig,
     fit: FitSpec,
     y_score: NDArray[np.float32],
     label_names: Sequence[str],
@@ -134,7 +157,7 @@ def _check_range(
         )
 
 
-def _describe(config: SklearnModelConfig, error: Exception) -> str:
+def _describe(config: EstimatorConfig, error: Exception) -> str:
     """Return the sentence of an estimator, with the line of code if it is the user's own."""
     text = f"{type(error).__name__}: {error}"
     if own_packages(config) and error.__traceback__:

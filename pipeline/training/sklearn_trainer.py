@@ -10,7 +10,8 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from pipeline.config import SklearnModelConfig, TrainingConfig
+from pipeline.config import BoostingConfig, EstimatorConfig, TrainingConfig
+from pipeline.model import boosting
 from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.model.saved_model import check_savable
 from pipeline.model.sklearn_checks import check_model
@@ -34,7 +35,7 @@ class SklearnTrainer:
 
     def __init__(
         self,
-        config: SklearnModelConfig,
+        config: EstimatorConfig,
         training: TrainingConfig,
         X: NDArray[np.float32],
         y: NDArray[np.int8],
@@ -45,7 +46,8 @@ class SklearnTrainer:
 
         Args:
             config: The estimator and its parameters.
-            training: Settings of the training; only class weights and `n_threads` apply.
+            training: Settings of the training; only class weights, `n_threads` and, to boosting,
+                `early_stopping` apply.
             X: Encoded features of shape (n_samples, n_features).
             y: Labels of shape (n_samples, n_labels).
             fits: All fits.
@@ -54,9 +56,12 @@ class SklearnTrainer:
         Raises:
             UserError: If the estimator does not support the configuration or cannot be saved.
         """
-        check_model(config, y.shape[1], training.class_weight)
-        rows = fits[-1].train[:: -(-len(fits[-1].train) // N_TRIAL_ROWS)]
-        check_savable(config, fits[-1].preprocessor.transform(X[rows]), y[rows])
+        if isinstance(config, BoostingConfig):
+            boosting.check_model(config, training)
+        else:
+            check_model(config, y.shape[1], training.class_weight)
+            rows = fits[-1].train[:: -(-len(fits[-1].train) // N_TRIAL_ROWS)]
+            check_savable(config, fits[-1].preprocessor.transform(X[rows]), y[rows])
         self._config, self._training = config, training
         self._X, self._y, self._fits = X, y, fits
         self._n_threads = min(training.n_threads or n_cores(), len(fits))
@@ -157,8 +162,10 @@ class SklearnTrainer:
     def _ignored_settings(self) -> list[str]:
         """Return the settings that differ from their defaults and apply to networks only."""
         training = self._training
+        can_stop = isinstance(self._config, BoostingConfig)
         is_set = {
-            "training.early_stopping": training.early_stopping.patience is not None,
+            "training.early_stopping": not can_stop
+            and training.early_stopping.patience is not None,
             f"training.loss={training.loss}": training.loss != "binary_crossentropy",
             "training.label_weights": training.label_weights is not None,
             "training.lr_schedule": training.lr_schedule is not None,

@@ -1,0 +1,245 @@
+"""Fit gradient-boosted trees of XGBoost, LightGBM or CatBoost to several labels.
+
+XGBoost and CatBoost learn all labels in one model, LightGBM one model per label, on one binned
+table. Missing features are passed to the library. As in `sklearn_models`, the probability of a
+label that all training rows have, or none, is its frequency.
+
+References:
+    Chen and Guestrin, XGBoost: A Scalable Tree Boosting System, KDD 2016.
+    Ke et al., LightGBM: A Highly Efficient Gradient Boosting Decision Tree, NeurIPS 2017.
+    Prokhorenkova et al., CatBoost: unbiased boosting with categorical features, NeurIPS 2018.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import BoostingConfig, EarlyStoppingConfig, TrainingConfig
+from pipeline.errors import UserError, is_installed, suggest
+from pipeline.model.boosted_trees import BoostedTrees
+from pipeline.model.multilabel import FittedEstimator, MultilabelClassifier
+
+SEEDS = ("random_state", "random_seed", "seed")  # names of one parameter
+OBJECTIVE = "the loss is binary cross-entropy"
+THREADS = "each fit has one thread; training.n_threads sets the number of fits side by side"
+STOPPING = "give training.early_stopping.patience"
+RESERVED = {
+    **dict.fromkeys(("objective", "loss_function", "eval_metric", "metric"), OBJECTIVE),
+    **dict.fromkeys(("n_jobs", "nthread", "num_threads", "thread_count"), THREADS),
+    **dict.fromkeys(("early_stopping_rounds", "early_stopping_round", "od_wait"), STOPPING),
+    **dict.fromkeys(("callbacks", "use_best_model"), STOPPING),
+}
+"""Parameters that Manyfold sets, and the reason or the key to use."""
+
+
+class Rows(NamedTuple):
+    """Preprocessed rows of shape (n, n_columns), and their labels of shape (n, n_labels)."""
+
+    X: NDArray[np.float32]
+    y: NDArray[np.int8]
+
+
+def check_model(config: BoostingConfig, training: TrainingConfig) -> None:
+    """Raise UserError if the library is missing or does not support the configuration."""
+    library, params = config.library, config.params or {}
+    if not is_installed(library):
+        raise UserError(
+            f"model={library}: expected the package {library}. Received: it is not installed. "
+            f"Install it: pip install 'manyfold[{library}]', or in a checkout pip install "
+            f"'.[{library}]'"
+        )
+    accepted = _accepted_params(library)
+    for name in params:
+        if name in RESERVED:
+            raise UserError(f"model.params.{name}: expected no such parameter: {RESERVED[name]}.")
+        if name not in accepted:
+            raise UserError(
+                f"model.params.{name}: {config.title} has no such parameter. "
+                f"{suggest(name, accepted)}"
+            )
+    if library == "lightgbm" and config.strategy == "native":
+        raise UserError(
+            "model.strategy: expected binary_relevance, because a model of LightGBM predicts one "
+            "label. Received: native"
+        )
+    if training.class_weight is not None and config.strategy == "native":
+        raise UserError(
+            "training.class_weight: expected null with model.strategy=native, because one model "
+            f"cannot balance each label. Received: {training.class_weight}. "
+            "Set model.strategy=binary_relevance"
+        )
+    if library == "catboost" and training.early_stopping.min_delta:
+        raise UserError(
+            "training.early_stopping.min_delta: expected 0, because CatBoost has no such setting. "
+            f"Received: {training.early_stopping.min_delta}"
+        )
+
+
+def _accepted_params(library: str) -> frozenset[str]:
+    """Return the names of the parameters of a library, with the aliases of LightGBM."""
+    module = import_module(library)
+    if library == "lightgbm":
+        aliases = module.basic._ConfigAliases._get_all_param_aliases()
+        return frozenset((*aliases, *(alias for each in aliases.values() for alias in each)))
+    model = module.XGBModel if library == "xgboost" else module.CatBoostClassifier
+    return frozenset(inspect.signature(model).parameters) - {"kwargs"}
+
+
+def fit_boosting(
+    config: BoostingConfig,
+    train: Rows,
+    valid: Rows | None,
+    stopping: EarlyStoppingConfig,
+    *,
+    seed: int,
+    class_weight: NDArray[np.float32] | None = None,
+    on_failure: Callable[[Sequence[int], Exception], object],
+) -> MultilabelClassifier:
+    """Fit trees to all labels of some rows, on one thread.
+
+    Args:
+        config: The library, its parameters and the strategy for several labels.
+        train: Training rows.
+        valid: Rows that early stopping monitors; None without early stopping.
+        stopping: When to stop.
+        seed: Seed of the library, unless the parameters set it.
+        class_weight: Weights of each label's absence and presence, of shape (2, n_labels), if each
+            label has its own model; or None.
+        on_failure: Called with labels and the error of the library that cannot learn them; the
+            probability of these labels is their frequency.
+    """
+    frequencies = train.y.mean(axis=0, dtype=np.float64)
+    labels = np.flatnonzero((frequencies > 0) & (frequencies < 1))
+    groups = [labels] if config.strategy == "native" else np.split(labels, len(labels))
+    params = {name: value for name, value in (config.params or {}).items() if value is not None}
+    if not params.keys() & set(SEEDS):
+        params["random_state"] = seed
+    fit = _Fit(params, train, valid, stopping, class_weight)
+    fit_group = {
+        "xgboost": fit.fit_xgboost,
+        "lightgbm": fit.fit_lightgbm,
+        "catboost": fit.fit_catboost,
+    }[config.library]
+    estimators = []
+    for group in groups:
+        if not len(group):
+            continue
+        try:
+            trees = BoostedTrees(config.library, fit_group(group))
+        except Exception as error:  # any error of the library
+            on_failure(group.tolist(), error)
+        else:
+            estimators.append(FittedEstimator(tuple(group.tolist()), trees))
+    return MultilabelClassifier(tuple(estimators), frequencies)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """One fit; its methods train a model for a group of labels and return it.
+
+    Attributes:
+        params: Parameters of the library.
+        train: Training rows.
+        valid: Rows that early stopping monitors, or None.
+        stopping: Early stopping.
+        class_weight: As of `fit_boosting`.
+    """
+
+    params: dict[str, Any]
+    train: Rows
+    valid: Rows | None
+    stopping: EarlyStoppingConfig
+    class_weight: NDArray[np.float32] | None
+
+    def fit_xgboost(self, labels: NDArray[np.int64]) -> Any:
+        xgboost = import_module("xgboost")
+        stopping = xgboost.callback.EarlyStopping(
+            rounds=self._patience,
+            min_delta=self.stopping.min_delta,
+            save_best=self.stopping.restore_best_weights,
+        )
+        model = xgboost.XGBClassifier(
+            **self.params,
+            n_jobs=1,
+            eval_metric="logloss",
+            callbacks=[stopping] if self.valid else None,
+        )
+        valid = {"eval_set": [(self.valid.X, _columns(self.valid.y, labels))]} if self.valid else {}
+        weight = self._weight(labels)
+        y = _columns(self.train.y, labels)
+        model.fit(self.train.X, y, sample_weight=weight, verbose=False, **valid)
+        return model.get_booster()
+
+    def fit_lightgbm(self, labels: NDArray[np.int64]) -> Any:
+        lightgbm = import_module("lightgbm")
+        train, valid = self._lightgbm_tables
+        train.set_label(_columns(self.train.y, labels)).set_weight(self._weight(labels))
+        if self.valid:
+            valid.set_label(_columns(self.valid.y, labels))
+        stopping = lightgbm.early_stopping(
+            self._patience, min_delta=self.stopping.min_delta, verbose=False
+        )
+        params = {"verbosity": -1, **self.params, "objective": "binary", "num_threads": 1}
+        booster = lightgbm.train(
+            params,
+            train,
+            valid_sets=[valid] if self.valid else None,
+            callbacks=[stopping] if self.valid else None,
+            keep_training_booster=True,  # else the trees after the best round are dropped
+        )
+        is_best = self.valid is not None and self.stopping.restore_best_weights
+        n_trees = booster.best_iteration if is_best else -1
+        text = booster.model_to_string(num_iteration=n_trees)  # free of the tables
+        return lightgbm.Booster(model_str=text)
+
+    @cached_property
+    def _lightgbm_tables(self) -> tuple[Any, Any]:
+        """Binned features of both sets of rows, which all labels have in common."""
+        lightgbm = import_module("lightgbm")
+        params = {"verbosity": -1, **self.params, "num_threads": 1}
+        train = lightgbm.Dataset(self.train.X, params=params, free_raw_data=False)
+        valid = self.valid and lightgbm.Dataset(self.valid.X, reference=train, free_raw_data=False)
+        return train, valid
+
+    def fit_catboost(self, labels: NDArray[np.int64]) -> Any:
+        catboost = import_module("catboost")
+        stopping: dict[str, Any] = {}
+        if self.valid:
+            stopping = {
+                "early_stopping_rounds": self._patience,
+                "use_best_model": self.stopping.restore_best_weights,
+            }
+        model = catboost.CatBoostClassifier(
+            **{"logging_level": "Silent", **self.params},
+            **stopping,
+            loss_function="MultiLogloss" if len(labels) > 1 else "Logloss",
+            thread_count=1,
+            allow_writing_files=False,
+        )
+        weight = self._weight(labels)
+        valid = self.valid and (self.valid.X, _columns(self.valid.y, labels))
+        y = _columns(self.train.y, labels)
+        return model.fit(self.train.X, y, sample_weight=weight, eval_set=valid)
+
+    @property
+    def _patience(self) -> int:
+        """Rounds without improvement; the libraries need one at least, which is Keras's 0, too."""
+        return max(1, self.stopping.patience or 0)
+
+    def _weight(self, labels: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Return the weight of each training row; None if all are 1."""
+        if self.class_weight is None:
+            return None
+        weights: NDArray[np.float32] = self.class_weight[self.train.y[:, labels[0]], labels[0]]
+        return weights
+
+
+def _columns(y: NDArray[np.int8], labels: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Return the columns of labels, of shape (n,) for a single one, as the libraries expect."""
+    return y[:, labels[0]] if len(labels) == 1 else y[:, labels]
