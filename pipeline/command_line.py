@@ -16,6 +16,7 @@ from pipeline import sweeps
 from pipeline.config import (
     TrackingConfig,
     compose_tracking,
+    expand_patterns,
     explain_hydra_error,
     parse_config,
     quote_arguments,
@@ -63,7 +64,7 @@ def hydra_command(task: Task, config_name: str = "config") -> int:
         return outcome if is_searched else outcome.objective
 
     try:
-        sys.argv[1:] = quote_arguments(hide_all(sys.argv[1:]))
+        sys.argv[1:] = quote_arguments(expand_patterns(hide_all(sys.argv[1:])))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

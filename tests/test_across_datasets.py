@@ -149,3 +149,32 @@ def test_the_command_compares_a_sweep_over_data_sets(tmp_path, capsys):
     assert "| configuration |" in out
     assert len(json.loads(numbers.read_text())["configurations"]) == 2
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_suite_sweeps_the_files_of_a_folder_and_says_which_cells_are_missing(tmp_path, capsys):
+    rng, folder = np.random.default_rng(0), tmp_path / "my files"
+    folder.mkdir()
+    for number in range(3):
+        rows = np.column_stack([rng.normal(size=(40, 3)), rng.integers(0, 2, (40, 2))])
+        np.savetxt(
+            folder / f"{number}.csv", rows, "%g", ",", header="a,b,c,tag_x,tag_y", comments=""
+        )
+    (folder / "broken.csv").write_text("a,b\n1,2\n")
+    store = CommandRunner(tmp_path)
+    out, _ = store.run_here(
+        *("experiment=suite", "dataset=table", f"dataset.path={folder}/*.csv", "model=knn,dummy"),
+        *("dataset.labels=[tag_*]", "cv.n_splits=2"),
+        code=1,
+    )
+    text = " ".join(out.split())
+    assert "8 jobs: 6 finished, 2 failed" in text
+    assert "expected columns that exist in dataset.labels" in text
+    assert "--across" in text
+    _, parent = store.jobs_and_parent()
+    capsys.readouterr()
+    figure = ["--figure", str(tmp_path / "figure.png")]
+    assert command.main([parent.info.run_id, f"tracking.uri={store.uri}", "--across", *figure]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Skipped unfinished runs: 2 FAILED (model=knn, dataset.path=" in out
+    assert "Accuracy on 3 data sets" in out
+    assert "model=knn" in out

@@ -157,7 +157,9 @@ def test_a_sweep_is_its_finished_children(shelf, command):
     for name in ("today/noon", "sweep today/noon", parent, parent[:9]):
         code, out, err = command(name, "--figure", str(path))
         assert (code, err) == (0, "")
-        assert "Skipped unfinished runs: 1 FAILED, 1 RUNNING, 1 stopped early by racing" in out
+        (line,) = (line for line in out.splitlines() if line.startswith("Skipped unfinished runs"))
+        assert "1 FAILED (model.units=1, cv.n_splits=5), 1 RUNNING (model.units=2, cv.n" in line
+        assert "1 stopped early by racing (model.units=3, cv.n_splits=5)." in line
         lines = [line.split() for line in out.splitlines() if " units=" in line]
         assert sorted(words[1] for words in lines) == ["units=20", "units=40", "units=64"]
         assert "No conclusion about which is best: " in out

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LABEL_METRICS = ("f1", "average_precision", "roc_auc")
 FIGURES = (".pdf", ".png", ".svg")
+MAX_NAMED = 3  # unfinished runs of each status
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,10 +46,7 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         reader = RunReader(locate(tracking))
         named_runs = reader.find(arguments.runs)
         if named_runs.skipped:
-            statuses = ", ".join(
-                f"{n} {status}" for status, n in sorted(named_runs.skipped.items())
-            )
-            console.show(f"Skipped unfinished runs: {statuses}.")
+            console.show(f"Skipped unfinished runs: {_list_skipped(named_runs.skipped)}.")
         all_runs = [comparison.to_run_scores(record) for record in named_runs.runs]
         distinct = comparison.drop_duplicates(all_runs)
         if n_duplicates := len(all_runs) - len(distinct):
@@ -92,6 +90,15 @@ def _compare(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
             write_ranking(ranking, path)
 
     _write(arguments, ranking.metric, run_ids, as_dict(ranking, named) | of_labels, draw)
+
+
+def _list_skipped(names: Mapping[str, Sequence[str]]) -> str:
+    """Return the number of runs of each status, and the names of the first ones."""
+    return ", ".join(
+        f"{len(runs)} {status} ({'; '.join(runs[:MAX_NAMED])}"
+        f"{'; ...' if len(runs) > MAX_NAMED else ''})"
+        for status, runs in sorted(names.items())
+    )
 
 
 def _write(

@@ -163,6 +163,11 @@ class Leaderboard:
         """Number of different pairs of data set and folds among the ranked jobs."""
         return len({entry.digests for entry in self.entries[: self.n_ranked]})
 
+    @property
+    def n_datasets(self) -> int:
+        """Number of different data sets among the ranked jobs."""
+        return len({entry.digests[0] for entry in self.entries[: self.n_ranked]})
+
     def failures(self) -> dict[str, list[Entry]]:
         """Group the jobs that did not finish by their reason, the most frequent one first.
 

@@ -86,12 +86,16 @@ def quote(text: str) -> str:
     return QuotedString(text, marks).with_quotes()
 
 
+def quote_path(path: str) -> str:
+    """Quote the path of a file for Hydra, which reads it back unchanged."""
+    return path if _WORD.fullmatch(path) else quote(re.sub(r"(\\*)\$\{", r"\1\1\\${", path))
+
+
 def quote_value(value: str) -> str:
     """Quote a value that Hydra cannot parse; within a list, its elements."""
     if _is_list(value):
-        return (
-            f"[{','.join(_quote_element(it, _Text(0, False, True)) for it in _split(value[1:-1]))}]"
-        )
+        elements = split_values(value[1:-1])
+        return f"[{','.join(_quote_element(it, _Text(0, False, True)) for it in elements)}]"
     return quote(value)
 
 
@@ -107,6 +111,17 @@ def is_parsed(argument: str) -> bool:
 def find_types(key: str) -> frozenset[tuple[int, object]]:
     """Return the types of a setting, each with the number of lists around it; none if unknown."""
     return _types().get(key.lstrip("+"), frozenset())
+
+
+def split_values(text: str) -> list[str]:
+    """Split at the commas that are outside of quotes and brackets."""
+    elements, start = [], 0
+    while True:
+        end = _find_end(text, start)
+        elements.append(text[start:end])
+        if end >= len(text):
+            return elements
+        start = end + 1
 
 
 def format_value(value: object) -> str:
@@ -133,12 +148,12 @@ def _quote_sweep(value: str, text: _Text, key: str, is_sweep: bool) -> str:
     """Quote a value, or each of the values that a sweep varies."""
     is_path = key.endswith(_PATHS)
     if is_path and _exists(value):
-        return _quote_path(value)
+        return quote_path(value)
     if text.depth == 0 and not value.strip(" ,"):  # a separator, or a blank name
         return quote(value)
     if FUNCTION.fullmatch(value):
         return value
-    elements = _split(value)
+    elements = split_values(value)
     if not all(map(_is_list, elements)) and _is_list(value):  # a bracket in an element
         elements = [value]
     if len(elements) > 1 and text.depth == 0:
@@ -147,7 +162,7 @@ def _quote_sweep(value: str, text: _Text, key: str, is_sweep: bool) -> str:
             return quote(value)
         elements = list(_join_paths(elements)) if is_path else elements
     quoted = [
-        _quote_path(it) if is_path and _exists(it) else _quote_nested(it, text) for it in elements
+        quote_path(it) if is_path and _exists(it) else _quote_nested(it, text) for it in elements
     ]
     return ",".join(quoted)
 
@@ -159,7 +174,7 @@ def _quote_nested(value: str, text: _Text) -> str:
         return _quote_element(value, text)
     elements = [
         _quote_nested(it.strip(), text._replace(depth=text.depth - 1, is_optional=False))
-        for it in _split(stripped[1:-1])
+        for it in split_values(stripped[1:-1])
     ]
     return f"[{','.join(elements)}]"
 
@@ -175,10 +190,6 @@ def _quote_element(value: str, text: _Text) -> str:
         if not text.is_pure or FUNCTION.fullmatch(value) or (isinstance(parsed, str) and is_same):
             return value
     return quote(value)
-
-
-def _quote_path(path: str) -> str:
-    return path if _WORD.fullmatch(path) else quote(re.sub(r"(\\*)\$\{", r"\1\1\\${", path))
 
 
 def _join_paths(elements: Sequence[str]) -> Iterator[str]:
@@ -201,17 +212,6 @@ def _exists(path: str) -> bool:
 
 def _is_list(value: str) -> bool:
     return value.startswith("[") and value.endswith("]")
-
-
-def _split(text: str) -> list[str]:
-    """Split at the commas that are outside of quotes and brackets."""
-    elements, start = [], 0
-    while True:
-        end = _find_end(text, start)
-        elements.append(text[start:end])
-        if end >= len(text):
-            return elements
-        start = end + 1
 
 
 def _find_end(text: str, start: int) -> int:

@@ -268,10 +268,10 @@ def show_run(run_id: str, experiment: str, page: str) -> None:
     _out.print(f"  {page}")
 
 
-def run_command(name: str, run_id: str, store: "Store") -> str:
+def run_command(name: str, run_id: str, store: "Store", *options: str) -> str:
     """Return a command of this program for a run of a store, quoted for a shell."""
     settings = [] if store.is_default else [f"tracking.uri={mask(store.uri)}"]
-    return own_command(name, run_id, *settings)
+    return own_command(name, run_id, *options, *settings)
 
 
 def show_file(name: str, path: Path) -> None:

@@ -99,7 +99,7 @@ def decode(path: Path, content: bytes) -> str:
 
 def _find_problem(file: Path) -> str | None:
     if file.is_dir():
-        return "a directory"
+        return f"a directory. To sweep over its files: --multirun 'dataset.path={file}/*'"
     if not file.exists():
         siblings = os.listdir(file.parent) if file.parent.is_dir() else []
         near = difflib.get_close_matches(file.name, siblings, n=1)

@@ -240,7 +240,8 @@ def _next_commands(store: Store, sweep: Sweep, board: Leaderboard) -> dict[str, 
     """Return the commands that are useful after the sweep, or its page, by their purpose."""
     commands, run_id = {}, sweep.run_id
     if board.n_ranked > 1:
-        commands["Compare"] = run_command("compare", run_id, store)
+        options = ["--across"] if board.n_datasets > 1 else []
+        commands["Compare"] = run_command("compare", run_id, store, *options)
     if board.best:
         commands["Promote"] = run_command("promote", board.best.run_id, store)
     if not board.is_complete:

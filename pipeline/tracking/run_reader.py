@@ -5,7 +5,6 @@ import math
 import re
 import shutil
 import weakref
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -85,15 +84,15 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class NamedRuns:
-    """The finished runs of a request, and the number of unfinished ones.
+    """The finished runs of a request, and the names of unfinished ones.
 
     Attributes:
         runs: The finished runs, each once.
-        skipped: Number of runs of the sweeps that have not finished, by their status.
+        skipped: Names of the runs of the sweeps that have not finished, by their status.
     """
 
     runs: list[RunRecord]
-    skipped: dict[str, int]
+    skipped: dict[str, list[str]]
 
 
 def to_record(run: Run) -> RunRecord:
@@ -179,18 +178,19 @@ class RunReader:
             UserError: If a run is unknown, its name is not unique, or it has not finished.
         """
         runs: dict[str, RunRecord] = {}
-        skipped: Counter[str] = Counter()
+        skipped: dict[str, list[str]] = {}
         for name in names:
             run = self.one(name)
             if run.is_sweep:
-                children = self.children(run.run_id)
-                finished = [child for child in children if _status(child) == FINISHED]
-                skipped.update(_status(c) for c in children if _status(c) != FINISHED)
-                runs |= {child.run_id: child for child in reversed(finished)}
+                for child in reversed(self.children(run.run_id)):
+                    if (status := _status(child)) == FINISHED:
+                        runs[child.run_id] = child
+                    else:
+                        skipped.setdefault(status, []).append(child.name)
             else:
                 _check_finished(run)
                 runs[run.run_id] = run
-        return NamedRuns(list(runs.values()), dict(skipped))
+        return NamedRuns(list(runs.values()), skipped)
 
     def children(self, parent: str) -> list[RunRecord]:
         """Return the runs of a sweep's jobs, newest first, without superseded ones."""
