@@ -25,6 +25,7 @@ from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, 
 from pipeline.report.artifacts import CHECKS, TABLES, write_inputs, write_result
 from pipeline.report.run_info import RunInfo
 from pipeline.runtime import is_interrupted, raise_interrupt
+from pipeline.scoring.held_out import OUTER_FOLDS
 from pipeline.tracking import (
     FINAL_FIT,
     DatasetInfo,
@@ -87,7 +88,8 @@ def _evaluate_job(
 
 def _make_evaluator(job: PreparedJob) -> Evaluator:
     with console.waiting("loading the trainer and learning the preprocessing of each fold"):
-        return Evaluator(job.config, job.inputs.dataset, list(job.inputs.splits))
+        inputs = job.inputs
+        return Evaluator(job.config, inputs.dataset, list(inputs.splits), inputs.nested_splits)
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def _load_finished_folds(
     job: PreparedJob, run: TrackedRun, checkpoint: Checkpoint
 ) -> list[FoldResult]:
     """Return the folds that the previous run finished, and print their number."""
-    previous, splits = job.previous, job.inputs.splits
+    previous, splits = job.previous, [*job.inputs.splits, *job.inputs.nested_splits]
     supersede(previous.replaced, run.run_id)
     if previous.failed:
         checkpoint.take_over(previous.failed)
@@ -196,9 +198,10 @@ def _train(
         try:
             with closing(evaluator.folds(progress, finished, race)) as folds:
                 for step, fold in enumerate(folds):
-                    if not is_quiet:
-                        console.show_fold(next(iter(fold.scores.values())))
-                    run.log_scores(step, fold.scores)
+                    if not fold.split.prefix:
+                        if not is_quiet:
+                            console.show_fold(next(iter(fold.scores.values())))
+                        run.log_scores(step, fold.scores)
                     if error := checkpoint.save(fold, run.seconds):
                         console.show_checkpoint_error(error)
         except Stopped:
@@ -214,6 +217,8 @@ def _log_result(
     """Print the result, log the rest, and predict new rows with the model as it was logged."""
     if job.sweep_job is None:
         console.show_result(evaluation.summary, "" if evaluation.final else " of the first repeat")
+        if evaluation.outer:
+            console.show_outer_folds(evaluation.outer_summary, len(evaluation.outer))
         console.show_findings(findings)
     with console.waiting("logging figures and the final model"):
         run.log_metrics(evaluation.metrics())
@@ -229,9 +234,10 @@ def _log_result(
                 f"{evaluation.n_fits_skipped} fits skipped."
             )
         with tempfile.TemporaryDirectory() as name:
+            tables = [*TABLES, *[OUTER_FOLDS] * bool(evaluation.outer), CHECKS]
             run_info = RunInfo.of(run.record(), job.config.tracking.experiment_name)
             write_result(Path(name), evaluation, job.inputs.summary, run_info, findings)
-            run.log_files(Path(name), tables=[*TABLES, CHECKS])
+            run.log_files(Path(name), tables=tables)
             run.set_tags({CODES: " ".join(finding.code for finding in findings)})
             card = (Path(name) / MODEL_CARD).read_text("utf-8") if evaluation.final else ""
         served = None

@@ -97,7 +97,7 @@ def prepare_job(composed: "DictConfig", sweep_job: SweepJob | None) -> PreparedJ
     inputs = _load_inputs(config, sweep_job)
     store = locate(config.tracking)
     check_store(store)
-    fingerprint = compute_fingerprint(config, inputs.dataset, inputs.splits)
+    fingerprint = compute_fingerprint(config, inputs.dataset, inputs.splits, inputs.nested_splits)
     previous = _find_previous(config, store, fingerprint, sweep_job)
     return PreparedJob(config, inputs, store, fingerprint, previous, sweep_job)
 

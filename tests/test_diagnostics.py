@@ -15,7 +15,7 @@ def test_warnings_name_labels_folds_and_a_hint() -> None:
     y[:10, 1] = 1  # enough for ten folds, but all in the first half
     y[0, 2] = 1  # once; the fourth never
     dataset = table(y, fold=np.repeat([0, 1], 10))
-    config = PredefinedConfig(kind="predefined")
+    config = PredefinedConfig(kind="predefined", outer_splits=None)
     training, test = check_splits(config, dataset, make_splits(config, dataset))
     assert (training.problem, training.labels) == ("No training row has", (("y1", 1), ("y2", 1)))
     assert (test.problem, test.labels) == ("No test row has", (("y1", 1), ("y2", 1)))

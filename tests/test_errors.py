@@ -24,6 +24,7 @@ INTENDED = {
     ("model/keras_builder.py", "_probe"),
     # A leaderboard is logged without its estimate too.
     ("comparison/best_job.py", "estimate_best_job"),
+    ("comparison/nested.py", "score_nested"),
     # Few rows may be too few to fit; errors that do not depend on the rows were raised before.
     ("model/saved_model.py", "check_savable"),
     # The model and the schema that models carry raise ValueError: they know no UserError.

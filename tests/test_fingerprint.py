@@ -164,3 +164,10 @@ def test_the_digest_of_other_configurations_is_that_of_their_other_settings(
     }
     expected = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
     assert fingerprint_of()["config_digest"] == expected
+
+
+def test_settings_of_outer_folds_count_only_where_there_are_some(make_config):
+    for cv in ("repeated_kfold", "shuffle_split", "predefined", "time_series"):
+        assert not [key for key in flatten(make_config(f"cv={cv}")) if "outer" in key]
+    settings = flatten(make_config("cv.outer_splits=5"))
+    assert (settings["cv.outer_splits"], settings["cv.outer_repeats"]) == ("5", "1")

@@ -52,6 +52,17 @@ def test_racing_needs_one_objective_and_repeats(search, capsys):
     assert [job["racing.incumbent"] for job in search.jobs] == ["abc", "abc"]
 
 
+def test_outer_folds_need_samples_that_do_not_depend_on_scores(search):
+    outer = ("cv.outer_splits=3", "hydra.sweeper.n_trials=1")
+    with pytest.raises(UserError, match=r"cv\.outer_splits: expected hydra.sweeper.sampler=random"):
+        search.run(quadratic, *SPACE, *outer)
+    with pytest.raises(UserError, match=r"racing: expected null with cv\.outer_splits"):
+        search.run(quadratic, *SPACE, *outer, "racing=first_repeat")
+    assert not search.jobs
+    search.run(quadratic, *SPACE, *outer, "hydra.sweeper.sampler=random")
+    assert len(search.jobs) == 1
+
+
 @pytest.mark.parametrize(
     ("uri", "folder"),
     [

@@ -25,7 +25,14 @@ BY_GROUPS = ("group_kfold", "stratified_group_kfold")
 
 
 def kfold(kind: Any, n_splits: int = 5, n_repeats: int = 1, random_state: int = 1) -> CvConfig:
-    return KFoldConfig(kind=kind, n_splits=n_splits, n_repeats=n_repeats, random_state=random_state)
+    return KFoldConfig(
+        kind=kind,
+        n_splits=n_splits,
+        n_repeats=n_repeats,
+        random_state=random_state,
+        outer_splits=None,
+        outer_repeats=1,
+    )
 
 
 def table(
@@ -146,7 +153,9 @@ def test_repeated_kfold_is_scikit_learns(
 
 
 def test_shuffle_split_is_scikit_learns() -> None:
-    config = ShuffleSplitConfig(kind="shuffle_split", n_splits=7, test_size=0.15, random_state=3)
+    config = ShuffleSplitConfig(
+        kind="shuffle_split", n_splits=7, test_size=0.15, random_state=3, outer_splits=None
+    )
     ours = make_splits(config, random_table(0))
     theirs = ShuffleSplit(n_splits=7, test_size=0.15, random_state=3)
     assert [(split.repeat, split.fold) for split in ours] == [(0, fold) for fold in range(7)]
@@ -158,7 +167,7 @@ def test_shuffle_split_is_scikit_learns() -> None:
 @pytest.mark.parametrize("fold", [[1, 2, 3, 1, 2, 3], [-1, -1, -1, 0, 0, 0], [7, -1, 7, 4, 4, -1]])
 def test_predefined_is_scikit_learns(fold: list[int]) -> None:
     dataset = table(np.ones((6, 1), dtype=np.int8), fold=np.array(fold))
-    ours = make_splits(PredefinedConfig(kind="predefined"), dataset)
+    ours = make_splits(PredefinedConfig(kind="predefined", outer_splits=None), dataset)
     assert [split.fold for split in ours] == list(range(len(ours)))
     for split, (train, test) in zip(ours, PredefinedSplit(fold).split(), strict=True):
         np.testing.assert_array_equal(split.train, train)
@@ -186,22 +195,24 @@ def test_predefined_is_scikit_learns(fold: list[int]) -> None:
             "cv=group_kfold: expected data with the group of each row",
         ),
         (
-            ShuffleSplitConfig(kind="shuffle_split", n_splits=2, test_size=0.95, random_state=0),
+            ShuffleSplitConfig(
+                kind="shuffle_split", n_splits=2, test_size=0.95, random_state=0, outer_splits=None
+            ),
             table(np.ones((9, 1), dtype=np.int8)),
             "cv.test_size: expected a fraction that leaves rows to train on. Received: 0.95 of 9",
         ),
         (
-            PredefinedConfig(kind="predefined"),
+            PredefinedConfig(kind="predefined", outer_splits=None),
             table(np.ones((9, 1), dtype=np.int8)),
             "Name a column with the fold of each row",
         ),
         (
-            PredefinedConfig(kind="predefined"),
+            PredefinedConfig(kind="predefined", outer_splits=None),
             table(np.ones((9, 1), dtype=np.int8), fold=np.zeros(9, dtype=np.int64)),
             "whose folds test all rows at once",
         ),
         (
-            PredefinedConfig(kind="predefined"),
+            PredefinedConfig(kind="predefined", outer_splits=None),
             table(np.ones((9, 1), dtype=np.int8), fold=np.full(9, -1)),
             "whose folds test no row",
         ),

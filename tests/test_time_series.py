@@ -20,7 +20,7 @@ from tests.test_splitters import table
 
 
 def windows(n_splits: int = 3, **sizes: Any) -> TimeSeriesConfig:
-    sizes = {"test_size": None, "max_train_size": None, "gap": 0, **sizes}
+    sizes = {"test_size": None, "max_train_size": None, "gap": 0, "outer_splits": None, **sizes}
     return TimeSeriesConfig(kind="time_series", n_splits=n_splits, **sizes)
 
 

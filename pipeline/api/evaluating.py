@@ -203,7 +203,7 @@ def _evaluate(composed: "DictConfig") -> Evaluation:
     if config.racing is not None or config.resume:
         raise UserError("racing, resume: expected neither without track=True.")
     inputs = load_inputs(config)
-    evaluator = Evaluator(config, inputs.dataset, list(inputs.splits))
+    evaluator = Evaluator(config, inputs.dataset, list(inputs.splits), inputs.nested_splits)
     with (
         console.progress_bar(evaluator.total, evaluator.unit) as advance,
         closing(evaluator.folds(advance)) as folds,

@@ -17,8 +17,17 @@ def main(argv: Sequence[str]) -> int:
 def _show(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
     with heavy_imports():
         from pipeline import console
-        from pipeline.comparison import Criterion, estimate_best_job, read_leaderboard
-        from pipeline.console.leaderboard_tables import describe_estimate, leaderboard_tables
+        from pipeline.comparison import (
+            Criterion,
+            estimate_best_job,
+            read_leaderboard,
+            score_nested,
+        )
+        from pipeline.console.leaderboard_tables import (
+            describe_estimate,
+            describe_nested,
+            leaderboard_tables,
+        )
         from pipeline.tracking import CRITERION, RunReader, find_sweep, locate
 
     with console.waiting("reading the sweep"):
@@ -31,8 +40,9 @@ def _show(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         sweep = find_sweep(record.run_id)
         tag = record.tags.get(CRITERION)  # of a search
         board = read_leaderboard(sweep, Criterion.from_tag(tag) if tag else None)
-        estimate = estimate_best_job(board)
-    console.show(*leaderboard_tables(board, by_job=arguments.seeds), *describe_estimate(estimate))
+        estimate, nested = estimate_best_job(board), score_nested(board)
+    console.show(*leaderboard_tables(board, by_job=arguments.seeds))
+    console.show(*describe_estimate(estimate), *describe_nested(nested))
 
 
 def make_parser() -> argparse.ArgumentParser:

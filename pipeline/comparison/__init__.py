@@ -14,6 +14,7 @@ from pipeline.comparison.leaderboard import (
     to_json_table,
     without_received_value,
 )
+from pipeline.comparison.nested import NestedScores, score_nested
 from pipeline.comparison.notebook_view import Comparison
 from pipeline.comparison.paired_runs import rank_paired_runs
 from pipeline.comparison.promotion import Contender, Judgement, describe_scores, judge

@@ -27,6 +27,7 @@ class Entry:
         seconds: Duration; None if unknown.
         reason: Reason why it did not finish, or why racing stopped it; empty without one.
         digests: Digests of data and folds; only jobs with equal digests are comparable.
+        nested_digest: Digest of the outer folds; empty without any.
         greater_is_better: The setting `scoring.greater_is_better`.
         codes: Codes of the checks that have something to say.
     """
@@ -40,6 +41,7 @@ class Entry:
     seconds: float | None = None
     reason: str = ""
     digests: tuple[str, str] = ("", "")
+    nested_digest: str = ""
     greater_is_better: Mapping[str, bool] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
 
@@ -124,6 +126,7 @@ def to_entry(run: RunRecord) -> Entry:
         seconds=run.metrics.get("seconds", seconds),
         reason=run.tags.get("failure") or run.tags.get(STOPPED_BECAUSE, ""),
         digests=(run.tags.get("data_digest", ""), run.tags.get("split_digest", "")),
+        nested_digest=run.tags.get("nested_digest", ""),
         greater_is_better=own_directions(run.params),
         codes=tuple(run.tags.get(CODES, "").split()),
     )

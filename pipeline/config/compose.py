@@ -26,7 +26,15 @@ def parse_config(composed: DictConfig) -> Config:
     Raises:
         UserError: If keys are unknown or missing or values are invalid; the message names all.
     """
-    return validate(Config, _to_container(composed))
+    config = validate(Config, _to_container(composed))
+    if config.racing is not None and config.cv.outer_splits is not None:
+        raise UserError(
+            "racing: expected null with cv.outer_splits, because a race drops configurations by "
+            "scores on the test rows of the outer folds, too, and the outer scores of the others "
+            "would be too good. Received: racing. Leave out racing=first_repeat, or add ~racing to "
+            "a search space that sets it."
+        )
+    return config
 
 
 def parse_tracking(composed: DictConfig) -> TrackingConfig:

@@ -157,6 +157,8 @@ class KFoldConfig:
     n_splits: Annotated[int, Field(ge=2)]
     n_repeats: PositiveInt
     random_state: _RandomState
+    outer_splits: Annotated[int, Field(ge=2)] | None
+    outer_repeats: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -167,6 +169,7 @@ class ShuffleSplitConfig:
     n_splits: PositiveInt
     test_size: Annotated[float, Field(gt=0, lt=1)]
     random_state: _RandomState
+    outer_splits: PositiveInt | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -174,6 +177,7 @@ class PredefinedConfig:
     """The folds of `dataset.fold_column` or `dataset.test_path`."""
 
     kind: Literal["predefined"]
+    outer_splits: Annotated[int, Field(ge=2)] | None
 
 
 def _extent(value: object, least: int = 1) -> int | str:
@@ -203,6 +207,7 @@ class TimeSeriesConfig:
     test_size: _Extent | None
     max_train_size: _Extent | None
     gap: Annotated[int | str, PlainValidator(partial(_extent, least=0))]
+    outer_splits: PositiveInt | None
 
 
 CvConfig = Annotated[

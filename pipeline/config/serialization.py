@@ -70,12 +70,15 @@ def flatten(config: Config) -> dict[str, str]:
         "dataset.label_na_values": "[]",
         "dataset.time_column": "None",
         "training.label_weights": "None",
+        "cv.outer_splits": "None",
     }
     without_effect: tuple[str, ...] = ()
     if config.training.loss != "asymmetric":
         without_effect += ("training.asymmetric_",)
     if config.training.class_weight != "effective_number":
         without_effect += ("training.class_weight_beta",)
+    if config.cv.outer_splits is None:
+        without_effect += ("cv.outer_repeats",)
     flat = {
         key: value
         for key, value in flat.items()

@@ -6,12 +6,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.comparison import SEED, BestJobEstimate, Entry, Leaderboard, Status
+from pipeline.comparison import (
+    SEED,
+    BestJobEstimate,
+    Entry,
+    Leaderboard,
+    NestedScores,
+    Status,
+)
 from pipeline.console.table_layout import ID_LENGTH, WideOrNarrow, make_table
 from pipeline.errors import shorten
 from pipeline.scoring import (
     choose_decimals,
     common_decimals,
+    describe_metric,
     format_interval,
     format_number,
     metric_title,
@@ -80,6 +88,25 @@ def describe_estimate(estimate: BestJobEstimate) -> Iterator[RenderableType]:
         )
     if estimate.note:
         yield estimate.note
+
+
+def describe_nested(nested: NestedScores | None) -> Iterator[RenderableType]:
+    """Yield the outer score of the chosen configurations, and which is chosen how often."""
+    if nested and nested.selections:
+        folds = f"{nested.n_folds} outer fold{'s' if nested.n_folds > 1 else ''}"
+        score = describe_metric(*next(iter(nested.summary.items())))
+        yield ""
+        yield Text(
+            f"Nested cross-validation, {folds}. {score}, of what is chosen without their test rows",
+            style="bold",
+        )
+        table = make_table("chosen", "configuration", "")
+        for configuration, n in nested.counts:
+            final = "best on all rows: the final one" if configuration is nested.final else ""
+            table.add_row(f"{n} of {nested.n_folds}", configuration.name, final)
+        yield table
+    if nested and nested.note:
+        yield nested.note
 
 
 def _heading(board: Leaderboard) -> str:

@@ -32,12 +32,24 @@ class Split:
         fold: Number of the fold in its repeat, from 0.
         train: Row numbers to train on, of shape (n_train,).
         test: Row numbers to score on, of shape (n_test,); disjoint from `train`.
+        prefix: Start of its name in nested cross-validation; empty for a fold of all rows.
     """
 
     repeat: int
     fold: int
     train: NDArray[np.int64]
     test: NDArray[np.int64]
+    prefix: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name for messages: `repeat 0, fold 2`."""
+        return f"{self.prefix}repeat {self.repeat}, fold {self.fold}"
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Key by which the folds of a run are found and sorted, those of all rows first."""
+        return self.prefix, self.repeat, self.fold
 
 
 def _make_fold_splits(folds: NDArray[np.int64], repeat: int) -> list[Split]:

@@ -1,12 +1,13 @@
 """Keep the finished folds of an unfinished run as files, so that it can be continued.
 
-Each fold is one file, `<repeat>-<fold>.npz`: arrays as they are, everything else as JSON, nothing
-pickled. It is written under a temporary name, synced and renamed, so a file that exists is
+Each fold is one file, such as `<repeat>-<fold>.npz`: arrays as they are, everything else as JSON,
+nothing pickled. It is written under a temporary name, synced and renamed, so a file that exists is
 complete. A file that cannot be read is ignored, and its fold trained again.
 """
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +72,8 @@ class Checkpoint:
         _disk().submit(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _path(self, split: Split) -> Path:
-        return self._folder / f"{split.repeat}-{split.fold}.npz"
+        prefix = re.sub(r"\W+", "-", split.prefix)
+        return self._folder / f"{prefix}{split.repeat}-{split.fold}.npz"
 
     def _try_to_write(self, path: Path, fold: FoldResult, elapsed: float) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,12 @@ from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
 from pipeline.evaluation.derived_inputs import derive_columns
-from pipeline.evaluation.fold_results import Evaluation, FoldResult, summarise_folds
+from pipeline.evaluation.fold_results import (
+    Evaluation,
+    FoldResult,
+    summarise_folds,
+    summarise_outer_folds,
+)
 from pipeline.evaluation.inputs import FoldPlan, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
@@ -24,18 +30,32 @@ N_CHECKED_ROWS = 20  # whose probabilities the final model must have
 class Evaluator:
     """Cross-validates one configuration on one data set and fits the final model."""
 
-    def __init__(self, config: Config, dataset: Dataset, splits: list[Split]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        splits: list[Split],
+        nested_splits: Sequence[Split] = (),
+    ) -> None:
         """Plan all fits, those of the final model last, and build the model.
+
+        Args:
+            config: The configuration.
+            dataset: The data set.
+            splits: The folds.
+            nested_splits: Outer folds, and folds of their training rows.
 
         Raises:
             UserError: If model or optimizer cannot be built as configured, or the training folds
                 are too small for inner folds.
         """
-        self._config, self._dataset, self._splits = config, dataset, splits
+        self._config, self._dataset = config, dataset
         self._encoded = derive_columns(config.preprocessing, dataset)
-        self._fits, self._fold_plans, self._final_plan = plan_fits(config, self._encoded, splits)
+        self._fits, self._fold_plans, self._final_plan = plan_fits(
+            config, self._encoded, splits, nested_splits
+        )
         self._trainer = make_trainer(config, self._encoded, self._fits)
-        self._folds: dict[tuple[int, int], FoldResult] = {}
+        self._folds: dict[tuple[str, int, int], FoldResult] = {}
         self._final: FinalModel | None = None
         self._race: Race | None = None
         self._decision: Decision | None = None
@@ -63,7 +83,7 @@ class Evaluator:
     @property
     def n_missing(self) -> int:
         """Number of fits that are not trained yet."""
-        missing = [plan for plan in self._fold_plans if plan.fold_id not in self._folds]
+        missing = [plan for plan in self._fold_plans if plan.split.key not in self._folds]
         missing += [self._final_plan] if self._final is None else []
         return sum(len(plan.fit_indices) for plan in missing)
 
@@ -91,14 +111,14 @@ class Evaluator:
             finished: Folds of an interrupted run; they are yielded without training.
             race: A race after whose first repeat the training may stop.
         """
-        self._folds.update({(f.split.repeat, f.split.fold): f for f in finished})
+        self._folds.update({fold.split.key: fold for fold in finished})
         plans = self._fold_plans
         if race is not None:
             first = [plan for plan in plans if plan.split.repeat == 0]
             plans = [plan for plan in plans if plan.split.repeat > 0]
             yield from self._train(first, progress)
             self._race = race
-            scores = [self._folds[plan.fold_id].scores[race.metric] for plan in first]
+            scores = [self._folds[plan.split.key].scores[race.metric] for plan in first]
             self._decision = race.decide(scores)
             if self._decision is not None and self._decision.stop:
                 return
@@ -108,7 +128,7 @@ class Evaluator:
         self, plans: Sequence[FoldPlan], progress: Callable[[int], None]
     ) -> Iterator[FoldResult]:
         """Train and yield some folds; the final model with the last of all folds."""
-        missing = [plan for plan in plans if plan.fold_id not in self._folds]
+        missing = [plan for plan in plans if plan.split.key not in self._folds]
         n_finished = sum(len(plan.fit_indices) for plan in plans if plan not in missing)
         progress(n_finished * self._trainer.units_per_fit)
         is_last = len(self._folds) + len(missing) == len(self._fold_plans)
@@ -117,25 +137,30 @@ class Evaluator:
         with closing(self._trainer.train(progress, fit_indices)) as trained:
             for plan in plans:
                 if plan in missing:
-                    self._folds[plan.fold_id] = self._result(plan, trained)
-                yield self._folds[plan.fold_id]
+                    self._folds[plan.split.key] = self._result(plan, trained)
+                yield self._folds[plan.split.key]
+                self._forget_predictions(plan.split)
             if is_last:
                 self._final = self._make_final(trained)
+
+    def _forget_predictions(self, split: Split) -> None:
+        """Keep the scores alone of a nested fold, because there can be very many of these."""
+        if split.prefix:
+            fold = self._folds[split.key]
+            self._folds[split.key] = replace(fold, y_score=fold.y_score[:0], y_pred=fold.y_pred[:0])
 
     def evaluation(self) -> Evaluation:
         """Return the result, once `folds` is exhausted."""
         if not self._folds:
             raise RuntimeError("Iterate over folds() before calling evaluation().")
-        folds = tuple(self._folds[fold_id] for fold_id in sorted(self._folds))
+        of_all_rows = [key for key in sorted(self._folds) if not key[0]]
+        folds = tuple(self._folds[key] for key in of_all_rows)
         return Evaluation(
             config=self._config,
             dataset=self._dataset,
             folds=folds,
-            summary=summarise_folds(
-                self._config.scoring.metrics,
-                folds,
-                has_order=self._config.cv.kind == "time_series",
-            ),
+            summary=summarise_folds(self._config, folds),
+            outer=summarise_outer_folds(self._config, [*self._folds.values()]),
             final=self._final,
             race=self._race,
             decision=self._decision,

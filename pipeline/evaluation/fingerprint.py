@@ -22,7 +22,7 @@ LENGTH = 32
 
 
 def compute_fingerprint(
-    config: Config, dataset: Dataset, splits: Sequence[Split]
+    config: Config, dataset: Dataset, splits: Sequence[Split], nested_splits: Sequence[Split] = ()
 ) -> dict[str, str]:
     """Return the digests that determine the results of a run, by the names of their MLflow tags.
 
@@ -36,6 +36,7 @@ def compute_fingerprint(
         "data_digest": dataset.digest,
         "split_digest": split_digest(splits),
         "code_version": code_version(_own_callables(config)),
+        **({"nested_digest": split_digest(nested_splits)} if nested_splits else {}),
     }
 
 

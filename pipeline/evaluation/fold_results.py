@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.cv import Split
+from pipeline.cv import OUTER, Split, inner_prefix
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule
 from pipeline.evaluation.racing import Decision, Race
@@ -47,6 +47,25 @@ class FoldResult:
 
 
 @dataclass(frozen=True, eq=False)
+class OuterFold:
+    """Scores of one outer fold of nested cross-validation.
+
+    Attributes:
+        split: Training and test rows.
+        scores: Score on the test rows by metric name, trained on all training rows; NaN where
+            undefined.
+        inner: Summary of each metric over the folds of the training rows, by which one of several
+            configurations is chosen.
+        n_undefined_labels: Labels that a macro metric skips as undefined, by metric name.
+    """
+
+    split: Split
+    scores: dict[str, float]
+    inner: dict[str, MetricSummary]
+    n_undefined_labels: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The result of a configuration: all folds, their summary and the final model.
 
@@ -61,6 +80,7 @@ class Evaluation:
         n_fits: Number of fits of the whole evaluation.
         n_fits_skipped: Number of fits that racing skipped.
         warnings: Messages for the user about the training.
+        outer: Scores of each outer fold; empty without `cv.outer_splits`.
     """
 
     config: Config
@@ -73,6 +93,12 @@ class Evaluation:
     n_fits: int = 0
     n_fits_skipped: int = 0
     warnings: tuple[str, ...] = ()
+    outer: tuple[OuterFold, ...] = ()
+
+    @property
+    def outer_summary(self) -> dict[str, MetricSummary]:
+        """Summary of each metric over the outer folds; empty without any."""
+        return summarise_folds(self.config, self.outer) if self.outer else {}
 
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.
@@ -89,6 +115,15 @@ class Evaluation:
         for name in ("loss", "val_loss", "test_loss"):
             curve = enumerate(mean_curve([getattr(fold, name) for fold in self.folds]), start=1)
             values += [(f"{prefix}epoch/{name}", float(loss), epoch) for epoch, loss in curve]
+        for step, fold in enumerate(self.outer):
+            values += [(f"outer/{name}", score, step) for name, score in fold.scores.items()]
+            inner = fold.inner.items()
+            values += [(f"outer/inner_{name}", each.mean, step) for name, each in inner]
+        values += [
+            (f"outer/{summary_key(name, statistic)}", value, 0)
+            for name, summary in self.outer_summary.items()
+            for statistic, value in summary.as_dict().items()
+        ]
         if decision := self.decision:
             values += [("racing/advantage", decision.advantage, 0), ("racing/p", decision.p, 0)]
         if self.n_fits_skipped:
@@ -97,7 +132,7 @@ class Evaluation:
 
 
 def summarise_folds(
-    metrics: Sequence[str], folds: Sequence[FoldResult], *, has_order: bool = False
+    config: Config, folds: Sequence[FoldResult | OuterFold]
 ) -> dict[str, MetricSummary]:
     """Summarise each metric over folds, or over windows in order of time, the headline first."""
     test_fraction = float(np.mean([len(f.split.test) / len(f.split.train) for f in folds]))
@@ -107,7 +142,28 @@ def summarise_folds(
             test_fraction,
             sum(fold.n_undefined_labels.get(short_name(metric), 0) for fold in folds),
             metric_range(metric),
-            has_order=has_order,
+            has_order=config.cv.kind == "time_series",
         )
-        for metric in metrics
+        for metric in config.scoring.metrics
     }
+
+
+def summarise_outer_folds(config: Config, folds: Sequence[FoldResult]) -> tuple[OuterFold, ...]:
+    """Return the scores of each outer fold, ordered by repeat and fold.
+
+    Args:
+        config: The configuration.
+        folds: All folds of the run, nested ones among them.
+    """
+    by_prefix: dict[str, list[FoldResult]] = {}
+    for fold in sorted(folds, key=lambda fold: fold.split.key):
+        by_prefix.setdefault(fold.split.prefix, []).append(fold)
+    return tuple(
+        OuterFold(
+            outer.split,
+            outer.scores,
+            summarise_folds(config, by_prefix[inner_prefix(outer.split)]),
+            outer.n_undefined_labels,
+        )
+        for outer in by_prefix.get(OUTER, [])
+    )

@@ -15,6 +15,7 @@ from pipeline.cv import (
     SplitWarning,
     check_splits,
     inner_splits,
+    make_nested_splits,
     make_splits,
     validation_part,
 )
@@ -46,16 +47,20 @@ class EvaluationInputs:
         summary: Its summary in numbers.
         splits: Training and test rows of each fold.
         split_warnings: Warnings about the folds.
+        nested_splits: Outer folds, then the folds of their training rows; empty without
+            `cv.outer_splits`.
     """
 
     dataset: Dataset
     summary: DataSummary
     splits: Sequence[Split]
     split_warnings: Sequence[SplitWarning]
+    nested_splits: Sequence[Split]
 
 
+_Splits = tuple[Sequence[Split], Sequence[SplitWarning], Sequence[Split]]
 _datasets: dict[str, tuple[Dataset, DataSummary]] = {}
-_splits: dict[tuple[str, str], tuple[Sequence[Split], Sequence[SplitWarning]]] = {}
+_splits: dict[tuple[str, str], _Splits] = {}
 
 
 def load_inputs(config: Config) -> EvaluationInputs:
@@ -69,11 +74,12 @@ def load_inputs(config: Config) -> EvaluationInputs:
         dataset = load(config.dataset)
         return dataset, summarise(dataset)
 
-    def split() -> tuple[Sequence[Split], Sequence[SplitWarning]]:
+    def split() -> _Splits:
         splits = make_splits(config.cv, dataset)
-        return splits, check_splits(
+        split_warnings = check_splits(
             config.cv, dataset, splits, can_drop=hasattr(config.dataset, "drop")
         )
+        return splits, split_warnings, make_nested_splits(config.cv, dataset)
 
     check_metrics(config.scoring)
     check_threshold_metric(config.decision, config.scoring)
@@ -87,16 +93,14 @@ def load_inputs(config: Config) -> EvaluationInputs:
     if config.requires_complete_rows:
         dataset.check_complete()
     list_label_weights(config.training, dataset.label_names)
-    splits, split_warnings = _cached(
+    splits, split_warnings, nested_splits = _cached(
         _splits,
         (repr(config.cv), dataset.digest),
         split,
-        lambda with_warnings: sum(
-            split.train.nbytes + split.test.nbytes for split in with_warnings[0]
-        ),
+        lambda made: sum(split.train.nbytes + split.test.nbytes for split in (*made[0], *made[2])),
     )
     dataset.check_predict_rows(config.dataset.predict_rows)
-    return EvaluationInputs(dataset, summary, splits, split_warnings)
+    return EvaluationInputs(dataset, summary, splits, split_warnings, nested_splits)
 
 
 def _cached(cache: dict[K, T], key: K, make: Callable[[], T], n_bytes: Callable[[T], int]) -> T:
@@ -126,11 +130,6 @@ class FoldPlan:
     inner: tuple[range, ...]
 
     @property
-    def fold_id(self) -> tuple[int, int]:
-        """Repeat and fold."""
-        return self.split.repeat, self.split.fold
-
-    @property
     def fit_indices(self) -> list[int]:
         """Indices of all its fits, ascending."""
         return [index for part in (self.outer, *self.inner) for index in part]
@@ -146,9 +145,12 @@ class _Rows(NamedTuple):
 
 
 def plan_fits(
-    config: Config, dataset: Dataset, splits: Sequence[Split]
+    config: Config, dataset: Dataset, splits: Sequence[Split], nested_splits: Sequence[Split] = ()
 ) -> tuple[list[FitSpec], list[FoldPlan], FoldPlan]:
     """Plan all fits of a configuration.
+
+    Folds of equal numbers have equal seeds, be they folds of all rows, outer folds, or folds of the
+    training rows of an outer fold: there, a fit is what it would be if these were all rows.
 
     Returns:
         All fits, the plan of each fold, and the plan of the final model.
@@ -158,10 +160,11 @@ def plan_fits(
     """
     fit = partial(fit_preprocessors, config.preprocessing, dataset.X, dataset.schema)
     final_split = Split(-1, -1, final_rows(config, dataset, splits), NO_ROWS)
+    splits = [*splits, *nested_splits]
     rows = [_rows(config, dataset, (split.repeat, split.fold), split) for split in splits]
     final_fits = _rows(config, dataset, "final", final_split)
     outer: list[Preprocessor] = []
-    for _, folds in groupby(zip(splits, rows, strict=True), key=lambda fold: fold[0].repeat):
+    for _, folds in groupby(zip(splits, rows, strict=True), key=lambda fold: fold[0].key[:2]):
         outer += fit([parts[0].train for _, parts in folds])
     outer += fit([final_fits[0].train], is_final=True)
     fits: list[FitSpec] = []
@@ -171,7 +174,7 @@ def plan_fits(
     ):
         preprocessors = [preprocessor, *fit([part.train for part in parts[1:]])]
         ranges = []
-        name = f"repeat {split.repeat}, fold {split.fold}" if split.fold >= 0 else "the final model"
+        name = split.name if split.fold >= 0 else "the final model"
         for number, (part, learnt) in enumerate(zip(parts, preprocessors, strict=True)):
             first = len(fits)
             part_name = f"{name}, inner fold {number}" if number else name

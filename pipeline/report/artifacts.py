@@ -7,7 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 from pipeline.checks import Finding, to_table
-from pipeline.comparison import ExpectedScore, Leaderboard, to_json_table
+from pipeline.comparison import (
+    ExpectedScore,
+    Leaderboard,
+    NestedScores,
+    to_json_table,
+)
 from pipeline.config import Config, to_yaml
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.fold_results import Evaluation
@@ -15,13 +20,19 @@ from pipeline.model.saved_model import MODEL_CARD
 from pipeline.report.model_card import format_model_card
 from pipeline.report.page import write_page
 from pipeline.report.run_info import RunInfo
-from pipeline.report.tables import folds_table, labels_table, predictions_table
+from pipeline.report.tables import (
+    folds_table,
+    labels_table,
+    outer_folds_table,
+    predictions_table,
+)
 from pipeline.runtime import heavy_imports
-from pipeline.scoring.held_out import PREDICTIONS
+from pipeline.scoring.held_out import OUTER_FOLDS, PREDICTIONS
 
 TABLES = ("folds.json", "labels.json")
 CHECKS = "checks.json"
 LEADERBOARD = "leaderboard.json"
+NESTED = "nested.json"
 
 
 def write_inputs(folder: Path, config: Config, summary: DataSummary) -> None:
@@ -50,7 +61,10 @@ def write_result(
         findings: Findings of the checks.
     """
     config, labels = evaluation.config.report, labels_table(evaluation)
-    for name, table in zip(TABLES, (folds_table(evaluation), labels), strict=True):
+    tables = dict(zip(TABLES, (folds_table(evaluation), labels), strict=True))
+    if evaluation.outer:
+        tables[OUTER_FOLDS] = outer_folds_table(evaluation)
+    for name, table in tables.items():
         columns = table.to_dict(orient="split", index=False)
         (folder / name).write_text(json.dumps(_without_nan(columns)))
     (folder / CHECKS).write_text(json.dumps(to_table(findings)))
@@ -77,6 +91,7 @@ def write_leaderboard(
     board: Leaderboard,
     expected: ExpectedScore | None,
     findings: Sequence[Finding] = (),
+    nested: NestedScores | None = None,
 ) -> None:
     """Write the leaderboard of a sweep as a table, and as a figure if a job is ranked.
 
@@ -85,7 +100,10 @@ def write_leaderboard(
         board: The leaderboard.
         expected: Score to expect of the best job, for the figure; None if there is none.
         findings: Findings of the checks.
+        nested: Choices in the outer folds; None if there are none.
     """
+    if nested and nested.selections:
+        (folder / NESTED).write_text(json.dumps(to_json_table(nested.selection_rows())))
     (folder / CHECKS).write_text(json.dumps(to_table(findings)))
     (folder / LEADERBOARD).write_text(json.dumps(to_json_table(board.rows())))
     if board.best:

@@ -5,8 +5,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.evaluation.fold_results import Evaluation
-from pipeline.scoring import label_scores
-from pipeline.scoring.held_out import StoredPredictions
+from pipeline.scoring import label_scores, summary_key
+from pipeline.scoring.held_out import INNER, StoredPredictions
 from pipeline.scoring.label_review import ids_by_row, review_labels
 
 MAX_CELLS = 10  # that look wrong, on the page
@@ -30,6 +30,31 @@ def folds_table(evaluation: Evaluation) -> pd.DataFrame:
                 "seconds": round(fold.seconds, 4),
             }
             for fold in evaluation.folds
+        ]
+    )
+
+
+def outer_folds_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return one row per outer fold: repeat, fold, sizes and scores on its test rows.
+
+    The columns `inner_*` have mean, deviation and interval of each metric over the folds of its
+    training rows.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "repeat": fold.split.repeat,
+                "fold": fold.split.fold,
+                "n_train": len(fold.split.train),
+                "n_test": len(fold.split.test),
+                **fold.scores,
+                **{
+                    f"{INNER}{summary_key(name, statistic)}": summary.as_dict().get(statistic)
+                    for name, summary in fold.inner.items()
+                    for statistic in ("mean", "std", "ci_low", "ci_high")
+                },
+            }
+            for fold in evaluation.outer
         ]
     )
 

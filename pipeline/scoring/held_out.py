@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pipeline.scoring.resampled import HeldOutPredictions
 
 PREDICTIONS = "predictions.parquet"
+OUTER_FOLDS = "outer_folds.json"  # table of the outer folds of nested cross-validation
+INNER = "inner_"  # prefix of its columns with scores on folds of the training rows
 TRUE, SCORE, PREDICTED = "true_", "score_", "pred_"  # prefixes of columns, before the label's name
 MAX_UNITS = 20_000  # rows or groups; larger tables are sampled in random blocks of rows
 SEED = 0  # of these blocks

@@ -19,16 +19,22 @@ from pipeline.comparison import (
     BestJobEstimate,
     Criterion,
     Leaderboard,
+    NestedScores,
     estimate_best_job,
     read_leaderboard,
+    score_nested,
 )
 from pipeline.config import affects_scores, parse_tracking, quote
 from pipeline.console import run_command
-from pipeline.console.leaderboard_tables import describe_estimate, leaderboard_tables
+from pipeline.console.leaderboard_tables import (
+    describe_estimate,
+    describe_nested,
+    leaderboard_tables,
+)
 from pipeline.errors import hide
 from pipeline.evaluation.fingerprint import code_version, digest, versions
 from pipeline.mlflow_variables import describe_variables
-from pipeline.report.artifacts import CHECKS, LEADERBOARD, write_leaderboard
+from pipeline.report.artifacts import CHECKS, LEADERBOARD, NESTED, write_leaderboard
 from pipeline.runtime import is_interrupted, uninterrupted
 from pipeline.scoring import summary_key
 from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
@@ -123,12 +129,13 @@ class ParentRun:
                 console.show("", *leaderboard_tables(board))
                 with console.waiting("estimating what the best job may score on new rows"):
                     estimate = estimate_best_job(board)
-                console.show(*describe_estimate(estimate))
+                    nested = score_nested(board)
+                console.show(*describe_estimate(estimate), *describe_nested(nested))
                 findings = select(check_sweep(board), self._ignored_checks)
                 console.show_findings(findings)
                 console.show(*count_job_findings(board))
                 has_findings = bool(findings) or any(entry.codes for entry in board.entries)
-                log_leaderboard(self._sweep, board, estimate, findings)
+                log_leaderboard(self._sweep, board, estimate, findings, nested)
             is_complete = board.is_complete
         except Exception as error:
             _show_error("show and log its leaderboard", error)
@@ -193,22 +200,31 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
 
 
 def log_leaderboard(
-    sweep: Sweep, board: Leaderboard, estimate: BestJobEstimate, findings: Sequence[Finding] = ()
+    sweep: Sweep,
+    board: Leaderboard,
+    estimate: BestJobEstimate,
+    findings: Sequence[Finding] = (),
+    nested: NestedScores | None = None,
 ) -> None:
     """Log the leaderboard to the parent run: tables, a figure, and the scores of the best job."""
     run = TrackedRun(sweep.run_id)
     expected = estimate.scores[0] if estimate.scores else None
     with TemporaryDirectory() as folder:
-        write_leaderboard(Path(folder), board, expected, findings)
-        run.log_files(Path(folder), tables=[LEADERBOARD, CHECKS])
+        write_leaderboard(Path(folder), board, expected, findings, nested)
+        names = [LEADERBOARD, CHECKS, *([NESTED] if nested and nested.selections else [])]
+        run.log_files(Path(folder), tables=names)
     run.set_tags({CODES: " ".join(finding.code for finding in findings)})
-    counts = {"n_finished": board.count("FINISHED"), "n_failed": board.count("FAILED")}
-    run.log_metrics([*((name, n, 0) for name, n in counts.items()), *board.best_metrics()])
+    n_jobs = {"n_finished": board.count("FINISHED"), "n_failed": board.count("FAILED")}
+    run.log_metrics([*((name, n, 0) for name, n in n_jobs.items()), *board.best_metrics()])
     run.log_metrics(
         (f"expected/{summary_key(score.metric, statistic)}", value, 0)
         for score in estimate.scores
         for statistic, value in zip(EXPECTED, (score.mean, *score.ci), strict=True)
     )
+    if nested and nested.selections:
+        run.log_metrics(nested.metrics())
+        counts = [f"{one.name}: {n} of {nested.n_folds}" for one, n in nested.counts]
+        run.set_tags({"chosen_in_outer_folds": "; ".join(counts)})
     if board.best:
         run.set_tags({BEST: board.best.run_id, "best": board.best.name})
 

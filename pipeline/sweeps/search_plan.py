@@ -124,6 +124,12 @@ def plan_search(
         greater_is_better,
     )
     _check_space(space, config, config_loader)
+    if search.sampler != "random" and base.cv.get("outer_splits") is not None:
+        raise UserError(
+            "cv.outer_splits: expected hydra.sweeper.sampler=random, because another sampler "
+            "learns from scores on all rows, the test rows of the outer folds among them, and the "
+            f"outer scores would be too good. Received: {KEY}.sampler={search.sampler}"
+        )
     has_racing, note = _plan_racing(base, space, objectives)
     return SearchPlan(
         config=search,
