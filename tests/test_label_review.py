@@ -10,6 +10,7 @@ import pytest
 from pipeline.commands import review as command
 from pipeline.scoring.held_out import StoredPredictions
 from pipeline.scoring.label_review import (
+    COLUMNS,
     MAX_LISTED,
     find_wrong_cells,
     ids_by_row,
@@ -90,7 +91,21 @@ def test_the_command_writes_ids_and_features(tmp_path, capsys):
     capsys.readouterr()
     assert command.main([*arguments, str(tmp_path / "cells.csv")]) == 0
     assert "Labels that look wrong" in capsys.readouterr().out
-    cells = list(csv.DictReader((tmp_path / "cells.csv").read_text().splitlines()))
+    lines = list(csv.DictReader((tmp_path / "cells.csv").read_text().splitlines()))
+    cells = [line for line in lines if line["kind"] == "wrong label"]
+    rows = [line for line in lines if line["kind"] == "hard row"]
+    assert len(rows) == 80
+    for line in rows:
+        labels = [f"tag_{j}" for j in np.flatnonzero(y[int(line["row"])])]
+        assert line["given_labels"] == "|".join(labels)
+        assert float(line["x0"]) == pytest.approx(X[int(line["row"]), 0], abs=1e-6)
+    frame = pd.read_csv(tmp_path / "cells.csv")
+    assert set(frame.kind) <= {"wrong label", "hard row", "unlabelled row", "confused labels"}
+    unlabelled = frame[frame.kind == "unlabelled row"]
+    assert not y[unlabelled.row.astype(int)].any()
+    pairs = frame[frame.kind == "confused labels"]
+    assert pairs.n_rows.notna().all()
+    assert pairs.x0.isna().all()
     assert {"row 5"} <= {cell["id"] for cell in cells[:6]}
     for cell in cells:
         row = int(cell["row"])
@@ -102,7 +117,7 @@ def test_the_command_writes_ids_and_features(tmp_path, capsys):
     assert command.main([*arguments, str(tmp_path / "cells.jsonl")]) == 0
     assert "the data set has changed since the run" in capsys.readouterr().out
     first = json.loads((tmp_path / "cells.jsonl").read_text().splitlines()[0])
-    assert first.keys() == {"row", "id", "label", "given", "probability"}
+    assert first.keys() == {*COLUMNS.names}
     assert command.main([*arguments, str(tmp_path / "cells.txt")]) == 2
 
 
@@ -115,6 +130,7 @@ def test_large_tables_are_listed_in_part_and_counted_whole():
     assert len(everything.cells) == everything.n_cells == part.n_cells > 1000
     assert part.cells == everything.cells[:5]
     assert len(part.rows) == len(part.unlabelled) == MAX_LISTED
+    assert len(everything.unlabelled) == part.n_unlabelled
     assert part.n_unlabelled > 350
     losses = [it.loss for it in part.rows]
     assert losses == sorted(losses, reverse=True)

@@ -17,7 +17,7 @@ from pipeline.config.serialization import flatten
 from pipeline.dataset.summary import summarise
 from pipeline.report.artifacts import write_result
 from pipeline.report.run_info import RunInfo
-from pipeline.report.tables import labels_table
+from pipeline.report.tables import labels_table, review_tables
 from pipeline.scoring.scorer import explain_metric, metric_title
 from pipeline.scoring.statistics import choose_decimals, format_number, format_summary
 from tests.random_evaluation import METRICS, make_dataset, make_evaluation
@@ -125,6 +125,23 @@ def test_all_settings_and_results_are_on_the_page(full_report):
     for detail in ("0123456789abcdef", "version.keras 3.15", "d" * 32, "2 January 2030, 03:04 UTC"):
         assert detail in page.text
     assert "8 folds in 2 repeats (repeated kfold)" in page.text
+
+
+def test_labels_and_rows_to_look_at_are_on_the_page(full_report):
+    _, evaluation, page = full_report
+    tables = review_tables(evaluation)
+    titles = [table.title for table in tables]
+    assert titles[:2] == ["Labels that look wrong", "Hardest rows"]
+    assert titles[-1] == "Confused labels"
+    y, losses = evaluation.dataset.y, [float(line[1]) for line in tables[1].lines]
+    assert losses == sorted(losses, reverse=True)
+    for row, _, given, _ in tables[1].lines:
+        n_given = int(y[int(row)].sum())
+        assert (given == "none") == (n_given == 0)
+    for title, columns, lines in tables:
+        assert title in page.texts
+        assert all(len(line) == len(columns) for line in lines)
+        assert lines[0][-1] in page.texts or "…" in lines[0][-1]
 
 
 def test_credentials_are_removed(make_config, tmp_path):

@@ -45,7 +45,7 @@ def _review(arguments: argparse.Namespace, tracking: TrackingConfig) -> None:
         table = to_table(review, predictions, dataset)
         with open_output(arguments.output) as writer:
             writer.write(table)
-        console.show_file(f"All {table.num_rows:,} labels that look wrong", arguments.output)
+        console.show_file(f"All {table.num_rows:,} lines of the review", arguments.output)
 
 
 def _load_dataset(reader: "RunReader", record: "RunRecord") -> "tuple[Dataset | None, str]":
@@ -77,6 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="FILE",
-        help="write all likely wrong labels, with ids and features: .csv, .parquet or .jsonl",
+        help="write wrong labels, hard and unlabelled rows and confused labels (column `kind`), "
+        "with ids and features: .csv, .parquet or .jsonl",
     )
     return parser

@@ -16,7 +16,7 @@ from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.fold_results import Evaluation
 from pipeline.report.run_info import RunInfo
-from pipeline.report.tables import wrong_cells
+from pipeline.report.tables import review_tables
 from pipeline.scoring import (
     NO_INTERVAL,
     MetricSummary,
@@ -251,7 +251,7 @@ def write_page(
         labels=format_labels(evaluation, labels),
         max_open=MAX_OPEN,
         zip=zip,
-        wrong_cells=wrong_cells(evaluation),
+        review_tables=review_tables(evaluation),
         facts=format_facts(summary),
         label_sets=format_label_sets(summary),
         settings=format_settings(evaluation),

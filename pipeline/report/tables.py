@@ -1,15 +1,21 @@
 """Tables of a result: scores of each fold and label, and out-of-fold predictions."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.errors import shorten
 from pipeline.evaluation.fold_results import Evaluation
 from pipeline.scoring import label_scores, summary_key
 from pipeline.scoring.held_out import INNER, StoredPredictions
 from pipeline.scoring.label_review import ids_by_row, review_labels
 
-MAX_CELLS = 10  # that look wrong, on the page
+MAX_CELLS = 10  # labels that look wrong, on the page
+MAX_ROWS = 5  # rows, and pairs of labels
+MAX_NAMES = 80  # characters of a list of labels
 MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 
@@ -153,12 +159,46 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
     )
 
 
-def wrong_cells(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
-    """Return id, label, given value and probability of the labels that look most wrong."""
+class ReviewTable(NamedTuple):
+    """The first lines of a list of what should be looked at.
+
+    Attributes:
+        title: Heading.
+        columns: Names of the columns.
+        lines: Texts.
+    """
+
+    title: str
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+def review_tables(evaluation: Evaluation) -> list[ReviewTable]:
+    """Return the labels and rows that look most wrong, and the labels that are most confused."""
     predictions = held_out_predictions(evaluation)
     review = review_labels(predictions, MAX_CELLS)
     ids = ids_by_row(predictions, review)
-    return [
+    cells = [
         (ids[cell.row], cell.label, "yes" if cell.given else "no", f"{cell.probability:.3f}")
         for cell in review.cells
     ]
+    pairs = [(pair.true, pair.predicted, f"{pair.n_rows}") for pair in review.pairs[:MAX_ROWS]]
+    hardest, unlabelled = (
+        [
+            (ids[row.row], f"{row.loss:.3f}", _list_labels(row.given), _list_labels(row.predicted))
+            for row in rows[:MAX_ROWS]
+        ]
+        for rows in (review.rows, review.unlabelled)
+    )
+    of_rows = ("row", "loss", "given", "predicted")
+    tables = (
+        ReviewTable("Labels that look wrong", ("row", "label", "given", "probability"), cells),
+        ReviewTable("Hardest rows", of_rows, hardest),
+        ReviewTable("Rows without a label that look labelled", of_rows, unlabelled),
+        ReviewTable("Confused labels", ("true, but missed", "predicted, but wrong", "rows"), pairs),
+    )
+    return [table for table in tables if table.lines]
+
+
+def _list_labels(names: Sequence[str]) -> str:
+    return shorten(", ".join(names), MAX_NAMES) or "none"

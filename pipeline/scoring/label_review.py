@@ -26,6 +26,21 @@ if TYPE_CHECKING:
 LIKELY = 0.5  # probability from which on a row without a label looks labelled
 MAX_LISTED = 100  # rows, and pairs of labels
 
+COLUMNS = pa.schema(
+    {
+        "kind": pa.string(),
+        "row": pa.int64(),
+        "id": pa.string(),
+        "label": pa.string(),
+        "given": pa.int8(),
+        "probability": pa.float64(),
+        "given_labels": pa.list_(pa.string()),
+        "predicted_labels": pa.list_(pa.string()),
+        "loss": pa.float64(),
+        "n_rows": pa.int64(),
+    }
+)
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -88,8 +103,8 @@ class Review:
         n_cells: Number of all likely wrong cells.
         rows: The hardest rows, the hardest first, at most `MAX_LISTED`.
         pairs: Confused pairs of labels, the most frequent first, at most `MAX_LISTED`.
-        unlabelled: Rows without a label for which one is probable, the hardest first, at most
-            `MAX_LISTED`.
+        unlabelled: Rows without a label for which one is probable, the hardest first; all, or at
+            most `MAX_LISTED` if not all cells were asked for.
         n_unlabelled: Number of all such rows.
     """
 
@@ -123,6 +138,7 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
     looks_labelled = ~y_true.any(axis=1) & (probability.max(axis=1) > LIKELY)
     of_unlabelled, n_unlabelled = np.where(looks_labelled, losses, -np.inf), looks_labelled.sum()
     cells, n_cells = find_wrong_cells(y_true, probability, max_cells)
+    n_listed = len(rows) if max_cells is None else MAX_LISTED
     return Review(
         cells=tuple(
             Cell(int(rows[i]), str(names[j]), int(y_true[i, j]), float(probability[i, j]))
@@ -132,7 +148,7 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
         rows=tuple(describe(i) for i in _largest(losses, MAX_LISTED).tolist()),
         pairs=tuple(_confused_pairs(y_true, probability > LIKELY, names)),
         unlabelled=tuple(
-            describe(i) for i in _largest(of_unlabelled, min(n_unlabelled, MAX_LISTED)).tolist()
+            describe(i) for i in _largest(of_unlabelled, min(n_unlabelled, n_listed)).tolist()
         ),
         n_unlabelled=int(n_unlabelled),
     )
@@ -199,27 +215,40 @@ def ids_by_row(predictions: StoredPredictions, review: Review) -> dict[int, str]
 
 
 def to_table(review: Review, predictions: StoredPredictions, dataset: "Dataset | None") -> pa.Table:
-    """Return all likely wrong cells with the ids and, if there is a data set, the features.
+    """Return all that a review lists, with the ids and, if there is a data set, the features.
+
+    The column `kind` says what a line is about: `wrong label`, `hard row`, `unlabelled row` or
+    `confused labels`. Columns that do not apply to it are missing.
 
     Args:
         review: The review.
         predictions: The held-out predictions.
         dataset: The data set of the run; None if it is not available.
     """
-    rows = [cell.row for cell in review.cells]
-    columns: dict[str, Any] = {"row": pa.array(rows, pa.int64())}
-    if predictions.ids is not None:
-        ids = ids_by_row(predictions, review)
-        columns["id"] = pa.array([ids[row] for row in rows], pa.string())
-    columns["label"] = pa.array([cell.label for cell in review.cells], pa.string())
-    columns["given"] = pa.array([cell.given for cell in review.cells], pa.int8())
-    columns["probability"] = pa.array([cell.probability for cell in review.cells], pa.float64())
+    schema, ids = COLUMNS, ids_by_row(predictions, review)
+    if predictions.ids is None:
+        schema = schema.remove(schema.names.index("id"))
+    of_rows: list[dict[str, Any]] = [
+        vars(cell) | {"kind": "wrong label", "id": ids[cell.row]} for cell in review.cells
+    ]
+    for kind, rows in (("hard row", review.rows), ("unlabelled row", review.unlabelled)):
+        of_rows += [
+            {"kind": kind, "row": it.row, "id": ids[it.row], "loss": it.loss}
+            | {"given_labels": it.given, "predicted_labels": it.predicted}
+            for it in rows
+        ]
+    of_pairs = [
+        {"kind": "confused labels", "given_labels": [it.true], "predicted_labels": [it.predicted]}
+        | {"n_rows": it.n_rows}
+        for it in review.pairs
+    ]
+    table = pa.Table.from_pylist(of_rows, schema)
     if dataset:
-        for feature, column in enumerate(dataset.schema.columns):
-            name = column.name if column.name not in columns else f"feature {column.name}"
-            if column.kind == "number":
-                columns[name] = pa.array(dataset.X[rows, feature] + column.offset, pa.float64())
-            else:
-                values = [dataset.value(row, feature) for row in rows]
-                columns[name] = pa.array(values, pa.string())
-    return pa.table(columns)
+        features = dataset.schema.decode(dataset.X[[line["row"] for line in of_rows]])
+        for column in dataset.schema.columns:
+            name = column.name if column.name not in schema.names else f"feature {column.name}"
+            is_exact = column.kind == "number" and not column.offset  # as stored
+            values = pa.array(features[column.name], pa.float32() if is_exact else None)
+            table = table.append_column(name, values)
+    pairs = pa.Table.from_pylist(of_pairs, schema)
+    return pa.concat_tables([table, pairs], promote_options="default")
