@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.stats import nct, norm, t
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.checks import CHECKS, check_data, check_evaluation, select
 from pipeline.checks.baselines import check_baselines, predict_logistic
-from pipeline.checks.sweep_checks import check_sweep
+from pipeline.checks.sweep_checks import FoldScores, check_sweep
 from pipeline.comparison.entries import Entry
 from pipeline.comparison.leaderboard import Leaderboard
 from pipeline.cv.splitters import make_splits
@@ -30,7 +31,7 @@ from tests.random_evaluation import with_summary
 
 N_ROWS, N_FEATURES, N_LABELS, N_EPOCHS = 200, 6, 3, 20
 IN_DATA = {"MF004", "MF006", "MF007", "MF008", "MF009", "MF017", "MF018"}
-IN_SWEEPS = {"MF012", "MF013", "MF019"}
+IN_SWEEPS = {"MF012", "MF013", "MF014", "MF019"}
 
 
 def draw(seed: int, n_rows: int = N_ROWS):
@@ -278,6 +279,33 @@ def board(scores, seeds=(0.0,)):
 def test_a_check_of_a_sweep(code, case, twin):
     assert code in [it.code for it in check_sweep(case)]
     assert code not in [it.code for it in check_sweep(twin)]
+
+
+def power(difference, n_folds=10, deviation=0.02, ratio=1 / 9):
+    """Return the findings about folds of two configurations that differ by this in the mean."""
+    noise = np.random.default_rng(0).normal(size=n_folds)
+    noise = deviation * (noise - noise.mean()) / noise.std(ddof=1)
+    scores = [0.8 + noise, np.full(n_folds, 0.8 - difference)]
+    jobs = [entry(n, one.mean(), width=str(n)) for n, one in enumerate(scores)]
+    by_id = {job.run_id: FoldScores(one, ratio) for job, one in zip(jobs, scores, strict=True)}
+    findings = check_sweep(Leaderboard(jobs), by_id.__getitem__)
+    return [it for it in findings if it.code == "MF014"]
+
+
+def test_folds_that_are_too_few_for_the_differences_of_a_sweep():
+    """Twin of the formula of a test's power: at the difference found, it rejects four of five."""
+    (finding,) = power(0.01)
+    error = 0.02 * np.sqrt(1 / 10 + 1 / 9)
+    detectable = float(finding.message.rpartition("about ")[2].split()[0])
+    rejects = nct(9, detectable / error).sf(t(9).ppf(0.975))
+    assert rejects == pytest.approx(0.8, abs=0.01)
+    assert not power(0.03)
+    assert not power(0.0, deviation=0.0)
+    assert "No number of folds would" in finding.remedy  # n_test / n_train alone is too large
+    (finding,) = power(0.01, ratio=0.01)
+    n_folds = int(finding.remedy.split()[1])
+    error = 0.02 * np.sqrt(1 / n_folds + 0.01)
+    assert norm.sf(1.96 - 0.01 / error) == pytest.approx(0.8, abs=0.02)
 
 
 @pytest.mark.parametrize("key", ["seed", "dataset.n_samples", "cv.n_splits", "model.random_state"])

@@ -260,7 +260,10 @@ def test_the_best_configuration_is_the_best_on_average_over_seeds():
     (axes,) = draw_leaderboard(board).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["model=good", "model=lucky"]
-    assert "standard deviation over seeds" in axes.get_xlabel()
+    over_folds, over_seeds, _ = (line.get_xdata() for line in axes.lines[:3])
+    assert over_folds == pytest.approx([0.79, 0.83])
+    assert over_seeds == pytest.approx([0.81 - 0.01414, 0.81 + 0.01414], abs=1e-4)
+    assert "over seeds (thick) and over folds (thin)" in axes.get_xlabel()
 
 
 def test_jobs_on_other_folds_are_other_configurations():

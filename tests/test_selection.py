@@ -8,6 +8,8 @@ from pipeline.comparison import selection
 from pipeline.comparison.selection import bootstrap_weights, expected_scores
 from pipeline.scoring.resampled import HeldOutPredictions
 from pipeline.scoring.scorer import find_metric
+from pipeline.tracking.run_reader import to_record
+from pipeline.tracking.store import OUTDATED
 from tests.command_runner import CommandRunner
 
 N_ROWS, N_CONFIGURATIONS = 60, 6
@@ -162,10 +164,29 @@ def test_a_failure_of_the_estimate_leaves_the_leaderboard(store, monkeypatch):
     def fail(path):
         raise OSError("the bucket is gone")
 
-    monkeypatch.setattr("pipeline.tracking.artifact_reader.read_predictions", fail)
-    out, _ = store.run_here(*QUICK, "model.params.n_neighbors=1,3", "cv.n_repeats=1")
+    sweep = (*QUICK, "model.params.n_neighbors=1,3", "cv.n_repeats=1")
+    with monkeypatch.context() as failing:
+        failing.setattr("pipeline.tracking.artifact_reader.read_predictions", fail)
+        out, _ = store.run_here(*sweep)
     out = " ".join(out.split())
     assert "cannot be estimated: Expected a run with the file predictions.parquet." in out
     assert "(the bucket is gone)" in out
     _, parent = store.jobs_and_parent()
     assert "best/accuracy_mean" in parent.data.metrics
+    assert OUTDATED not in parent.data.tags
+
+    store.run_here(*sweep, "resume=true")
+    _, parent = store.jobs_and_parent()
+    assert "expected/accuracy_mean" in to_record(parent).metrics
+    monkeypatch.setattr("pipeline.tracking.artifact_reader.read_predictions", fail)
+    store.run_here(*sweep, "resume=true")
+    _, parent = store.jobs_and_parent()
+    assert "expected/accuracy_mean" in parent.data.tags[OUTDATED].split()
+    metrics = to_record(parent).metrics
+    assert "best/accuracy_mean" in metrics
+    assert not [name for name in metrics if name.startswith("expected/")]
+    monkeypatch.undo()
+    store.run_here(*sweep, "resume=true")
+    _, parent = store.jobs_and_parent()
+    assert parent.data.tags[OUTDATED] == ""
+    assert "expected/accuracy_mean" in to_record(parent).metrics

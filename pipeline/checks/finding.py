@@ -18,6 +18,7 @@ CHECKS = {
     "MF011": "probabilities are badly calibrated",
     "MF012": "best value at the edge of the sweep",
     "MF013": "best configurations hardly differ",
+    "MF014": "too few folds for the differences of a sweep",
     "MF015": "labels that are never predicted",
     "MF016": "labels no better than always yes",
     "MF017": "constant features",

@@ -1,13 +1,20 @@
 """Checks of a sweep: what its leaderboard says about the settings that it varies."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
 from statistics import fmean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
 from pipeline.checks.finding import CHECKS, Finding
 from pipeline.comparison import SEED, Leaderboard
 from pipeline.comparison.across_datasets import OF_DATASET
-from pipeline.scoring import format_number, metric_title
+from pipeline.errors import UserError
+from pipeline.scoring import corrected_error, format_number, metric_title
 
 MIN_VALUES = 3  # of a setting, from which on it has an edge
 MAX_VALUES = 10  # of a grid; more are sampled, and the bounds of the space are not among them
@@ -16,13 +23,40 @@ MIN_CONFIGURATIONS = 10
 N_BEST = 5
 SMALL = 0.1  # of the interval's width
 CLEAR = 0.25  # of the interval's width
+ALPHA, POWER = 0.05, 0.8  # of the test between two configurations
+MAX_FOLDS = 1000  # that somebody may train
 
 
-def check_sweep(board: Leaderboard) -> list[Finding]:
-    """Check the leaderboard of a sweep."""
+@dataclass(frozen=True, eq=False)
+class FoldScores:
+    """Scores of a run by fold.
+
+    Attributes:
+        scores: Score of each fold, of shape (n_folds,); NaN where undefined.
+        test_fraction: Mean of n_test / n_train over folds.
+    """
+
+    scores: NDArray[np.float64]
+    test_fraction: float
+
+
+def check_sweep(
+    board: Leaderboard, read_folds: Callable[[str], FoldScores] | None = None
+) -> list[Finding]:
+    """Check the leaderboard of a sweep.
+
+    Args:
+        board: The leaderboard.
+        read_folds: Reads the scores of a run by its id; None to leave out what needs them.
+    """
     if not board.configurations:
         return []
-    return [*_check_edges(board), *_check_differences(board), *_check_seeds(board)]
+    return [
+        *_check_edges(board),
+        *_check_differences(board),
+        *(_check_power(board, read_folds) if read_folds else ()),
+        *_check_seeds(board),
+    ]
 
 
 def _check_edges(board: Leaderboard) -> Iterator[Finding]:
@@ -85,6 +119,39 @@ def _check_differences(board: Leaderboard) -> Iterator[Finding]:
             f"best is {format_number(high - low)} wide",
             "More configurations of this kind will hardly help; take the simplest of them",
         )
+
+
+def _check_power(board: Leaderboard, read_folds: Callable[[str], FoldScores]) -> Iterator[Finding]:
+    """Find folds that are too few to tell even the best from the worst configuration."""
+    best, worst = board.configurations[0], board.configurations[-1]
+    digests = {one.digests for one in (*best.entries, *worst.entries)}
+    if best is worst or len(digests) > 1 or board.criterion.statistic != "mean":
+        return
+    try:
+        first, second = ([read_folds(one.run_id) for one in it.entries] for it in (best, worst))
+    except UserError:  # of a store that lost a file
+        return
+    differences = np.mean([one.scores for one in first], axis=0)
+    differences = differences - np.mean([one.scores for one in second], axis=0)
+    differences, ratio = differences[np.isfinite(differences)], first[0].test_fraction
+    if len(differences) < 2 or (error := corrected_error(differences, ratio)) == 0:
+        return
+    gap, df = abs(float(differences.mean())), len(differences) - 1
+    critical, power = stdtrit(df, 1 - ALPHA / 2), stdtrit(df, POWER)
+    if gap >= critical * error:
+        return
+    precision = (gap / (ndtri(1 - ALPHA / 2) + ndtri(POWER))) ** 2 / differences.var(ddof=1)
+    n_folds = 1 / (precision - ratio) if precision > ratio else np.inf
+    remedy = "No number of folds would with so few rows: take the simplest configuration"
+    if n_folds <= MAX_FOLDS:
+        remedy = f"About {ceil(n_folds)} folds would, cv.n_splits times cv.n_repeats"
+    yield Finding(
+        "MF014",
+        f"the best and the worst of {len(board.configurations)} configurations differ by "
+        f"{format_number(gap)} in {metric_title(board.metric)}, and these folds detect a "
+        f"difference of about {format_number((critical + power) * error)} with probability {POWER}",
+        remedy,
+    )
 
 
 def _check_seeds(board: Leaderboard) -> Iterator[Finding]:

@@ -64,7 +64,7 @@ def draw_leaderboard(board: Leaderboard, expected: ExpectedScore | None = None) 
     """Draw the best jobs and the score to expect of the best, or the best configurations.
 
     Jobs have their mean over folds and its interval, configurations of several seeds their mean and
-    standard deviation over seeds.
+    the standard deviations over seeds and over folds.
     """
     entries = board.configurations if board.has_seeds else board.entries[: board.n_ranked]
     n_ranked, entries = len(entries), entries[:MAX_JOBS]
@@ -73,9 +73,12 @@ def draw_leaderboard(board: Leaderboard, expected: ExpectedScore | None = None) 
     axes = figure.subplots()
     bars = np.array([_bar(board, entry) for entry in entries], dtype=float)
     means, low, high = bars.T
-    for row in range(len(entries)):
+    for row, entry in enumerate(entries):
         colour = BLUE if row == 0 else GREY
         axes.plot([low[row], high[row]], [row, row], color=colour, linewidth=1.6)
+        if isinstance(entry, Configuration):
+            ends = means[row] + np.array([-1, 1]) * (entry.seed_std or 0.0)
+            axes.plot(ends, [row, row], color=colour, linewidth=6, alpha=0.5)
         axes.plot(means[row], row, "o", color=colour, markersize=6)
     axes.axvline(means[0], color=BLUE, linewidth=0.8, linestyle=":")
     rows = list(range(len(entries)))
@@ -87,7 +90,7 @@ def draw_leaderboard(board: Leaderboard, expected: ExpectedScore | None = None) 
     axes.set_ylim(rows[-1] + 0.5, rows[0] - 0.5)
     what = "mean over folds and its 95% interval"
     if board.has_seeds:
-        what = "mean and standard deviation over seeds"
+        what = "mean, standard deviations over seeds (thick) and over folds (thin)"
     elif not np.isfinite(low).any():
         what = "score of the only fold"
     better = "lower" if board.criterion.minimize else "higher"
@@ -102,7 +105,7 @@ def draw_leaderboard(board: Leaderboard, expected: ExpectedScore | None = None) 
 def _bar(board: Leaderboard, ranked: Entry | Configuration) -> tuple[float | None, ...]:
     """Return the mean of a job or configuration, and the ends of its bar."""
     if isinstance(ranked, Configuration):
-        half = ranked.seed_std or 0.0
+        half = ranked.fold_std or 0.0
         return ranked.mean, ranked.mean - half, ranked.mean + half
     return (
         board.value(ranked, "mean"),

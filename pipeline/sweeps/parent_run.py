@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from math import prod
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, read_write
 
 from pipeline import console
 from pipeline.checks import Finding, select
-from pipeline.checks.sweep_checks import check_sweep, count_job_findings
+from pipeline.checks.sweep_checks import FoldScores, check_sweep, count_job_findings
 from pipeline.comparison import (
     BestJobEstimate,
     Criterion,
@@ -42,6 +42,7 @@ from pipeline.tracking import (
     BEST,
     CODES,
     CRITERION,
+    RunReader,
     Store,
     Sweep,
     SweepPlan,
@@ -59,6 +60,7 @@ from pipeline.tracking import (
 
 INTERRUPTED = (130, 143)  # exit codes after Ctrl-C and SIGTERM
 EXPECTED = ("mean", "ci_low", "ci_high")  # statistics of the scores to expect of the best job
+OF_BEST = ("best/", "expected/", "nested/")  # prefixes of metrics
 TO_STORE = ("tracking.uri", "+tracking.uri", "++tracking.uri")
 
 
@@ -131,7 +133,8 @@ class ParentRun:
                     estimate = estimate_best_job(board)
                     nested = score_nested(board)
                 console.show(*describe_estimate(estimate), *describe_nested(nested))
-                findings = select(check_sweep(board), self._ignored_checks)
+                read_folds = _fold_reader(self._store, board.metric)
+                findings = select(check_sweep(board, read_folds), self._ignored_checks)
                 console.show_findings(findings)
                 console.show(*count_job_findings(board))
                 has_findings = bool(findings) or any(entry.codes for entry in board.entries)
@@ -215,18 +218,32 @@ def log_leaderboard(
         run.log_files(Path(folder), tables=names)
     run.set_tags({CODES: " ".join(finding.code for finding in findings)})
     n_jobs = {"n_finished": board.count("FINISHED"), "n_failed": board.count("FAILED")}
-    run.log_metrics([*((name, n, 0) for name, n in n_jobs.items()), *board.best_metrics()])
-    run.log_metrics(
+    run.log_metrics((name, n, 0) for name, n in n_jobs.items())
+    of_best = [
         (f"expected/{summary_key(score.metric, statistic)}", value, 0)
         for score in estimate.scores
         for statistic, value in zip(EXPECTED, (score.mean, *score.ci), strict=True)
-    )
+    ]
+    of_best += board.best_metrics()
     if nested and nested.selections:
-        run.log_metrics(nested.metrics())
+        of_best += nested.metrics()
         counts = [f"{one.name}: {n} of {nested.n_folds}" for one, n in nested.counts]
         run.set_tags({"chosen_in_outer_folds": "; ".join(counts)})
+    run.replace_metrics(OF_BEST, of_best)  # of a resumed sweep, some may no longer hold
     if board.best:
         run.set_tags({BEST: board.best.run_id, "best": board.best.name})
+
+
+def _fold_reader(store: Store, metric: str) -> Callable[[str], FoldScores]:
+    """Return a function that reads the scores of a run."""
+
+    def read(run_id: str) -> FoldScores:
+        reader = RunReader(store)
+        sizes = reader.fold_sizes(run_id)
+        scores = reader.fold_scores(run_id, metric, len(sizes))
+        return FoldScores(scores, float((sizes[:, 1] / sizes[:, 0]).mean()))
+
+    return read
 
 
 def _show_error(action: str, error: Exception) -> None:

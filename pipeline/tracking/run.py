@@ -31,6 +31,7 @@ from pipeline.tracking.store import (
     MAX_PARAMS,
     MAX_SCHEMA,
     MAX_TAG,
+    OUTDATED,
 )
 
 NOT_IN_KEYS = re.compile(r"[^\w./ :-]")  # characters that MLflow refuses
@@ -160,6 +161,18 @@ class TrackedRun:
         self._last_metrics |= {it.key: it for it in new if not it.key.startswith(FOLD)}
         for start in range(0, len(new), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=new[start : start + MAX_METRICS])
+
+    def replace_metrics(self, prefixes: tuple[str, ...], values: Iterable[Value]) -> None:
+        """Log metrics, and list others with these prefixes as outdated: MLflow deletes none."""
+        values = list(values)
+        self.log_metrics(values)
+        record = self.record()
+        names = {name for name in record.metrics if name.startswith(prefixes)}
+        outdated = names.union(record.tags.get(OUTDATED, "").split()) - {
+            name for name, *_ in values
+        }
+        if outdated or OUTDATED in record.tags:
+            self.set_tags({OUTDATED: " ".join(sorted(outdated))[:MAX_TAG]})
 
     @uninterrupted()
     def link_metrics(self, model_id: str, names: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ from pipeline.errors import UserError, suggest
 from pipeline.tracking.artifact_reader import open_artifact
 from pipeline.tracking.sqlite import copy_database, is_read_only, sqlite_uri
 from pipeline.tracking.store import (
+    OUTDATED,
     PARENT,
     STOPPED,
     SUPERSEDED,
@@ -96,8 +97,8 @@ class NamedRuns:
 
 
 def to_record(run: Run) -> RunRecord:
-    """Convert a run of MLflow to plain values."""
-    info, data = run.info, run.data
+    """Convert a run of MLflow to plain values, without metrics that are outdated."""
+    info, data, outdated = run.info, run.data, run.data.tags.get(OUTDATED, "").split()
     return RunRecord(
         run_id=str(info.run_id),
         experiment_id=str(info.experiment_id),
@@ -107,7 +108,7 @@ def to_record(run: Run) -> RunRecord:
         ended=info.end_time,
         params=dict(data.params),
         tags=dict(data.tags),
-        metrics=dict(data.metrics),
+        metrics={key: value for key, value in data.metrics.items() if key not in outdated},
     )
 
 
@@ -238,10 +239,8 @@ class RunReader:
             runs = runs or self._search(condition)
         if not runs:
             names = {run.name for run in self._search("", limit=MAX_NAMES)}
-            raise UserError(
-                f"Expected a run or a sweep of the store. Received: {name!r}. "
-                f"{suggest(name, names)}"
-            )
+            expected = f"Expected a run or a sweep of the store. Received: {name!r}."
+            raise UserError(f"{expected} {suggest(name, names)}")
         finished = [run for run in runs if run.status == FINISHED]
         if len(runs) > 1 and len(finished) != 1:
             listed = ", ".join(f"{run.run_id} ({run.status})" for run in runs[:MAX_LISTED])

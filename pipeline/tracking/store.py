@@ -27,6 +27,7 @@ from pipeline.tracking.sqlite import check_writable, create_database, database_p
 PARENT = "mlflow.parentRunId"
 SUPERSEDED = "superseded_by"  # tag: id of the run that a resumed sweep lists instead
 STOPPED = "stopped_after_repeat"  # tag: number of repeats after which racing stopped the run
+OUTDATED = "outdated_metrics"  # tag with the names of metrics that no longer hold
 CODES = "checks"  # tag with the codes of the findings
 CRITERION = "criterion"  # tag of a search: what its leaderboard ranks by
 FINAL_FIT = "final_fit"  # tag: the rows that the logged model is trained on, in words
