@@ -60,13 +60,14 @@ def make_fits(train_sizes=(40, 40, 40), scaling="none", X=X) -> list[FitSpec]:
     return fits
 
 
-def train(fits, config, build=NETWORK, X=X):
+def train(fits, config, build=NETWORK, X=X, **masks_and_weights):
     """Train with `KerasTrainer`; equal architectures share their compiled programs."""
     architecture = repr(build) if isinstance(build, partial) else None
-    return list(KerasTrainer(build, config, X, Y, fits, architecture).train())
+    trainer = KerasTrainer(build, config, X, Y, fits, architecture, **masks_and_weights)
+    return list(trainer.train())
 
 
-def model_fit(fit, config, build=NETWORK, X=X, y=Y, loss="binary_crossentropy"):
+def model_fit(fit, config, build=NETWORK, X=X, y=Y, loss="binary_crossentropy", sample_weight=None):
     """Train one fit with `model.fit`, from the same initial weights and with the same batches.
 
     Returns:
@@ -78,19 +79,27 @@ def model_fit(fit, config, build=NETWORK, X=X, y=Y, loss="binary_crossentropy"):
     model.compile(make_optimizer(config, n_steps), loss=loss, run_eagerly=True)
     x = fit.preprocessor.transform(X)
     losses = []
+
+    def weigh(rows):
+        return None if sample_weight is None else sample_weight[rows]
+
     for epoch in range(config.epochs):
         rows = epoch_order(fit.seed, epoch, fit.train)
         history = model.fit(
-            x[rows], y[rows], batch_size=config.batch_size, shuffle=False, verbose=0
+            *(x[rows], y[rows]),
+            sample_weight=weigh(rows),
+            **{"batch_size": config.batch_size, "shuffle": False, "verbose": 0},
         )
         losses.append(history.history["loss"][0])
     weights = [v.numpy() for v in (*model.trainable_variables, *model.non_trainable_variables)]
-    test_loss = model.test_on_batch(x[fit.test], y[fit.test]) if len(fit.test) else None
+    test_loss = None
+    if len(fit.test):
+        test_loss = model.test_on_batch(x[fit.test], y[fit.test], weigh(fit.test))
     return weights, losses, model(x[fit.test]).numpy(), test_loss
 
 
 def assert_equal_to_model_fit(
-    fits, config, build=NETWORK, X=X, *, rtol=0.0, atol=1e-6, make_loss=None
+    fits, config, build=NETWORK, X=X, *, rtol=0.0, atol=1e-6, make_loss=None, sample_weight=None
 ):
     """Compare `KerasTrainer` with `model.fit`.
 
@@ -102,10 +111,14 @@ def assert_equal_to_model_fit(
         rtol: Relative tolerance of the weights.
         atol: Absolute tolerance of the weights.
         make_loss: Returns the loss of a fit for Keras; None for binary cross-entropy.
+        sample_weight: Weights of all rows; None for 1.
     """
-    for fit, result in zip(fits, train(fits, config, build, X), strict=True):
+    results = train(fits, config, build, X, sample_weight=sample_weight)
+    for fit, result in zip(fits, results, strict=True):
         loss = make_loss(fit) if make_loss else "binary_crossentropy"
-        weights, losses, y_score, test_loss = model_fit(fit, config, build, X, loss=loss)
+        weights, losses, y_score, test_loss = model_fit(
+            fit, config, build, X, loss=loss, sample_weight=sample_weight
+        )
         for actual, expected in zip(result.weights, weights, strict=True):
             if np.issubdtype(expected.dtype, np.floating):
                 np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)

@@ -181,7 +181,7 @@ def load(tmp_path):
             **{"kind": "arff", "path": str(path), "xml": None, "test_path": None, "labels": None},
             **{"drop": (), "predict_rows": (), "name": None, "instance_weights": None},
             **{"true_values": (), "false_values": (), "drop_duplicates": False},
-            **{"missing_labels": "refuse", "label_na_values": ()},
+            **{"missing_labels": "refuse", "label_na_values": (), "time_column": None},
         }
         return loading.load(ArffConfig(**arguments | more))
 
@@ -219,13 +219,14 @@ HEADER = "@relation 'r: -C -1'\n@attribute f real\n@attribute l {0,1}\n@data\n"
 
 @pytest.mark.parametrize("weight", [",{2}", " {2}", "{2}", ", { 2 } % twice", ",\t{'2'},"])
 @pytest.mark.parametrize("row", ["3,1", "{0 3,1 1}"])
-def test_instance_weights_are_refused_or_ignored(weight, row, load):
+def test_instance_weights_are_read_or_ignored(weight, row, load):
     text = f"{HEADER}1,0\n2,1\n{row}{weight}\n"
-    with pytest.raises(UserError, match=r"1 rows with a weight such as \{2\} in row 2 .*=ignore$"):
-        load(text)
-    dataset = load(text, instance_weights="ignore")
-    np.testing.assert_array_equal(dataset.X.ravel(), [1, 2, 3])
-    assert parse_arff("t.arff", text).weights.tolist() == [1, 1, 2]
+    for options, expected in (({}, [1, 1, 2]), ({"instance_weights": "ignore"}, None)):
+        dataset = load(text, **options)
+        np.testing.assert_array_equal(dataset.X.ravel(), [1, 2, 3])
+        assert (dataset.sample_weight is None) == (expected is None)
+        assert expected is None or dataset.sample_weight.tolist() == expected
+    assert load(f"{HEADER}1,0,{{1}}\n2,1\n").sample_weight is None
 
 
 @pytest.mark.parametrize(

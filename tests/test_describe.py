@@ -78,6 +78,18 @@ def test_summary_of_a_small_table(small: Dataset) -> None:
     assert summary.pairs(5) == [("warm", "loud", 3)]
 
 
+def test_weights_have_their_range_and_effective_sample_size(small: Dataset) -> None:
+    weights = np.zeros(small.n_samples, dtype=np.float32)
+    weights[:3] = 1, 2, 3
+    summary = summarise(replace(small, sample_weight=weights))
+    assert summary.weights == {
+        **{"min": 0, "max": 3, "n_zero": small.n_samples - 3},
+        "effective_sample_size": pytest.approx(36 / 14),
+    }
+    assert any("Weights: from 0 to 3, " in str(part) for part in tables(small, summary))
+    assert summarise(small).weights is None
+
+
 def test_summary_goes_through_json(small: Dataset) -> None:
     read = json.loads(json.dumps(summarise(small).as_dict(), allow_nan=False))
     assert read["labels"]["counts"] == {"warm": 4, "loud": 4, "never": 0}

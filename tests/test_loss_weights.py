@@ -5,7 +5,8 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from pipeline.errors import UserError
-from pipeline.training.loss_weights import list_label_weights, loss_weights
+from pipeline.training.base import NO_ROWS, FitSpec
+from pipeline.training.loss_weights import check_fits, list_label_weights, loss_weights
 from tests.keras_reference import training_config
 
 Y = (np.random.default_rng(0).random((60, 4)) < [0.5, 0.1, 0.0, 1.0]).astype(np.int8)
@@ -74,3 +75,37 @@ def test_weights_of_other_labels_are_rejected(given, expected):
 def test_other_weights_than_positive_numbers_are_rejected(make_config, given):
     with pytest.raises(UserError, match=r"training\.label_weights: expected numbers above 0"):
         make_config(f"training.label_weights={given}")
+
+
+def test_class_weights_are_those_of_the_known_labels_with_the_weights_of_their_rows():
+    rng = np.random.default_rng(1)
+    y = (rng.random((60, 3)) < 0.4).astype(np.int8)
+    mask, weight = rng.random(y.shape) < 0.6, rng.integers(0, 4, 60)
+    y[TRAIN[mask[TRAIN, 2]], 2] = 0  # only unknown cells have this label
+    config = training_config(class_weight="balanced")
+    weights = loss_weights(config, y, TRAIN, mask, weight.astype(np.float32))
+    for label in range(2):
+        rows = np.repeat(TRAIN, weight[TRAIN] * mask[TRAIN, label])
+        expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=y[rows, label])
+        np.testing.assert_allclose(weights[:, label], expected, rtol=1e-6)
+    assert (weights[:, 2] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "weight", "expected"),
+    [
+        (np.arange(9) < 6, None, "a known label among the validation rows .*Received: none, in b"),
+        (np.arange(9) > 3, None, "a known label among the training rows .*Received: none, in a"),
+        (None, np.arange(9) // 4, "a weight above 0 among the training rows .*only 0, in a"),
+        (np.arange(9) % 2, 1 - np.arange(9) % 2, "a known label in a row with a weight above 0"),
+    ],
+    ids=str,
+)
+def test_fits_without_a_known_label_or_a_weight_are_rejected(mask, weight, expected):
+    fits = [
+        FitSpec(0, np.arange(4), NO_ROWS, None, NO_ROWS, "a"),
+        FitSpec(0, np.arange(6), NO_ROWS, None, np.arange(6, 9), "b"),
+    ]
+    mask = None if mask is None else mask.astype(bool)[:, None]
+    with pytest.raises(UserError, match=f"cv: expected {expected}"):
+        check_fits(fits, mask, None if weight is None else weight.astype(np.float32))

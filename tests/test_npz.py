@@ -45,8 +45,10 @@ def test_names_and_groups_are_read(tmp_path):
         feature_names=["a"],
         label_names=["l"],
         groups=["u", "v", "u"],
+        sample_weight=[1, 0, 2.5],
     )
     dataset = load(tmp_path / "t.npz")
+    assert dataset.sample_weight.tolist() == [1, 0, 2.5]
     assert (dataset.feature_names, dataset.label_names) == (("a",), ("l",))
     assert dataset.y.ravel().tolist() == [1, 0, 1]
     assert dataset.groups.tolist() == [0, 1, 0]

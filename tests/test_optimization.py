@@ -8,9 +8,9 @@ import tensorflow as tf
 from pipeline.errors import UserError
 from pipeline.training.optimization import (
     _optimizers,
+    cell_losses,
     functional,
     make_optimizer,
-    row_losses,
 )
 from tests.keras_reference import training_config
 
@@ -144,7 +144,7 @@ def test_focal_loss_and_its_gradient_are_those_of_keras(gamma):
     config = training_config(loss="focal", focal_gamma=gamma)
     losses, gradients = [], []
     for compute in (
-        lambda: row_losses(config, y, y_score, np.ones((2, 3), np.float32)),
+        lambda: tf.reduce_mean(cell_losses(config, y, y_score, np.ones((2, 3), "f4")), axis=-1),
         lambda: keras.losses.binary_focal_crossentropy(y, y_score, gamma=gamma),
     ):
         with tf.GradientTape() as tape:
@@ -182,13 +182,13 @@ def test_asymmetric_loss_and_its_gradient_are_those_of_the_paper(params):
     y_score = tf.constant(p)
     with tf.GradientTape() as tape:
         tape.watch(y_score)
-        losses = row_losses(config, tf.constant(y, tf.float32), y_score, np.ones((2, 3), "f4"))
+        losses = cell_losses(config, tf.constant(y, tf.float32), y_score, np.ones((2, 3), "f4"))
     expected = np.array(
         [asymmetric_loss(*cell, *params) for cell in zip(y.ravel(), p.ravel(), strict=True)]
     ).reshape(40, 3, 2)
-    np.testing.assert_allclose(losses, expected[..., 0].mean(axis=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(losses, expected[..., 0], rtol=1e-4, atol=1e-6)
     gradient = tape.gradient(losses, y_score)
-    np.testing.assert_allclose(gradient, expected[..., 1] / 3, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(gradient, expected[..., 1], rtol=1e-3, atol=1e-5)
 
 
 def test_asymmetric_loss_generalises_the_others():
@@ -199,7 +199,7 @@ def test_asymmetric_loss_generalises_the_others():
     def losses(gamma, **changes):
         gammas = {"asymmetric_gamma_pos": gamma, "asymmetric_gamma_neg": gamma}
         config = training_config(**gammas, asymmetric_clip=0.0, focal_gamma=2.0, **changes)
-        return row_losses(config, y, y_score, ones)
+        return cell_losses(config, y, y_score, ones)
 
     np.testing.assert_allclose(losses(0.0, loss="asymmetric"), losses(0.0), rtol=1e-5)
     focal = losses(2.0, loss="focal")
@@ -215,6 +215,6 @@ def test_asymmetric_loss_has_a_finite_gradient_at_the_ends(p, gamma):
     y_score = tf.constant([[p, p]])
     with tf.GradientTape() as tape:
         tape.watch(y_score)
-        losses = row_losses(config, tf.constant([[0.0, 1.0]]), y_score, np.ones((2, 2), "f4"))
+        losses = cell_losses(config, tf.constant([[0.0, 1.0]]), y_score, np.ones((2, 2), "f4"))
     assert np.isfinite(losses).all()
     assert np.isfinite(tape.gradient(losses, y_score)).all()

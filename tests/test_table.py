@@ -56,6 +56,7 @@ def numbers(dataset: Dataset, column: int) -> np.ndarray:
     return dataset.X[:, column] + dataset.schema.offsets[column]
 
 
+RATED = ("dataset.labels=[l]", "dataset.weight_column=w")
 SIMPLE = "a,b,tag_x,tag_y\n1,2.5,0,1\n3,,1,0\n"
 
 
@@ -171,6 +172,39 @@ def test_group_and_id_columns_are_no_features(load):
     assert dataset.groups.tolist() == [0, 1, 0]
     assert dataset.groups.dtype == np.int64
     assert dataset.ids.tolist() == ["7", "8", "9"]
+
+
+@pytest.mark.parametrize("file", ["t.csv", "t.parquet"])
+def test_weights_are_no_features(load, file):
+    frame = pd.DataFrame({"a": [1, 2, 3], "w": [0.5, 0, 2], "l": [1, 0, 1]})
+    dataset = load(frame, "dataset.labels=[l]", "dataset.weight_column=w", file=file)
+    assert dataset.feature_names == ("a",)
+    assert dataset.sample_weight.tolist() == [0.5, 0, 2]
+    assert dataset.digest != load(frame.assign(w=1), *RATED, file=file).digest
+
+
+def test_weights_with_decimal_commas(load):
+    dataset = load("a;w;l\n1,5;0,5;1\n2,5;1,25;0\n", *RATED)
+    assert dataset.sample_weight.tolist() == [0.5, 1.25]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (["1", "-2", "1"], r"weight of at least 0 for each row. Received: -2 in row 1"),
+        (["1", "inf", "1"], r"weight of at least 0 for each row. Received: inf in row 1"),
+        (["1", "", "1"], r"dataset\.weight_column. Received: a missing value in column 'w', row 1"),
+        (
+            ["1", "x", "1"],
+            r"numbers in the column of dataset\.weight_column. Received: 'x' .*row 1",
+        ),
+        (["0", "0", "0"], r"a weight above 0 for at least one row. Received: 0 for all 3 rows"),
+    ],
+)
+def test_other_weights_are_errors(load, weights, message):
+    rows = "".join(f"{i},{weight},{i % 2}\n" for i, weight in enumerate(weights))
+    with pytest.raises(UserError, match=message):
+        load(f"a,w,l\n{rows}", *RATED)
 
 
 def test_a_file_without_a_header(load):

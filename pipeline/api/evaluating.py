@@ -44,6 +44,7 @@ def evaluate(
     folds: Any = None,
     ids: Any = None,
     times: Any = None,
+    sample_weight: Any = None,
     missing_labels: Literal["refuse", "mask"] | None = None,
     name: str = "data",
     settings: Sequence[str] = (),
@@ -79,6 +80,7 @@ def evaluate(
             (n_samples,); or the words train and test.
         ids: Unique id of each row, of shape (n_samples,), for the predictions.
         times: Date, duration or number that orders the rows, of shape (n_samples,).
+        sample_weight: Weight of each row in training, at least 0, of shape (n_samples,).
         missing_labels: `mask` if a blank, ?, None or NaN in `y` means that the label is not known;
             else it is an error.
         name: Name of the data set, for titles and runs.
@@ -94,7 +96,8 @@ def evaluate(
         UserError: If the data or the settings are invalid; it is a ValueError.
     """
     with python_messages():
-        dataset = _to_dataset(name, X, y, groups, folds, ids, times, missing_labels)
+        row_columns = (groups, folds, ids, times, sample_weight)
+        dataset = _to_dataset(name, X, y, *row_columns, missing_labels)
         if cv is None or (isinstance(cv, Mapping) and "kind" not in cv):
             settings = [*_default_cv(dataset), *settings]
         given = GivenModel([], {})
@@ -163,8 +166,9 @@ def make_config(*settings: str, **groups: Any) -> Config:
 
 
 def _to_dataset(name: str, X: Any, y: Any, *columns: Any) -> Dataset:
-    """Return the data set of arrays; `columns` are groups, folds, ids, times, missing_labels."""
-    given = dict(zip(("groups", "folds", "ids", "times", "missing_labels"), columns, strict=True))
+    """Return the data set of arrays; `columns` are the arguments of `make_dataset`."""
+    keys = ("groups", "folds", "ids", "times", "sample_weight", "missing_labels")
+    given = dict(zip(keys, columns, strict=True))
     if not isinstance(X, Dataset):
         if y is None:
             raise UserError("y: missing. Give the labels, or a data set of load_dataset as X.")

@@ -11,6 +11,7 @@ ARGUMENTS = {
     "dataset.fold_column": "folds",
     "dataset.id_column": "ids",
     "dataset.time_column": "times",
+    "dataset.weight_column": "sample_weight",
 }
 """Arguments of `evaluate` that take the place of a configuration's keys."""
 _SETTING = re.compile(

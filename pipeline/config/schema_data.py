@@ -73,6 +73,7 @@ class TableConfig(_Dataset):
     fold_column: str | None
     id_column: str | None
     time_column: str | None
+    weight_column: str | None
     test_path: Name | None
 
 
@@ -119,7 +120,7 @@ class SvmlightConfig(_Dataset):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class NpzConfig(_Dataset):
-    """Arrays `X`, `y` and, where they exist, names of features and labels, `groups` and `times`."""
+    """Arrays `X`, `y` and, where they exist, names, `groups`, `times` and `sample_weight`."""
 
     kind: Literal["npz"]
     path: Name

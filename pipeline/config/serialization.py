@@ -69,6 +69,7 @@ def flatten(config: Config) -> dict[str, str]:
         "dataset.missing_labels": "refuse",
         "dataset.label_na_values": "[]",
         "dataset.time_column": "None",
+        "dataset.weight_column": "None",
         "training.label_weights": "None",
         "cv.outer_splits": "None",
     }

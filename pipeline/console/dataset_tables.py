@@ -31,6 +31,13 @@ def describe_dataset(dataset: "Dataset", summary: "DataSummary") -> Iterator[Ren
     if summary.n_groups:
         yield ""
         yield f"Groups: {summary.n_groups}, the largest with {summary.largest_group} rows"
+    if weights := summary.weights:
+        yield ""
+        yield (
+            f"Weights: from {weights['min']:.4g} to {weights['max']:.4g}, {weights['n_zero']} rows "
+            f"of weight 0, effective sample size {weights['effective_sample_size']:.1f} of "
+            f"{summary.n_samples} rows"
+        )
     yield ""
     yield (
         f"Labels: cardinality {summary.cardinality:.3f}, density {summary.density:.3f}, "

@@ -42,8 +42,7 @@ def load(config: ArffConfig) -> Dataset:
 
     Raises:
         UserError: If a file cannot be read, no labels are named or one has values other than 0 and
-            1, a feature is of another kind than numeric, nominal and date, or
-            rows have weights that are not to be ignored.
+            1, or a feature is of another kind than numeric, nominal and date.
 
     References:
         Tsoumakas et al., Mulan: A Java library for multi-label learning, JMLR 2011.
@@ -51,20 +50,15 @@ def load(config: ArffConfig) -> Dataset:
     """
     path = find_file(config.path)
     table = parse_arff(str(path), decode(path, read_unpacked(path, {".arff"})))
-    _check_weights(config, path, table)
     labels = _label_names(config, path, table)
     return _build_dataset(config, path, table, labels)
 
 
-def _check_weights(config: ArffConfig, path: Path, table: ArffTable) -> None:
-    weighted = np.flatnonzero(table.weights != 1)
-    if len(weighted) and config.instance_weights is None:
-        raise UserError(
-            f"{path}: expected rows without instance weights, as every row counts once. Received: "
-            f"{len(weighted)} rows with a weight such as {{{table.weights[weighted[0]]:g}}} in row "
-            f"{weighted[0]} (the first is 0). Read them as if it were 1: "
-            "dataset.instance_weights=ignore"
-        )
+def _weights(config: ArffConfig, table: ArffTable) -> NDArray[np.float32] | None:
+    """Return the instance weights, unless they are to be ignored or all rows have weight 1."""
+    if config.instance_weights == "ignore" or (table.weights == 1).all():
+        return None
+    return table.weights.astype(np.float32)
 
 
 def _find_xml(config: ArffConfig, path: Path) -> Path | None:
@@ -167,6 +161,7 @@ def _build_dataset(
         X=X,
         y=np.maximum(y, 0),
         label_mask=y != UNKNOWN,
+        sample_weight=_weights(config, table),
         schema=schema,
         label_names=labels,
         times=_read_times(path, table, column_index[time[0]]) if time else None,

@@ -18,7 +18,7 @@ from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.format_inference import describe_formats
 from pipeline.dataset.label_columns import encode_labels, to_binary
 from pipeline.dataset.label_values import DEFAULTS, UNKNOWN, LabelValues
-from pipeline.dataset.row_columns import encode_column, read_folds, read_ids
+from pipeline.dataset.row_columns import encode_column, read_folds, read_ids, read_weights
 from pipeline.dataset.schema_inference import encode_matrix, infer_schema
 from pipeline.dataset.times import read_times
 from pipeline.errors import UserError
@@ -52,6 +52,7 @@ def build_dataset(
         raise UserError(f"{source}: expected at least one row. Received: none.")
     group, fold, row_id = roles.group_column, roles.fold_column, roles.id_column
     times, time_notes = None, list[str]()
+    weight = roles.weight_column
     try:
         label_names, y, label_notes = encode_labels(source, roles, table)
         schema, feature_warnings = infer_schema(source, roles, table)
@@ -73,6 +74,9 @@ def build_dataset(
             fold=None if fold is None else read_folds(source, fold, table),
             ids=None if row_id is None else read_ids(source, row_id, table),
             times=times,
+            sample_weight=None
+            if weight is None
+            else read_weights(source, weight, table, schema.decimal),
             source=source,
             warnings=(*warnings, *feature_warnings),
             notes=(
@@ -154,6 +158,7 @@ def dataset_from_arrays(
     feature_names: Iterable[str] | None = None,
     label_names: Iterable[str] | None = None,
     groups: NDArray[np.int64] | None = None,
+    sample_weight: NDArray[np.float32] | None = None,
     label_values: LabelValues = DEFAULTS,
     times: Times | None = None,
 ) -> Dataset:
@@ -167,6 +172,7 @@ def dataset_from_arrays(
         feature_names: One for each column of `X`.
         label_names: One for each column of `y`.
         groups: Group of each row.
+        sample_weight: Weight of each row.
         label_values: Values that mean yes and no, and that a label is not known.
         times: Time of each row.
     """
@@ -188,6 +194,7 @@ def dataset_from_arrays(
         label_names=labels,
         groups=groups,
         times=times,
+        sample_weight=sample_weight,
         source=source,
     )
 

@@ -1,4 +1,4 @@
-"""Find the feature, label, group, fold, id and time columns of a table."""
+"""Find the feature, label, group, fold, id, time and weight columns of a table."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,10 @@ from pipeline.config import TableConfig
 from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError, suggest
 
-_SINGLE = ("label_list_column", "group_column", "fold_column", "id_column", "time_column")
+_SINGLE = (
+    *("label_list_column", "group_column", "fold_column"),
+    *("id_column", "time_column", "weight_column"),
+)
 _INDEX_NAMES = {"", "Unnamed: 0", "__index_level_0__"}  # of row numbers that pandas wrote
 
 
@@ -31,6 +34,7 @@ class ColumnRoles:
         fold_column: The column of folds, or None.
         id_column: The column of row ids, or None.
         time_column: The column of times, or None.
+        weight_column: The column of row weights, or None.
         typed: Whether the source has typed columns. If not (CSV), a column in which most texts are
             numbers is an error, because one wrong cell makes Arrow read all of it as texts.
         na_values: Texts that mean a missing value.
@@ -54,6 +58,7 @@ class ColumnRoles:
     fold_column: str | None = None
     id_column: str | None = None
     time_column: str | None = None
+    weight_column: str | None = None
     typed: bool = False
     na_values: tuple[str, ...] = ()
     decimal: str = "."
@@ -229,7 +234,7 @@ def _features(
     if not features:
         raise UserError(
             f"{config.path}: expected at least one feature. Received: no column beside labels, "
-            f"group, id, time and drop. {suggest('', names)}"
+            f"group, id, time, weight and drop. {suggest('', names)}"
         )
     return features
 

@@ -74,6 +74,7 @@ class Dataset:
                 np.isinf(self.X), "finite features", "Correct them or drop the rows."
             )
         self._check_not_all_missing()
+        self._check_weights()
         if self.label_mask is not None:
             is_complete = bool(self.label_mask.all())
             object.__setattr__(self, "label_mask", None if is_complete else self.label_mask)
@@ -183,6 +184,24 @@ class Dataset:
                     f"{len(self.X)} rows of feature {name!r}. Drop the column: "
                     f"{format_setting('dataset.drop', [name])}{formula * is_workbook}"
                 )
+
+    def _check_weights(self) -> None:
+        weights = self.sample_weight
+        if weights is None:
+            return
+        invalid = ~np.isfinite(weights) | (weights < 0)
+        if invalid.any():
+            row = int(invalid.argmax())
+            raise UserError(
+                f"{self._where}: expected a weight of at least 0 for each row. Received: "
+                f"{weights[row]:g} in row {row} ({invalid.sum()} such rows; the first is 0). "
+                "Correct it, or drop the row."
+            )
+        if not weights.any():
+            raise UserError(
+                f"{self._where}: expected a weight above 0 for at least one row. Received: 0 for "
+                f"all {len(weights)} rows."
+            )
 
     def _digest(self) -> str:
         sha = hashlib.sha256()

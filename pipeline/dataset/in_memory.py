@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.dataset.builder import dataset_from_features_and_labels
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.label_values import DEFAULTS, MASKED
-from pipeline.dataset.row_columns import encode_column, read_folds, read_ids
+from pipeline.dataset.row_columns import encode_column, read_folds, read_ids, read_weights
 from pipeline.dataset.times import array_to_times
 from pipeline.errors import UserError
 
@@ -26,6 +26,7 @@ def make_dataset(
     folds: Any = None,
     ids: Any = None,
     times: Any = None,
+    sample_weight: Any = None,
     missing_labels: Literal["refuse", "mask"] | None = None,
 ) -> Dataset:
     """Build a data set from features and labels.
@@ -39,6 +40,7 @@ def make_dataset(
             and test, of shape (n_samples,).
         ids: Unique id of each row, of shape (n_samples,).
         times: Date, duration or number that orders the rows, of shape (n_samples,).
+        sample_weight: Weight of each row, at least 0, of shape (n_samples,).
         missing_labels: Reading of missing labels: an error, or as not known (mask).
 
     Raises:
@@ -48,7 +50,7 @@ def make_dataset(
     dataset = dataset_from_features_and_labels(
         name, SOURCE, _to_table(X), _to_table(y), label_values
     )
-    given = {"groups": groups, "folds": folds, "ids": ids}
+    given = {"groups": groups, "folds": folds, "ids": ids, "sample_weight": sample_weight}
     columns = {
         key: _to_column(key, values, dataset.n_samples)
         for key, values in given.items()
@@ -66,6 +68,9 @@ def make_dataset(
         groups=codes,
         fold=None if folds is None else read_folds(SOURCE, "folds", table),
         ids=None if ids is None else read_ids(SOURCE, "ids", table),
+        sample_weight=None
+        if sample_weight is None
+        else read_weights(SOURCE, "sample_weight", table),
     )
 
 

@@ -210,8 +210,16 @@ def _join_masks(parts: Sequence[Dataset], label_names: tuple[str, ...]) -> NDArr
 
 
 def _join_weights(parts: Sequence[Dataset]) -> NDArray[np.float32] | None:
-    weights = [part.sample_weight for part in parts if part.sample_weight is not None]
-    return np.concatenate(weights) if len(weights) == len(parts) else None
+    if all(part.sample_weight is None for part in parts):
+        return None
+    return np.concatenate(
+        [
+            np.ones(part.n_samples, dtype=np.float32)
+            if part.sample_weight is None  # an ARFF file without instance weights
+            else part.sample_weight
+            for part in parts
+        ]
+    )
 
 
 def _join_ids(where: str, train: Dataset, test: Dataset) -> NDArray[np.str_] | None:

@@ -18,7 +18,7 @@ from pipeline.dataset.label_values import LabelValues
 from pipeline.dataset.times import array_to_times
 from pipeline.errors import UserError, suggest
 
-_USED = ("X", "y", "feature_names", "label_names", "groups", "times")
+_USED = ("X", "y", "feature_names", "label_names", "groups", "times", "sample_weight")
 _READ_ERRORS = (
     KeyError,  # a damaged directory of the archive
     OSError,
@@ -33,7 +33,7 @@ _READ_ERRORS = (
 
 
 def load(config: NpzConfig) -> Dataset:
-    """Read the arrays `X`, `y` and, where they exist, names, groups and times.
+    """Read the arrays `X`, `y` and, where they exist, names, groups, times and weights.
 
     Raises:
         UserError: If the file is damaged, holds Python objects, or lacks X or y.
@@ -45,7 +45,7 @@ def load(config: NpzConfig) -> Dataset:
             raise UserError(
                 f"{path}: expected arrays X and y. Received: no {key}. {suggest(key, names)}"
             )
-    for key in arrays.keys() & {"groups", "times"}:
+    for key in arrays.keys() & {"groups", "times", "sample_weight"}:
         if arrays[key].shape != (len(arrays["X"]),):
             raise UserError(
                 f"{path}: expected {key} of shape ({len(arrays['X'])},), one per row. Received: "
@@ -54,6 +54,11 @@ def load(config: NpzConfig) -> Dataset:
     groups, times = arrays.get("groups"), arrays.get("times")
     if groups is not None:
         groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    weights = arrays.get("sample_weight")
+    if weights is not None and weights.dtype.kind not in "iuf":
+        raise UserError(
+            f"{path}: expected numbers as sample_weight. Received: an array of {weights.dtype}."
+        )
     return dataset_from_arrays(
         config.name or path.stem,
         str(path),
@@ -62,6 +67,7 @@ def load(config: NpzConfig) -> Dataset:
         feature_names=arrays.get("feature_names"),
         label_names=arrays.get("label_names"),
         groups=groups,
+        sample_weight=None if weights is None else weights.astype(np.float32),
         label_values=LabelValues.of(config),
         times=None if times is None else array_to_times(str(path), times),
     )

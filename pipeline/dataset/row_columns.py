@@ -1,4 +1,4 @@
-"""Read the columns that tell something about each row: its group, its fold and its id."""
+"""Read the group, fold, id and weight columns of a table."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.dataset import TEST, TRAIN
 from pipeline.errors import UserError
-from pipeline.preprocessing import encode_texts
+from pipeline.preprocessing import TableSchema, encode_texts
+from pipeline.preprocessing.column_values import is_text
 
 _FOLD_NUMBERS = {"train": TRAIN, "test": TEST}
 
@@ -50,6 +51,25 @@ def read_ids(source: str, name: str, table: pa.Table) -> NDArray[np.str_]:
             "column in dataset.group_column."
         )
     return np.array(texts, dtype=np.str_)[codes]
+
+
+def read_weights(
+    source: str, name: str, table: pa.Table, decimal: str = "."
+) -> NDArray[np.float32]:
+    """Return the weights of the rows; `Dataset` checks their values."""
+    codes, texts = encode_column(source, "weight_column", name, table)
+    if not is_text(table.schema.field(name).type):
+        decimal = "."
+    parse = TableSchema((), decimal=decimal).parse_number
+    numbers = [parse(text) for text in texts]
+    if None in numbers:
+        code = numbers.index(None)
+        raise UserError(
+            f"{source}: expected numbers in the column of dataset.weight_column. Received: "
+            f"{texts[code]!r} in column {name!r}, row {int((codes == code).argmax())} (the first "
+            "is 0). Decimal commas: dataset.decimal=','"
+        )
+    return np.array(numbers, dtype=np.float32)[codes]
 
 
 def parse_fold(text: str) -> int | None:

@@ -40,6 +40,8 @@ class DataSummary:
         n_conflicting: Number of duplicates whose labels differ from the first such row.
         n_groups: Number of groups, or None.
         largest_group: Number of rows of the largest group, or None.
+        weights: Smallest and largest weight of a row, number of rows of weight 0, and effective
+            sample size, (sum of weights)^2 / sum of squared weights; None without weights.
     """
 
     name: str
@@ -63,6 +65,7 @@ class DataSummary:
     n_conflicting: int
     n_groups: int | None
     largest_group: int | None
+    weights: dict[str, float] | None = None
 
     def pairs(self, n: int) -> list[tuple[str, str, int]]:
         """Return the n most frequent pairs of labels and their numbers of rows."""
@@ -117,7 +120,7 @@ class DataSummary:
                     for first, second, rows in self.pairs(N_PAIRS)
                 ],
             },
-            **values("n_duplicates", "n_conflicting", "n_groups", "largest_group"),
+            **values("n_duplicates", "n_conflicting", "n_groups", "largest_group", "weights"),
         }
 
 
@@ -159,7 +162,19 @@ def summarise(dataset: Dataset) -> DataSummary:
         n_conflicting=n_conflicting,
         n_groups=len(group_sizes) or None,
         largest_group=int(max(group_sizes)) if len(group_sizes) else None,
+        weights=None if dataset.sample_weight is None else _weights(dataset.sample_weight),
     )
+
+
+def _weights(sample_weight: NDArray[np.float32]) -> dict[str, float]:
+    """Return statistics of weights; the effective sample size is Kish's (1965)."""
+    weights = sample_weight.astype(np.float64)
+    return {
+        "min": float(weights.min()),
+        "max": float(weights.max()),
+        "n_zero": int((weights == 0).sum()),
+        "effective_sample_size": float(weights.sum() ** 2 / (weights @ weights)),
+    }
 
 
 def _co_occurrence(y: NDArray[np.int8]) -> NDArray[np.int64]:

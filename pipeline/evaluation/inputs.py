@@ -29,7 +29,7 @@ from pipeline.runtime import heavy_imports
 from pipeline.scoring import check_metrics
 from pipeline.training import NO_ROWS, FitSpec
 from pipeline.training.base import Trainer, fit_seed
-from pipeline.training.loss_weights import list_label_weights
+from pipeline.training.loss_weights import check_fits, list_label_weights
 from pipeline.training.program_cache import enable_program_cache
 
 MAX_CACHED_BYTES = 2**28  # a larger table is dropped before another is loaded
@@ -234,12 +234,14 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         UserError: If the model or its training cannot be as configured.
     """
     training = list_label_weights(config.training, dataset.label_names)
+    mask, weight = dataset.label_mask, dataset.sample_weight
+    check_fits(fits, mask, weight)
     if isinstance(config.model, SklearnModelConfig | BoostingConfig):
         with heavy_imports():
             from pipeline.training.sklearn_trainer import SklearnTrainer
 
         X, y, names = dataset.X, dataset.y, dataset.label_names
-        return SklearnTrainer(config.model, training, X, y, fits, names)
+        return SklearnTrainer(config.model, training, X, y, fits, names, mask, weight)
 
     cache_warnings = enable_program_cache()
     with heavy_imports():
@@ -261,4 +263,4 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         warnings += describe_compilation(config.model, model, training)
         architecture += code_version([config.model.builder])  # a notebook can reload it
     X, y = dataset.X, dataset.y
-    return KerasTrainer(build, training, X, y, fits, architecture, warnings)
+    return KerasTrainer(build, training, X, y, fits, architecture, warnings, mask, weight)

@@ -4,6 +4,7 @@ from typing import Any
 
 from sklearn.multioutput import ClassifierChain
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
 from pipeline.config import SklearnModelConfig
 from pipeline.errors import UserError, suggest
@@ -23,6 +24,33 @@ def check_model(config: SklearnModelConfig, n_labels: int, class_weight: str | N
         _check_native(config, estimator)
     if class_weight is not None:
         _check_class_weight(config, estimator, class_weight)
+
+
+def check_takes_mask(config: SklearnModelConfig) -> None:
+    """Raise UserError if the estimator cannot leave out single labels of a row."""
+    if config.strategy != "binary_relevance":
+        raise UserError(
+            "model.strategy: expected binary_relevance where labels are missing, because "
+            "scikit-learn's estimators of several labels need all labels of a row. Received: "
+            f"{config.strategy}. Type: model.strategy=binary_relevance"
+        )
+
+
+def check_takes_weights(config: SklearnModelConfig) -> None:
+    """Raise UserError if the estimator takes no weights of rows."""
+    if config.strategy == "classifier_chain":
+        raise UserError(
+            "model.strategy: expected binary_relevance or native where rows have weights, because "
+            "scikit-learn's chains take none. Received: classifier_chain. Type: "
+            "model.strategy=binary_relevance"
+        )
+    if not has_fit_parameter(build_estimator(config), "sample_weight"):
+        raise UserError(
+            "model.estimator: expected one that takes sample_weight, because the rows have "
+            f"weights. Received: {config.estimator}. Choose another, or train without weights: "
+            "name their column in dataset.drop in place of dataset.weight_column; of an ARFF file, "
+            "dataset.instance_weights=ignore"
+        )
 
 
 def _check_values(key: str, estimator: Any) -> None:

@@ -70,6 +70,8 @@ def fit_labels(
     seed: int,
     class_weight: str | NDArray[np.float32] | None = None,
     on_failure: Callable[[Sequence[int], Exception], object] = _raise,
+    label_mask: NDArray[np.bool_] | None = None,
+    sample_weight: NDArray[np.float32] | None = None,
 ) -> MultilabelClassifier:
     """Fit estimators to all labels of some rows.
 
@@ -84,9 +86,17 @@ def fit_labels(
             (2, n_labels), if each has its own estimator; or None.
         on_failure: Called with labels and the error of the estimator that cannot learn them. If it
             returns, the probability of these labels is their frequency.
+        label_mask: True where the label is known; the estimator of a label is fitted to the rows
+            that know it. None if all are known.
+        sample_weight: Weights of the rows; rows of weight 0 are left out. None for 1.
     """
+    if sample_weight is not None and not sample_weight.all():
+        counted = sample_weight > 0
+        X, y, sample_weight = X[counted], y[counted], sample_weight[counted]
+        label_mask = None if label_mask is None else label_mask[counted]
     n_positive = y.sum(axis=0, dtype=np.int64)
-    n_minority = np.minimum(n_positive, len(y) - n_positive)
+    n_given = np.full(y.shape[1], len(y)) if label_mask is None else label_mask.sum(axis=0)
+    n_minority = np.minimum(n_positive, n_given - n_positive)
     n_inner_folds = _n_inner_folds(config)
     labels = np.flatnonzero(n_minority >= (2 if n_inner_folds else 1))
     groups = [labels] if len(labels) else []
@@ -103,9 +113,13 @@ def fit_labels(
             estimator = build_estimator(config, seed, of_group)
             n_folds = min(n_inner_folds, int(n_minority[group].min()))
             estimator = _wrap(config, estimator, group.tolist(), n_folds, seed)
-            is_single = len(group) == 1 and config.strategy != "classifier_chain"
+            labels_of_group = group
+            if len(group) == 1 and config.strategy != "classifier_chain":
+                labels_of_group = group[0]
+            rows = slice(None) if label_mask is None else label_mask[:, group[0]]
+            weights = {} if sample_weight is None else {"sample_weight": sample_weight[rows]}
             try:
-                estimator.fit(X, y[:, group[0]] if is_single else y[:, group])
+                estimator.fit(X[rows], y[rows, labels_of_group], **weights)
             except Exception as error:
                 rarest = n_minority[group].min()
                 failed = group[n_minority[group] == rarest] if rarest < N_RARE else group
@@ -114,7 +128,22 @@ def fit_labels(
             else:
                 estimators.append(FittedEstimator(tuple(group.tolist()), estimator))
                 break
-    return MultilabelClassifier(tuple(estimators), n_positive / len(y))
+    frequencies = _frequencies(y, label_mask, sample_weight)
+    return MultilabelClassifier(tuple(estimators), frequencies)
+
+
+def _frequencies(
+    y: NDArray[np.int8],
+    label_mask: NDArray[np.bool_] | None,
+    sample_weight: NDArray[np.float32] | None,
+) -> NDArray[np.float64]:
+    """Return the frequency of each label among the rows that know it; 0.5 if none does."""
+    weights = np.ones(len(y)) if sample_weight is None else sample_weight.astype(np.float64)
+    total = weights.sum() if label_mask is None else weights @ label_mask
+    total = np.broadcast_to(total, y.shape[1])
+    frequencies: NDArray[np.float64] = np.full(y.shape[1], 0.5)
+    np.divide(weights @ y, total, out=frequencies, where=total > 0)
+    return frequencies
 
 
 def _n_inner_folds(config: SklearnModelConfig) -> int:

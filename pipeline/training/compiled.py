@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from pipeline.config import TrainingConfig
 from pipeline.model.keras_models import WeightInitializer
-from pipeline.training.optimization import row_losses
-from pipeline.training.stack import PADDING, EarlyStoppingState, Inputs, Losses, Outputs, State
+from pipeline.training.batch_loss import gather, total_loss
+from pipeline.training.stack import EarlyStoppingState, Inputs, Losses, Outputs, State
 from pipeline.training.stack_plan import ProgramKey
 
 
@@ -152,20 +152,22 @@ class Program:
     def _train_step(
         self, inputs: Inputs, state: State, active: tf.Tensor, rows: tf.Tensor
     ) -> tuple[State, tf.Tensor]:
-        """Train each slot on its batch; a slot that has stopped or has no rows stays unchanged."""
+        """Train each slot on its batch; a slot that has stopped or has no rows stays unchanged.
+
+        Nor does a batch change it of which no label is known.
+        """
 
         def train_slot(slot: tuple[Any, ...]) -> tuple[State, tf.Tensor]:
             state, active, rows, first_row, loss_weights = slot
-            x, y, is_row = self._gather(inputs, rows, first_row)
-            n_rows = tf.reduce_sum(tf.cast(is_row, tf.float32))
+            batch = gather(inputs, rows, first_row)
             with tf.GradientTape() as tape:
                 tape.watch(state.trainable)
                 y_score, non_trainable, penalties = self.network.stateless_call(
-                    state.trainable, state.non_trainable, x, training=True, return_losses=True
+                    state.trainable, state.non_trainable, batch.X, training=True, return_losses=True
                 )
-                by_row = row_losses(self._config, y, y_score, loss_weights)
                 # The mean is over the rows that are not padding, as in a smaller batch of Keras.
-                loss = tf.reduce_sum(tf.where(is_row, by_row, 0.0)) / tf.maximum(n_rows, 1.0)
+                total, n_terms = total_loss(self._config, batch, y_score, loss_weights, 0.0)
+                loss = total / tf.maximum(n_terms, 1.0)
                 loss += tf.add_n(penalties) if penalties else 0.0
             gradients = tape.gradient(
                 loss, state.trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO
@@ -176,11 +178,11 @@ class Program:
             # All slots compute every step, because they share one program. So the old state of
             # a slot is restored afterwards: even a gradient of zero would change Adam's moments.
             updated = State(trainable, non_trainable, optimizer)
-            is_trained = active & (n_rows > 0)
+            is_trained = active & (n_terms > 0)
             selected = tf.nest.map_structure(
                 lambda new, old: tf.where(is_trained, new, old), updated, state
             )
-            return selected, loss * n_rows
+            return selected, loss * n_terms
 
         mapped: tuple[State, tf.Tensor] = tf.vectorized_map(
             train_slot, (state, active, rows, inputs.first_rows, inputs.loss_weights)
@@ -194,44 +196,39 @@ class Program:
         (n_slots,), the probabilities of shape (n_slots, n_chunks, chunk_size, n_labels).
         """
 
-        def score_slot(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+        def score_slot(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             state, rows, first_row, loss_weights = slot
-            x, y, is_row = self._gather(inputs, rows, first_row)
+            batch = gather(inputs, rows, first_row)
             y_score, _, penalties = self.network.stateless_call(
-                state.trainable, state.non_trainable, x, training=False, return_losses=True
+                state.trainable, state.non_trainable, batch.X, training=False, return_losses=True
             )
-            by_row = row_losses(self._config, y, y_score, loss_weights)
-            by_row += tf.add_n(penalties) if penalties else 0.0
-            return tf.reduce_sum(tf.where(is_row, by_row, 0.0)), y_score
+            penalty = tf.add_n(penalties) if penalties else 0.0
+            total, n_terms = total_loss(self._config, batch, y_score, loss_weights, penalty)
+            return total, n_terms, y_score
 
-        def score_chunk(i: tf.Tensor, total: tf.Tensor, y_score: tf.Tensor) -> tuple[Any, ...]:
-            loss, chunk = tf.vectorized_map(
+        def score_chunk(
+            i: tf.Tensor, total: tf.Tensor, n_terms: tf.Tensor, y_score: tf.Tensor
+        ) -> tuple[Any, ...]:
+            loss, n, chunk = tf.vectorized_map(
                 score_slot, (state, rows[i], inputs.first_rows, inputs.loss_weights)
             )
-            return i + 1, total + loss, tf.tensor_scatter_nd_update(y_score, [[i]], chunk[None])
+            y_score = tf.tensor_scatter_nd_update(y_score, [[i]], chunk[None])
+            return i + 1, total + loss, n_terms + n, y_score
 
         n_chunks, n_slots, chunk_size = rows.shape
         loop_variables = (
             tf.constant(0),
             tf.zeros(n_slots),
+            tf.zeros(n_slots),
             tf.zeros((n_chunks, n_slots, chunk_size, inputs.y.shape[1])),
         )
         if n_chunks == 1:  # saves the compilation of a loop
-            _, total, y_score = score_chunk(*loop_variables)
+            _, total, n_terms, y_score = score_chunk(*loop_variables)
         else:
-            _, total, y_score = tf.while_loop(
+            _, total, n_terms, y_score = tf.while_loop(
                 lambda i, *_: i < n_chunks, score_chunk, loop_variables
             )
-        n_rows = tf.reduce_sum(tf.cast(rows != PADDING, tf.float32), axis=[0, 2])
-        return total / tf.maximum(n_rows, 1.0), tf.transpose(y_score, [1, 0, 2, 3])
-
-    def _gather(
-        self, inputs: Inputs, rows: tf.Tensor, first_row: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return encoded features and labels of rows, and whether each is a row or padding."""
-        is_row = rows != PADDING
-        indices = tf.where(is_row, rows, first_row)
-        return tf.gather(inputs.X, indices), tf.gather(inputs.y, indices), is_row
+        return total / tf.maximum(n_terms, 1.0), tf.transpose(y_score, [1, 0, 2, 3])
 
 
 def _where(condition: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:

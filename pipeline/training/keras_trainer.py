@@ -50,6 +50,8 @@ class KerasTrainer:
         fits: Sequence[FitSpec],
         architecture: str | None = None,
         warnings: Sequence[str] = (),
+        label_mask: NDArray[np.bool_] | None = None,
+        sample_weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Build the programs and plan the stacks; nothing is compiled yet.
 
@@ -63,13 +65,15 @@ class KerasTrainer:
             architecture: Identifies the model that `build` returns; trainers of one architecture
                 share compiled programs. None to share none.
             warnings: Messages for the user about the model.
+            label_mask: True where a label is known, of the shape of y; None if all are.
+            sample_weight: Weights of the rows in the loss; None for 1.
 
         Raises:
             UserError: If the optimizer or one of its parameters is unknown.
         """
         self._build, self._config, self._fits, self.warnings = build, config, fits, warnings
         self._n_features = X.shape[1]
-        self._inputs = StackInputs(config, X, y, fits)
+        self._inputs = StackInputs(config, X, y, fits, label_mask, sample_weight)
         self._n_train = [len(fit.train) for fit in fits]
         keys = [self._program_key(fit) for fit in fits]
         self._programs = {key: self._find_program(architecture, key) for key in set(keys)}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import UserError, suggest
+from pipeline.training.base import FitSpec
 
 
 def list_label_weights(config: TrainingConfig, label_names: Sequence[str]) -> TrainingConfig:
@@ -34,8 +35,42 @@ def list_label_weights(config: TrainingConfig, label_names: Sequence[str]) -> Tr
     return replace(config, label_weights=weights)
 
 
+def check_fits(
+    fits: Sequence[FitSpec],
+    label_mask: NDArray[np.bool_] | None,
+    sample_weight: NDArray[np.float32] | None,
+) -> None:
+    """Raise UserError if a fit has nothing to learn from or to monitor for early stopping."""
+    any_label = None if label_mask is None else np.asarray(label_mask.any(axis=1))
+    if any_label is not None:
+        _check_rows(fits, any_label, "a known label", "none")
+    if sample_weight is not None:
+        _check_rows(fits, sample_weight > 0, "a weight above 0", "only 0")
+    if any_label is not None and sample_weight is not None:
+        is_counted = any_label & (sample_weight > 0)
+        _check_rows(fits, is_counted, "a known label in a row with a weight above 0", "none")
+
+
+def _check_rows(
+    fits: Sequence[FitSpec], is_counted: NDArray[np.bool_], expected: str, received: str
+) -> None:
+    for fit in fits:
+        for rows, kind in ((fit.train, "training"), (fit.valid, "validation")):
+            if len(rows) and not is_counted[rows].any():
+                raise UserError(
+                    f"cv: expected {expected} among the {kind} rows of each fold. Received: "
+                    f"{received}, in {fit.name}. Choose fewer or other folds, such as "
+                    "cv.random_state=2"
+                    + (", or training.early_stopping.patience=null" * (kind == "validation"))
+                )
+
+
 def loss_weights(
-    config: TrainingConfig, y: NDArray[np.int8], train: NDArray[np.int64]
+    config: TrainingConfig,
+    y: NDArray[np.int8],
+    train: NDArray[np.int64],
+    label_mask: NDArray[np.bool_] | None = None,
+    sample_weight: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Return the weights of each label's absence and presence, of shape (2, n_labels).
 
@@ -46,11 +81,18 @@ def loss_weights(
         config: Names the class weights; has the weights of the labels as a list, or None.
         y: Labels of shape (n_samples, n_labels).
         train: Training rows; other rows have no influence.
+        label_mask: True where the label is known; None if all are. Other cells do not count.
+        sample_weight: Weights of rows, which then count as often; None for 1.
     """
     weights = np.ones((2, y.shape[1]))
     if config.class_weight is not None:
-        present = y[train].sum(axis=0, dtype=np.int64)
-        counts = np.stack([len(train) - present, present])
+        rows: NDArray[np.number] = np.ones(len(train), dtype=np.int64)
+        if sample_weight is not None:
+            rows = sample_weight[train].astype(np.float64)
+        present, given = rows @ y[train], rows.sum()
+        if label_mask is not None:
+            present, given = rows @ (y[train] & label_mask[train]), rows @ label_mask[train]
+        counts = np.stack([given - present, present])
         both = (counts > 0).all(axis=0)
         weights[:, both] = _class_weights(config, counts[:, both])
     if config.label_weights is not None:

@@ -16,8 +16,8 @@ from pipeline.config import TrainingConfig
 from pipeline.errors import UserError, suggest
 
 
-def row_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> Any:
-    """Return the loss of each row, averaged over its labels; a tensor of shape (n,).
+def cell_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> Any:
+    """Return the loss of each row and label, a tensor of shape (n, n_labels).
 
     Args:
         config: Names the loss.
@@ -41,7 +41,7 @@ def row_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> An
         losses *= tf.where(y > 0, present, _power(y_score, config.asymmetric_gamma_neg))
     if config.class_weight is not None or config.label_weights is not None:
         losses *= tf.where(y > 0, weights[1], weights[0])
-    return keras.ops.mean(losses, axis=-1)
+    return losses
 
 
 def _power(p: Any, gamma: float) -> Any:

@@ -43,6 +43,8 @@ def fit_one(
     fit_index: int,
     fit: FitSpec,
     label_names: Sequence[str],
+    label_mask: NDArray[np.bool_] | None,
+    sample_weight: NDArray[np.float32] | None,
 ) -> Completed:
     """Train and score one fit, in this process or another.
 
@@ -60,7 +62,7 @@ def fit_one(
 
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("always")
-        model = _fit_labels(config, training, X, y, fit, leave_out)
+        model = _fit_labels(config, training, X, y, fit, leave_out, label_mask, sample_weight)
         y_score = np.empty((0, y.shape[1]), dtype=np.float32)
         if len(fit.test):
             y_score = _predict(model, fit.preprocessor.transform(X[fit.test]), leave_out)
@@ -93,11 +95,15 @@ def _fit_labels(
     y: NDArray[np.int8],
     fit: FitSpec,
     on_failure: Callable[[Sequence[int], Exception], object],
+    label_mask: NDArray[np.bool_] | None,
+    sample_weight: NDArray[np.float32] | None,
 ) -> MultilabelClassifier:
     """Fit estimators to all labels of the training rows, which are preprocessed once."""
     prepared, class_weight = fit.preprocessor.transform(X[fit.train]), None
     if training.class_weight is not None:
-        class_weight = loss_weights(replace(training, label_weights=None), y, fit.train)
+        class_weight = loss_weights(
+            replace(training, label_weights=None), y, fit.train, label_mask, sample_weight
+        )
     if isinstance(config, BoostingConfig):
         valid = None
         if len(fit.valid):
@@ -115,6 +121,8 @@ def _fit_labels(
             class_weight if training.class_weight == "effective_number" else training.class_weight
         ),
         on_failure=on_failure,
+        label_mask=None if label_mask is None else label_mask[fit.train],
+        sample_weight=None if sample_weight is None else sample_weight[fit.train],
     )
 
 

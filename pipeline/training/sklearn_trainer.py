@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from pipeline.config import BoostingConfig, EstimatorConfig, TrainingConfig
+from pipeline.errors import UserError
 from pipeline.model import boosting
 from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.model.saved_model import check_savable
-from pipeline.model.sklearn_checks import check_model
+from pipeline.model.sklearn_checks import check_model, check_takes_mask, check_takes_weights
 from pipeline.runtime import n_cores
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
 from pipeline.training.sklearn_fit import Completed, fit_for, fit_one
@@ -41,6 +42,8 @@ class SklearnTrainer:
         y: NDArray[np.int8],
         fits: Sequence[FitSpec],
         label_names: Sequence[str] = (),
+        label_mask: NDArray[np.bool_] | None = None,
+        sample_weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Check the estimator before any training.
 
@@ -52,18 +55,32 @@ class SklearnTrainer:
             y: Labels of shape (n_samples, n_labels).
             fits: All fits.
             label_names: Names of the labels, for messages.
+            label_mask: True where a label is known, of the shape of y; None if all are.
+            sample_weight: Weights of the rows; None for 1.
 
         Raises:
             UserError: If the estimator does not support the configuration or cannot be saved.
         """
         if isinstance(config, BoostingConfig):
             boosting.check_model(config, training)
+            if label_mask is not None or sample_weight is not None:
+                raise UserError(
+                    f"model={config.library}: expected rows without weights and with all labels "
+                    "known. Received: "
+                    f"{'missing labels' if label_mask is not None else 'weights'}. Choose another "
+                    "model, such as model=hist_gradient_boosting"
+                )
         else:
             check_model(config, y.shape[1], training.class_weight)
+            if label_mask is not None:
+                check_takes_mask(config)
+            if sample_weight is not None:
+                check_takes_weights(config)
             rows = fits[-1].train[:: -(-len(fits[-1].train) // N_TRIAL_ROWS)]
             check_savable(config, fits[-1].preprocessor.transform(X[rows]), y[rows])
         self._config, self._training = config, training
         self._X, self._y, self._fits = X, y, fits
+        self._label_mask, self._sample_weight = label_mask, sample_weight
         self._n_threads = min(training.n_threads or n_cores(), len(fits))
         self._label_names = tuple(label_names or map(str, range(y.shape[1])))
         self._warning_counts: Counter[str] = Counter()
@@ -146,8 +163,11 @@ class SklearnTrainer:
 
     def _arguments(self, fit_index: int) -> tuple[Any, ...]:
         """Return the arguments of `fit_one`."""
-        fit = self._fits[fit_index]
-        return self._config, self._training, self._X, self._y, fit_index, fit, self._label_names
+        return (
+            *(self._config, self._training, self._X, self._y),
+            *(fit_index, self._fits[fit_index], self._label_names),
+            *(self._label_mask, self._sample_weight),
+        )
 
     def _describe_failures(self, label: int) -> str:
         """Say that a label is not learnt in some fits, and what is predicted instead."""

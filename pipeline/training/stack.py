@@ -67,6 +67,8 @@ class Inputs(NamedTuple):
         test: Row numbers to score, of shape (n_chunks, n_slots, chunk_size).
         n_epochs: Epochs of `batches` to run.
         n_steps: Steps of each epoch to run.
+        label_mask: True where the label is known, of shape (n_samples, n_labels); None if all are.
+        sample_weight: Weights of all rows, of shape (n_samples,); None for 1.
     """
 
     X: tf.Tensor
@@ -79,10 +81,14 @@ class Inputs(NamedTuple):
     test: tf.Tensor
     n_epochs: tf.Tensor
     n_steps: tf.Tensor
+    label_mask: tf.Tensor | None = None
+    sample_weight: tf.Tensor | None = None
 
 
 class Losses(NamedTuple):
     """Losses by epoch, each of shape (n_epochs, n_slots); undefined after a slot has stopped.
+
+    With a mask, sums and means are over known cells.
 
     Attributes:
         train: Sum over the training rows, taken during the epoch.
@@ -122,11 +128,18 @@ class StackInputs:
         X: NDArray[np.float32],
         y: NDArray[np.int8],
         fits: Sequence[FitSpec],
+        label_mask: NDArray[np.bool_] | None = None,
+        sample_weight: NDArray[np.float32] | None = None,
     ) -> None:
-        """Copy the features X and the labels y of all rows to the device."""
+        """Copy the features, labels, mask and weights of all rows to the device."""
         self._fits = fits
         self._X, self._y = tf.constant(X), tf.constant(y, tf.float32)
-        self._loss_weights = [loss_weights(config, y, fit.train) for fit in fits]
+        self._label_mask = None if label_mask is None else tf.constant(label_mask)
+        self._sample_weight = None if sample_weight is None else tf.constant(sample_weight)
+        self._n_given = None if label_mask is None else label_mask.sum(axis=1)
+        self._loss_weights = [
+            loss_weights(config, y, fit.train, label_mask, sample_weight) for fit in fits
+        ]
         self._n_test = max(len(fit.test) for fit in fits)
         self._n_valid = max(len(fit.valid) for fit in fits)
 
@@ -171,6 +184,8 @@ class StackInputs:
             test=test,
             n_epochs=tf.constant(len(epochs)),
             n_steps=tf.constant(max(n_steps(len(fit.train), shape) for fit in fits)),
+            label_mask=self._label_mask,
+            sample_weight=self._sample_weight,
         )
 
     def results(
@@ -198,13 +213,17 @@ class StackInputs:
             loss, val_loss, test_loss = losses[:, : n_epochs[slot], slot]
             results[fit_index] = FitResult(
                 y_score=y_score[slot, : len(fit.test)],
-                loss=loss / len(fit.train),
-                val_loss=val_loss if len(fit.valid) else val_loss[:0],
-                test_loss=test_loss if len(fit.test) else test_loss[:0],
+                loss=loss / self._n_terms(fit.train),
+                val_loss=val_loss if self._n_terms(fit.valid) else val_loss[:0],
+                test_loss=test_loss if self._n_terms(fit.test) else test_loss[:0],
                 seconds=seconds,
                 weights=tuple(weight[slot] for weight in weights),
             )
         return results
+
+    def _n_terms(self, rows: NDArray[np.int64]) -> int:
+        """Return the number of terms of the loss of rows: these, or their known cells."""
+        return len(rows) if self._n_given is None else int(self._n_given[rows].sum())
 
 
 def pad_rows(rows: Sequence[NDArray[np.int64]], n_slots: int, n_rows: int) -> tf.Tensor:
