@@ -46,7 +46,7 @@ def log_final_model(
     may_miss = ~final.schema.is_numeric | (not final.requires_complete_rows)
     every_third = np.add.outer(np.arange(len(X)), np.arange(X.shape[1])) % 3 == 0
     X[every_third & may_miss] = np.nan
-    example = final.schema.decode(X)
+    example = final.schema.decode(X, {it: values[: len(X)] for it, values in dataset.exact.items()})
     with TemporaryDirectory() as name:
         folder = Path(name)
         has_user_code = write_model(folder, final, config.model, training)

@@ -62,6 +62,8 @@ SEAMS = {
     "model/saved_model.py:_skops",
     "model/saved_model.py:_sklearn_models",
     "named_model.py:_open_stored",
+    "preprocessing/text_columns.py:make_vectorizer",
+    "preprocessing/text_fitting.py:fit_text",
     "report/artifacts.py:_figures",
     "export/exported_model.py:_keras_formats",
     "keras_backend.py:import_keras",
@@ -199,7 +201,7 @@ def test_functions_import_only_at_the_seams():
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert inside == SEAMS
-    assert len([seam for seam in SEAMS if not seam.startswith("commands/")]) <= 24  # one a command
+    assert len([seam for seam in SEAMS if not seam.startswith("commands/")]) <= 25  # one a command
 
 
 def test_imports_form_no_cycle():

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.dataset.schema_inference import encode_matrix
+from pipeline.dataset.matrix import encode_matrix
 from pipeline.model.keras_models import mlp
 from pipeline.training import compiled
 from pipeline.training.base import FitSpec, Stopped, fit_seed

@@ -12,7 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 
-from pipeline.config.schema import PreprocessingConfig
+from pipeline.config.schema import PreprocessingConfig, TextConfig
 from pipeline.preprocessing.column import Column
 from pipeline.preprocessing.fitting import fit_preprocessors
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor
@@ -42,6 +42,19 @@ OPTIONS = [
 ]
 
 
+def text_config(**changes) -> TextConfig:
+    """Return the configuration of columns of texts."""
+    defaults = {
+        "analyzer": "word",
+        "ngram_range": (1, 1),
+        "max_features": 2000,
+        "min_df": 1,
+        "hashing": False,
+        "n_components": None,
+    }
+    return TextConfig(**{**defaults, **changes})
+
+
 def preprocessing(**changes) -> PreprocessingConfig:
     defaults = {
         "scaling": "standard",
@@ -50,6 +63,7 @@ def preprocessing(**changes) -> PreprocessingConfig:
         "add_indicator": False,
         "min_frequency": 1,
         "datetime": (),
+        "text": text_config(),
     }
     return PreprocessingConfig(**{**defaults, **changes})
 

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.dataset.column_roles import ColumnRoles
-from pipeline.dataset.schema_inference import encode_matrix, infer_schema
+from pipeline.dataset.matrix import encode_matrix
+from pipeline.dataset.schema_inference import infer_schema
 from pipeline.errors import UserError
 from pipeline.preprocessing.column import Column
 from tests.test_preprocessor import SCALERS, fit_preprocessor, numeric_schema, preprocessing

@@ -97,8 +97,8 @@ def _column_auc(dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.in
     auc = np.full((dataset.n_features, len(labels)), 0.5)
     if not len(labels):
         return auc
-    is_number = np.array([not column.categories for column in dataset.schema.columns])
-    for feature in np.flatnonzero(~is_number):
+    is_number = dataset.schema.is_numeric
+    for feature in np.flatnonzero(dataset.schema.is_categorical):
         auc[feature] = _category_auc(dataset.X[rows, feature], y)
     if len(numbers := np.flatnonzero(is_number)):
         X = np.where(np.isnan(dataset.X[rows][:, numbers]), -np.inf, dataset.X[rows][:, numbers])
@@ -154,7 +154,7 @@ def _check_groups(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
     labels = np.argsort(-dataset.y.sum(axis=0, dtype=np.int64), kind="stable")[:MAX_LABELS]
     for feature in np.flatnonzero(range_of + 1 >= max(MIN_GROUPS, dataset.n_samples / largest)):
         column, values = dataset.schema.columns[feature], dataset.X[:, feature]
-        if column.kind in TIMES or (values != np.round(values)).any():
+        if column.kind in (*TIMES, "text") or (values != np.round(values)).any():
             continue
         _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
         if len(counts) < MIN_GROUPS or not smallest <= len(codes) / len(counts) <= largest:
@@ -239,7 +239,7 @@ def _check_scales(config: Config, dataset: Dataset) -> Iterator[Finding]:
     if config.preprocessing.scaling != "none" or config.model.kind == "sklearn":
         return
     X = dataset.X[_some_rows(dataset)]
-    X = X[:, [not column.categories for column in dataset.schema.columns]]
+    X = X[:, dataset.schema.is_numeric]
     with np.errstate(invalid="ignore"):
         scale = np.std(X, axis=0, where=np.isfinite(X), dtype=np.float64)
     scale = scale[np.isfinite(scale) & (scale > 0)]

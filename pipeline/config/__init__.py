@@ -18,6 +18,7 @@ from pipeline.config.schema import (
     PreprocessingConfig,
     RacingConfig,
     ScoringConfig,
+    TextConfig,
     TrackingConfig,
     TrainingConfig,
 )

@@ -26,6 +26,24 @@ def _to_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _ascending(value: tuple[int, int]) -> tuple[int, int]:
+    if value[0] > value[1]:
+        raise PydanticCustomError("ascending", "Input should be two numbers in ascending order")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TextConfig:
+    """TF-IDF of columns of texts, or a truncated SVD of it, learnt from the training rows."""
+
+    analyzer: Literal["word", "char", "char_wb"]
+    ngram_range: Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_ascending)]
+    max_features: PositiveInt
+    min_df: PositiveInt
+    hashing: bool
+    n_components: PositiveInt | None
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PreprocessingConfig:
     """Scaling, imputation and encoding of features, learnt from the training rows of each fold."""
@@ -39,6 +57,7 @@ class PreprocessingConfig:
         tuple[Literal["year", "month", "weekday", "hour", "days"], ...],
         BeforeValidator(_to_tuple),
     ]
+    text: TextConfig
 
 
 _ValidationFraction = Annotated[float, Field(gt=0, le=0.5)]

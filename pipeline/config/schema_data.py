@@ -69,6 +69,7 @@ class TableConfig(_Dataset):
     drop: _Columns
     categorical: _Columns
     numeric: _Columns
+    text_columns: _Columns
     group_column: str | None
     fold_column: str | None
     id_column: str | None

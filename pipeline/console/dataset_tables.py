@@ -69,10 +69,11 @@ def _first_rows(dataset: "Dataset") -> Table:
 
 
 def _describe_features(summary: "DataSummary") -> str:
-    n_categorical = len(summary.categories)
+    n_categorical, n_texts = len(summary.categories), len(summary.texts)
     counts = [
-        f"{summary.n_features - n_categorical} numeric",
+        f"{summary.n_features - n_categorical - n_texts} numeric",
         f"{n_categorical} categorical",
+        *([f"{n_texts} of text"] if n_texts else []),
         f"{len(summary.constant)} constant",
         f"{sum(summary.missing.values())} missing values in {summary.n_missing_rows} rows",
     ]
@@ -85,6 +86,7 @@ def _feature_table(summary: "DataSummary") -> Table:
     for name in names[:MAX_LINES]:
         n_categories = summary.categories.get(name)
         kind = "numeric" if n_categories is None else f"{n_categories} categories"
+        kind = "text" if name in summary.texts else kind
         n_missing = summary.missing.get(name, 0)
         percentage = f"{n_missing / summary.n_samples:.1%}"
         table.add_row(shorten(name, WIDTH), kind, f"{n_missing}", percentage)

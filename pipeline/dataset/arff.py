@@ -24,7 +24,7 @@ from pipeline.dataset.dataset import Dataset, Times
 from pipeline.dataset.files import decode, find_file, read_bytes
 from pipeline.dataset.label_columns import codes_to_binary, to_binary
 from pipeline.dataset.label_values import UNKNOWN, LabelValues
-from pipeline.dataset.schema_inference import encode_matrix
+from pipeline.dataset.matrix import encode_matrix
 from pipeline.dataset.times import to_times
 from pipeline.dataset.zip_archive import read_unpacked
 from pipeline.errors import UserError, suggest

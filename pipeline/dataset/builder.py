@@ -18,8 +18,9 @@ from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.format_inference import describe_formats
 from pipeline.dataset.label_columns import encode_labels, to_binary
 from pipeline.dataset.label_values import DEFAULTS, UNKNOWN, LabelValues
+from pipeline.dataset.matrix import encode_matrix
 from pipeline.dataset.row_columns import encode_column, read_folds, read_ids, read_weights
-from pipeline.dataset.schema_inference import encode_matrix, infer_schema
+from pipeline.dataset.schema_inference import infer_schema
 from pipeline.dataset.times import read_times
 from pipeline.errors import UserError
 from pipeline.preprocessing import Column

@@ -30,6 +30,7 @@ class ColumnRoles:
         label_separator: Text between two listed labels, `json`, `<>`, or None to recognise it.
         categorical: Features that are categories even if they look like numbers.
         numeric: Features that must be numbers.
+        text: Features that are free text.
         group_column: The column of groups, or None.
         fold_column: The column of folds, or None.
         id_column: The column of row ids, or None.
@@ -54,6 +55,7 @@ class ColumnRoles:
     label_separator: str | None = None
     categorical: frozenset[str] = frozenset()
     numeric: frozenset[str] = frozenset()
+    text: frozenset[str] = frozenset()
     group_column: str | None = None
     fold_column: str | None = None
     id_column: str | None = None
@@ -109,7 +111,7 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
     features = _features(config, names, columns)
     declared = {
         key: select_columns(source, key, getattr(config, key), names)
-        for key in ("categorical", "numeric")
+        for key in ("categorical", "numeric", "text_columns")
     }
     check_disjoint_roles(source, declared)
     return ColumnRoles(
@@ -118,6 +120,7 @@ def assign_roles(config: TableConfig, names: list[str]) -> ColumnRoles:
         label_separator=config.label_separator,
         categorical=frozenset(declared["categorical"]),
         numeric=frozenset(declared["numeric"]),
+        text=frozenset(declared["text_columns"]),
         na_values=config.na_values,
         decimal=config.decimal or ".",
         decimal_is_given=config.decimal is not None,

@@ -101,6 +101,7 @@ class CsvFile:
         texts = (
             {
                 *roles.categorical,
+                *roles.text,
                 *roles.formats,
                 roles.label_list_column,
                 roles.group_column,

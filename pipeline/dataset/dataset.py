@@ -44,7 +44,8 @@ class Dataset:
         source: Origin of the data, such as a path, for messages.
         warnings: Properties of the data that may be mistakes, such as a constant label.
         notes: How columns were read where the file itself does not say it.
-        exact: Values that float32 cannot hold, by column: dates and times in seconds, float64.
+        exact: Values that float32 cannot hold, by column: dates and times in seconds, float64; and
+            texts, "" where missing.
         digest: First 32 hexadecimal characters of the SHA-256 of all values and names.
     """
 
@@ -115,6 +116,8 @@ class Dataset:
             return "?"
         if column.kind == "category":
             return column.categories[int(value)]
+        if column.kind == "text":
+            return str(self.exact[column.name][row])
         return f"{value + column.offset:.4g}"
 
     @property
@@ -123,7 +126,7 @@ class Dataset:
 
     def check_complete(self) -> None:
         """Raise UserError if a number is missing, because nothing imputes it."""
-        numeric = [not names for names in self.categories] or [True] * self.n_features
+        numeric = self.schema.is_numeric
         missing = np.isnan(self.X) & numeric if np.isnan(self.X.max()) else np.zeros((1, 1), bool)
         if missing.any():
             hint = "Fill it in, drop the row, or choose preprocessing.imputation=median."
@@ -216,6 +219,8 @@ class Dataset:
         sha.update(repr(names).encode())
         if self.schema.offsets.any():
             sha.update(repr(self.schema.offsets.tolist()).encode())
+        for name in self.schema.texts:
+            sha.update("\0".join(self.exact[name]).encode())
         if self.ids is not None:
             sha.update(repr(self.ids.tolist()).encode())
         return sha.hexdigest()[:32]

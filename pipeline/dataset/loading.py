@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig, DatasetConfig, TableConfig, format_setting
 from pipeline.dataset.dataset import MAX_SHOWN, TEST, TRAIN, Dataset, Times, constant_labels
-from pipeline.dataset.schema_inference import encode_matrix
+from pipeline.dataset.matrix import encode_matrix
 from pipeline.dataset.summary import first_rows, labels_differ
 from pipeline.dataset.suspicious_columns import find_suspicious_columns
 from pipeline.errors import UserError
@@ -257,6 +257,10 @@ def _join_features(
     for feature, pair in enumerate(pairs):
         categories = tuple(sorted({text for column in pair for text in column.categories}))
         columns.append(replace(pair[0], categories=categories, offset=0.0))
+        if pair[0].kind == "text":  # whose codes are those of one part
+            texts = np.concatenate([part.exact[pair[0].name] for part in (train, test)])
+            codes = np.unique(texts, return_inverse=True)[1]
+            X[:, feature] = np.where(np.isnan(X[:, feature]), np.nan, codes)
         code = {text: code for code, text in enumerate(categories)}
         for column, values in zip(pair, np.split(X[:, feature], [len(train.X)]), strict=True):
             if categories:

@@ -1,8 +1,7 @@
 """Infer the schema of a table: the kind, the categories and the offset of each feature."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,18 +16,16 @@ from pipeline.dataset.format_inference import (
     looks_like_number,
     may_be_formatted,
 )
+from pipeline.dataset.matrix import EXACT_FLOAT64, check_scale, infer_offsets
 from pipeline.errors import UserError, locate
 from pipeline.preprocessing import Column, TableSchema, encode_texts, is_text
-from pipeline.preprocessing.column_values import LARGEST, Kind
+from pipeline.preprocessing.column_values import Kind
 from pipeline.preprocessing.date_formats import DATE_FORMATS, is_date, is_iso_date
 from pipeline.preprocessing.table_schema import MAX_SHOWN
 from pipeline.preprocessing.value_formats import normalise
 
 _Encoded: TypeAlias = tuple[NDArray[np.int64], list[str]]  # codes of rows and texts by code
-_EXACT_FLOAT64 = 2**53
 _MANY_CATEGORIES = 100
-_N_SAMPLED_ROWS = 1000  # to choose offsets
-_MAX_RATIO = 4  # of a median to the spread; a larger one costs float32 more than two of 24 bits
 
 
 def infer_schema(
@@ -65,99 +62,12 @@ def infer_schema(
     return TableSchema(tuple(columns), roles.na_values, roles.decimal), tuple(warnings)
 
 
-def encode_matrix(
-    source: str,
-    columns: Sequence[Column],
-    X: NDArray[Any],
-    na_values: tuple[str, ...] = (),
-    decimal: str = ".",
-) -> tuple[NDArray[np.float32], TableSchema]:
-    """Return the features of a matrix of numbers and category codes, and their schema.
-
-    Args:
-        source: Origin of the matrix, for messages.
-        columns: Its columns, without offsets.
-        X: Numbers and category codes of shape (n_samples, n_features), NaN where missing.
-        na_values: Texts that mean a missing value in rows to predict.
-        decimal: Decimal mark of numbers in texts of rows to predict.
-
-    Raises:
-        UserError: If a number is infinite, or out of the range of float32.
-    """
-    may_be_inexact = X.dtype.kind in "iu" and X.dtype.itemsize == 8 and X.size
-    if may_be_inexact and (X.max() > _EXACT_FLOAT64 or X.min() < -_EXACT_FLOAT64):
-        raise UserError(
-            f"{source}: expected whole numbers up to 2**53 in X. Received: {X.min()} to {X.max()}."
-        )
-    names = tuple(column.name for column in columns)
-    is_categorical = TableSchema(tuple(columns)).is_categorical
-    offsets = np.where(is_categorical, 0.0, _infer_offsets(X)) if X.size else np.zeros(len(columns))
-    schema = TableSchema(
-        tuple(
-            replace(column, offset=float(offset))
-            for column, offset in zip(columns, offsets, strict=True)
-        ),
-        na_values,
-        decimal,
-    )
-    _check_scale(source, names, X)
-    try:
-        return schema.encode(X), schema
-    except ValueError as error:
-        raise locate(source, error, "Correct it or drop the row.") from error
-
-
-def _infer_offsets(X: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the value to subtract from each column of numbers, so that float32 suffices.
-
-    It is the median where that is large against the interquartile range (or the range, if that is
-    0), else 0. Up to 1,000 evenly spaced rows are looked at: an offset is a unit, not a statistic.
-
-    Args:
-        X: Numbers of shape (n_samples, n_columns), NaN where missing.
-    """
-    sample = X[:: -(-len(X) // _N_SAMPLED_ROWS)]
-    offsets = np.zeros(X.shape[1])
-    # Where less than half of the rows have the same sign, the median is not large.
-    same_sign = np.maximum((sample > 0).sum(axis=0), (sample < 0).sum(axis=0))
-    n_present = len(sample) - np.isnan(sample).sum(axis=0)
-    for column in np.flatnonzero(2 * same_sign > n_present):
-        present = sample[~np.isnan(sample[:, column]), column].astype(np.float64)
-        with np.errstate(invalid="ignore", over="ignore"):  # infinity is refused later
-            low, median, high = np.quantile(present, [0.25, 0.5, 0.75])
-            spread = high - low
-            if spread == 0:
-                values = X[:, column].astype(np.float64)
-                spread = np.fmax.reduce(values) - np.fmin.reduce(values)
-        if spread > 0 and abs(median) > _MAX_RATIO * spread:
-            offsets[column] = np.float32(median)
-    return offsets
-
-
-def _check_scale(source: str, names: tuple[str, ...], X: NDArray[np.floating]) -> None:
-    """Raise UserError if all numbers of a column are too small for float32.
-
-    Args:
-        source: Origin of the numbers, for messages.
-        names: Names of the columns.
-        X: Numbers of shape (n_samples, n_columns), NaN where missing.
-    """
-    if not X.size:
-        return
-    largest = np.maximum(np.abs(np.fmax.reduce(X, axis=0)), np.abs(np.fmin.reduce(X, axis=0)))
-    for name, size in zip(names, largest, strict=True):
-        if 0 < size < 1 / LARGEST:
-            raise UserError(
-                f"{source}: expected features of at least {1 / LARGEST:g} in size. Received: at "
-                f"most {size:g} in feature {name!r}. Multiply it by a constant, or take its "
-                "logarithm."
-            )
-
-
 def infer_column(
     source: str, roles: ColumnRoles, spelling: TableSchema, name: str, values: pa.ChunkedArray
 ) -> Column:
     """Infer the kind, the categories and the offset of one column; raises as `infer_schema`."""
+    if name in roles.text and not pa.types.is_nested(values.type):
+        return Column(name, "text")
     kind = _infer_kind(source, roles, name, values.type)
     if kind == "category":
         codes, texts = encode_texts(values)
@@ -196,8 +106,8 @@ def _add_offset(
         numbers = spelling.encode_column(column, values)[:, None]
     except ValueError as error:
         raise locate(source, error, "Correct it or drop the row.") from error
-    _check_scale(source, (column.name,), numbers)
-    return replace(column, offset=float(_infer_offsets(numbers)[0]))
+    check_scale(source, (column.name,), numbers)
+    return replace(column, offset=float(infer_offsets(numbers)[0]))
 
 
 def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -> Kind:
@@ -223,7 +133,7 @@ def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -
 
 def _check_exact(source: str, name: str, values: pa.ChunkedArray) -> None:
     numbers = values.fill_null(0).to_numpy()
-    inexact = (numbers > _EXACT_FLOAT64) | (numbers < -_EXACT_FLOAT64)
+    inexact = (numbers > EXACT_FLOAT64) | (numbers < -EXACT_FLOAT64)
     if inexact.any():
         row = int(inexact.argmax())
         raise UserError(

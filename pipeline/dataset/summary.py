@@ -25,6 +25,7 @@ class DataSummary:
         n_features: Number of features.
         n_labels: Number of labels.
         categories: Number of categories of each categorical feature.
+        texts: Names of the columns of texts.
         missing: Number of missing values of each feature that has any.
         n_missing_rows: Number of rows with a missing value.
         constant: Features with fewer than two distinct values.
@@ -50,6 +51,7 @@ class DataSummary:
     n_features: int
     n_labels: int
     categories: dict[str, int]
+    texts: tuple[str, ...]
     missing: dict[str, int]
     n_missing_rows: int
     constant: tuple[str, ...]
@@ -105,8 +107,9 @@ class DataSummary:
         return {
             **values("name", "digest", "n_samples", "n_features", "n_labels"),
             "features": {
-                "n_numeric": self.n_features - len(self.categories),
+                "n_numeric": self.n_features - len(self.categories) - len(self.texts),
                 "n_categorical": len(self.categories),
+                **({"texts": list(self.texts)} if self.texts else {}),
                 **values("categories", "missing", "n_missing_rows", "constant"),
             },
             "labels": {
@@ -144,6 +147,7 @@ def summarise(dataset: Dataset) -> DataSummary:
             for name, categories in zip(dataset.feature_names, dataset.categories, strict=False)
             if categories is not None
         },
+        texts=dataset.schema.texts,
         missing={
             dataset.feature_names[feature]: int(n_missing[feature])
             for feature in np.flatnonzero(n_missing)

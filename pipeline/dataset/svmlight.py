@@ -12,7 +12,7 @@ from sklearn.datasets import load_svmlight_file
 from pipeline.config import SvmlightConfig
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.files import check_fits_memory, decode, find_file
-from pipeline.dataset.schema_inference import encode_matrix
+from pipeline.dataset.matrix import encode_matrix
 from pipeline.dataset.zip_archive import read_unpacked
 from pipeline.errors import UserError
 from pipeline.preprocessing import Column

@@ -1,39 +1,85 @@
-"""Append the columns that are derived from dates to the matrix of a data set."""
+"""Append the columns that are derived from dates and texts to the matrix of a data set."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import PreprocessingConfig
+from pipeline.config import PreprocessingConfig, TextConfig
 from pipeline.dataset import Dataset
+from pipeline.dataset.files import check_fits_memory
 from pipeline.errors import UserError
 from pipeline.preprocessing.column import Column
-from pipeline.preprocessing.derived_columns import DAYS, PARTS, DateParts
+from pipeline.preprocessing.derived_columns import DAYS, PARTS, DateParts, Derived
+from pipeline.preprocessing.text_columns import TextCounts, make_vectorizer
+from pipeline.preprocessing.text_fitting import select_terms
+
+TrainSets = Callable[[], Sequence[NDArray[np.int64]]]
 
 
-def derive_columns(config: PreprocessingConfig, dataset: Dataset) -> Dataset:
+def derive_columns(
+    config: PreprocessingConfig, dataset: Dataset, train_sets: TrainSets = lambda: ()
+) -> Dataset:
     """Return a data set with derived columns in its matrix and its schema, if there are any.
 
+    Args:
+        config: Parts of dates, and terms of texts.
+        dataset: The data set.
+        train_sets: Returns the training rows of all fits, which decide on the terms: the matrix
+            has the counts of each term that one of them selects.
+
     Raises:
-        UserError: If the chosen parts of dates leave no feature.
+        UserError: If the chosen parts of dates leave no feature, a column of texts has no term, or
+            the counts do not fit into memory.
     """
-    derived = tuple(
-        parts
-        for column in dataset.schema.columns
-        if (parts := _date_parts(config, column, dataset)) is not None
-    )
+    derived: list[Derived] = []
+    for column in dataset.schema.columns:
+        if column.kind == "text":
+            derived.append(_text_counts(config.text, column.name, dataset, train_sets()))
+        elif (parts := _date_parts(config, column, dataset)) is not None:
+            derived.append(parts)
     if not derived:
         return dataset
-    if all(it.replaces_source and not it.names for it in derived) and len(derived) == (
-        dataset.n_features
-    ):
+    if len(derived) == dataset.n_features and not any(it.n_columns for it in derived):
         raise UserError(
             "preprocessing.datetime: expected a part of dates that differs between rows. Received: "
             f"{', '.join(config.datetime)}. Give preprocessing.datetime=[days]"
         )
-    schema = replace(dataset.schema, derived=derived)
+    n_columns = sum(it.n_columns for it in derived)
+    check_fits_memory(dataset.source, (dataset.n_samples, dataset.n_features + n_columns), 8)
+    schema = replace(dataset.schema, derived=tuple(derived))
     return replace(dataset, X=schema.append_derived(dataset.X, dataset.exact), schema=schema)
+
+
+def _text_counts(
+    config: TextConfig, name: str, dataset: Dataset, train_sets: Sequence[NDArray[np.int64]]
+) -> TextCounts:
+    """Return the counts of the terms that a training set selects, or of hash values."""
+    settings = name, config.analyzer, config.ngram_range
+    if config.hashing:
+        return TextCounts(*settings, n_buckets=config.max_features)
+    vectorizer = make_vectorizer(config.analyzer, config.ngram_range)
+    try:
+        counts = vectorizer.fit_transform(dataset.exact[name])
+    except ValueError as error:  # an empty vocabulary
+        raise UserError(
+            f"{dataset.source}: expected words in column {name!r} of dataset.text_columns. "
+            f"Received: {error}"
+        ) from error
+    selected = np.zeros(counts.shape[1], dtype=bool)
+    for train in train_sets:
+        rows = counts[train]
+        n_rows_with = np.bincount(rows.indices, minlength=counts.shape[1])
+        total = np.asarray(rows.sum(axis=0, dtype=np.float64)).ravel()
+        selected[select_terms(config, n_rows_with, total)] = True
+    if not selected.any():
+        raise UserError(
+            "preprocessing.text.min_df: expected at most the number of rows with a word of column "
+            f"{name!r}. Received: {config.min_df}."
+        )
+    vocabulary = vectorizer.get_feature_names_out()[selected]
+    return TextCounts(*settings, tuple(vocabulary.tolist()))
 
 
 def _date_parts(config: PreprocessingConfig, column: Column, dataset: Dataset) -> DateParts | None:

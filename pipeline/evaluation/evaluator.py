@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from pipeline.evaluation.fold_results import (
     summarise_folds,
     summarise_outer_folds,
 )
-from pipeline.evaluation.inputs import FoldPlan, make_trainer, plan_fits
+from pipeline.evaluation.inputs import FoldPlan, list_train_sets, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
 from pipeline.scoring import check_probabilities, score
@@ -50,7 +51,8 @@ class Evaluator:
                 are too small for inner folds.
         """
         self._config, self._dataset = config, dataset
-        self._encoded = derive_columns(config.preprocessing, dataset)
+        train_sets = partial(list_train_sets, config, dataset, splits, nested_splits)
+        self._encoded = derive_columns(config.preprocessing, dataset, train_sets)
         self._fits, self._fold_plans, self._final_plan = plan_fits(
             config, self._encoded, splits, nested_splits
         )

@@ -29,8 +29,15 @@ def compute_fingerprint(
     Runs with equal fingerprints are duplicates.
     """
     settings = {key: value for key, value in flatten(config).items() if affects_scores(key, value)}
-    if not dataset.exact:  # then it has no effect
+    present = {column.kind for column in dataset.schema.columns}
+    if not present & {"datetime", "time"}:  # then it has no effect
         settings.pop("preprocessing.datetime", None)
+    if not dataset.schema.texts:
+        settings = {
+            key: value
+            for key, value in settings.items()
+            if not key.startswith("preprocessing.text.") and key != "dataset.text_columns"
+        }
     return {
         "config_digest": digest(json.dumps(settings, sort_keys=True)),
         "data_digest": dataset.digest,

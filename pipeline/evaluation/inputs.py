@@ -159,10 +159,8 @@ def plan_fits(
         UserError: If the training folds are too small for inner folds.
     """
     fit = partial(fit_preprocessors, config.preprocessing, dataset.X, dataset.schema)
-    final_split = Split(-1, -1, final_rows(config, dataset, splits), NO_ROWS)
+    final_split, rows, final_fits = _plan_rows(config, dataset, splits, nested_splits)
     splits = [*splits, *nested_splits]
-    rows = [_rows(config, dataset, (split.repeat, split.fold), split) for split in splits]
-    final_fits = _rows(config, dataset, "final", final_split)
     outer: list[Preprocessor] = []
     for _, folds in groupby(zip(splits, rows, strict=True), key=lambda fold: fold[0].key[:2]):
         outer += fit([parts[0].train for _, parts in folds])
@@ -185,6 +183,23 @@ def plan_fits(
             ranges.append(range(first, len(fits)))
         plans.append(FoldPlan(split, ranges[0], tuple(ranges[1:])))
     return fits, plans[:-1], plans[-1]
+
+
+def list_train_sets(
+    config: Config, dataset: Dataset, splits: Sequence[Split], nested_splits: Sequence[Split] = ()
+) -> list[NDArray[np.int64]]:
+    """Return the training rows of all fits but those that differ in their seeds."""
+    _, rows, final_fits = _plan_rows(config, dataset, splits, nested_splits)
+    return [part.train for parts in (*rows, final_fits) for part in parts]
+
+
+def _plan_rows(
+    config: Config, dataset: Dataset, splits: Sequence[Split], nested_splits: Sequence[Split]
+) -> tuple[Split, list[list[_Rows]], list[_Rows]]:
+    """Return the split of the final model, the rows of each fold, and those of the final model."""
+    final_split = Split(-1, -1, final_rows(config, dataset, splits), NO_ROWS)
+    rows = [_rows(config, dataset, (it.repeat, it.fold), it) for it in (*splits, *nested_splits)]
+    return final_split, rows, _rows(config, dataset, "final", final_split)
 
 
 def final_rows(config: Config, dataset: Dataset, splits: Sequence[Split]) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from pipeline.model.loaded_model import is_trusted
 from pipeline.model.saved_model import UNITS, write_code
 from pipeline.prediction import ModelFolder
 from pipeline.preprocessing import Column
+from pipeline.preprocessing.derived_columns import DateParts
 from pipeline.runtime import expand_user
 
 PACKAGES = {
@@ -129,6 +130,11 @@ def export_model(
             f"--format: expected one of {', '.join(formats)} for {title}. Received: "
             f"{export_format}."
         )
+    if texts := model.model.schema.texts:
+        raise UserError(
+            "--format: expected a model without columns of texts, as no format counts words. "
+            f"Received: one with {', '.join(texts)}. Predict with manyfold predict or serve."
+        )
     schema = {**model.model.serving, "threshold": thresholds.tolist()}
     path = folder / FILES[export_format]
     if export_format == "skops":
@@ -201,6 +207,7 @@ def _format_readme(
     table = model.model.schema
     columns = [(it.name, _describe(it)) for it in table.columns]
     for derived in table.derived:
+        assert isinstance(derived, DateParts)  # as texts are refused
         columns += zip(derived.names, derived.describe(), strict=True)
     return environment.get_template("readme.md.jinja").render(
         schema=schema,

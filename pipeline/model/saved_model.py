@@ -38,6 +38,7 @@ CODE = (
     "preprocessing/date_formats.py",
     "preprocessing/value_formats.py",
     "preprocessing/column.py",
+    "preprocessing/text_columns.py",
     "preprocessing/derived_columns.py",
     "preprocessing/table_schema.py",
     "preprocessing/preprocessor.py",

@@ -41,6 +41,7 @@ def describe_training(
     columns = {
         column.name: _describe_column(column, X[:, j])
         for j, column in enumerate(dataset.schema.columns)
+        if column.kind != "text"
     }
     return {
         "n_rows": len(rows),

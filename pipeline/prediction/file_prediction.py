@@ -207,7 +207,7 @@ def _bad_column(model: LoadedModel, table: pa.Table) -> str | None:
             values = model.schema.encode_column(column, table.column(column.name))
         except (ValueError, pa.ArrowException):
             return column.name
-        if missing is None and column.kind != "category" and np.isnan(values[0]):
+        if missing is None and column.kind not in ("category", "text") and np.isnan(values[0]):
             missing = column.name
     return missing
 

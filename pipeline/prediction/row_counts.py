@@ -76,7 +76,11 @@ class RowCounts:
         self.n_rows = self.n_predicted = 0
         self.positives = np.zeros(len(model.label_names), np.int64)
         self._model = model
-        self._index = [j for j, name in enumerate(model.schema.names) if name not in ignored]
+        self._index = [
+            j
+            for j, column in enumerate(model.schema.columns)
+            if column.name not in ignored and column.kind != "text"
+        ]
         self.columns = [
             _start(model.schema.columns[j], training["columns"][model.schema.names[j]])
             for j in self._index

@@ -21,7 +21,7 @@ LARGEST = float(np.float32(1e30))
 HEXADECIMAL = re.compile("0[xX][0-9a-fA-F]{1,16}")  # Arrow reads such integers
 BOOLEANS = {"true": 1.0, "false": 0.0}
 
-Kind = Literal["number", "datetime", "time", "duration", "category"]
+Kind = Literal["number", "datetime", "time", "duration", "category", "text"]
 
 
 def canonical(text: str, decimal: str = ".") -> str:
@@ -144,6 +144,13 @@ def from_seconds(kind: Kind, seconds: NDArray[np.float64]) -> Any:
     missing = np.isnan(seconds)
     integers = np.round(np.where(missing, 0, seconds) * 1e6).astype(np.int64)
     return pa.array(integers, mask=missing).cast(MICROSECONDS[kind]).to_pandas()
+
+
+def to_texts(values: pa.ChunkedArray, codes: NDArray[np.float64]) -> NDArray[np.object_]:
+    """Return a column as texts, "" where its code is missing."""
+    texts: NDArray[np.object_] = values.cast(pa.string()).to_numpy().astype(object)
+    texts[np.isnan(codes)] = ""
+    return texts
 
 
 def _parse_time(text: str) -> float | None:

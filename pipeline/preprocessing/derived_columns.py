@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.preprocessing.text_columns import TextCounts
+
 DAY = 86_400.0  # seconds
 DAYS = "days"  # the part that the column of the date itself holds
 _FIRST_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0
@@ -41,6 +43,11 @@ class DateParts:
             if part != DAYS
             for cycle in ((" sine", " cosine") if PARTS[part][1] else ("",))
         )
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns."""
+        return len(self.names)
 
     def describe(self) -> tuple[str, ...]:
         """Return how each column is computed from the seconds of its source."""
@@ -110,9 +117,19 @@ PARTS: Mapping[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], 
 }
 """Function of seconds since 1970, and length of the cycle, of each part of a date."""
 
-Derived: TypeAlias = DateParts
+Derived: TypeAlias = DateParts | TextCounts
 
 
 def derived_from_dict(values: Mapping[str, Any]) -> Derived:
     """Return derived columns of their JSON."""
+    if "analyzer" in values:
+        shortest, longest = values["ngram_range"]
+        vocabulary = tuple(values["vocabulary"])
+        return TextCounts(
+            values["source"],
+            values["analyzer"],
+            (shortest, longest),
+            vocabulary,
+            values["n_buckets"],
+        )
     return DateParts(values["source"], tuple(values["parts"]))

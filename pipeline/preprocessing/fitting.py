@@ -1,16 +1,19 @@
 """Fit preprocessors to the training rows of all folds at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import PreprocessingConfig
 from pipeline.preprocessing.derived_columns import DAY
+from pipeline.preprocessing.input_columns import find_input_columns
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor, round_up
 from pipeline.preprocessing.table_schema import TableSchema
+from pipeline.preprocessing.text_fitting import fit_text
 
 FLAG_CATEGORIES = {"0", "1"}
 MAX_BLOCKS_PER_FOLD = 2  # more blocks than this would not save time
@@ -43,7 +46,8 @@ class _Statistics:
     def of_rows(
         cls, X: NDArray[np.floating], schema: TableSchema, rows: NDArray[np.int64]
     ) -> "_Statistics":
-        numeric, categorical = _features(schema)
+        columns = find_input_columns(schema)
+        numeric, categorical = columns.numeric, columns.categorical
         numbers = X[np.ix_(rows, numeric)] if len(numeric) < X.shape[1] else X[rows]
         missing = np.isnan(numbers)
         n_missing = missing.sum(axis=0)
@@ -134,7 +138,7 @@ def fit_preprocessors(
     """
     if not train_sets:
         return []
-    numeric, _ = _features(schema)
+    numeric = find_input_columns(schema).numeric
     needs_median = np.full(len(numeric), is_final)
     if config.imputation == "median" and not is_final:
         for position, feature in enumerate(numeric):
@@ -193,8 +197,8 @@ def _fit(
     statistics: _Statistics,
     needs_median: NDArray[np.bool_],
 ) -> Preprocessor:
-    numeric, categorical = _features(schema)
-    offsets, is_date = _offsets(schema)[numeric], _is_date(schema)[numeric]
+    columns = find_input_columns(schema)
+    numeric, offsets = columns.numeric, columns.offsets
     has_missing = statistics.n_missing > 0
     fill = np.zeros(len(numeric))
     match config.imputation:
@@ -212,8 +216,8 @@ def _fit(
     imputed = statistics.impute(np.where(has_missing, fill, 0)) if is_imputed else statistics
     match config.scaling:
         case "none":
-            center = np.where(is_date, imputed.low, -offsets)
-            scale = np.where(is_date, DAY, 1.0)
+            center = np.where(columns.is_date, imputed.low, -offsets)
+            scale = np.where(columns.is_date, DAY, 1.0)
         case "standard":
             center, scale = imputed.mean, np.sqrt(imputed.m2 / np.maximum(imputed.n, 1))
         case "robust":
@@ -228,7 +232,7 @@ def _fit(
         # A smaller scale would be flushed to 0 in float32.
         is_constant = (imputed.low == imputed.high) | (scale < np.finfo(np.float32).tiny)
         scale = np.where(is_constant, 1.0, scale)
-    has_missing &= ~_is_repeated(schema)[numeric]
+    has_missing &= ~columns.is_repeated
     indicators = np.flatnonzero(has_missing) if config.add_indicator else np.empty(0, np.int64)
     n_spare = round_up(len(indicators)) - len(indicators)
     return Preprocessor(
@@ -237,9 +241,23 @@ def _fit(
         center.astype(np.float32),
         scale.astype(np.float32),
         np.append(indicators, np.full(n_spare, NO_COLUMN)),
-        categorical,
+        columns.categorical,
         _category_columns(config, schema, statistics.category_counts),
+        *_fit_texts(config, X, columns.texts, train),
     )
+
+
+def _fit_texts(
+    config: PreprocessingConfig,
+    X: NDArray[np.floating],
+    texts: Sequence[NDArray[np.int64]],
+    train: NDArray[np.int64],
+) -> Iterator[list[NDArray[Any]]]:
+    """Yield terms, inverse document frequencies and components of the columns of texts."""
+    weights = [fit_text(config.text, X[np.ix_(train, counts)]) for counts in texts]
+    yield [counts[0] + it.terms for it, counts in zip(weights, texts, strict=True)]
+    yield [it.idf for it in weights]
+    yield [it.components for it in weights]
 
 
 def _category_columns(
@@ -261,35 +279,3 @@ def _category_columns(
             n_used += 1
         columns.append(column)
     return columns
-
-
-def _features(schema: TableSchema) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the column indices of the numeric and of the categorical features."""
-    replaced = {it.source for it in schema.derived if it.replaces_source}
-    is_input = np.array([name not in replaced for name in schema.names], dtype=bool)
-    numeric = np.flatnonzero(schema.is_numeric & is_input)
-    derived = np.arange(len(schema.columns), schema.n_encoded)
-    return np.concatenate([numeric, derived]), np.flatnonzero(schema.is_categorical)
-
-
-def _offsets(schema: TableSchema) -> NDArray[np.float64]:
-    """Return the offset of each column of the matrix; those of dates become days."""
-    return np.append(schema.offsets, np.zeros(schema.n_encoded - len(schema.columns)))
-
-
-def _is_date(schema: TableSchema) -> NDArray[np.bool_]:
-    """Return which columns of the matrix are days since the first training row."""
-    dates = {it.source for it in schema.derived if not it.replaces_source}
-    is_date = np.zeros(schema.n_encoded, dtype=bool)
-    is_date[: len(schema.columns)] = [name in dates for name in schema.names]
-    return is_date
-
-
-def _is_repeated(schema: TableSchema) -> NDArray[np.bool_]:
-    """Return which columns of the matrix are missing where a previous one is, as another part."""
-    parts = [
-        bool(number) or not it.replaces_source
-        for it in schema.derived
-        for number in range(len(it.names))
-    ]
-    return np.array([*([False] * len(schema.columns)), *parts], dtype=bool)

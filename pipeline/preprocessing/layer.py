@@ -3,6 +3,7 @@
 Logged models carry this file, so it imports nothing of Manyfold.
 """
 
+from operator import mul
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Layout, Preprocessor
 
-N_WEIGHTS = 6
+N_WEIGHTS = 6  # without columns of texts
 
 
 @keras.saving.register_keras_serializable("manyfold", "PreprocessingLayer")
@@ -26,8 +27,8 @@ class PreprocessingLayer(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, layout: Layout, **kwargs: Any) -> None:
         """Set the sizes; `trainable` and `dtype` may come back from a saved configuration."""
         super().__init__(**{"trainable": False, "dtype": "float32", **kwargs})
-        numeric, categorical, n_categories, *sizes = layout  # lists in a saved configuration
-        self.layout = Layout(tuple(numeric), tuple(categorical), tuple(n_categories), *sizes)
+        sizes: Any = (tuple(it) if isinstance(it, list) else it for it in layout)  # of a saved one
+        self.layout = Layout(*sizes)
 
     def build(self, input_shape: Any) -> None:
         """Make the weights, in the order of `weights_of`.
@@ -48,6 +49,11 @@ class PreprocessingLayer(keras.layers.Layer):  # type: ignore[misc]
         self.indicators = add("indicators", layout.n_indicators, "int32")
         self.columns = add("columns", sum(layout.n_categories), "int32")
         self.column_features = add("column_features", layout.n_category_columns, "int32")
+        if layout.n_terms:
+            self.terms = add("terms", sum(layout.n_terms), "int32")
+            self.idf = add("idf", sum(layout.n_terms), "float32")
+            n_weights = map(mul, layout.n_terms, layout.n_components)
+            self.components = add("components", sum(n_weights), "float32")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Return the model's input for encoded rows."""
@@ -72,7 +78,26 @@ class PreprocessingLayer(keras.layers.Layer):  # type: ignore[misc]
             feature_column = tf.gather(column, self.column_features.value, axis=1)
             one_hot = feature_column == tf.range(layout.n_category_columns)
             parts.append(tf.cast(one_hot, tf.float32))
+        if layout.n_terms:
+            parts += self._weigh_terms(x)
         return tf.concat(parts, axis=1) if len(parts) > 1 else parts[0]
+
+    def _weigh_terms(self, x: tf.Tensor) -> list[tf.Tensor]:
+        """Return TF-IDF of each column of texts, or its components."""
+        layout = self.layout
+        weighted = tf.gather(x, self.terms.value, axis=1) * self.idf.value
+        parts, first = [], 0
+        for part, n_components in zip(
+            tf.split(weighted, layout.n_terms, axis=1), layout.n_components, strict=True
+        ):
+            length = tf.sqrt(tf.reduce_sum(part * part, axis=1, keepdims=True))
+            part /= tf.where(length > 0, length, 1.0)
+            if n_components:
+                last = first + part.shape[1] * n_components
+                part @= tf.reshape(self.components.value[first:last], (-1, n_components))
+                first = last
+            parts.append(part)
+        return parts
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         """Return the shape of the model's input."""
@@ -93,4 +118,20 @@ def weights_of(preprocessor: Preprocessor) -> list[NDArray[np.generic]]:
         preprocessor.indicators.astype(np.int32),
         columns.astype(np.int32),
         preprocessor.column_features.astype(np.int32),
+        *_text_weights(preprocessor),
+    ]
+
+
+def count_weights(layout: Layout) -> int:
+    """Return the number of weights of the layer."""
+    return N_WEIGHTS + (3 if layout.n_terms else 0)
+
+
+def _text_weights(preprocessor: Preprocessor) -> list[NDArray[np.generic]]:
+    if not preprocessor.terms:
+        return []
+    return [
+        np.concatenate(preprocessor.terms).astype(np.int32),
+        np.concatenate(preprocessor.idf),
+        np.concatenate([components.ravel() for components in preprocessor.components]),
     ]

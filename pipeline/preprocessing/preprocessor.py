@@ -26,6 +26,8 @@ class Layout(NamedTuple):
         n_categories: Number of categories of each categorical feature.
         n_indicators: Number of columns that indicate missing numbers.
         n_category_columns: Number of one-hot columns.
+        n_terms: Number of terms of each column of texts.
+        n_components: Number of components that replace the terms of each; 0 without.
     """
 
     numeric: tuple[int, ...]
@@ -33,11 +35,17 @@ class Layout(NamedTuple):
     n_categories: tuple[int, ...]
     n_indicators: int
     n_category_columns: int
+    n_terms: tuple[int, ...] = ()
+    n_components: tuple[int, ...] = ()
 
     @property
     def n_columns(self) -> int:
         """Width of the model's input."""
-        return len(self.numeric) + self.n_indicators + self.n_category_columns
+        of_texts = sum(
+            components or terms
+            for terms, components in zip(self.n_terms, self.n_components, strict=True)
+        )
+        return len(self.numeric) + self.n_indicators + self.n_category_columns + of_texts
 
 
 class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -54,7 +62,16 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         columns: For each categorical feature, the column of each category among the columns of all
             categories; `NO_COLUMN` for a category that no training row has. Rare categories of a
             feature share a column.
+        terms: For each column of texts, the column of the matrix that counts each term;
+            that of any for a spare one.
+        idf: Inverse document frequency of each term; 0 for a spare one.
+        components: Components of the terms, of shape (n_terms, n_components), with which TF-IDF is
+            multiplied; without a column if it is not.
     """
+
+    terms: Sequence[NDArray[np.int64]] = ()  # for models of versions without texts
+    idf: Sequence[NDArray[np.float32]] = ()
+    components: Sequence[NDArray[np.float32]] = ()
 
     def __init__(
         self,
@@ -65,6 +82,9 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         indicators: NDArray[np.int64],
         categorical: NDArray[np.int64],
         columns: Sequence[NDArray[np.int64]],
+        terms: Sequence[NDArray[np.int64]] = (),
+        idf: Sequence[NDArray[np.float32]] = (),
+        components: Sequence[NDArray[np.float32]] = (),
     ) -> None:
         """Set the arrays; `fit_preprocessors` learns them."""
         self.numeric = numeric
@@ -74,6 +94,9 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.indicators = indicators
         self.categorical = categorical
         self.columns = columns
+        self.terms = terms
+        self.idf = idf
+        self.components = components
 
     @property
     def layout(self) -> Layout:
@@ -89,6 +112,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             tuple(len(columns) for columns in self.columns),
             len(self.indicators),
             round_up(n),
+            tuple(map(len, self.terms)),
+            tuple(components.shape[1] for components in self.components),
         )
 
     @property
@@ -132,7 +157,21 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             column = columns[X[rows, feature].astype(np.int64)]
             has_column = column != NO_COLUMN
             model_input[rows[has_column], first + column[has_column]] = 1
+        first += self.layout.n_category_columns
+        for terms, idf, components in zip(self.terms, self.idf, self.components, strict=True):
+            weighted = weigh_terms(X[:, terms], idf)
+            weighted = weighted @ components if components.shape[1] else weighted
+            model_input[:, first : first + weighted.shape[1]] = weighted
+            first += weighted.shape[1]
         return model_input
+
+
+def weigh_terms(counts: NDArray[np.float32], idf: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return TF-IDF: counts by their inverse document frequency, rows of length 1 or 0."""
+    weighted = counts * idf
+    length = np.sqrt((weighted * weighted).sum(axis=1, keepdims=True))
+    tfidf: NDArray[Any] = weighted / np.where(length > 0, length, np.float32(1))
+    return tfidf
 
 
 def round_up(n: int) -> int:

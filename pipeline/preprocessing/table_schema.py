@@ -25,6 +25,7 @@ from pipeline.preprocessing.column_values import (
     to_arrow,
     to_numbers,
     to_seconds,
+    to_texts,
 )
 from pipeline.preprocessing.derived_columns import Derived, derived_from_dict
 
@@ -112,17 +113,22 @@ class TableSchema(Spelling):
     @property
     def is_numeric(self) -> NDArray[np.bool_]:
         """True for each column of numbers, dates, times or durations, of shape (n_columns,)."""
-        return ~self.is_categorical
+        return np.array([it.kind not in ("category", "text") for it in self.columns], dtype=bool)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the columns of texts."""
+        return tuple(it.name for it in self.columns if it.kind == "text")
 
     @property
     def exact_names(self) -> tuple[str, ...]:
-        """Names of the columns of dates and times, whose values float32 cannot hold."""
-        return tuple(it.name for it in self.columns if it.kind in ("datetime", "time"))
+        """Names of the columns of dates, times and texts, whose values float32 cannot hold."""
+        return tuple(it.name for it in self.columns if it.kind in ("datetime", "time", "text"))
 
     @property
     def n_encoded(self) -> int:
         """Number of columns of the matrix, with those that are derived."""
-        return len(self.columns) + sum(len(it.names) for it in self.derived)
+        return len(self.columns) + sum(it.n_columns for it in self.derived)
 
     @property
     def offsets(self) -> NDArray[np.float64]:
@@ -159,7 +165,8 @@ class TableSchema(Spelling):
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
         """Return the matrix without derived columns, and the exact values of some columns by name.
 
-        float32 cannot hold dates to the second: their exact values are seconds in float64.
+        float32 cannot hold dates to the second: their exact values are seconds in float64. Those of
+        texts are the texts, "" where missing; the matrix has a code of each different text.
         """
         if isinstance(rows, np.ndarray):
             X = self._encode_array(rows)
@@ -178,23 +185,34 @@ class TableSchema(Spelling):
         exact = {}
         for j, column in enumerate(self.columns):
             if isinstance(rows, pa.Table):
-                values = self.encode_column(column, rows.column(position[column.name]))
+                array = rows.column(position[column.name])
             else:
                 array = to_arrow(series[position[column.name]], self.decimal)
-                values = self.encode_column(column, array)
+            values = self.encode_column(column, array)
             if column.name in names:
-                exact[column.name] = values
+                is_text_column = column.kind == "text"
+                exact[column.name] = to_texts(array, values) if is_text_column else values
             X[:, j] = values - column.offset if column.offset else values
         return X, exact
 
-    def decode(self, X: NDArray[np.float32]) -> pd.DataFrame:
-        """Return rows that `encode` turns into `X`: numbers, dates and texts of categories."""
+    def decode(
+        self, X: NDArray[np.float32], exact: Mapping[str, NDArray[Any]] | None = None
+    ) -> pd.DataFrame:
+        """Return rows that `encode` turns into `X`: numbers, dates and texts of categories.
+
+        Texts are those of `exact`, as `X` has none.
+        """
         frame = {}
         for column, values in zip(self.columns, X.T[: len(self.columns)], strict=True):
             if column.kind == "category":
                 texts = [
                     None if np.isnan(code) else column.categories[int(code)] for code in values
                 ]
+                frame[column.name] = pd.Series(texts, dtype=object)
+            elif column.kind == "text":
+                given = (exact or {}).get(column.name, np.array(["a text"] * len(X), object))
+                pairs = zip(given, np.isnan(values), strict=True)
+                texts = [None if is_missing else text for text, is_missing in pairs]
                 frame[column.name] = pd.Series(texts, dtype=object)
             else:
                 numbers = values.astype(np.float64) + column.offset
@@ -205,6 +223,10 @@ class TableSchema(Spelling):
         """Return a column as numbers with their offset, or as category codes; NaN where missing."""
         if column.kind == "category":
             return self._to_codes(column, values)
+        if column.kind == "text":
+            codes, texts = encode_texts(values)
+            missing = [not text.strip() or self.is_missing(text) for text in texts]
+            return np.where(np.array([*missing, True])[codes], np.nan, codes)
         if is_text(values.type):
             numbers = self.parse_texts(column, values)
         elif column.kind == "number":

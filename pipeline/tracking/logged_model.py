@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -29,11 +29,14 @@ NAME = "model"  # by which `runs:/ID/model` finds it
 TOLERANCE = 1e-5  # of probabilities, between the model in memory and the loaded one
 
 
-def make_signature(features: Sequence[str], labels: Sequence[str]) -> ModelSignature:
+def make_signature(
+    features: Sequence[str], labels: Sequence[str], texts: Collection[str] = ()
+) -> ModelSignature:
     """Return the signature of a model.
 
     Features are of any type: "double" would refuse whole numbers, "long" missing values, and
-    "string" a column without a value. Their kinds are in `schema.json`.
+    "string" a column without a value. Their kinds are in `schema.json`. Only the columns of `texts`
+    are of type "string".
     """
     any_type = AnyType()  # type: ignore[no-untyped-call]
     by_label = Object([Property(name, "double", required=False) for name in labels])
@@ -43,7 +46,7 @@ def make_signature(features: Sequence[str], labels: Sequence[str]) -> ModelSigna
         ParamSpec("thresholds", by_label, {}),
     ]
     return ModelSignature(
-        Schema([ColSpec(any_type, name) for name in features]),
+        Schema([ColSpec("string" if name in texts else any_type, name) for name in features]),
         Schema([ColSpec("double", name) for name in labels]),
         ParamSchema(params),
     )
@@ -64,7 +67,11 @@ def log_model(run_id: str, folder: Path, metadata: Mapping[str, str], example: p
         example: A few raw rows, shown by MLflow.
     """
     serving = json.loads((folder / "model" / "schema.json").read_text(encoding="utf-8"))
-    signature = make_signature([it["name"] for it in serving["columns"]], serving["label_names"])
+    signature = make_signature(
+        [it["name"] for it in serving["columns"]],
+        serving["label_names"],
+        {it["name"] for it in serving["columns"] if it["kind"] == "text"},
+    )
     client = mlflow.MlflowClient()
     params = client.get_run(run_id).data.params
     model = mlflow.initialize_logged_model(NAME, source_run_id=run_id, params=params)

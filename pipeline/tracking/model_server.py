@@ -31,7 +31,7 @@ class Service:
     def __init__(self, model: LoadedModel) -> None:
         """Describe the model for MLflow."""
         self._model = model
-        signature = make_signature(model.schema.names, model.label_names)
+        signature = make_signature(model.schema.names, model.label_names, model.schema.texts)
         self.metadata = Model(signature=signature)
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:

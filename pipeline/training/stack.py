@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
-from pipeline.preprocessing.layer import N_WEIGHTS
+from pipeline.preprocessing.layer import count_weights
 from pipeline.training.base import NO_ROWS, FitResult, FitSpec
 from pipeline.training.loss_weights import loss_weights
 from pipeline.training.stack_plan import Stack, n_steps
@@ -202,7 +202,8 @@ class StackInputs:
         is the training time of each fit.
         """
         best = stopping if stopping.trainable or stopping.non_trainable else state
-        model_weights = (*best.trainable, *best.non_trainable[N_WEIGHTS:])
+        n_prepared = count_weights(stack.shape.key.layout)
+        model_weights = (*best.trainable, *best.non_trainable[n_prepared:])
         weights = [tensor.numpy() for tensor in model_weights]
         y_score = stopping.y_score.numpy()
         y_score = y_score.reshape(len(y_score), -1, y_score.shape[-1])  # joins the chunks

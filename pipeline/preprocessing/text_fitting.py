@@ -1,0 +1,65 @@
+"""Learn the weights of terms from the training rows of a fold."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import TextConfig
+from pipeline.preprocessing.preprocessor import round_up, weigh_terms
+
+
+@dataclass(frozen=True, eq=False)
+class TextWeights:
+    """What a fold learns of a column of texts.
+
+    Attributes:
+        terms: Index of each term among the counts; 0 for a spare one.
+        idf: Inverse document frequency of each term; 0 for a spare one.
+        components: Of the truncated SVD, of shape (n_terms, n_components); no column without it.
+    """
+
+    terms: NDArray[np.int64]
+    idf: NDArray[np.float32]
+    components: NDArray[np.float32]
+
+
+def select_terms(
+    config: TextConfig, n_rows_with: NDArray[np.int64], total: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return the most frequent terms, in the order of the alphabet, as do ties.
+
+    Args:
+        config: The number of terms, and the fewest rows of one.
+        n_rows_with: Number of training rows with each term.
+        total: Sum of the counts of each term.
+    """
+    terms = np.flatnonzero(n_rows_with >= config.min_df)
+    if len(terms) > config.max_features:
+        most_frequent = np.argsort(-total[terms], kind="stable")[: config.max_features]
+        terms = np.sort(terms[most_frequent])
+    return terms
+
+
+def fit_text(config: TextConfig, counts: NDArray[np.float32]) -> TextWeights:
+    """Learn terms, inverse document frequencies and components from counts in training rows.
+
+    The weights are those of scikit-learn's `TfidfVectorizer`, and of `TruncatedSVD` behind it.
+    """
+    n_rows_with = (counts > 0).sum(axis=0)
+    terms = select_terms(config, n_rows_with, counts.sum(axis=0, dtype=np.float64))
+    idf = np.log((1 + len(counts)) / (1 + n_rows_with[terms])) + 1
+    n_spare = round_up(len(terms)) - len(terms)
+    components = np.zeros((len(terms) + n_spare, config.n_components or 0), dtype=np.float32)
+    n_components = min(config.n_components or 0, *counts.shape, len(terms))
+    if n_components:
+        from sklearn.decomposition import TruncatedSVD
+
+        weighted = weigh_terms(counts[:, terms], idf.astype(np.float32))
+        svd = TruncatedSVD(n_components, random_state=0).fit(weighted)
+        components[: len(terms), :n_components] = svd.components_.T
+    return TextWeights(
+        np.append(terms, np.zeros(n_spare, dtype=np.int64)),
+        np.append(idf, np.zeros(n_spare)).astype(np.float32),
+        components,
+    )
