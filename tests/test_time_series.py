@@ -1,6 +1,7 @@
 """Windows in order of time: scikit-learn's, invariants, inner parts, and times of all readers."""
 
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rich.console import Console
 from sklearn.model_selection import TimeSeriesSplit
 
+import pipeline
+from pipeline import console
+from pipeline.comparison import RunScores, describe_conclusion
+from pipeline.comparison.ranking import mean_test_fraction
 from pipeline.config.schema_data import TimeSeriesConfig
+from pipeline.console.ranking_tables import compare_tables
 from pipeline.cv import inner_splits, make_splits, validation_part
 from pipeline.cv.time_series import parse_extent
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.in_memory import make_dataset
+from pipeline.dataset.label_rates import label_rates, periods_of
 from pipeline.errors import UserError
+from pipeline.evaluation.inputs import plan_fits
+from pipeline.report.paired_differences import draw_ranking
+from pipeline.scoring import NO_INTERVAL, format_summary
+from tests.test_ranking import ranked
 from tests.test_splitters import table
 
 
@@ -207,6 +220,8 @@ def test_inner_parts_keep_the_order(n_splits: int, gap: Any) -> None:
 
 
 DATES = ["2026-01-05", "2026-01-03", "2026-01-04"]
+HOURS = days([0, 0]) + np.array([0, 3]) * np.timedelta64(1, "h")
+DURATIONS = np.array([0, 120], "timedelta64[h]").astype("timedelta64[us]")
 MICROSECONDS = np.array(DATES, dtype="datetime64[us]")
 
 
@@ -226,8 +241,6 @@ MICROSECONDS = np.array(DATES, dtype="datetime64[us]")
     ids=["texts", "days", "pandas", "zone", "format", "integers", "whole", "numbers", "durations"],
 )
 def test_times_of_arrays(given: Any, expected: Any) -> None:
-    from pipeline.dataset.in_memory import make_dataset
-
     times: Any = make_dataset("data", np.zeros((3, 1)), [[0], [1], [1]], times=given).times
     if expected.dtype.kind == "U":
         expected = expected.astype("datetime64[us]")
@@ -245,8 +258,6 @@ def test_times_of_arrays(given: Any, expected: Any) -> None:
     ],
 )
 def test_what_is_no_time_is_an_error(given: Any, message: str) -> None:
-    import pipeline
-
     with pytest.raises(UserError, match=message):
         pipeline.evaluate(np.zeros((3, 1)), [[0], [1], [1]], times=given)
 
@@ -254,3 +265,132 @@ def test_what_is_no_time_is_an_error(given: Any, message: str) -> None:
 def test_the_digest_depends_on_the_times() -> None:
     one, other = timed(np.arange(5)), timed(np.arange(5)[::-1])
     assert len({one.digest, other.digest, replace(one, times=None).digest}) == 3
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Any:
+    """Return the evaluation of a network on rows in order of time, with tuned thresholds."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3)).astype(np.float32)
+    y = (X[:, :2] + 0.3 * rng.normal(size=(120, 2)) > 0).astype(np.int8)
+    return pipeline.evaluate(
+        X,
+        y,
+        times=days(np.arange(120) // 2)[::-1],
+        cv={"n_splits": 3, "gap": "1d"},
+        training={"epochs": 2, "early_stopping": {"patience": 1}},
+        decision={"threshold": "global", "inner_cv": {"n_splits": 2}},
+        scoring={"metrics": ["f1_micro", "accuracy"]},
+    )
+
+
+def test_windows_have_scores_in_place_of_an_interval(evaluation: Any, capsys: Any) -> None:
+    summary = evaluation.summary["f1_micro"]
+    scores = [fold.scores["f1_micro"] for fold in evaluation.folds]
+    assert summary.ci is None
+    assert summary.windows == tuple(scores)
+    assert summary.mean == pytest.approx(np.mean(scores))
+    assert summary.as_dict().keys() == {"mean", "std"}
+    formatted = format_summary(summary)
+    assert [float(text) for text in formatted.interval.split(", ")] == pytest.approx(
+        scores, abs=5e-4
+    )
+    console.show_result(evaluation.summary)
+    out = capsys.readouterr().out
+    assert "windows, the earliest first" in out
+    assert NO_INTERVAL in " ".join(out.split())
+    page = evaluation.report()
+    assert NO_INTERVAL in page
+    assert "95% interval" not in page
+    assert "Label rates over time" in page
+    assert repr(evaluation).endswith(f", windows {formatted.interval}>")
+    many = replace(summary, windows=tuple(np.linspace(0.2, 0.8, 7)))
+    assert format_summary(many).interval.split(" to ") == ["0.200", "0.800"]
+
+
+def test_rows_of_no_window_have_no_prediction_and_the_final_model_trains_on_all(
+    evaluation: Any,
+) -> None:
+    tested = np.concatenate([fold.split.test for fold in evaluation.folds])
+    assert evaluation.predictions["row"].tolist() == tested.tolist()
+    assert len(np.unique(tested)) == len(tested) < evaluation.dataset.n_samples
+    assert evaluation.final.n_train == evaluation.dataset.n_samples
+    assert evaluation.config.cv.kind == "time_series"
+    assert {finding.code for finding in evaluation.findings} <= {"MF001", "MF010", "MF011", "MF015"}
+
+
+def test_inner_fits_validate_on_later_rows(evaluation: Any) -> None:
+    dataset = evaluation.dataset
+    splits = [fold.split for fold in evaluation.folds]
+    fits, plans, final = plan_fits(evaluation.config, dataset, splits)
+    for plan in (*plans, final):
+        for index in plan.fit_indices:
+            fit = fits[index]
+            later = np.concatenate([fit.valid, fit.test]).astype(int)
+            gap = dataset.times[fit.valid].min() - dataset.times[fit.train].max()
+            assert gap > np.timedelta64(1, "D")
+            assert dataset.times[later].min() > dataset.times[fit.train].max()
+
+
+def test_a_ranking_of_windows_has_no_test() -> None:
+    assert mean_test_fraction(np.array([[8, 2]]), {"cv.kind": "time_series"}) is None
+    assert mean_test_fraction(np.array([[8, 2]]), {"cv.kind": "repeated_kfold"}) == 0.25
+    scores = {"a": [0.5, 0.7, 0.6], "b": [0.4, 0.6, 0.61]}
+    ranking = ranked(scores, test_fraction=None)
+    (pair,) = ranking.pairs
+    assert (pair.test, pair.p_holm, pair.n_ahead) == (None, 1.0, 2)
+    assert not ranking.is_significant(pair)
+    sentence = describe_conclusion(ranking)
+    assert sentence.startswith('No test: "a" is ahead of "b" by 0.0633 on average, and in 2 of 3')
+    named = {name: RunScores(name, (name * 32,), "D", "S", (), {}, {}) for name in ranking.names}
+    screen = Console(width=100, file=StringIO())
+    screen.print(*compare_tables(ranking, named))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "3 windows of a time series" in shown
+    assert "2 of 3" in shown
+    assert "letter" not in shown
+    assert "P(better)" not in shown
+    texts = [text.get_text() for axes in draw_ranking(ranking).axes for text in axes.texts]
+    assert "ahead in 2 of 3 windows" in texts
+    assert "Holm p" not in texts
+
+
+@pytest.mark.parametrize(
+    ("times", "names"),
+    [
+        (days([0, 1, 1, 5]), ["2026-01-01", "2026-01-02", "2026-01-06"]),
+        (days([0, 31, 40, 364 + 31]), ["2026-01", "2026-02", "2027-01"]),
+        (days([4, 31]), ["week of 2026-01-05", "week of 2026-01-26"]),
+        (days([0, 900]), ["2026 Q1", "2028 Q2"]),
+        (days([0, 8000]), ["2026", "2047"]),
+        (
+            days([0, 0]) + np.array([0, 3]) * np.timedelta64(1, "h"),
+            ["2026-01-01 00h", "2026-01-01 03h"],
+        ),
+        (np.array([2019, 2021]), ["2019", "2021"]),
+        (np.array([0.0, 12.0]), ["from 0", "from 11"]),
+        (
+            np.array([0, 120], "timedelta64[h]").astype("timedelta64[us]"),
+            ["from 0 days", "from 4.583 days"],
+        ),
+    ],
+)
+def test_periods(times: Any, names: list[str]) -> None:
+    codes, periods = periods_of(times)
+    assert periods == names
+    assert (np.diff(codes) >= 0).all()
+
+
+def test_label_rates_are_those_of_pandas() -> None:
+    rng = np.random.default_rng(3)
+    dataset = timed(days(rng.integers(0, 300, 200)), n_labels=3)
+    dataset.y[:, 2] = dataset.times > days(150)  # type: ignore[operator]
+    mask = rng.random(dataset.y.shape) < 0.7
+    rates: Any = label_rates(replace(dataset, label_mask=mask))
+    frame = pd.DataFrame(np.where(mask, dataset.y, np.nan))
+    by_month = frame.groupby(pd.Series(dataset.times).dt.to_period("M").astype(str))
+    assert rates.periods == tuple(by_month.mean().index)
+    np.testing.assert_allclose(rates.rates, by_month.mean().to_numpy())
+    np.testing.assert_array_equal(rates.n_rows, by_month.size())
+    assert rates.by_change[0] == 2
+    assert label_rates(replace(dataset, times=None)) is None

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.command_line import attempt, hydra_command
@@ -25,6 +27,7 @@ def _describe(composed: "DictConfig") -> int:
         from pipeline.console.dataset_tables import describe_dataset
         from pipeline.dataset import load, summarise
         from pipeline.report.per_label import label_frequencies_png
+        from pipeline.report.rates_over_time import label_rates_png
 
     config = parse_config(composed)
     with console.waiting("reading the data"):
@@ -54,10 +57,18 @@ def _describe(composed: "DictConfig") -> int:
     with console.waiting("drawing the label frequencies"):
         name = re.sub(r"[^\w.-]+", "_", summary.name)
         path = mlruns() / "describe" / f"{name}.png"
-        image = label_frequencies_png(summary)
+        images = {path: label_frequencies_png(summary)}
+        if rates := summary.label_rates:
+            over_time = path.with_name(f"{name}_over_time.png")
+            images[over_time] = label_rates_png(summary.name, rates, summary.label_names)
     try:
-        write_atomically(path, lambda temporary: temporary.write_bytes(image))
-        console.show_file("Figure", path)
+        for file, image in images.items():
+            write_atomically(file, partial(_write_bytes, image))
+            console.show_file("Figure", file)
     except UserError as error:  # everything else needs no folder to write to
         console.show(f"The figure of the label frequencies was not written. {error}")
     return int(config.checks.strict and bool(findings))
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)

@@ -37,6 +37,7 @@ def _reproduce(
 ) -> int:
     with heavy_imports():
         from pipeline import console
+        from pipeline.comparison import NO_TEST
         from pipeline.comparison.reproduction import compare_runs, find_causes
         from pipeline.console.agreement_tables import agreement_table, difference_table
         from pipeline.job import run_job
@@ -57,14 +58,17 @@ def _reproduce(
     now = reader.one(result.run_id)
     rows = compare_runs(reader, before, now)
     is_paired = all(before.tags.get(tag) == now.tags[tag] for tag in SAME_DATA)
+    has_windows = before.params.get("cv.kind") == "time_series"
     effective = [change for change in changes if _can_differ(change)]
     if effective:
         console.show(
             f"\nWith {' '.join(effective)}, compared with run {before.run_id}:",
-            difference_table(rows, is_paired),
+            difference_table(rows, is_paired and not has_windows),
         )
         if not is_paired:
             console.show("The data or the folds differ, so there is no interval.")
+        elif has_windows:
+            console.show(NO_TEST)
         return 0
     agrees = is_paired and all(row.agrees for row in rows)
     console.show(f"\nCompared with run {before.run_id}:", agreement_table(rows))

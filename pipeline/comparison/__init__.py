@@ -1,7 +1,7 @@
 """Comparison of finished runs: paired tests, ranking and leaderboard."""
 
 from pipeline.comparison.best_job import BestJobEstimate, estimate_best_job
-from pipeline.comparison.conclusion import describe_conclusion, format_probability
+from pipeline.comparison.conclusion import NO_TEST, describe_conclusion, format_probability
 from pipeline.comparison.entries import SEED, Configuration, Criterion, Entry, Status
 from pipeline.comparison.label_differences import (
     LabelDifference,

@@ -64,6 +64,11 @@ def _estimate(board: Leaderboard) -> BestJobEstimate:
         lacking = "has the same folds" if len(comparable) < 2 else f"has stored {PREDICTIONS}"
         return BestJobEstimate(note=f"{UNKNOWN} cannot be estimated: no other {lacking}.")
     best = [to_run_scores(TrackedRun(entry.run_id).record()) for entry in ranked[0].entries]
+    if best[0].settings.get("cv.kind") == "time_series":
+        return BestJobEstimate(
+            note=f"{UNKNOWN} cannot be estimated: that would draw rows at random, which the order "
+            "of a time series forbids. The best of several scores is partly the luckiest."
+        )
     means = _means(best, board.metric)
     estimates = expected_scores(
         [one.mean for one in stored],

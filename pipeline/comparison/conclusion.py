@@ -7,6 +7,10 @@ from pipeline.comparison.ranking import Pair, Ranking
 from pipeline.scoring import format_interval, format_number, metric_title
 
 MAX_NAMED = 3  # configurations; more are counted
+NO_TEST = (
+    "Windows of a time series have no paired t test, because they are no interchangeable folds: "
+    "later ones have more or other training rows, and differ as time goes on."
+)
 PROPER_NAMES = ("Brier", "Hamming", "Jaccard")  # stay capitalized within a sentence
 
 
@@ -16,9 +20,22 @@ def describe_conclusion(ranking: Ranking) -> str:
     "Significantly better" requires a Holm-adjusted p-value below alpha, "practically equivalent" a
     probability above 1 - alpha, of all named pairs at once; otherwise nothing is claimed.
     """
+    if not ranking.has_tests:
+        return _describe_windows(ranking)
     if len(ranking.names) == 2 and not ranking.n_unranked:
         return _describe_two(ranking, ranking.pairs[0])
     return _describe_many(ranking)
+
+
+def _describe_windows(ranking: Ranking) -> str:
+    """Count the windows of a time series in which the best is better, which is no test."""
+    pair, n = ranking.pairs[0], ranking.scores.shape[1]
+    best, other = (_quote(name) for name in ranking.names[:2])
+    advantage = format_number(pair.advantage, pair.decimals)
+    return (
+        f"No test: {best} is ahead of {other} by {advantage} on average, and in {pair.n_ahead} of "
+        f"{n} windows. {NO_TEST}"
+    )
 
 
 def format_probability(value: float) -> str:

@@ -57,7 +57,7 @@ def compare_labels(
     metric: str,
     zero_division: float,
     *,
-    test_fraction: float,
+    test_fraction: float | None,
     alpha: float,
 ) -> list[LabelDifference]:
     """Compare two configurations on each label, those with the largest advantage first.
@@ -67,7 +67,8 @@ def compare_labels(
         second: Those of the second, of the same folds.
         metric: `f1`, `average_precision` or `roc_auc`.
         zero_division: Value of a score that is 0 / 0.
-        test_fraction: Mean of n_test / n_train over folds.
+        test_fraction: Mean of n_test / n_train over folds; None for windows of a time series, which
+            are not tested.
         alpha: 1 - the confidence of the intervals.
 
     Raises:
@@ -89,7 +90,8 @@ def compare_labels(
         n_folds = both.shape[1]
         means = both.mean(axis=1).tolist() if n_folds else [np.nan, np.nan]
         advantages, ci, p = both[0] - both[1], None, 1.0
-        if n_folds > 1 and not are_constant(advantages, float(np.abs(both).max())):
+        is_constant = n_folds < 2 or are_constant(advantages, float(np.abs(both).max()))
+        if test_fraction is not None and not is_constant:
             test = paired_test(advantages, test_fraction, alpha=alpha, rope=0.0)
             ci, p = test.ci, test.p
         differences.append(
@@ -143,7 +145,7 @@ def compare_stored_labels(
         second,
         metric,
         run.zero_division,
-        test_fraction=mean_test_fraction(read_sizes(run.run_ids[0])),
+        test_fraction=mean_test_fraction(read_sizes(run.run_ids[0]), run.settings),
         alpha=ranking.alpha,
     )
 

@@ -63,7 +63,7 @@ def rank_paired_runs(
         ranking = rank_runs(
             scores,
             metric=metric,
-            test_fraction=mean_test_fraction(sizes),
+            test_fraction=mean_test_fraction(sizes, best[0].settings),
             lower_is_better=lower_is_better(metric, own_directions(best[0].settings)),
             alpha=alpha,
             rope=rope,

@@ -132,9 +132,11 @@ def describe_scores(reader: RunReader, contender: Contender) -> list[str]:
         if contender.thresholds and full_name in DECISION_METRICS:
             if full_name not in contender.scores:
                 continue  # the logged score is that of other decisions
-            fraction = mean_test_fraction(reader.fold_sizes(run.run_id))
+            fraction = mean_test_fraction(reader.fold_sizes(run.run_id), runs.settings)
             scores = contender.scores[full_name].tolist()
-            summary = summarise(scores, fraction, bounds=metric_range(full_name))
+            summary = summarise(
+                scores, fraction or 0.0, bounds=metric_range(full_name), has_order=fraction is None
+            )
         lines.append(describe_metric(name, summary))
     return lines
 
@@ -170,7 +172,7 @@ def _rank(
     return rank_runs(
         scores,
         metric=name,
-        test_fraction=mean_test_fraction(sizes),
+        test_fraction=mean_test_fraction(sizes, runs[0].settings),
         lower_is_better=lower_is_better(name, own_directions(runs[0].settings)),
         alpha=ALPHA,
         rope=ROPE,

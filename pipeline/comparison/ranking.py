@@ -32,8 +32,9 @@ class Pair:
         second: Index of the other one.
         advantage: Difference of their means over folds, positive if the first is better.
         test: The paired test; None if the difference is the same in every fold, so that its
-            variance is zero.
+            variance is zero, and for windows of a time series.
         p_holm: The p-value, adjusted for all pairs; 1 without a test.
+        n_ahead: Number of folds in which the first is better.
     """
 
     first: int
@@ -41,6 +42,7 @@ class Pair:
     advantage: float
     test: PairedTest | None
     p_holm: float = 1.0
+    n_ahead: int = 0
 
     @property
     def decimals(self) -> int:
@@ -63,6 +65,7 @@ class Ranking:
         pairs: All pairs of configurations, ordered by their indices.
         n_undefined: Number of folds that are skipped, as the metric is undefined for a run.
         n_unranked: Number of configurations that are not ranked but count in `p_holm`.
+        has_tests: False for windows of a time series, which no paired test suits.
     """
 
     metric: str
@@ -74,6 +77,7 @@ class Ranking:
     pairs: tuple[Pair, ...]
     n_undefined: int = 0
     n_unranked: int = 0
+    has_tests: bool = True
 
     @property
     def decimals(self) -> int:
@@ -140,8 +144,17 @@ class Ranking:
         return groups
 
 
-def mean_test_fraction(sizes: NDArray[np.int64]) -> float:
-    """Return the mean of n_test / n_train over folds, given both of each, of shape (n_folds, 2)."""
+def mean_test_fraction(
+    sizes: NDArray[np.int64], settings: Mapping[str, str] | None = None
+) -> float | None:
+    """Return the mean of n_test / n_train over folds; None for windows of a time series.
+
+    Args:
+        sizes: n_train and n_test of each fold, of shape (n_folds, 2).
+        settings: Settings of the run, by dotted key.
+    """
+    if settings and settings.get("cv.kind") == "time_series":
+        return None
     return float((sizes[:, 1] / sizes[:, 0]).mean())
 
 
@@ -149,7 +162,7 @@ def rank_runs(
     scores: Mapping[str, Sequence[float] | NDArray[np.float64]],
     *,
     metric: str,
-    test_fraction: float,
+    test_fraction: float | None,
     lower_is_better: bool,
     alpha: float,
     rope: float,
@@ -161,7 +174,8 @@ def rank_runs(
         scores: Scores by fold of at least two configurations, by name, for the same folds in the
             same order. A fold in which one of them is NaN is skipped for all.
         metric: Name of the metric.
-        test_fraction: Mean of n_test / n_train over folds.
+        test_fraction: Mean of n_test / n_train over folds; None for windows of a time series, which
+            are not tested.
         lower_is_better: Whether lower is better.
         alpha: Family-wise error rate.
         rope: Half the width of the region of practical equivalence.
@@ -199,6 +213,7 @@ def rank_runs(
         ),
         n_undefined=int((~defined).sum()),
         n_unranked=n_unranked,
+        has_tests=test_fraction is not None,
     )
 
 
@@ -206,15 +221,18 @@ def _pair(
     first: int,
     second: int,
     utilities: NDArray[np.float64],
-    test_fraction: float,
+    test_fraction: float | None,
     alpha: float,
     rope: float,
 ) -> Pair:
     """Test the difference of two rows of utilities, where higher is better."""
     advantages = utilities[first] - utilities[second]
     constant = are_constant(advantages, float(np.abs(utilities[[first, second]]).max()))
-    test = None if constant else paired_test(advantages, test_fraction, alpha=alpha, rope=rope)
-    return Pair(first, second, float(advantages.mean()), test)
+    test = None
+    if not constant and test_fraction is not None:
+        test = paired_test(advantages, test_fraction, alpha=alpha, rope=rope)
+    n_ahead = int((advantages > 0).sum())
+    return Pair(first, second, float(advantages.mean()), test, n_ahead=n_ahead)
 
 
 def _n_pairs(n: int) -> int:

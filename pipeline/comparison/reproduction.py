@@ -37,7 +37,7 @@ class Agreement:
         largest: Largest absolute difference; infinity if a score is undefined on one side only.
         agrees: True if no fold differs by more than a relative 1e-6.
         ci: 95% interval of the mean difference, now less before; None if it has no variance or
-            fewer than two folds.
+            fewer than two folds, and for windows of a time series.
     """
 
     metric: str
@@ -69,7 +69,7 @@ def compare_runs(reader: RunReader, before: RunRecord, now: RunRecord) -> list[A
     """Compare all metrics of a run with those of its repetition, the headline first."""
     sizes = [reader.fold_sizes(record.run_id) for record in (before, now)]
     n_folds = min(map(len, sizes))  # racing may have stopped the run after some folds
-    test_fraction = mean_test_fraction(sizes[1])
+    test_fraction = mean_test_fraction(sizes[1], now.params)
     scored = [key.removeprefix(FOLD) for key in before.metrics if key.startswith(FOLD)]
     headline = before.tags.get("headline")
     rows = []
@@ -86,7 +86,7 @@ def compare_scores(
     metric: str,
     before: NDArray[np.float64],
     now: NDArray[np.float64],
-    test_fraction: float,
+    test_fraction: float | None,
 ) -> Agreement:
     """Compare the scores of a metric fold by fold.
 
@@ -94,7 +94,7 @@ def compare_scores(
         metric: Name of the metric.
         before: Score of each fold of the run; NaN where undefined.
         now: The same of the repetition.
-        test_fraction: Mean of n_test / n_train over folds.
+        test_fraction: Mean of n_test / n_train over folds; None for windows of a time series.
     """
     are_undefined = np.isnan(before) & np.isnan(now)
     gaps = np.where(are_undefined, 0.0, np.abs(now - before))
@@ -103,7 +103,7 @@ def compare_scores(
     both = np.isfinite(before) & np.isfinite(now)
     differences = (now - before)[both]
     ci = None
-    if len(differences) > 1:
+    if len(differences) > 1 and test_fraction is not None:
         largest = float(np.abs([before[both], now[both]]).max())
         if not are_constant(differences, largest):
             ci = paired_test(differences, test_fraction, alpha=ALPHA, rope=0.0).ci

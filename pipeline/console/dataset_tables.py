@@ -10,13 +10,14 @@ from pipeline.console.table_layout import make_table
 from pipeline.errors import shorten
 
 if TYPE_CHECKING:
-    from pipeline.dataset import Dataset, DataSummary
+    from pipeline.dataset import Dataset, DataSummary, LabelRates
 
 
 N_ROWS = 5  # first rows of the data set
 N_COLUMNS = 4  # features of the first rows
 MAX_LINES = 20  # of a table; of more labels, the most frequent and the rarest
 MAX_PAIRS_AND_SETS = 8  # of labels
+MAX_RATES = 5  # labels whose rates over time are shown
 WIDTH = 26  # characters of a name, so that tables fit 100 columns
 
 
@@ -44,6 +45,9 @@ def describe_dataset(dataset: "Dataset", summary: "DataSummary") -> Iterator[Ren
         f"{summary.n_label_sets} distinct label sets, {summary.n_unlabelled} rows without a label"
     )
     yield _label_table(summary)
+    if summary.label_rates:
+        yield ""
+        yield from _label_rates(summary, summary.label_rates)
     yield ""
     yield _label_set_table(summary)
     if pairs := summary.pairs(MAX_PAIRS_AND_SETS):
@@ -111,6 +115,22 @@ def _label_table(summary: "DataSummary") -> Table:
         pair = (partner_name, f"{n_common}") if n_common > 0 else ("", "")
         table.add_row(shorten(name, WIDTH), f"{counts[label]}", percentage, *pair)
     return table
+
+
+def _label_rates(summary: "DataSummary", rates: "LabelRates") -> Iterator[RenderableType]:
+    """Yield the rates of the labels that vary most, by period."""
+    labels = rates.by_change[:MAX_RATES]
+    names = [shorten(summary.label_names[label], 12) for label in labels]
+    table = make_table("label rates over time", "rows >", *(f"{name} >" for name in names))
+    for period, n_rows, row in zip(rates.periods, rates.n_rows, rates.rates, strict=True):
+        table.add_row(period, f"{n_rows}", *(_percentage(row[label]) for label in labels))
+    yield table
+    if len(labels) < summary.n_labels:
+        yield f"... of the {len(labels)} labels that vary most, of {summary.n_labels}"
+
+
+def _percentage(rate: float) -> str:
+    return "" if rate != rate else f"{rate:.1%}"
 
 
 def _label_set_table(summary: "DataSummary") -> Table:

@@ -7,7 +7,13 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from pipeline.comparison import LabelDifference, Ranking, describe_labels, format_probability
+from pipeline.comparison import (
+    NO_TEST,
+    LabelDifference,
+    Ranking,
+    describe_labels,
+    format_probability,
+)
 from pipeline.console.table_layout import make_table
 from pipeline.errors import shorten
 from pipeline.scoring import common_decimals, format_interval, format_number, metric_title
@@ -44,7 +50,10 @@ def label_tables(
     if len(by_relevance) > MAX_LABELS:
         yield f"... and {len(by_relevance) - MAX_LABELS} more, in the file of --json"
     first, second = ranking.names
-    yield f"{describe_labels(differences, first, second, ranking.alpha)}\n"
+    if ranking.has_tests:
+        yield f"{describe_labels(differences, first, second, ranking.alpha)}\n"
+    else:
+        yield f"{NO_TEST}\n"
 
 
 def as_numbers(difference: LabelDifference) -> dict[str, Any]:

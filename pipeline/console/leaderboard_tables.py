@@ -141,7 +141,9 @@ def _job_table(board: Leaderboard, keys: Sequence[str]) -> Table:
     for entry in entries:
         low, high = board.value(entry, "ci_low"), board.value(entry, "ci_high")
         ci = None if low is None or high is None else (low, high)
-        std = board.value(entry, "std") if ci else None  # a single fold has no deviation
+        std = board.value(entry, "std")
+        if ci is None and not std:  # a single fold has no deviation
+            std = None
         rows.append((board.value(entry, "mean"), std, ci))
     decimals = common_decimals((mean, std) for mean, std, _ in rows)
     for rank, entry, (mean, std, ci) in zip(board.ranks, entries, rows, strict=False):

@@ -20,7 +20,9 @@ def compare_tables(ranking: Ranking, named: Mapping[str, RunScores]) -> Iterator
     """Yield the ranking and the pairs as tables, with explanations."""
     better = "lower" if ranking.lower_is_better else "higher"
     yield ""
-    yield f"{metric_title(ranking.metric)} of {ranking.scores.shape[1]} folds, {better} is better"
+    folds = "folds" if ranking.has_tests else "windows of a time series"
+    n_folds = ranking.scores.shape[1]
+    yield f"{metric_title(ranking.metric)} of {n_folds} {folds}, {better} is better"
     if n := ranking.n_undefined:
         folds = "1 fold" if n == 1 else f"{n} folds"
         yield f"Skipped {folds} in which it is undefined for at least one run."
@@ -28,6 +30,12 @@ def compare_tables(ranking: Ranking, named: Mapping[str, RunScores]) -> Iterator
     yield from _count_more(len(ranking.names))
     if ranking.n_unranked:
         yield f"... and {ranking.n_unranked} with worse means, which are not compared below"
+    if not ranking.has_tests:
+        yield ""
+        yield _pair_table(ranking, ranking.shown_pairs(), _window_columns(ranking))
+        yield from _count_more(len(ranking.shown_pairs()))
+        yield ""
+        return
     yield f"Runs with a common letter do not differ significantly (Holm p >= {ranking.alpha:g})."
     yield ""
     if len(pairs := ranking.shown_pairs()) < len(ranking.pairs):
@@ -93,22 +101,35 @@ def _pair_as_dict(ranking: Ranking, pair: Pair) -> dict[str, Any]:
         "p_better": test.better if test else None,
         "p_equivalent": test.equivalent if test else None,
         "p_worse": test.worse if test else None,
+        "n_folds_ahead": pair.n_ahead,
     }
 
 
 def _ranking_table(ranking: Ranking, named: Mapping[str, RunScores]) -> Table:
     letters = [""] * len(ranking.names)
-    for i, group in enumerate(ranking.groups()):
+    for i, group in enumerate(ranking.groups() if ranking.has_tests else ()):
         for index in group:
             letters[index] += ascii_letters[i] if i < len(ascii_letters) else f"({i})"
-    table = make_table(">", "configuration", "mean >", "std >", "letters", "run")
+    table = make_table(
+        ">", "configuration", "mean >", "std >", *["letters"] * ranking.has_tests, "run"
+    )
     for index, name in enumerate(ranking.names[:MAX_LINES]):
         scores, (run_id, *more) = ranking.scores[index], named[name].run_ids
         run = f"{run_id[:ID_LENGTH]} and {len(more)} more" if more else run_id[:ID_LENGTH]
         statistics = (float(scores.mean()), float(scores.std()))
         numbers = [format_number(value, ranking.decimals) for value in statistics]
-        table.add_row(f"{index + 1}", shorten(name, MAX_NAME), *numbers, letters[index], run)
+        own_letters = [letters[index]] * ranking.has_tests
+        table.add_row(f"{index + 1}", shorten(name, MAX_NAME), *numbers, *own_letters, run)
     return table
+
+
+def _window_columns(ranking: Ranking) -> dict[str, list[str]]:
+    """Return the columns of pairs without a test: advantage, and windows with an advantage."""
+    pairs, n_windows = ranking.shown_pairs(), ranking.scores.shape[1]
+    return {
+        "advantage": [format_number(pair.advantage, pair.decimals) for pair in pairs],
+        "windows ahead": [f"{pair.n_ahead} of {n_windows}" for pair in pairs],
+    }
 
 
 def _test_columns(ranking: Ranking, pairs: Sequence[Pair]) -> dict[str, list[str]]:

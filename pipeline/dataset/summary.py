@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.label_rates import LabelRates, label_rates
 
 N_LABEL_SETS = 10
 N_PAIRS = 50
@@ -43,6 +44,7 @@ class DataSummary:
         largest_group: Number of rows of the largest group, or None.
         weights: Smallest and largest weight of a row, number of rows of weight 0, and effective
             sample size, (sum of weights)^2 / sum of squared weights; None without weights.
+        label_rates: Rates of the labels over time, or None.
     """
 
     name: str
@@ -68,6 +70,7 @@ class DataSummary:
     n_groups: int | None
     largest_group: int | None
     weights: dict[str, float] | None = None
+    label_rates: LabelRates | None = None
 
     def pairs(self, n: int) -> list[tuple[str, str, int]]:
         """Return the n most frequent pairs of labels and their numbers of rows."""
@@ -124,6 +127,11 @@ class DataSummary:
                 ],
             },
             **values("n_duplicates", "n_conflicting", "n_groups", "largest_group", "weights"),
+            **(
+                {"label_rates": self.label_rates.as_dict(self.label_names)}
+                if self.label_rates
+                else {}
+            ),
         }
 
 
@@ -167,6 +175,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         n_groups=len(group_sizes) or None,
         largest_group=int(max(group_sizes)) if len(group_sizes) else None,
         weights=None if dataset.sample_weight is None else _weights(dataset.sample_weight),
+        label_rates=label_rates(dataset),
     )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.comparison import Configuration, Entry, ExpectedScore, Leaderboard
+from pipeline.dataset import label_rates
 from pipeline.errors import shorten
 from pipeline.evaluation.fold_results import Evaluation
 from pipeline.report.calibration import draw_calibration
@@ -18,6 +19,7 @@ from pipeline.report.loss_curves import draw_loss_curves
 from pipeline.report.out_of_fold import collect_out_of_fold
 from pipeline.report.per_label import draw_label_scores
 from pipeline.report.per_label import label_frequencies_png as label_frequencies_png
+from pipeline.report.rates_over_time import draw_label_rates
 from pipeline.report.roc_pr_curves import draw_precision_recall, draw_roc, label_curves
 from pipeline.report.style import BLUE, GREY, ORANGE, ReportFigure, report_style, to_png
 from pipeline.scoring import metric_title
@@ -51,6 +53,8 @@ def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFig
                 draw_label_counts(out_of_fold),
                 draw_co_occurrence(out_of_fold),
             ]
+        if rates := label_rates(evaluation.dataset):
+            figures.append(draw_label_rates(evaluation.dataset.name, rates, names))
     return [figure for figure in figures if figure]
 
 
@@ -92,7 +96,8 @@ def draw_leaderboard(board: Leaderboard, expected: ExpectedScore | None = None) 
     if board.has_seeds:
         what = "mean, standard deviations over seeds (thick) and over folds (thin)"
     elif not np.isfinite(low).any():
-        what = "score of the only fold"
+        has_folds = any(board.value(it, "std") for it in entries if isinstance(it, Entry))
+        what = "mean over the windows of a time series" if has_folds else "score of the only fold"
     better = "lower" if board.criterion.minimize else "higher"
     axes.set_xlabel(f"{metric_title(board.metric)}: {what} ({better} is better)")
     shown = f"The best {len(entries)} of {n_ranked}" if n_ranked > MAX_JOBS else "All"

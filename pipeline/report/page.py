@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MAX_WARNINGS = 10  # about the data set
 N_LABEL_SETS = 5
+N_RATES = 6  # labels whose rates over time are shown
 MAX_OPEN = 30  # labels, up to which their table is not collapsed
 LABEL_METRICS = {
     "f1": "F1",
@@ -182,6 +183,24 @@ def format_label_sets(summary: DataSummary) -> list[tuple[tuple[str, ...], str]]
     return [(names, f"{rows:,}") for names, rows in summary.label_sets[:N_LABEL_SETS]]
 
 
+def format_label_rates(summary: DataSummary) -> list[tuple[str, ...]]:
+    """Format periods, numbers of rows and label rates, below a row of names; empty without times.
+
+    The labels are those whose rates vary most.
+    """
+    if (rates := summary.label_rates) is None:
+        return []
+    labels = rates.by_change[:N_RATES]
+    lines = zip(rates.periods, rates.n_rows, rates.rates[:, labels], strict=True)
+    return [
+        ("period", "rows", *(summary.label_names[label] for label in labels)),
+        *(
+            (period, f"{n:,}", *(UNDEFINED if it != it else f"{it:.1%}" for it in row))
+            for period, n, row in lines
+        ),
+    ]
+
+
 def format_settings(evaluation: Evaluation) -> dict[str, list[tuple[str, str]]]:
     """Return all keys of the configuration by group."""
     groups: dict[str, list[tuple[str, str]]] = {}
@@ -254,6 +273,7 @@ def write_page(
         review_tables=review_tables(evaluation),
         facts=format_facts(summary),
         label_sets=format_label_sets(summary),
+        label_rates=format_label_rates(summary),
         settings=format_settings(evaluation),
         run_info=run_info,
     )

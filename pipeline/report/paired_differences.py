@@ -61,7 +61,8 @@ def draw_ranking(ranking: Ranking) -> Figure:
         axes[name].tick_params(axis="y", length=0)
         axes[name].spines["left"].set_visible(False)
         axes[name].grid(False, axis="y")
-    _add_legend(figure, ranking)
+    if ranking.has_tests:
+        _add_legend(figure, ranking)
     return figure
 
 
@@ -80,6 +81,7 @@ def _draw_means(axes: Axes, ranking: Ranking, n: int) -> None:
         style: Style = {"textcoords": "offset points", "ha": "center", "size": 7.5}
         axes.annotate(text, (mean, row), (0, 5), **style)
     groups = [group for group in ranking.groups() if len(group) > 1 and group.start < n - 1]
+    groups = groups if ranking.has_tests else []
     max_step = 0.02 if n <= MAX_PAIRED else 0.04
     step = min(max_step, BARS_WIDTH / max(1, len(groups)))
     width = 4 if step == max_step else 2.5
@@ -118,7 +120,10 @@ def _draw_probabilities(
     """Draw the probabilities of each pair as one stacked bar, with the p-value at its right."""
     for row, pair in zip(rows, pairs, strict=True):
         if pair.test is None:
-            axes.text(0.02, row, "same in every fold", va="center", size=8, color=DARK_GREY)
+            text = "same in every fold"
+            if not ranking.has_tests:
+                text = f"ahead in {pair.n_ahead} of {ranking.scores.shape[1]} windows"
+            axes.text(0.02, row, text, va="center", size=8, color=DARK_GREY)
             continue
         left = 0.0
         for probability, colour, text_colour in (
@@ -134,9 +139,13 @@ def _draw_probabilities(
             left += probability
         weight = "bold" if ranking.is_significant(pair) else "normal"
         axes.text(1.02, row, format_probability(pair.p_holm), va="center", size=8.5, weight=weight)
-    axes.text(1.02, rows[0] - 0.5, "Holm p", size=8.5, va="bottom")
+    if ranking.has_tests:
+        axes.text(1.02, rows[0] - 0.5, "Holm p", size=8.5, va="bottom")
     axes.set(xlim=(0, 1), yticks=[])
-    axes.set_xlabel("probability", size=9)
+    if ranking.has_tests:
+        axes.set_xlabel("probability", size=9)
+    else:
+        axes.set_xticks([])
 
 
 def _add_legend(figure: Figure, ranking: Ranking) -> None:
