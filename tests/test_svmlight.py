@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,16 @@ def test_files_of_scikit_learn_are_read_back(tmp_path, X, data):
     dataset = load(path, n_features=4, zero_based=False)
     np.testing.assert_array_equal(dataset.schema.decode(dataset.X), X)
     np.testing.assert_array_equal(dataset.y, y)
+
+
+@pytest.mark.parametrize(("no", "yes"), [("-1", "+1"), ("0", "1")])
+def test_a_file_of_one_yes_or_no_label_has_a_warning_with_what_to_type(no, yes, tmp_path):
+    path = tmp_path / "one.svm"
+    path.write_text("".join(f"{(no, yes)[i % 2]} 1:{i} 2:3\n" for i in range(6)))
+    (warning,) = (it for it in load(path).warnings if "To read one" in it)
+    command = warning.partition("To read one: ")[2].partition(" >")[0]
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    path.write_text(done.stdout)
+    dataset = load(path)
+    assert dataset.warnings == ()
+    np.testing.assert_array_equal(dataset.y, [[0], [1]] * 3)

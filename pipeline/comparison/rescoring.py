@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,15 @@ def to_contender(run: RunRecord, thresholds: ChosenThresholds | None) -> Contend
     if thresholds is None:
         return Contender(run)
     try:
-        held_out = read_held_out(run.run_id)
+        held_out = _read(run.run_id)
         return Contender(run, thresholds, rescore(held_out, thresholds, scoring_of(run)))
     except UserError as error:
         return Contender(run, thresholds, reason=str(error))
+
+
+@lru_cache(maxsize=2)  # the challenger's and the champion's
+def _read(run_id: str) -> StoredPredictions:
+    return read_held_out(run_id)
 
 
 def scoring_of(run: RunRecord) -> ScoringConfig:
@@ -72,7 +78,7 @@ def choose_new_thresholds(
             f"Received: --threshold {texts[0]}."
         )
     kind = tuning_kind(model.run.params)
-    held_out = read_held_out(model.run.run_id)
+    held_out = _read(model.run.run_id)
     values = tune_again(held_out, metric, scoring_of(model.run), kind)
     return ChosenThresholds(labels, values, metric, kind)
 
@@ -80,7 +86,7 @@ def choose_new_thresholds(
 def predicted_rates(run: RunRecord, thresholds: ChosenThresholds) -> dict[str, float] | None:
     """Return how often each label is predicted for held-out rows; None if the run has none."""
     try:
-        y_score = read_held_out(run.run_id).y_score
+        y_score = _read(run.run_id).y_score
     except UserError:
         return None
     rates = np.asarray(y_score > thresholds.values).mean(axis=0).tolist()

@@ -38,8 +38,9 @@ def row_progress() -> Iterator[Callable[[int, float | None], None]]:
 
         yield update
     seconds = time.monotonic() - began
-    per_second = n_done / max(seconds, 1e-9)
-    show_note(f"{n_done:,} rows in {seconds:.1f} s, {per_second:,.0f} rows/s")
+    rows = f"{n_done:,} row{'' if n_done == 1 else 's'}"
+    speed = f", {n_done / seconds:,.0f} rows/s" if seconds >= MIN_SECONDS else ""
+    show_note(f"{rows} in {max(seconds, 0.1):.1f} s{speed}")
 
 
 def show_scores(scores: Mapping[str, float], to_stderr: bool) -> None:

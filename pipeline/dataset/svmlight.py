@@ -2,11 +2,14 @@
 
 import io
 import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.datasets import load_svmlight_file
 
 from pipeline.config import SvmlightConfig
@@ -91,6 +94,19 @@ def load(config: SvmlightConfig) -> Dataset:
         schema=schema,
         label_names=tuple(f"y{int(label)}" for label in labels),
         source=str(path),
+        warnings=_find_opposites(path, labels, y),
+    )
+
+
+def _find_opposites(path: Path, labels: Sequence[float], y: NDArray[np.int8]) -> tuple[str, ...]:
+    """Return a warning if each row has exactly one of two labels, as in files of one yes or no."""
+    if len(labels) != 2 or (y.sum(axis=1) != 1).any():
+        return ()
+    no, yes = (int(label) for label in labels)
+    command = shlex.join(["sed", f"s/^{no}[ \t]/ /", str(path)])
+    return (
+        f"each row has either the label {yes} or the label {no}, as if they were the yes and the "
+        f"no of one label; they are read as two. To read one: {command} > one_label.svm",
     )
 
 
