@@ -19,6 +19,7 @@ def load(path: Path, **more) -> Dataset:
         "predict_rows": (),
         "name": None,
         "drop_duplicates": False,
+        "missing_labels": "refuse",
         **more,
     }
     return loading.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments))
