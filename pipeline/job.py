@@ -13,17 +13,20 @@ import pandas as pd
 from pipeline import console
 from pipeline.checks import Finding, check_run
 from pipeline.config import flatten
+from pipeline.console.importance_tables import importance_tables
 from pipeline.errors import UserError
 from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
 from pipeline.evaluation.checkpoint import Checkpoint
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.evaluation.fold_results import Evaluation, FoldResult
+from pipeline.evaluation.importance import importance_settings
 from pipeline.final_model import log_final_model
 from pipeline.model.saved_model import MODEL_CARD
 from pipeline.outcome import JobResult
 from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, show_run
 from pipeline.report.artifacts import CHECKS, TABLES, write_inputs, write_result
 from pipeline.report.run_info import RunInfo
+from pipeline.report.tables import feature_importance
 from pipeline.runtime import is_interrupted, raise_interrupt
 from pipeline.scoring.held_out import OUTER_FOLDS
 from pipeline.tracking import (
@@ -44,6 +47,8 @@ from pipeline.training import Stopped
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+MAX_FEATURES = 10  # on screen, of an importance
 
 
 def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobResult:
@@ -69,7 +74,8 @@ def _evaluate_job(
             return reuse_finished_run(job), None
         evaluator = _make_evaluator(job)
     with _open_run(job, evaluator) as (run, compiled):
-        checkpoint = Checkpoint(job.store.checkpoints / run.run_id)
+        settings = importance_settings(job.config)
+        checkpoint = Checkpoint(job.store.checkpoints / run.run_id, settings)
         finished = _load_finished_folds(job, run, checkpoint)
         with console.waiting("compiling the training"):
             _log_inputs(job, run)
@@ -220,6 +226,8 @@ def _log_result(
         if evaluation.outer:
             console.show_outer_folds(evaluation.outer_summary, len(evaluation.outer))
         console.show_findings(findings)
+        if importance := feature_importance(evaluation):
+            console.show(*importance_tables(importance, MAX_FEATURES))
     with console.waiting("logging figures and the final model"):
         run.log_metrics(evaluation.metrics())
         if "fits_saved" in job.previous.metrics:  # of a run that a race had stopped

@@ -8,6 +8,7 @@ from pipeline.checks import CHECKS, select
 from pipeline.config import Config, parse_config
 from pipeline.evaluation import EvaluationInputs, compute_fingerprint, load_inputs, versions
 from pipeline.evaluation.checkpoint import Checkpoint
+from pipeline.evaluation.importance import importance_settings
 from pipeline.mlflow_variables import describe_variables
 from pipeline.outcome import JobResult, SweepPosition
 from pipeline.runtime import is_parallel_job
@@ -122,7 +123,8 @@ def _find_previous(
         return PreviousRun()
     with console.waiting("looking for a previous run"):
         experiment_id = open_store(store, config.tracking.experiment_name)
-        return find_previous_run(experiment_id, fingerprint, sweep_job)
+        settings = importance_settings(config)
+        return find_previous_run(experiment_id, fingerprint, sweep_job, settings)
 
 
 def reuse_finished_run(job: PreparedJob) -> JobResult:

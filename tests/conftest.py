@@ -71,9 +71,9 @@ def pytest_collection_finish() -> None:
 def _free_programs() -> Iterator[None]:
     """Free the memory of compiled programs after each test module."""
     yield
-    compiled = sys.modules.get("pipeline.training.compiled")
-    if compiled and compiled._cache:
-        compiled._cache.clear()
+    cached_programs = sys.modules.get("pipeline.training.cached_programs")
+    if cached_programs and cached_programs._cache:
+        cached_programs._cache.clear()
         sys.modules["keras"].backend.clear_session()
         gc.collect()
         with suppress(AttributeError):  # macOS has no such function

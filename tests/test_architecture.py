@@ -47,6 +47,8 @@ SEAMS = {
     "commands/describe.py:_describe",
     "commands/export.py:_export",
     "commands/drift.py:_drift",
+    "commands/importance.py:_importance",
+    "commands/importance.py:_measure",
     "commands/leaderboard.py:_show",
     "commands/predict.py:_predict",
     "commands/promote.py:_promote",

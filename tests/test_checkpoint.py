@@ -129,3 +129,20 @@ def test_a_run_takes_over_what_another_finished(tmp_path):
     new.remove()
     new.wait()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folds_with_another_importance_than_is_requested_are_trained_again(tmp_path):
+    repeats_5, repeats_9 = ({"report.importance_repeats": n} for n in ("5", "9"))
+    first, second = make_fold(fold=0), dataclasses.replace(make_fold(fold=1), importance=None)
+    for settings, fold in ((repeats_5, first), ({}, second)):
+        checkpoint = Checkpoint(tmp_path / "run", settings)
+        checkpoint.save(fold, 1.0)
+        checkpoint.wait()
+    splits = [first.split, second.split]
+    (again,) = Checkpoint(tmp_path / "run", repeats_5).load(splits)
+    assert_same(again, first)
+    assert Checkpoint(tmp_path / "run", repeats_9).load(splits) == []
+    for expected, actual in zip(
+        [first, second], Checkpoint(tmp_path / "run").load(splits), strict=True
+    ):
+        assert_same(actual, expected)

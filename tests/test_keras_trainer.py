@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.dataset.matrix import encode_matrix
 from pipeline.model.keras_models import mlp
-from pipeline.training import compiled
+from pipeline.training import cached_programs
 from pipeline.training.base import FitSpec, Stopped, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.loss_weights import loss_weights
@@ -265,7 +265,7 @@ def test_a_diverged_training_goes_on():
 
 
 def test_trainings_of_one_architecture_share_compiled_programs(monkeypatch):
-    monkeypatch.setattr(compiled, "_cache", type(compiled._cache)())
+    monkeypatch.setattr(cached_programs, "_cache", type(cached_programs._cache)())
     built = []
 
     def build(n_columns):

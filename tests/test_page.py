@@ -12,7 +12,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipeline.config.schema import ReportConfig
 from pipeline.config.serialization import flatten
 from pipeline.dataset.summary import summarise
 from pipeline.report.artifacts import write_result
@@ -146,7 +145,7 @@ def test_labels_and_rows_to_look_at_are_on_the_page(full_report):
 
 def test_credentials_are_removed(make_config, tmp_path):
     tracking = make_config("tracking.uri='http://me:secret@127.0.0.1:5000'").tracking
-    report = ReportConfig(figures=False, html=True)
+    report = make_config("report.figures=false").report
     _, page = write_page(make_config, tmp_path, tracking=tracking, report=report)
     assert "secret" not in page.text
     assert "tracking.uri http://***@127.0.0.1:5000" in page.text
@@ -159,14 +158,14 @@ def test_figures_and_page_are_optional(make_config, tmp_path):
     assert write_page(make_config, tmp_path, report=none)[1] is None
     tables = {"folds.json", "labels.json", "checks.json", "predictions.parquet"}
     assert {path.name for path in tmp_path.iterdir()} == tables
-    figures = ReportConfig(figures=True, html=False)
+    figures = make_config("report.html=false").report
     assert write_page(make_config, tmp_path, report=figures)[1] is None
     assert {path.name for path in tmp_path.iterdir()} == {*tables, "figures"}
 
 
 def test_many_labels_are_collapsed(make_config, tmp_path):
     names = tuple(f"label{i}" for i in range(40))
-    report = ReportConfig(figures=False, html=True)
+    report = make_config("report.figures=false").report
     _, page = write_page(make_config, tmp_path, names, report=report)
     assert "All 40 labels" in page.text
     assert all(name in page.text for name in names)

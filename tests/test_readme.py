@@ -56,7 +56,7 @@ def anchors(text: str) -> set[str]:
 def test_commands_are_valid(line, make_config):
     words = shlex.split(line)
     command = words.pop(0) if words and words[0] in COMMANDS else "train"
-    if command == "reproduce":
+    if command in ("importance", "reproduce"):
         words, _ = separate(words)
     if command not in ("train", "describe"):
         if words:  # else a sentence that mentions the command

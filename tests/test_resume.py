@@ -123,6 +123,14 @@ def test_a_run_of_a_running_process_is_not_continued(experiment_id):
         find_previous_run(experiment_id, FINGERPRINT, None)
 
 
+def test_a_run_without_a_required_param_is_not_reused(experiment_id):
+    run_id, required = make_run(experiment_id, "FINISHED"), {"report.importance": "True"}
+    previous = find_previous_run(experiment_id, FINGERPRINT, None, required)
+    assert (previous.run_id, previous.replaced) == (None, ())
+    mlflow.MlflowClient().log_param(run_id, "report.importance", "True")
+    assert find_previous_run(experiment_id, FINGERPRINT, None, required).run_id == run_id
+
+
 @pytest.mark.parametrize("minutes", [-10, 0, 10])
 @pytest.mark.parametrize("is_running", [True, False])
 def test_a_process_on_another_host_is_heard_whatever_its_clock_shows(
@@ -175,6 +183,15 @@ def test_runs_of_the_same_job_are_listed_once(experiment_id, begin):
     previous = find_previous_run(experiment_id, FINGERPRINT, job)
     assert (previous.run_id, previous.failed) == (None, failed)
     assert set(previous.replaced) == {old_data, failed}
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_job_supersedes_its_run_without_a_required_param(experiment_id, begin, in_order):
+    sweep, _ = begin(replace(PLAN, in_order=in_order))
+    job = sweep.job(0, ["seed=1"])
+    finished = make_run(experiment_id, "FINISHED", job=job)
+    previous = find_previous_run(experiment_id, FINGERPRINT, job, {"report.importance": "True"})
+    assert (previous.run_id, set(previous.replaced)) == (None, {finished})
 
 
 def test_a_sweep_is_reopened_by_the_same_command_and_code(begin):

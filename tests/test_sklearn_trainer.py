@@ -190,11 +190,13 @@ OWN_MODEL = ("model=sklearn", "model.estimator=tests.test_sklearn_trainer.OwnEst
 
 @pytest.mark.parametrize("model", [FOREST, OWN_MODEL])
 def test_several_processes_give_the_results_of_one(make_config, monkeypatch, model):
-    single, _ = run(make_config(*SMALL, *model, "training.n_threads=1"))
+    options = (*SMALL, *model, "report.importance=true", "report.importance_repeats=1")
+    single, _ = run(make_config(*options, "training.n_threads=1"))
     monkeypatch.setattr(sklearn_trainer, "START_SECONDS", -1.0)
-    parallel, _ = run(make_config(*SMALL, *model, "training.n_threads=2"))
+    parallel, _ = run(make_config(*options, "training.n_threads=2"))
     for one, two in zip(single.folds, parallel.folds, strict=True):
         np.testing.assert_array_equal(one.y_score, two.y_score)
+        np.testing.assert_array_equal(one.importance, two.importance)
     y_scores = [it.final.model.predict_proba(single.dataset.X) for it in (single, parallel)]
     np.testing.assert_array_equal(*y_scores)
 

@@ -39,6 +39,7 @@ def evaluate(
     training: Group = None,
     scoring: Group = None,
     decision: Group = None,
+    report: Group = None,
     seed: int | None = None,
     groups: Any = None,
     folds: Any = None,
@@ -54,9 +55,9 @@ def evaluate(
 ) -> Evaluation:
     """Cross-validate a model on multi-label data and fit the final model on all rows.
 
-    Each of `model`, `cv`, `preprocessing`, `training`, `scoring` and `decision` is a group of the
-    configuration: the name of one of its options (`cv="multilabel_stratified"`), or a dict of keys
-    (`cv={"n_splits": 5}`). Defaults are those of the command line.
+    Each of `model`, `cv`, `preprocessing`, `training`, `scoring`, `decision` and `report` is a
+    group of the configuration: the name of one of its options (`cv="multilabel_stratified"`), or a
+    dict of keys (`cv={"n_splits": 5}`). Defaults are those of the command line.
 
     Args:
         X: Features of shape (n_samples, n_features): an array, a data frame (texts and categorical
@@ -74,6 +75,7 @@ def evaluate(
         training: Training of networks.
         scoring: Metrics, the headline first: names, or functions of y_true, y_score and y_pred.
         decision: Thresholds and calibration.
+        report: Importance of features: `{"importance": True}`; figures with `track=True`.
         seed: Seed of initial weights, batch order and dropout.
         groups: Group of each row, of shape (n_samples,); rows of a group stay together.
         folds: Number of the fold that tests each row, -1 if it always trains, of shape
@@ -119,6 +121,7 @@ def evaluate(
                 "training": training,
                 "scoring": _name_metrics(scoring, callables),
                 "decision": decision,
+                "report": report,
                 "seed": seed,
                 "tracking": tracking,
             },

@@ -17,7 +17,7 @@ from pipeline.evaluation import fold_results, versions
 from pipeline.model.predictor import Predictor, make_predictor
 from pipeline.report.page import format_folds, format_results, format_warnings, write_page
 from pipeline.report.run_info import RunInfo
-from pipeline.report.tables import folds_table, labels_table, predictions_table
+from pipeline.report.tables import feature_importance, folds_table, labels_table, predictions_table
 from pipeline.runtime import heavy_imports, write_atomically
 from pipeline.scoring import describe_metric, interval_title
 
@@ -67,6 +67,25 @@ class Evaluation(fold_results.Evaluation):
         """Scores of each label: mean and standard deviation over folds, tuned thresholds."""
         return labels_table(self).set_index("label")
 
+    @property
+    def importance(self) -> pd.DataFrame:
+        """Decrease of scores when a feature is permuted among held-out rows.
+
+        One row per feature, the most important first, and label ("overall" for the headline
+        metric): metric, mean and standard deviation over folds, number of folds with a defined
+        value, and the value of each fold.
+
+        Raises:
+            UserError: If it was not measured.
+        """
+        importance = feature_importance(self)
+        if importance is None:
+            raise UserError(
+                "Expected an evaluation with importance of features. Add report={'importance': "
+                "True} to evaluate(...)."
+            )
+        return importance.to_table()
+
     @cached_property
     def findings(self) -> list[Finding]:
         """Findings of the checks of data, folds and predictions."""
@@ -102,8 +121,12 @@ class Evaluation(fold_results.Evaluation):
             self.run_id, self.title, self.config.tracking.experiment_name, now, versions()
         )
         labels = labels_table(self)
-        figures = draw_figures(self, labels)
-        page = write_page(self, summarise(self.dataset), info, labels, figures, self.findings)
+        importance = feature_importance(self)
+        figures = draw_figures(self, labels, importance)
+        summary = summarise(self.dataset)
+        page = write_page(
+            *(self, summary, info, labels, figures, self.findings), importance=importance
+        )
         if path is None:
             return page
         file = Path(path)

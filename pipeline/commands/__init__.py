@@ -6,6 +6,7 @@ COMMANDS = (
     "describe",
     "drift",
     "export",
+    "importance",
     "leaderboard",
     "predict",
     "promote",

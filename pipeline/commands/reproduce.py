@@ -50,7 +50,7 @@ def _reproduce(
         before = find_run(reader, arguments.run)
         if before.status != "FINISHED":
             raise UserError(f"Expected a finished run. Received: {before.run_id}, {before.status}.")
-        composed = _compose(reader, before, changes)
+        composed = compose_again(reader, before, changes)
     composed.tracking.uri = tracking.uri or store.uri
     result = run_job(composed)
     TrackedRun(result.run_id).set_tags({REPRODUCES: before.run_id})
@@ -80,7 +80,7 @@ def _reproduce(
     return DIFFERENT
 
 
-def _compose(reader: "RunReader", record: "RunRecord", changes: Sequence[str]) -> "DictConfig":
+def compose_again(reader: "RunReader", record: "RunRecord", changes: Sequence[str]) -> "DictConfig":
     """Return the configuration of a run with changes, and the path that its data had."""
     composed = recompose(reader.read_text(record.run_id, "config.yaml"), changes)
     path, original = composed.dataset.get("path"), reader.dataset_path(record.run_id)

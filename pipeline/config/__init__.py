@@ -47,4 +47,4 @@ from pipeline.config.schema_models import (
     ModelConfig,
     SklearnModelConfig,
 )
-from pipeline.config.serialization import affects_scores, flatten, to_yaml
+from pipeline.config.serialization import IMPORTANCE, affects_scores, flatten, to_yaml

@@ -171,10 +171,14 @@ class ScoringConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReportConfig:
-    """Figures and report page of a run; its tables are always written."""
+    """Figures, report page and importance of features; tables of scores are always written."""
 
     figures: bool
     html: bool
+    importance: bool
+    importance_repeats: PositiveInt
+    importance_metric: Literal["average_precision", "roc_auc", "log_loss"]
+    importance_groups: Annotated[float, Field(gt=0, lt=1)] | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -21,6 +21,7 @@ _WITHOUT_INFLUENCE = (
     "dataset.predict_rows",
     "training.n_threads",
 )
+IMPORTANCE = "report.importance"  # beginning of keys
 _SKLEARN_TRAINING_KEYS = {
     "training.class_weight",
     "training.class_weight_beta",
@@ -51,7 +52,7 @@ def flatten(config: Config) -> dict[str, str]:
     Passwords and tokens in URIs are masked. A mapping whose keys are numbers, or texts that MLflow
     refuses in names of params, is one text: `{0: 1, 1: 5}`. Keys without effect are omitted: those
     of networks for scikit-learn models, such as the epochs, those of another loss or class weight,
-    and unset ones that older runs lack.
+    those of an importance that is not requested, and unset ones that older runs lack.
     """
     flat: dict[str, str] = {}
 
@@ -80,6 +81,8 @@ def flatten(config: Config) -> dict[str, str]:
         without_effect += ("training.class_weight_beta",)
     if config.cv.outer_splits is None:
         without_effect += ("cv.outer_repeats",)
+    if not config.report.importance:
+        without_effect += (IMPORTANCE,)
     flat = {
         key: value
         for key, value in flat.items()

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -33,9 +33,15 @@ class Checkpoint:
         elapsed: Time in seconds that previous attempts took, until their last saved fold.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Set the folder of the run, which is created with its first file."""
-        self._folder = folder
+    def __init__(self, folder: Path, importance: Mapping[str, str] | None = None) -> None:
+        """Set the folder of the run, which is created with its first file.
+
+        Args:
+            folder: The folder.
+            importance: Settings of the importance of features; folds without it, or with that of
+                other settings, are trained again. None accepts all folds.
+        """
+        self._folder, self._importance = folder, dict(importance or {})
         self._written: set[Path] = set()
         self._write_error: OSError | None = None
         self.elapsed = 0.0
@@ -84,7 +90,13 @@ class Checkpoint:
     def _write(self, path: Path, fold: FoldResult, elapsed: float) -> None:
         arrays = {name: getattr(fold, name) for name in ARRAYS}
         arrays |= {"temperature": fold.rule.temperature, "threshold": fold.rule.threshold}
-        values = {**{name: getattr(fold, name) for name in VALUES}, "elapsed": elapsed}
+        if fold.importance is not None:
+            arrays["importance"] = fold.importance
+        values = {
+            **{name: getattr(fold, name) for name in VALUES},
+            "elapsed": elapsed,
+            "importance_settings": self._importance,
+        }
         text = json.dumps(values, default=lambda number: number.item())
         arrays[JSON] = np.frombuffer(text.encode(), dtype=np.uint8)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -101,12 +113,12 @@ class Checkpoint:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays: dict[str, Any] = {name: file[name] for name in file.files}
             values = json.loads(arrays.pop(JSON).tobytes())
-            elapsed = values.pop("elapsed")
+            elapsed, importance = values.pop("elapsed"), values.pop("importance_settings", {})
             rule = DecisionRule(arrays.pop("temperature"), arrays.pop("threshold"))
             fold = FoldResult(split=split, rule=rule, **arrays, **values)
         except Exception:  # zip, NumPy and JSON raise many kinds; any of them means damage
             return None
-        if len(fold.y_score) != len(split.test):
+        if len(fold.y_score) != len(split.test) or self._importance not in ({}, importance):
             return None
         self._written.add(path)
         self.elapsed = max(self.elapsed, elapsed)

@@ -19,11 +19,13 @@ from pipeline.evaluation.fold_results import (
     summarise_folds,
     summarise_outer_folds,
 )
+from pipeline.evaluation.importance import PermutationImportance
 from pipeline.evaluation.inputs import FoldPlan, list_train_sets, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
 from pipeline.scoring import check_probabilities, score
 from pipeline.training import FitResult, mean_curve
+from pipeline.training.base import fit_seed
 
 N_CHECKED_ROWS = 20  # whose probabilities the final model must have
 
@@ -57,6 +59,9 @@ class Evaluator:
             config, self._encoded, splits, nested_splits
         )
         self._trainer = make_trainer(config, self._encoded, self._fits)
+        self._importance = None
+        if config.report.importance:
+            self._importance = PermutationImportance(config, self._encoded)
         self._folds: dict[tuple[str, int, int], FoldResult] = {}
         self._final: FinalModel | None = None
         self._race: Race | None = None
@@ -169,6 +174,7 @@ class Evaluator:
             n_fits=self.n_fits,
             n_fits_skipped=self.n_missing,
             warnings=tuple(self.warnings),
+            feature_groups=self._importance.groups if self._importance else (),
         )
 
     def _result(self, plan: FoldPlan, trained: Iterator[FitResult]) -> FoldResult:
@@ -190,7 +196,23 @@ class Evaluator:
             val_loss=mean_curve([result.val_loss for result in outer]),
             test_loss=mean_curve([result.test_loss for result in outer]),
             seconds=sum(result.seconds for result in outer),
+            importance=self._measure_importance(plan, outer, rule),
         )
+
+    def _measure_importance(
+        self, plan: FoldPlan, ensemble: Sequence[FitResult], rule: DecisionRule
+    ) -> NDArray[np.float64] | None:
+        split = plan.split
+        if self._importance is None or split.prefix:  # of a nested fold, only the scores count
+            return None
+        fits = [self._fits[index] for index in plan.outer]
+
+        def predict(X: NDArray[np.float32]) -> NDArray[np.float32]:
+            pairs = zip(ensemble, fits, strict=True)
+            return _mean([self._trainer.predict(result, fit, X) for result, fit in pairs])
+
+        seed = fit_seed(self._config.seed, (split.repeat, split.fold))
+        return self._importance.measure(split.test, seed, predict, rule)
 
     def _rule(self, plan: FoldPlan, trained: Iterator[FitResult]) -> DecisionRule:
         """Return the decision rule, learnt from the held-out rows of the inner folds."""

@@ -32,6 +32,8 @@ class FoldResult:
         val_loss: Loss on the rows that early stopping monitors; empty without early stopping.
         test_loss: Loss on the test rows of each epoch; reported, never used for training.
         seconds: Training time of the fold.
+        importance: Importance of the features, from `PermutationImportance.measure`; None unless
+            it is configured.
     """
 
     split: Split
@@ -44,6 +46,7 @@ class FoldResult:
     val_loss: NDArray[np.floating]
     test_loss: NDArray[np.floating]
     seconds: float
+    importance: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,7 @@ class Evaluation:
         n_fits_skipped: Number of fits that racing skipped.
         warnings: Messages for the user about the training.
         outer: Scores of each outer fold; empty without `cv.outer_splits`.
+        feature_groups: Columns that `FoldResult.importance` permutes together; empty without it.
     """
 
     config: Config
@@ -94,6 +98,7 @@ class Evaluation:
     n_fits_skipped: int = 0
     warnings: tuple[str, ...] = ()
     outer: tuple[OuterFold, ...] = ()
+    feature_groups: tuple[tuple[int, ...], ...] = ()
 
     @property
     def outer_summary(self) -> dict[str, MetricSummary]:

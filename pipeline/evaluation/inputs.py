@@ -177,7 +177,10 @@ def plan_fits(
             first = len(fits)
             part_name = f"{name}, inner fold {number}" if number else name
             fits += [
-                FitSpec(seed, part.train, part.test, learnt, part.valid, part_name)
+                FitSpec(
+                    *(seed, part.train, part.test, learnt, part.valid, part_name),
+                    keeps_model=config.report.importance and number == 0 and not split.prefix,
+                )
                 for seed in part.seeds
             ]
             ranges.append(range(first, len(fits)))

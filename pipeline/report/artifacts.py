@@ -21,12 +21,14 @@ from pipeline.report.model_card import format_model_card
 from pipeline.report.page import write_page
 from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import (
+    feature_importance,
     folds_table,
     labels_table,
     outer_folds_table,
     predictions_table,
 )
 from pipeline.runtime import heavy_imports
+from pipeline.scoring.feature_importance import IMPORTANCE_FILE, FeatureImportance
 from pipeline.scoring.held_out import OUTER_FOLDS, PREDICTIONS
 
 TABLES = ("folds.json", "labels.json")
@@ -69,21 +71,32 @@ def write_result(
         (folder / name).write_text(json.dumps(_without_nan(columns)))
     (folder / CHECKS).write_text(json.dumps(to_table(findings)))
     predictions_table(evaluation).to_parquet(folder / PREDICTIONS)
+    importance = write_importance(folder, evaluation)
     figures, numbers = [], ""
     if config.figures:
-        figures = _figures().draw_figures(evaluation, labels)
+        figures = _figures().draw_figures(evaluation, labels, importance)
         numbers = _figures().describe_numbers(evaluation.dataset.label_names)
         (folder / "figures").mkdir()
         for figure in figures:
             (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     if config.html:
         page = write_page(
-            evaluation, summary, run_info, labels, figures, findings, label_numbers=numbers
+            *(evaluation, summary, run_info, labels, figures, findings),
+            label_numbers=numbers,
+            importance=importance,
         )
         (folder / "report.html").write_text(page, encoding="utf-8")
     if evaluation.final:
         card = format_model_card(evaluation, summary, run_info, labels, findings)
         (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+
+
+def write_importance(folder: Path, evaluation: Evaluation) -> FeatureImportance | None:
+    """Write the importance of features if it was configured, and return it."""
+    importance = feature_importance(evaluation)
+    if importance:
+        importance.to_table().to_parquet(folder / IMPORTANCE_FILE)
+    return importance
 
 
 def write_leaderboard(

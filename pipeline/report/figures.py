@@ -14,6 +14,7 @@ from pipeline.report.calibration import draw_calibration
 from pipeline.report.fold_scores import draw_fold_scores
 from pipeline.report.glyphs import describe_numbers as describe_numbers
 from pipeline.report.glyphs import to_drawable
+from pipeline.report.importance_figure import draw_importance
 from pipeline.report.label_sets import draw_co_occurrence, draw_label_counts
 from pipeline.report.loss_curves import draw_loss_curves
 from pipeline.report.out_of_fold import collect_out_of_fold
@@ -23,17 +24,21 @@ from pipeline.report.rates_over_time import draw_label_rates
 from pipeline.report.roc_pr_curves import draw_precision_recall, draw_roc, label_curves
 from pipeline.report.style import BLUE, GREY, ORANGE, ReportFigure, report_style, to_png
 from pipeline.scoring import metric_title
+from pipeline.scoring.feature_importance import FeatureImportance
 
 MAX_JOBS = 30  # in the figure of a leaderboard, the best ones
 MAX_NAME = 60  # characters of a job's name
 
 
-def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFigure]:
+def draw_figures(
+    evaluation: Evaluation, labels: pd.DataFrame, importance: FeatureImportance | None = None
+) -> list[ReportFigure]:
     """Draw every figure for which the evaluation has data, the most informative first.
 
     Args:
         evaluation: The evaluation.
         labels: Table of scores by label, from `labels_table`.
+        importance: Importance of the features, if it was configured.
     """
     names = to_drawable(evaluation.dataset.label_names)
     labels = labels.assign(label=names)
@@ -44,6 +49,8 @@ def draw_figures(evaluation: Evaluation, labels: pd.DataFrame) -> list[ReportFig
             draw_loss_curves(evaluation),
             draw_label_scores(evaluation, labels),
         ]
+        if importance:
+            figures.append(draw_importance(importance, evaluation.dataset.name))
         if len(out_of_fold.y_true):
             curves = label_curves(out_of_fold)
             figures += [

@@ -16,7 +16,7 @@ from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.fold_results import Evaluation
 from pipeline.report.run_info import RunInfo
-from pipeline.report.tables import review_tables
+from pipeline.report.tables import format_importance, review_tables
 from pipeline.scoring import (
     NO_INTERVAL,
     MetricSummary,
@@ -29,6 +29,7 @@ from pipeline.scoring import (
     metric_title,
     short_name,
 )
+from pipeline.scoring.feature_importance import FeatureImportance
 
 if TYPE_CHECKING:
     from pipeline.report.style import ReportFigure
@@ -242,6 +243,7 @@ def write_page(
     figures: Sequence["ReportFigure"],
     findings: Sequence[Finding] = (),
     label_numbers: str = "",
+    importance: FeatureImportance | None = None,
 ) -> str:
     """Return the page as HTML text.
 
@@ -253,6 +255,7 @@ def write_page(
         figures: Figures to embed.
         findings: Findings of the checks.
         label_numbers: Labels that the figures show by numbers, for want of a font.
+        importance: Importance of the features, if it was configured.
     """
     return _template().render(
         name=evaluation.dataset.name,
@@ -271,6 +274,7 @@ def write_page(
         max_open=MAX_OPEN,
         zip=zip,
         review_tables=review_tables(evaluation),
+        importance=format_importance(importance) if importance else None,
         facts=format_facts(summary),
         label_sets=format_label_sets(summary),
         label_rates=format_label_rates(summary),

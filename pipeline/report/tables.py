@@ -1,7 +1,7 @@
 """Tables of a result: scores of each fold and label, and out-of-fold predictions."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,23 @@ from numpy.typing import NDArray
 
 from pipeline.errors import shorten
 from pipeline.evaluation.fold_results import Evaluation
-from pipeline.scoring import label_scores, summary_key
+from pipeline.scoring import (
+    common_decimals,
+    format_number,
+    label_scores,
+    metric_title,
+    short_name,
+    summary_key,
+)
+from pipeline.scoring.feature_importance import FeatureImportance
 from pipeline.scoring.held_out import INNER, StoredPredictions
 from pipeline.scoring.label_review import ids_by_row, review_labels
 
 MAX_CELLS = 10  # labels that look wrong, on the page
 MAX_ROWS = 5  # rows, and pairs of labels
 MAX_NAMES = 80  # characters of a list of labels
+MAX_FEATURES = 20  # the most important ones
+N_DEPENDENT = 3  # labels named beside a feature
 MAY_BE_UNDEFINED = ("roc_auc", "average_precision")  # of a label, in a fold
 
 
@@ -119,6 +129,39 @@ def _tuned_rules(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
         if evaluation.final:
             columns[f"{name}_final"] = getattr(evaluation.final.rule, name)
     return columns
+
+
+def feature_importance(evaluation: Evaluation) -> FeatureImportance | None:
+    """Return the importance of all features, or None if it was not configured."""
+    values = [fold.importance for fold in evaluation.folds if fold.importance is not None]
+    if not evaluation.feature_groups:
+        return None
+    config, names = evaluation.config, evaluation.dataset.feature_names
+    return FeatureImportance.of(
+        [", ".join(names[column] for column in group) for group in evaluation.feature_groups],
+        evaluation.dataset.label_names,
+        (short_name(config.scoring.metrics[0]), config.report.importance_metric),
+        [f"{fold.split.repeat}-{fold.split.fold}" for fold in evaluation.folds],
+        np.stack(values),
+    )
+
+
+def format_importance(importance: FeatureImportance) -> dict[str, Any]:
+    """Format the metrics, and a row for each of the most important features."""
+    metrics = [metric_title(importance.metrics[target]) for target in (0, 1)]
+    mean, std = importance.mean, importance.std
+    decimals = common_decimals(zip(mean[:MAX_FEATURES, 0], std[:MAX_FEATURES, 0], strict=True))
+    rows = []
+    for index, name in enumerate(importance.features[:MAX_FEATURES]):
+        deviation = (
+            f"± {format_number(std[index, 0], decimals)}" if len(importance.folds) > 1 else ""
+        )
+        labels = [
+            (importance.targets[target], format_number(mean[index, target], decimals))
+            for target in importance.most_dependent(index, N_DEPENDENT)
+        ]
+        rows.append((name, format_number(mean[index, 0], decimals), deviation, labels))
+    return {"metrics": metrics, "rows": rows, "n_features": len(importance.features)}
 
 
 def held_out_predictions(evaluation: Evaluation) -> StoredPredictions:

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
+from pipeline.scoring.feature_importance import IMPORTANCE_FILE, FeatureImportance
 from pipeline.scoring.held_out import PREDICTIONS, StoredPredictions, read_predictions
 
 
@@ -22,6 +24,14 @@ def open_artifact(run_id: str, name: str) -> Iterator[Path]:
     """Yield the path of a file that a run of the store in use logged; it exists for the block."""
     with TemporaryDirectory() as folder:
         yield Path(MlflowClient().download_artifacts(run_id, name, folder))
+
+
+def read_importance(run_id: str) -> FeatureImportance | None:
+    """Read the importance of features of a run of the store in use; None if it has none."""
+    if not has_artifact(run_id, IMPORTANCE_FILE):
+        return None
+    with open_artifact(run_id, IMPORTANCE_FILE) as path:
+        return FeatureImportance.from_table(pd.read_parquet(path))
 
 
 def read_held_out(run_id: str) -> StoredPredictions:

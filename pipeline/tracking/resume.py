@@ -48,9 +48,19 @@ class PreviousRun:
 
 
 def find_previous_run(
-    experiment_id: str, fingerprint: Mapping[str, str], job: SweepJob | None
+    experiment_id: str,
+    fingerprint: Mapping[str, str],
+    job: SweepJob | None,
+    params: Mapping[str, str] | None = None,
 ) -> PreviousRun:
     """Find the latest run with the same fingerprint: in the sweep of the job, or outside sweeps.
+
+    Args:
+        experiment_id: Experiment of runs outside sweeps.
+        fingerprint: Its tags.
+        job: The job of a sweep, or None.
+        params: Logged params that the run must have as well, though they change no score. In a
+            sweep, the run of the job supersedes those without them.
 
     Raises:
         RunActiveError: If another process works on that run.
@@ -64,6 +74,9 @@ def find_previous_run(
         runs = children(job.sweep, f"tags.sweep_job = '{job.number}' AND {same}")
     else:
         runs = children(job.sweep, same)
+    incomplete = [run for run in runs if not (params or {}).items() <= run.params.items()]
+    runs = [run for run in runs if run not in incomplete]
+    others += incomplete if job else []
     if not runs:
         return PreviousRun(replaced=_ids(others))
     latest = runs[0]

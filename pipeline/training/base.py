@@ -29,6 +29,7 @@ class FitSpec:
         preprocessor: Preprocessing learnt from the rows `train`.
         valid: Row numbers that early stopping monitors; empty without early stopping.
         name: Its fold for messages, such as "repeat 0, fold 2".
+        keeps_model: Whether `Trainer.predict` will be called with its result.
     """
 
     seed: int
@@ -37,6 +38,7 @@ class FitSpec:
     preprocessor: Preprocessor
     valid: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
     name: str = "a fold"
+    keeps_model: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,8 @@ class FitResult:
             never uses it.
         weights: Trainable, then non-trainable variables of a Keras model, in its order, without
             those of the preprocessing.
-        estimator: Fitted scikit-learn model; None for a Keras model.
+        estimator: Fitted scikit-learn model; None for a Keras model, and for a fold whose model is
+            not kept.
     """
 
     y_score: NDArray[np.float32]
@@ -107,6 +110,11 @@ class Trainer(Protocol):
 
     def stop(self) -> None:
         """Request an early end of the training, after the current fits or calls of programs."""
+
+    def predict(
+        self, result: FitResult, fit: FitSpec, X: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the probabilities that the model of one fit predicts for encoded rows."""
 
     def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> Any:
         """Return the model of one fit, or an ensemble that averages several fits."""

@@ -8,20 +8,26 @@ All state is an argument and a result of the call, never a captured variable. So
 one compiled program, and so can the jobs of a sweep.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.model.keras_models import WeightInitializer
 from pipeline.training.batch_loss import gather, total_loss
-from pipeline.training.stack import EarlyStoppingState, Inputs, Losses, Outputs, State
-from pipeline.training.stack_plan import ProgramKey
+from pipeline.training.stack import (
+    MAX_SCORED_ROWS,
+    EarlyStoppingState,
+    Inputs,
+    Losses,
+    Outputs,
+    State,
+    Tensors,
+)
 
 
 class Program:
@@ -39,12 +45,13 @@ class Program:
         config: TrainingConfig,
         initializer: WeightInitializer,
     ) -> None:
-        """Build the functional optimizer; compilation waits for the first call of `run`."""
+        """Build the functional optimizer; compilation waits for the first calls."""
         optimizer.build(network.trainable_variables)
         self.network = network
         self.initializer = initializer
         self._optimizer, self._config = optimizer, config
         self.run = tf.function(self._train_epochs, jit_compile=True, autograph=False)
+        self._predict = tf.function(self._predict_block, jit_compile=True, autograph=False)
 
     def initial_stopping(self, state: State, n_idle: int, test: tf.Tensor) -> EarlyStoppingState:
         """Return the state before the first epoch; the last `n_idle` slots count as stopped."""
@@ -64,6 +71,28 @@ class Program:
     def _restores_best(self) -> bool:
         stopping = self._config.early_stopping
         return stopping.patience is not None and stopping.restore_best_weights
+
+    def predict(
+        self,
+        preprocessing: Sequence[NDArray[np.generic]],
+        weights: Sequence[NDArray[np.generic]],
+        X: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Return the probabilities of rows by one fit, with a call for each block of them.
+
+        The last block is filled up with copies of a row, so that blocks have one shape.
+        """
+        n_trainable = len(self.network.trainable_variables)
+        trainable = [tf.constant(array) for array in weights[:n_trainable]]
+        others = [tf.constant(array) for array in (*preprocessing, *weights[n_trainable:])]
+        size = min(MAX_SCORED_ROWS, 1 << (len(X) - 1).bit_length())
+        padded = np.pad(X, ((0, -len(X) % size), (0, 0)), mode="edge")
+        blocks = np.split(padded, len(padded) // size)
+        y_score = [self._predict(trainable, others, tf.constant(block)).numpy() for block in blocks]
+        return np.concatenate(y_score)[: len(X)]
+
+    def _predict_block(self, trainable: Tensors, non_trainable: Tensors, x: tf.Tensor) -> tf.Tensor:
+        return self.network.stateless_call(trainable, non_trainable, x, training=False)[0]
 
     def _train_epochs(self, state: State, stopping: EarlyStoppingState, inputs: Inputs) -> Outputs:
         # The number of epochs to run is an input: the last call of a training can be shorter than
@@ -234,34 +263,3 @@ class Program:
 def _where(condition: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
     """Select slots of `new` where the condition, of shape (n_slots,), holds, else of `old`."""
     return tf.where(tf.reshape(condition, [-1] + [1] * (len(new.shape) - 1)), new, old)
-
-
-MAX_CACHED_PROGRAMS = 8
-_cache: OrderedDict[str, Program] = OrderedDict()  # least recently used first
-
-
-def cached_program(
-    architecture: str, config: TrainingConfig, key: ProgramKey, make: Callable[[], Program]
-) -> Program:
-    """Return the cached program of an equal training, or make and cache a new one.
-
-    Args:
-        architecture: Identifies the model.
-        config: Settings of the training. Settings that are inputs of the program may differ:
-            epochs, batch size, the size of stacks, weights of labels, and the learning rate (which
-            is an optimizer variable) unless a schedule makes it part of the program.
-        key: Layout of the preprocessing and length of the schedule.
-        make: Makes the program.
-    """
-    compiled = replace(config, epochs=1, batch_size=1, fits_per_program=None, n_threads=None)
-    if config.label_weights is not None:
-        compiled = replace(compiled, label_weights=())
-    if config.lr_schedule is None:
-        compiled = replace(compiled, learning_rate=1.0)
-    cache_key = repr((architecture, compiled, key))
-    if cache_key not in _cache:
-        _cache[cache_key] = make()
-    _cache.move_to_end(cache_key)
-    if len(_cache) > MAX_CACHED_PROGRAMS:
-        _cache.popitem(last=False)
-    return _cache[cache_key]

@@ -18,10 +18,11 @@ from pipeline.preprocessing.preprocessor import Layout
 from pipeline.runtime import n_cores
 from pipeline.scoring import DIVERGED_HINT
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
-from pipeline.training.compiled import Program, cached_program
+from pipeline.training.cached_programs import cached_program
+from pipeline.training.compiled import Program
 from pipeline.training.optimization import functional, make_optimizer
 from pipeline.training.program_cache import save_programs
-from pipeline.training.stack import MAX_SCORED_ROWS, Outputs, StackInputs, State, stack_states
+from pipeline.training.stack import Outputs, StackInputs, State, stack_states, varied_rows
 from pipeline.training.stack_plan import (
     ProgramKey,
     Stack,
@@ -84,7 +85,7 @@ class KerasTrainer:
             keys,
             self._n_train,
             config.batch_size,
-            exact_batches=depends_on_batch(model, _varied_rows(fits[0], X)),
+            exact_batches=depends_on_batch(model, varied_rows(fits[0], X)),
         )
         self._initial_states: list[State] = []
         if not all(program.initializer.is_explicit for program in self._programs.values()):
@@ -157,6 +158,13 @@ class KerasTrainer:
     def stop(self) -> None:
         """Request an early end of the training, after the current calls of programs."""
         self._stop.set()
+
+    def predict(
+        self, result: FitResult, fit: FitSpec, X: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return probabilities as `Trainer.predict` does, by compiled calls."""
+        program = self._programs[self._program_key(fit)]
+        return program.predict(weights_of(fit.preprocessor), result.weights, X)
 
     def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> keras.Model:
         """Return the network of one fit, or an ensemble that averages fits of equal preprocessing.
@@ -279,19 +287,6 @@ class KerasTrainer:
                 break
         seconds = (time.perf_counter() - began) / len(stack.fit_indices)
         return self._inputs.results(stack, state, stopping, np.concatenate(losses, axis=1), seconds)
-
-
-def _varied_rows(fit: FitSpec, X: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return some training rows as input of the model, with two different ones if there are."""
-    evenly = fit.train[:: -(-len(fit.train) // 32)]
-    first = X[fit.train[0]]
-    for start in range(0, len(fit.train), MAX_SCORED_ROWS):
-        rows = fit.train[start : start + MAX_SCORED_ROWS]
-        differs = ~((X[rows] == first) | (np.isnan(X[rows]) & np.isnan(first))).all(axis=1)
-        if differs.any():
-            evenly = np.append(evenly, rows[differs.argmax()])
-            break
-    return fit.preprocessor.transform(X[np.append(fit.train[:1], evenly)])
 
 
 def _first_line(error: Exception) -> str:

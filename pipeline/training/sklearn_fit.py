@@ -48,8 +48,8 @@ def fit_one(
 ) -> Completed:
     """Train and score one fit, in this process or another.
 
-    Only a final fit, which has no test rows, returns its estimator: forests are large, and of a
-    fold only the probabilities are needed.
+    Only a final fit, which has no test rows, and a fit that keeps its model return the estimator:
+    forests are large, and of a fold mostly the probabilities alone are needed.
 
     Raises:
         UserError: If the estimator learns no label, or predicts something else than probabilities.
@@ -65,7 +65,7 @@ def fit_one(
         model = _fit_labels(config, training, X, y, fit, leave_out, label_mask, sample_weight)
         y_score = np.empty((0, y.shape[1]), dtype=np.float32)
         if len(fit.test):
-            y_score = _predict(model, fit.preprocessor.transform(X[fit.test]), leave_out)
+            y_score = predict_labels(model, fit.preprocessor.transform(X[fit.test]), leave_out)
     reasons = {label: _describe(config, error) for label, error in failures.items()}
     learnt = {label for fitted in model.estimators for label in fitted.labels} - failures.keys()
     if failures and not learnt:
@@ -82,7 +82,7 @@ def fit_one(
     result = FitResult(
         y_score=y_score,
         seconds=time.perf_counter() - began,
-        estimator=None if len(fit.test) else model,
+        estimator=model if fit.keeps_model or not len(fit.test) else None,
     )
     messages = {f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in caught}
     return fit_index, result, sorted(messages), reasons
@@ -126,7 +126,7 @@ def _fit_labels(
     )
 
 
-def _predict(
+def predict_labels(
     model: MultilabelClassifier,
     X: NDArray[np.float32],
     on_failure: Callable[[Sequence[int], Exception], object],

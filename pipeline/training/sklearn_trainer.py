@@ -1,7 +1,9 @@
 """Train all fits of a scikit-learn model, in this process or in several."""
 
+import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from pipeline.config import BoostingConfig, EstimatorConfig, TrainingConfig
 from pipeline.errors import UserError
@@ -18,7 +21,7 @@ from pipeline.model.saved_model import check_savable
 from pipeline.model.sklearn_checks import check_model, check_takes_mask, check_takes_weights
 from pipeline.runtime import n_cores
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
-from pipeline.training.sklearn_fit import Completed, fit_for, fit_one
+from pipeline.training.sklearn_fit import Completed, fit_for, fit_one, predict_labels
 from pipeline.user_code import lent
 
 START_SECONDS = 4.0  # time that processes take to start and import scikit-learn
@@ -129,6 +132,29 @@ class SklearnTrainer:
         """Request an early end of the training, after the current fit."""
         self._stop.set()
 
+    def predict(
+        self, result: FitResult, fit: FitSpec, X: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return probabilities as `Trainer.predict` does, without the warnings of the fit again.
+
+        Blocks of rows share the threads, but for estimators of the user's own, which may not be
+        made for several at once.
+        """
+        is_own = not self._config.estimator.startswith("sklearn.")
+
+        def predict(block: NDArray[np.float32]) -> NDArray[np.float32]:
+            prepared = fit.preprocessor.transform(block)
+            return predict_labels(result.estimator, prepared, lambda *_: None)
+
+        blocks = np.array_split(X, 1 if is_own else min(self._n_threads, len(X)))
+        with (
+            warnings.catch_warnings(),
+            threadpool_limits(1),
+            ThreadPoolExecutor(len(blocks)) as executor,
+        ):
+            warnings.simplefilter("ignore")
+            return np.concatenate(list(executor.map(predict, blocks)))
+
     def final_model(self, ensemble: Sequence[FitResult], fit: FitSpec) -> Pipeline:
         """Return the pipeline of one fit, or of several whose probabilities are averaged."""
         classifier = MultilabelEnsemble([result.estimator for result in ensemble])
@@ -146,8 +172,11 @@ class SklearnTrainer:
             seconds = completed[1].seconds * len(fit_indices)
             if seconds * (1 - 1 / self._n_threads) > START_SECONDS:
                 break
-        if fit_indices:
-            yield from self._train_in_processes(fit_indices)
+        # Kept models pile up if they are used more slowly than trained, so few are trained ahead.
+        keeps_models = any(self._fits[index].keeps_model for index in fit_indices)
+        n_ahead = 2 * self._n_threads if keeps_models else max(len(fit_indices), 1)
+        for start in range(0, len(fit_indices), n_ahead):
+            yield from self._train_in_processes(fit_indices[start : start + n_ahead])
 
     def _train_in_processes(self, fit_indices: Sequence[int]) -> Iterator[Completed]:
         """Yield fits in the order of completion; joblib shares the table as a memory map."""

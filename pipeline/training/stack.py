@@ -267,3 +267,16 @@ def make_batches(
             rows[epoch, slot, : len(order)] = order
     batches = rows[:, :, :n_full].reshape(n_epochs, n_slots, n_steps, batch_size)
     return np.ascontiguousarray(batches.transpose(0, 2, 1, 3)), rows[:, :, n_full:]
+
+
+def varied_rows(fit: FitSpec, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return some training rows as input of the model, with two different ones if there are."""
+    evenly = fit.train[:: -(-len(fit.train) // 32)]
+    first = X[fit.train[0]]
+    for start in range(0, len(fit.train), MAX_SCORED_ROWS):
+        rows = fit.train[start : start + MAX_SCORED_ROWS]
+        differs = ~((X[rows] == first) | (np.isnan(X[rows]) & np.isnan(first))).all(axis=1)
+        if differs.any():
+            evenly = np.append(evenly, rows[differs.argmax()])
+            break
+    return fit.preprocessor.transform(X[np.append(fit.train[:1], evenly)])
