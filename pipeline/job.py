@@ -24,9 +24,16 @@ from pipeline.final_model import log_final_model
 from pipeline.model.saved_model import MODEL_CARD
 from pipeline.outcome import JobResult
 from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, show_run
-from pipeline.report.artifacts import CHECKS, TABLES, write_inputs, write_result
+from pipeline.report.artifacts import (
+    CHECKS,
+    TABLES,
+    write_inputs,
+    write_label_figure,
+    write_report,
+    write_result,
+)
 from pipeline.report.run_info import RunInfo
-from pipeline.report.tables import feature_importance
+from pipeline.report.tables import feature_importance, labels_table
 from pipeline.runtime import is_interrupted, raise_interrupt
 from pipeline.scoring.held_out import OUTER_FOLDS
 from pipeline.tracking import (
@@ -151,6 +158,8 @@ def _log_inputs(job: PreparedJob, run: TrackedRun) -> None:
     run.log_dataset(DatasetInfo(dataset.name, dataset.digest, *names, profile, path))
     with tempfile.TemporaryDirectory() as name:
         write_inputs(Path(name), config, job.inputs.summary)
+        if job.has_report and config.report.figures:
+            write_label_figure(Path(name), job.inputs.summary)
         run.log_files(Path(name))
 
 
@@ -241,16 +250,24 @@ def _log_result(
                 f"Stopped after the first repeat: {reason}. "
                 f"{evaluation.n_fits_skipped} fits skipped."
             )
+        if evaluation.final:
+            run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
         with tempfile.TemporaryDirectory() as name:
             tables = [*TABLES, *[OUTER_FOLDS] * bool(evaluation.outer), CHECKS]
+            summary = job.inputs.summary
             run_info = RunInfo.of(run.record(), job.config.tracking.experiment_name)
-            write_result(Path(name), evaluation, job.inputs.summary, run_info, findings)
+            write_result(Path(name), evaluation, summary, run_info, findings)
+            if job.has_report:
+                labels = labels_table(evaluation)
+                importance = feature_importance(evaluation)
+                write_report(
+                    Path(name), evaluation, summary, run_info, labels, findings, importance
+                )
             run.log_files(Path(name), tables=tables)
             run.set_tags({CODES: " ".join(finding.code for finding in findings)})
             card = (Path(name) / MODEL_CARD).read_text("utf-8") if evaluation.final else ""
         served = None
         if evaluation.final:
-            run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
             served = log_final_model(run, job.inputs.splits, evaluation, evaluation.final, card)
     is_first = job.sweep_job is None or job.sweep_job.number == 0
     is_unusual = job.config.cv.kind == "predefined" or job.config.training.final_fit

@@ -70,6 +70,11 @@ class PreparedJob:
         return versions() | self.fingerprint | headline | of_sweep
 
     @property
+    def has_report(self) -> bool:
+        """False for the job of a sweep whose figures and page are drawn later, or never."""
+        return self.sweep_job is None or self.config.report.in_sweep == "all"
+
+    @property
     def position(self) -> str:
         """Its position in the sweep, such as `[2/4]`; empty for a single run."""
         return self.sweep_job.position if self.sweep_job else ""

@@ -16,7 +16,7 @@ ORDER = [
     "preprocessing", "dataset", "cv",
     "scoring", "decision", "model", "prediction", "export", "tracking", "training", "evaluation",
     "comparison", "checks", "report", "console", "final_model", "named_model", "outcome",
-    "prepared_job", "job", "sweeps", "command_line", "api", "commands", "__main__",
+    "prepared_job", "job", "stored_report", "sweeps", "command_line", "api", "commands", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "mlflow": {"tracking"},
@@ -52,6 +52,7 @@ SEAMS = {
     "commands/leaderboard.py:_show",
     "commands/predict.py:_predict",
     "commands/promote.py:_promote",
+    "commands/report.py:_report",
     "commands/reproduce.py:_reproduce",
     "commands/review.py:_load_dataset",
     "commands/review.py:_review",

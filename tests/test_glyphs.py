@@ -10,9 +10,10 @@ from matplotlib.font_manager import fontManager, get_font
 
 from pipeline.dataset import summarise
 from pipeline.report import glyphs
-from pipeline.report.artifacts import write_result
+from pipeline.report.artifacts import write_report
 from pipeline.report.run_info import RunInfo
 from pipeline.report.style import report_style
+from pipeline.report.tables import labels_table
 from tests.random_evaluation import make_dataset, make_evaluation, with_summary
 
 PRIVATE = "\U00100000\U00100001"  # in no font: characters for private use
@@ -65,9 +66,9 @@ def test_the_report_of_such_names(make_config, tmp_path):
     evaluation = with_summary(make_evaluation(make_config(), dataset))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_result(
-            tmp_path, evaluation, summarise(dataset), RunInfo("id", "name", "x", datetime.now(), {})
-        )
+        info = RunInfo("id", "name", "x", datetime.now(), {})
+        labels = labels_table(evaluation)
+        write_report(tmp_path, evaluation, summarise(dataset), info, labels)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert f"number them: #6: {PRIVATE}" in page
     assert "<b>&amp;</" not in page

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.config.serialization import flatten
 from pipeline.dataset.summary import summarise
-from pipeline.report.artifacts import write_result
+from pipeline.report.artifacts import write_report, write_result
 from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import labels_table, review_tables
 from pipeline.scoring.scorer import explain_metric, metric_title
@@ -58,6 +58,13 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+def write_files(folder, evaluation):
+    """Write what a run logs after its training."""
+    summary = summarise(evaluation.dataset)
+    write_result(folder, evaluation, summary, RUN_INFO)
+    write_report(folder, evaluation, summary, RUN_INFO, labels_table(evaluation))
+
+
 def write_page(make_config, folder, label_names=HOSTILE_NAMES, **changes):
     """Write the files of a run and return its evaluation and its page, if there is one."""
     rng = np.random.default_rng(2)
@@ -65,7 +72,7 @@ def write_page(make_config, folder, label_names=HOSTILE_NAMES, **changes):
     dataset = make_dataset(y, label_names, warnings=("feature '<i>' is constant",))
     evaluation = make_evaluation(make_config(METRICS), dataset, n_repeats=2)
     evaluation = replace(evaluation, config=replace(evaluation.config, **changes))
-    write_result(folder, evaluation, summarise(dataset), RUN_INFO)
+    write_files(folder, evaluation)
     file = folder / "report.html"
     return evaluation, Page(file.read_text("utf-8")) if file.exists() else None
 
@@ -157,6 +164,7 @@ def test_figures_and_page_are_optional(make_config, tmp_path):
     none = make_config("report=none").report
     assert write_page(make_config, tmp_path, report=none)[1] is None
     tables = {"folds.json", "labels.json", "checks.json", "predictions.parquet"}
+    tables |= {"training.parquet", "warnings.json"}
     assert {path.name for path in tmp_path.iterdir()} == tables
     figures = make_config("report.html=false").report
     assert write_page(make_config, tmp_path, report=figures)[1] is None
@@ -174,7 +182,7 @@ def test_many_labels_are_collapsed(make_config, tmp_path):
 def test_one_fold_has_no_deviation_and_no_interval(make_config, tmp_path):
     config = make_config(METRICS, "report.figures=false")
     evaluation = make_evaluation(config, make_dataset(np.eye(9, 3)), n_folds=1)
-    write_result(tmp_path, evaluation, summarise(evaluation.dataset), RUN_INFO)
+    write_files(tmp_path, evaluation)
     page = Page((tmp_path / "report.html").read_text("utf-8"))
     assert not {"±", "deviation", "interval", "std"} & set(page.text.split())
 

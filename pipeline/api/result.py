@@ -118,7 +118,12 @@ class Evaluation(fold_results.Evaluation):
 
         now = datetime.now().astimezone()
         info = RunInfo(
-            self.run_id, self.title, self.config.tracking.experiment_name, now, versions()
+            self.run_id,
+            self.title,
+            self.config.tracking.experiment_name,
+            now,
+            versions(),
+            self.final.describe_fit() if self.final else "",
         )
         labels = labels_table(self)
         importance = feature_importance(self)

@@ -173,4 +173,4 @@ def count_job_findings(board: Leaderboard) -> Iterator[str]:
     n_jobs = Counter(code for entry in board.entries for code in entry.codes)
     for code in sorted(n_jobs.keys() & CHECKS.keys()):
         jobs = f"{n_jobs[code]} of {len(board.entries)} jobs"
-        yield f"{code} {CHECKS[code]}: {jobs}; details are in their reports and checks.json."
+        yield f"{code} {CHECKS[code]}: {jobs}; details are in the file checks.json of each."

@@ -10,6 +10,7 @@ COMMANDS = (
     "leaderboard",
     "predict",
     "promote",
+    "report",
     "reproduce",
     "review",
     "serve",

@@ -175,6 +175,7 @@ class ReportConfig:
 
     figures: bool
     html: bool
+    in_sweep: Literal["best", "all", "none"]
     importance: bool
     importance_repeats: PositiveInt
     importance_metric: Literal["average_precision", "roc_auc", "log_loss"]

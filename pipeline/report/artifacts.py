@@ -1,10 +1,12 @@
-"""Write the files of a run into a folder: settings, tables, figures and page."""
+"""Write the files of a run into a folder: settings, tables, model card, figures and page."""
 
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+
+import pandas as pd
 
 from pipeline.checks import Finding, to_table
 from pipeline.comparison import (
@@ -21,29 +23,36 @@ from pipeline.report.model_card import format_model_card
 from pipeline.report.page import write_page
 from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import (
+    TRAINING,
     feature_importance,
     folds_table,
     labels_table,
     outer_folds_table,
     predictions_table,
+    training_table,
 )
 from pipeline.runtime import heavy_imports
 from pipeline.scoring.feature_importance import IMPORTANCE_FILE, FeatureImportance
 from pipeline.scoring.held_out import OUTER_FOLDS, PREDICTIONS
 
 TABLES = ("folds.json", "labels.json")
+WARNINGS = "warnings.json"
+PAGE = "report.html"
 CHECKS = "checks.json"
 LEADERBOARD = "leaderboard.json"
 NESTED = "nested.json"
 
 
 def write_inputs(folder: Path, config: Config, summary: DataSummary) -> None:
-    """Write what is known before training: configuration, data summary and label figure."""
+    """Write what is known before training: configuration and data summary."""
     (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
     (folder / "dataset.json").write_text(json.dumps(summary.as_dict(), indent=2))
-    if config.report.figures:
-        (folder / "figures").mkdir()
-        (folder / "figures" / "labels.png").write_bytes(_figures().label_frequencies_png(summary))
+
+
+def write_label_figure(folder: Path, summary: DataSummary) -> None:
+    """Draw the label frequencies, before training so that matplotlib loads while it compiles."""
+    (folder / "figures").mkdir()
+    (folder / "figures" / "labels.png").write_bytes(_figures().label_frequencies_png(summary))
 
 
 def write_result(
@@ -53,16 +62,16 @@ def write_result(
     run_info: RunInfo,
     findings: Sequence[Finding] = (),
 ) -> None:
-    """Write tables and model card, and the figures and the page if they are configured.
+    """Write the tables, the warnings and the model card.
 
     Args:
         folder: An empty folder.
         evaluation: The evaluation.
         summary: Summary of the data set.
-        run_info: The run, for the page.
+        run_info: The run, for the model card.
         findings: Findings of the checks.
     """
-    config, labels = evaluation.config.report, labels_table(evaluation)
+    labels = labels_table(evaluation)
     tables = dict(zip(TABLES, (folds_table(evaluation), labels), strict=True))
     if evaluation.outer:
         tables[OUTER_FOLDS] = outer_folds_table(evaluation)
@@ -70,13 +79,41 @@ def write_result(
         columns = table.to_dict(orient="split", index=False)
         (folder / name).write_text(json.dumps(_without_nan(columns)))
     (folder / CHECKS).write_text(json.dumps(to_table(findings)))
+    (folder / WARNINGS).write_text(json.dumps(evaluation.warnings))
     predictions_table(evaluation).to_parquet(folder / PREDICTIONS)
-    importance = write_importance(folder, evaluation)
+    write_importance(folder, evaluation)
+    training_table(evaluation).to_parquet(folder / TRAINING)
+    if evaluation.final:
+        card = format_model_card(evaluation, summary, run_info, labels, findings)
+        (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+
+
+def write_report(
+    folder: Path,
+    evaluation: Evaluation,
+    summary: DataSummary,
+    run_info: RunInfo,
+    labels: pd.DataFrame,
+    findings: Sequence[Finding] = (),
+    importance: FeatureImportance | None = None,
+) -> None:
+    """Draw the figures and write the page, if they are configured.
+
+    Args:
+        folder: A folder without a page.
+        evaluation: The evaluation.
+        summary: Summary of the data set.
+        run_info: The run, for the page.
+        labels: Table of scores by label, from `labels_table`.
+        findings: Findings of the checks.
+        importance: Importance of the features, if it was configured.
+    """
+    config = evaluation.config.report
     figures, numbers = [], ""
     if config.figures:
         figures = _figures().draw_figures(evaluation, labels, importance)
         numbers = _figures().describe_numbers(evaluation.dataset.label_names)
-        (folder / "figures").mkdir()
+        (folder / "figures").mkdir(exist_ok=True)
         for figure in figures:
             (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     if config.html:
@@ -85,10 +122,7 @@ def write_result(
             label_numbers=numbers,
             importance=importance,
         )
-        (folder / "report.html").write_text(page, encoding="utf-8")
-    if evaluation.final:
-        card = format_model_card(evaluation, summary, run_info, labels, findings)
-        (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+        (folder / PAGE).write_text(page, encoding="utf-8")
 
 
 def write_importance(folder: Path, evaluation: Evaluation) -> FeatureImportance | None:

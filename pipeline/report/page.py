@@ -265,7 +265,7 @@ def write_page(
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),
         results=format_results(evaluation),
         **describe_intervals(evaluation),
-        final_fit=evaluation.final.describe_fit() if evaluation.final else "",
+        final_fit=run_info.final_fit,
         warnings=format_warnings(evaluation, findings),
         label_numbers=label_numbers,
         figures=[(figure, b64encode(figure.png).decode()) for figure in figures],

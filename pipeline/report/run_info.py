@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pipeline.tracking import RunRecord
 
 DIGESTS = ("config_digest", "data_digest", "split_digest")
+FINAL_FIT = "final_fit"  # tags of a run
 COMMIT = "mlflow.source.git.commit"
 
 
@@ -21,6 +22,7 @@ class RunInfo:
         experiment: Name of its experiment.
         started: Start time.
         details: Digests, commit and versions, by name.
+        final_fit: Sentence about the rows that the final model is trained on; empty without one.
     """
 
     run_id: str
@@ -28,6 +30,7 @@ class RunInfo:
     experiment: str
     started: datetime
     details: dict[str, str]
+    final_fit: str = ""
 
     @classmethod
     def of(cls, run: "RunRecord", experiment: str) -> "RunInfo":
@@ -42,4 +45,5 @@ class RunInfo:
         if COMMIT in run.tags:
             details["commit"] = run.tags[COMMIT]
         started = datetime.fromtimestamp(run.started / 1000).astimezone()
-        return cls(run.run_id, run.name, experiment, started, details)
+        final_fit = run.tags.get(FINAL_FIT, "")
+        return cls(run.run_id, run.name, experiment, started, details, final_fit)

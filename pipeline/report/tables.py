@@ -21,6 +21,8 @@ from pipeline.scoring.feature_importance import FeatureImportance
 from pipeline.scoring.held_out import INNER, StoredPredictions
 from pipeline.scoring.label_review import ids_by_row, review_labels
 
+TRAINING = "training.parquet"
+LOSSES = ("loss", "val_loss", "test_loss")
 MAX_CELLS = 10  # labels that look wrong, on the page
 MAX_ROWS = 5  # rows, and pairs of labels
 MAX_NAMES = 80  # characters of a list of labels
@@ -98,6 +100,25 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
         if name in base:
             columns[f"{name}_base"] = base[name]
     return pd.DataFrame({**columns, **_tuned_rules(evaluation)})
+
+
+def training_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return one row per fold: repeat, fold, losses by epoch, thresholds and temperatures.
+
+    A run stores it, so that figures can be drawn later.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "repeat": fold.split.repeat,
+                "fold": fold.split.fold,
+                **{name: np.asarray(getattr(fold, name)) for name in LOSSES},
+                "threshold": fold.rule.threshold,
+                "temperature": fold.rule.temperature,
+            }
+            for fold in evaluation.folds
+        ]
+    )
 
 
 def base_rates(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:

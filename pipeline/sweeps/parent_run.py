@@ -37,6 +37,7 @@ from pipeline.mlflow_variables import describe_variables
 from pipeline.report.artifacts import CHECKS, LEADERBOARD, NESTED, write_leaderboard
 from pipeline.runtime import is_interrupted, uninterrupted
 from pipeline.scoring import summary_key
+from pipeline.stored_report import log_best_report
 from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
 from pipeline.tracking import (
     BEST,
@@ -139,6 +140,9 @@ class ParentRun:
                 console.show(*count_job_findings(board))
                 has_findings = bool(findings) or any(entry.codes for entry in board.entries)
                 log_leaderboard(self._sweep, board, estimate, findings, nested)
+                if board.best:
+                    with console.waiting("drawing the figures of the best job"):
+                        console.show(*log_best_report(self._store, board.best.run_id))
             is_complete = board.is_complete
         except Exception as error:
             _show_error("show and log its leaderboard", error)

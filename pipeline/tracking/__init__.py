@@ -2,7 +2,12 @@
 
 from mlflow.utils.autologging_utils import disable_autologging
 
-from pipeline.tracking.artifact_reader import has_artifact, read_held_out, read_importance
+from pipeline.tracking.artifact_reader import (
+    has_artifact,
+    open_artifact,
+    read_held_out,
+    read_importance,
+)
 from pipeline.tracking.heartbeat import RunActiveError, send_heartbeats
 from pipeline.tracking.resume import PreviousRun, claim_run, find_previous_run, list_again
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track
