@@ -233,7 +233,7 @@ def _log_result(
     if job.sweep_job is None:
         console.show_result(evaluation.summary, "" if evaluation.final else " of the first repeat")
         if evaluation.outer:
-            console.show_outer_folds(evaluation.outer_summary, len(evaluation.outer))
+            console.show(evaluation.describe_outer_folds())
         console.show_findings(findings)
         if importance := feature_importance(evaluation):
             console.show(*importance_tables(importance, MAX_FEATURES))

@@ -47,6 +47,7 @@ def evaluate(config, dataset, splits, nested_splits=(), finished=()):
     progress = []
     folds = {fold.split.key: fold for fold in evaluator.folds(progress.append, finished)}
     assert evaluator.n_missing == 0
+    assert not any(len(fold.y_score) for key, fold in evaluator._folds.items() if key[0])
     assert sum(progress) == evaluator.total == evaluator.n_fits * config.training.epochs
     return folds, evaluator.evaluation()
 

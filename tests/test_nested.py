@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from io import StringIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from pipeline.comparison.nested import score_nested
 from pipeline.console.leaderboard_tables import describe_nested
 from pipeline.errors import UserError
 from pipeline.evaluation.checkpoint import Checkpoint
+from pipeline.tracking.run_reader import RunRecord
 from tests.command_runner import CommandRunner, artifact
 from tests.test_leaderboard import failed, finished
 
@@ -132,26 +134,22 @@ def outer_table(*folds, metric="accuracy"):
 @pytest.fixture
 def choose(monkeypatch):
     """Return the nested scores of jobs, given the table of each."""
-    monkeypatch.setattr(nested, "TrackedRun", lambda run_id: RECORDS)
 
-    def call(entries, tables, **arguments):
+    def call(entries, tables, params=(), **arguments):
+        record = RunRecord(
+            *("", "", "", "FINISHED", 0, None),
+            params=dict(params),
+            tags={"split_digest": "", "data_digest": ""},
+            metrics={},
+        )
+        run = SimpleNamespace(record=lambda: record)
+        monkeypatch.setattr(nested, "TrackedRun", lambda run_id: run)
         entries = [replace(entry, nested_digest=entry.nested_digest or "same") for entry in entries]
         by_run = {f"{number:032x}": table for number, table in enumerate(tables)}
         monkeypatch.setattr(nested, "_read", lambda run_id: (run_id, by_run[run_id]))
         return score_nested(Leaderboard(entries, len(entries), **arguments))
 
     return call
-
-
-class RECORDS:
-    """Stands in for the run that names the metrics in full."""
-
-    @staticmethod
-    def record():
-        from pipeline.tracking.run_reader import RunRecord
-
-        tags = {"split_digest": "", "data_digest": ""}
-        return RunRecord("", "", "", "", 0, None, {}, tags, {})
 
 
 def test_seeds_are_averaged_and_the_first_of_equal_configurations_is_chosen(choose):
@@ -191,6 +189,13 @@ def test_losses_and_ends_of_intervals_choose_as_the_leaderboard_does(choose):
     scores = choose(entries, tables, criterion=Criterion("hamming_loss", "ci_low", minimize=False))
     assert [selection.scores["hamming_loss"] for selection in scores.selections] == [1.0, 0.5]
     assert [selection.inner_score for selection in scores.selections] == [0.4, 0.3]
+
+
+def test_windows_in_order_of_time_have_no_interval(choose):
+    tables = [outer_table((0.5, 0.5), (0.5, 0.25))]
+    assert choose([finished(0, 0.5)], tables).summary["accuracy"].ci is not None
+    params = {"cv.kind": "time_series"}
+    assert choose([finished(0, 0.5)], tables, params).summary["accuracy"].ci is None
 
 
 def test_what_cannot_be_chosen_is_counted(choose):
@@ -236,7 +241,7 @@ def on_screen(scores):
 
 def test_a_single_run_says_that_its_outer_scores_are_of_one_configuration(tmp_path, command):
     store = CommandRunner(tmp_path)
-    out, _ = store.run_here(*command[1:2], *command[3:])
+    out, _ = store.run_here(*command[1:2], *command[3:], "report.html=true")
     (run,) = store.runs()
     rows = read_table(run, "outer_folds.json")
     assert [(row["repeat"], row["fold"]) for row in rows] == [
@@ -248,7 +253,8 @@ def test_a_single_run_says_that_its_outer_scores_are_of_one_configuration(tmp_pa
     assert len([line for line in out.splitlines() if line.startswith(">")]) == 3
     history = store.client.get_metric_history(run.info.run_id, "outer/inner_f1_micro")
     assert [value.value for value in history] == [row["inner_f1_micro_mean"] for row in rows]
-    assert run.data.metrics["fold/accuracy"] is not None
+    assert len(store.client.get_metric_history(run.info.run_id, "fold/accuracy")) == 3
+    assert f"Outer folds (6): Accuracy: {mean:.3f}" in artifact(run, "report.html").read_text()
 
 
 def test_racing_is_refused(make_config):

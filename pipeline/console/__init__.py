@@ -17,7 +17,6 @@ from pipeline.console.output import (
     show_job,
     show_job_result,
     show_notes,
-    show_outer_folds,
     show_prediction,
     show_result,
     show_reused,

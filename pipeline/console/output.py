@@ -196,14 +196,6 @@ def show_result(summary: Mapping[str, MetricSummary], suffix: str = "") -> None:
         _out.print(NO_INTERVAL)
 
 
-def show_outer_folds(summary: Mapping[str, MetricSummary], n_folds: int) -> None:
-    """Print the headline over the outer folds of a single configuration."""
-    _out.print(
-        f"Outer folds ({n_folds}): {describe_metric(*next(iter(summary.items())))}, of this "
-        "configuration. A sweep over several says what choosing among them is worth."
-    )
-
-
 def show_sweep(run_id: str, n_jobs: int | None, is_resumed: bool, resume: bool) -> None:
     """Print that a sweep starts or continues.
 

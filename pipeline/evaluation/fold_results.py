@@ -12,7 +12,14 @@ from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
-from pipeline.scoring import MetricSummary, metric_range, short_name, summarise, summary_key
+from pipeline.scoring import (
+    MetricSummary,
+    describe_metric,
+    metric_range,
+    short_name,
+    summarise,
+    summary_key,
+)
 from pipeline.training import mean_curve
 
 
@@ -104,6 +111,16 @@ class Evaluation:
     def outer_summary(self) -> dict[str, MetricSummary]:
         """Summary of each metric over the outer folds; empty without any."""
         return summarise_folds(self.config, self.outer) if self.outer else {}
+
+    def describe_outer_folds(self) -> str:
+        """Return the headline over the outer folds in a sentence; empty without any."""
+        if not self.outer:
+            return ""
+        score = describe_metric(*next(iter(self.outer_summary.items())))
+        return (
+            f"Outer folds ({len(self.outer)}): {score}, of this configuration. A sweep over "
+            "several says what choosing among them is worth."
+        )
 
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.

@@ -262,6 +262,7 @@ def write_page(
         model=evaluation.config.model.title,
         shape=format_shape(summary),
         folds=format_folds(evaluation),
+        outer_folds=evaluation.describe_outer_folds(),
         n_train=round(mean(len(fold.split.train) for fold in evaluation.folds)),
         results=format_results(evaluation),
         **describe_intervals(evaluation),
