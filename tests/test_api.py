@@ -47,6 +47,39 @@ def fold_scores(evaluation):
     return [fold.scores for fold in evaluation.folds]
 
 
+def test_weights_of_rows_reach_the_estimators_of_all_folds_and_the_final_model():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 2))
+    y = (X + rng.normal(size=X.shape) > 0).astype(int)
+    weight = rng.choice([0, 0.5, 2], 60)
+    evaluation = pipeline.evaluate(X, y, sample_weight=weight, model=LogisticRegression(), **CV)
+
+    def expected(rows, others):
+        models = (LogisticRegression().fit(X[rows], it[rows], weight[rows]) for it in y.T)
+        return np.stack([model.predict_proba(X[others])[:, 1] for model in models], axis=1)
+
+    for fold in evaluation.folds:
+        train, test = fold.split.train, fold.split.test
+        np.testing.assert_allclose(fold.y_score, expected(train, test), atol=1e-4)
+    y_score = evaluation.model.predict_proba(X)
+    np.testing.assert_allclose(y_score, expected(np.arange(60), np.arange(60)), atol=1e-4)
+    network = pipeline.evaluate(X, y, sample_weight=weight, **SHORT)
+    other = pipeline.evaluate(X, y, sample_weight=weight * 0 + 1, **SHORT)
+    assert network.dataset.digest != other.dataset.digest
+    assert fold_scores(network) != fold_scores(other)
+
+
+def test_other_weights_than_one_number_of_at_least_0_a_row_are_errors():
+    X, y = np.eye(4), np.eye(4)[:, :2]
+    for weight, message in (
+        ([1, 2, 3], r"sample_weight: expected one value for each of 4 rows"),
+        ([1, 2, None, 3], "missing value in column 'sample_weight', row 2"),
+        ([1, 2, -1, 3], "weight of at least 0 for each row. Received: -1 in row 2"),
+    ):
+        with pytest.raises(pipeline.UserError, match=message):
+            pipeline.evaluate(X, y, sample_weight=weight)
+
+
 @pytest.fixture
 def frame():
     """A data frame with numbers, categories, dates and missing values, and its labels."""

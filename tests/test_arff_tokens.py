@@ -224,7 +224,7 @@ def test_instance_weights_are_read_or_ignored(weight, row, load):
     for options, expected in (({}, [1, 1, 2]), ({"instance_weights": "ignore"}, None)):
         dataset = load(text, **options)
         np.testing.assert_array_equal(dataset.X.ravel(), [1, 2, 3])
-        assert (dataset.sample_weight is None) == (expected is None)
+        assert (dataset.sample_weight is None) == (expected is None) == (not dataset.notes)
         assert expected is None or dataset.sample_weight.tolist() == expected
     assert load(f"{HEADER}1,0,{{1}}\n2,1\n").sample_weight is None
 

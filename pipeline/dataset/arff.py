@@ -156,12 +156,15 @@ def _build_dataset(
     y = np.column_stack(
         [_encode_label(path, table, column_index[label], label_values) for label in labels]
     )
+    weights = _weights(config, table)
+    note = "instance weights count in training; ignore them: dataset.instance_weights=ignore"
     return Dataset(
         name=config.name or _stem(path),
         X=X,
         y=np.maximum(y, 0),
         label_mask=y != UNKNOWN,
-        sample_weight=_weights(config, table),
+        sample_weight=weights,
+        notes=() if weights is None else (note,),
         schema=schema,
         label_names=labels,
         times=_read_times(path, table, column_index[time[0]]) if time else None,
