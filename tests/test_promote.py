@@ -384,7 +384,9 @@ def test_held_out_predictions_of_one_fold_cannot_score_what_they_tuned():
     """With the splits of a shuffle, other rows of any fold take the place of the other folds."""
     y = np.array([[0], [1], [1], [0]], np.int8)
     y_score = np.array([[0.2], [0.3], [0.9], [0.25]], np.float32)
-    scoring = ScoringConfig(metrics=("f1_macro",), zero_division=0.0, greater_is_better={})
+    scoring = ScoringConfig(
+        metrics=("f1_macro",), zero_division=0.0, greater_is_better={}, weighted=False
+    )
     tuned = ChosenThresholds(("l",), np.array([0.28]), "f1_macro")
     rows = np.arange(4)
     one = StoredPredictions(("l",), np.zeros((4, 2), int), rows, None, None, y, y_score, y)

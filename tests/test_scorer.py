@@ -28,7 +28,10 @@ Y_SCORE = np.array([[0.9, 0.2, 0.8], [0.1, 0.7, 0.6], [0.2, 0.1, 0.3], [0.4, 0.9
 
 def scoring(*metrics, zero_division=0.0, **greater_is_better):
     return ScoringConfig(
-        metrics=metrics, greater_is_better=greater_is_better, zero_division=zero_division
+        metrics=metrics,
+        greater_is_better=greater_is_better,
+        zero_division=zero_division,
+        weighted=False,
     )
 
 

@@ -30,7 +30,9 @@ RNG = np.random.default_rng(3)
 Z = RNG.normal(size=(200, 4)) - [0, 1, 2, 0]
 Y = (RNG.random((200, 4)) < expit(1.5 * Z)).astype(np.int8)
 Y_SCORE = expit(Z).astype(np.float32)
-SCORING = ScoringConfig(metrics=("accuracy",), greater_is_better={}, zero_division=0.0)
+SCORING = ScoringConfig(
+    metrics=("accuracy",), greater_is_better={}, zero_division=0.0, weighted=False
+)
 
 
 def decision(threshold, metric="f1_macro", calibration=None):
@@ -95,7 +97,7 @@ RATIOS = ("precision", "recall", "f1", "jaccard")
 COUNTED = ["accuracy", *(f"{f}_{a}" for f in RATIOS for a in ("micro", "samples"))]
 
 
-def descend(metric, y, y_score, zero_division):
+def descend(metric, y, y_score, zero_division, *weights):
     """Tune by computing the metric from all predictions for each candidate of each label."""
 
     def best(values):
@@ -103,7 +105,7 @@ def descend(metric, y, y_score, zero_division):
         return min(equals, key=lambda c: abs(c - 0.5))
 
     score = find_metric(metric, zero_division)
-    start = [score(y, y_score, (y_score > c).astype(np.int8)) for c in CANDIDATES]
+    start = [score(y, y_score, (y_score > c).astype(np.int8), *weights) for c in CANDIDATES]
     thresholds = np.full(y.shape[1], best(start))
     for _ in range(3):
         before = thresholds.copy()
@@ -111,7 +113,8 @@ def descend(metric, y, y_score, zero_division):
             values = []
             for candidate in CANDIDATES:
                 thresholds[label] = candidate
-                values.append(score(y, y_score, (y_score > thresholds).astype(np.int8)))
+                y_pred = (y_score > thresholds).astype(np.int8)
+                values.append(score(y, y_score, y_pred, *weights))
             thresholds[label] = best(values)
         if (thresholds == before).all():
             break
@@ -136,6 +139,54 @@ def test_counted_metrics_get_the_thresholds_of_brute_force(metric, data, zero_di
 
 
 @pytest.mark.parametrize("metric", COUNTED)
+@given(data=st.data(), zero_division=st.sampled_from([0.0, 1.0]))
+@settings(max_examples=10)
+def test_brute_force_with_labels_that_are_not_known_and_weights(metric, data, zero_division):
+    shape = data.draw(st.tuples(st.integers(2, 12), st.integers(1, 3)))
+    mask = data.draw(arrays(np.bool_, shape))
+    mask[0] = True
+    y = data.draw(arrays(np.int8, shape, elements=st.integers(0, 1))) * mask
+    few = st.sampled_from(np.float32([0.2, 0.5, 0.500001, 0.7]))
+    y_score = data.draw(arrays(np.float32, shape, elements=few))
+    weights = data.draw(arrays(np.float32, shape[0], elements=st.sampled_from([1, 2, 4])))
+    given = (mask, data.draw(st.sampled_from([None, weights])))
+    scoring = replace(SCORING, zero_division=zero_division)
+    thresholds = tune_thresholds(decision("per_label", metric), y, y_score, scoring, *given)
+    expected = descend(metric, y, y_score, zero_division, *given)
+    np.testing.assert_array_equal(thresholds, expected)
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "jaccard_weighted", "hamming_loss"])
+def test_each_label_is_tuned_on_the_rows_that_know_it(metric):
+    mask = RNG.random(Y.shape) < 0.4
+    mask[:, 3] = False
+    thresholds = tune_thresholds(
+        decision("per_label", metric), Y * mask, Y_SCORE, SCORING, mask, np.ones(len(Y))
+    )
+    for label in range(3):
+        rows = mask[:, label]
+        alone = tune_thresholds(
+            decision("per_label", metric), Y[rows][:, [label]], Y_SCORE[rows][:, [label]], SCORING
+        )
+        assert thresholds[label] == alone[0]
+    assert thresholds[3] == 0.5
+    temperatures = fit_temperatures(Y * mask, Y_SCORE, mask)
+    for label in range(3):
+        rows = mask[:, label]
+        alone = fit_temperatures(Y[rows][:, [label]], Y_SCORE[rows][:, [label]])
+        assert temperatures[label] == pytest.approx(alone[0], rel=1e-6)
+    assert temperatures[3] == 1
+    repeated = np.repeat(np.arange(len(Y)), 1 + np.arange(len(Y)) % 3)
+    weights = np.bincount(repeated).astype(np.float32)
+    assert fit_temperatures(Y, Y_SCORE, None, weights) == pytest.approx(
+        fit_temperatures(Y[repeated], Y_SCORE[repeated]), rel=1e-6
+    )
+    assert match_cardinality(Y * mask, Y_SCORE, mask) == match_cardinality(
+        Y[mask][:, None], Y_SCORE[mask][:, None]
+    )
+
+
+@pytest.mark.parametrize("metric", COUNTED)
 def test_a_counted_metric_is_computed_from_all_predictions_for_global_candidates_only(
     metric, monkeypatch
 ):
@@ -143,7 +194,7 @@ def test_a_counted_metric_is_computed_from_all_predictions_for_global_candidates
 
     def count(name, zero_division):
         metric = find_metric(name, zero_division)
-        return lambda *tables: calls.append(name) or metric(*tables)
+        return lambda *tables, **options: calls.append(name) or metric(*tables, **options)
 
     monkeypatch.setattr(tuning, "find_metric", count)
     tune_thresholds(decision("per_label", metric), Y, Y_SCORE, SCORING)

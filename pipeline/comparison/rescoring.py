@@ -50,6 +50,7 @@ def scoring_of(run: RunRecord) -> ScoringConfig:
         metrics=scores.metrics,
         zero_division=scores.zero_division,
         greater_is_better=own_directions(scores.settings),
+        weighted=scores.settings.get("scoring.weighted") == "True",
     )
 
 

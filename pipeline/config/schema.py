@@ -162,11 +162,12 @@ class DecisionConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScoringConfig:
-    """Metrics, the headline first; the direction of the user's own; and the value of 0 / 0."""
+    """Metrics, the headline first; the direction of the user's own; 0 / 0; and weights of rows."""
 
     metrics: Annotated[tuple[Name, ...], Field(min_length=1)]
     greater_is_better: Annotated[dict[Name, bool], BeforeValidator(lambda value: value or {})]
     zero_division: Annotated[float, AfterValidator(_zero_or_one)]
+    weighted: bool
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -66,6 +66,7 @@ def flatten(config: Config) -> dict[str, str]:
     add("", _to_dict(config))
     unset = {
         "scoring.greater_is_better": "{}",
+        "scoring.weighted": "False",
         "training.final_fit": "None",
         "dataset.missing_labels": "refuse",
         "dataset.label_na_values": "[]",

@@ -23,7 +23,7 @@ from pipeline.evaluation.importance import PermutationImportance
 from pipeline.evaluation.inputs import FoldPlan, list_train_sets, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
-from pipeline.scoring import check_probabilities, score
+from pipeline.scoring import Labels, Mask, Weights, check_probabilities, score
 from pipeline.training import FitResult, mean_curve
 from pipeline.training.base import fit_seed
 
@@ -166,7 +166,7 @@ class Evaluator:
             config=self._config,
             dataset=self._dataset,
             folds=folds,
-            summary=summarise_folds(self._config, folds),
+            summary=summarise_folds(self._config, folds, self._dataset),
             outer=summarise_outer_folds(self._config, [*self._folds.values()]),
             final=self._final,
             race=self._race,
@@ -184,7 +184,8 @@ class Evaluator:
         y_score = rule.calibrate(y_score)
         y_pred = rule.decide(y_score)
         split = plan.split
-        scores = score(self._config.scoring, self._dataset.y[split.test], y_score, y_pred)
+        y_true, mask, weights = self._targets(split.test)
+        scores = score(self._config.scoring, y_true, y_score, y_pred, mask, weights)
         return FoldResult(
             split=split,
             y_score=y_score,
@@ -219,14 +220,25 @@ class Evaluator:
         config = self._config.decision
         if not needs_inner(config):
             return fixed_rule(config, self._dataset.n_labels)
-        y_true, y_score = [], []
+        y_score, tested = [], []
         for fit_indices in plan.inner:
             ensemble = [next(trained).y_score for _ in fit_indices]
             y_score.append(_mean(ensemble))
-            y_true.append(self._dataset.y[self._fits[fit_indices[0]].test])
+            tested.append(self._fits[fit_indices[0]].test)
         check_probabilities(np.concatenate(y_score))
+        y_true, mask, weights = self._targets(np.concatenate(tested))
         scoring = self._config.scoring
-        return learn_rule(config, np.concatenate(y_true), np.concatenate(y_score), scoring)
+        return learn_rule(config, y_true, np.concatenate(y_score), scoring, mask, weights)
+
+    def _targets(self, rows: NDArray[np.int64]) -> tuple[Labels, Mask, Weights]:
+        """Return labels, where they are known, and weights in metrics, of some rows."""
+        mask = self._dataset.label_mask
+        weights = self._dataset.sample_weight if self._config.scoring.weighted else None
+        return (
+            self._dataset.y[rows],
+            None if mask is None else mask[rows],
+            None if weights is None else weights[rows],
+        )
 
     def _make_final(self, trained: Iterator[FitResult]) -> FinalModel:
         plan = self._final_plan

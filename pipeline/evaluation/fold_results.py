@@ -1,7 +1,7 @@
 """Results of an evaluation: predictions and scores of folds, their summary, the final model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,11 +154,11 @@ class Evaluation:
 
 
 def summarise_folds(
-    config: Config, folds: Sequence[FoldResult | OuterFold]
+    config: Config, folds: Sequence[FoldResult | OuterFold], dataset: Dataset | None = None
 ) -> dict[str, MetricSummary]:
     """Summarise each metric over folds, or over windows in order of time, the headline first."""
     test_fraction = float(np.mean([len(f.split.test) / len(f.split.train) for f in folds]))
-    return {
+    summary = {
         short_name(metric): summarise(
             [fold.scores[short_name(metric)] for fold in folds],
             test_fraction,
@@ -168,6 +168,11 @@ def summarise_folds(
         )
         for metric in config.scoring.metrics
     }
+    if dataset and dataset.label_mask is not None and "accuracy" in summary:
+        is_partial = ~dataset.label_mask.all(axis=1)
+        n_partial_rows = int(sum(is_partial[fold.split.test].sum() for fold in folds))
+        summary["accuracy"] = replace(summary["accuracy"], n_partial_rows=n_partial_rows)
+    return summary
 
 
 def summarise_outer_folds(config: Config, folds: Sequence[FoldResult]) -> tuple[OuterFold, ...]:

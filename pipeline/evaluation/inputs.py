@@ -26,7 +26,7 @@ from pipeline.evaluation.fingerprint import code_version
 from pipeline.keras_backend import reset_keras
 from pipeline.preprocessing import Preprocessor, fit_preprocessors
 from pipeline.runtime import heavy_imports
-from pipeline.scoring import check_metrics
+from pipeline.scoring import check_metrics, check_own_arguments
 from pipeline.training import NO_ROWS, FitSpec
 from pipeline.training.base import Trainer, fit_seed
 from pipeline.training.loss_weights import check_fits, list_label_weights
@@ -100,7 +100,22 @@ def load_inputs(config: Config) -> EvaluationInputs:
         lambda made: sum(split.train.nbytes + split.test.nbytes for split in (*made[0], *made[2])),
     )
     dataset.check_predict_rows(config.dataset.predict_rows)
+    _check_weighted(config, dataset)
     return EvaluationInputs(dataset, summary, splits, split_warnings, nested_splits)
+
+
+def _check_weighted(config: Config, dataset: Dataset) -> None:
+    """Raise UserError if metrics cannot take the weights, or that labels are not known."""
+    scoring = config.scoring
+    if scoring.weighted and dataset.sample_weight is None:
+        raise UserError(
+            "scoring.weighted: expected false, because the rows have no weights. Received: true. "
+            "Name their column: dataset.weight_column=..."
+        )
+    names = [*scoring.metrics, config.decision.threshold_metric]
+    check_own_arguments(
+        names, is_masked=dataset.label_mask is not None, is_weighted=scoring.weighted
+    )
 
 
 def _cached(cache: dict[K, T], key: K, make: Callable[[], T], n_bytes: Callable[[T], int]) -> T:

@@ -42,7 +42,9 @@ class ModelFolder:
 def to_scoring(training: Mapping[str, Any]) -> ScoringConfig | None:
     """Return the metrics of a run from `training.json`; None if it lacks them."""
     values = training.get("scoring")
-    return ScoringConfig(**{**values, "metrics": tuple(values["metrics"])}) if values else None
+    if not values:
+        return None
+    return ScoringConfig(**{"weighted": False, **values, "metrics": tuple(values["metrics"])})
 
 
 def find_model_files(folder: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """Multi-label metrics and their statistics over folds."""
 
-from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores
+from pipeline.scoring.classification_metrics import Counts, Labels, Mask, Metric, Scores, Weights
+from pipeline.scoring.own_metrics import check_own_arguments
 from pipeline.scoring.probabilities import DIVERGED_HINT, check_probabilities
 from pipeline.scoring.scorer import (
     CURVE_METRICS,

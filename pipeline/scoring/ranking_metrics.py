@@ -1,14 +1,21 @@
 """Metrics of the ranking of labels or rows by their scores."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scoring.classification_metrics import Labels, Scores, mean_metric
+from pipeline.scoring.classification_metrics import (
+    Labels,
+    Mask,
+    Scores,
+    Weights,
+    mask_rows,
+    mean_metric,
+    weigh_cells,
+)
 
-Integers = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 
@@ -17,7 +24,7 @@ class Ranked:
     """The entries of each row, ordered by descending score.
 
     A row is a sample whose labels are ranked, a label whose samples are ranked, or the whole table.
-    Entries of equal score have equal numbers.
+    Entries of equal score have equal numbers. With weights, numbers of entries are sums of weights.
 
     Attributes:
         relevant: 1 for true entries, 0 for others, of shape (n_rows, n_entries).
@@ -28,16 +35,16 @@ class Ranked:
         n_relevant: Number of true entries of each row, of shape (n_rows,).
     """
 
-    relevant: Integers
-    n_above: Integers
-    n_at_or_above: Integers
-    n_relevant_above: Integers
-    n_relevant_at_or_above: Integers
-    n_relevant: Integers
+    relevant: NDArray[Any]
+    n_above: NDArray[Any]
+    n_at_or_above: NDArray[Any]
+    n_relevant_above: NDArray[Any]
+    n_relevant_at_or_above: NDArray[Any]
+    n_relevant: NDArray[Any]
 
     @classmethod
-    def of(cls, y_true: Labels, y_score: Scores) -> Self:
-        """Rank the entries of each row."""
+    def of(cls, y_true: Labels, y_score: Scores, weights: Weights = None) -> Self:
+        """Rank the entries of each row, which may have positive weights."""
         order = np.argsort(-y_score, axis=1)
         scores = np.take_along_axis(y_score, order, axis=1)
         relevant = np.take_along_axis(y_true, order, axis=1).astype(np.int64)
@@ -48,12 +55,19 @@ class Ranked:
         ends = np.where(np.hstack([differs, edge]), np.arange(1, n + 1), n)
         n_above = np.maximum.accumulate(starts, axis=1)
         n_at_or_above = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-        cumulative = np.zeros((n_rows, n + 1), dtype=np.int64)  # true entries among the first ones
+        n_up_to, n_before = n_at_or_above, n_above
+        if weights is not None:
+            weights = np.take_along_axis(weights, order, axis=1)
+            sums = np.zeros((n_rows, n + 1))
+            np.cumsum(weights, axis=1, out=sums[:, 1:])
+            n_before, n_up_to = (np.take_along_axis(sums, it, 1) for it in (n_above, n_at_or_above))
+            relevant = relevant * weights
+        cumulative = np.zeros((n_rows, n + 1), dtype=relevant.dtype)  # true among the first ones
         np.cumsum(relevant, axis=1, out=cumulative[:, 1:])
         return cls(
             relevant,
-            n_above,
-            n_at_or_above,
+            n_before,
+            n_up_to,
             np.take_along_axis(cumulative, n_above, axis=1),
             np.take_along_axis(cumulative, n_at_or_above, axis=1),
             cumulative[:, -1],
@@ -61,48 +75,56 @@ class Ranked:
 
 
 @mean_metric
-def one_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> Values:
+def one_error(y_true: Labels, y_score: Scores, y_pred: Labels, mask: Mask = None) -> Values:
     """Return the fraction of rows whose top label is not true; rows without labels are errors."""
     first = np.where(np.arange(y_true.shape[1]) < 1, 1.0, 0.0)
-    return 1.0 - _gain(Ranked.of(y_true, y_score), first)
+    return mask_rows(1.0 - _gain(_rank_labels(y_true, y_score, mask), first), mask)
 
 
 @mean_metric
-def coverage_error(y_true: Labels, y_score: Scores, y_pred: Labels) -> Values:
+def coverage_error(y_true: Labels, y_score: Scores, y_pred: Labels, mask: Mask = None) -> Values:
     """Return the mean number of top labels that include all true labels.
 
     As in scikit-learn, the best value is the mean number of labels per row (Schapire and Singer
     count one less), and a row without labels counts 0.
     """
     lowest = np.where(y_true == 1, y_score, np.inf).min(axis=1, keepdims=True)
-    return np.asarray((y_score >= lowest).sum(axis=1), dtype=np.float64)
+    if mask is not None:
+        y_score = hide_unknown(y_score, mask)
+    return mask_rows(np.asarray((y_score >= lowest).sum(axis=1), dtype=np.float64), mask)
 
 
 @mean_metric
-def label_ranking_loss(y_true: Labels, y_score: Scores, y_pred: Labels) -> Values:
+def label_ranking_loss(
+    y_true: Labels, y_score: Scores, y_pred: Labels, mask: Mask = None
+) -> Values:
     """Return the fraction of a row's pairs (true label, other label) in the wrong order.
 
     Pairs of equal scores are wrong; a row without such pairs counts 0.
     """
-    ranked = Ranked.of(y_true, y_score)
-    n_others = y_true.shape[1] - ranked.n_relevant
+    ranked = _rank_labels(y_true, y_score, mask)
+    n_others = (y_true.shape[1] if mask is None else mask.sum(axis=1)) - ranked.n_relevant
     wrong = (ranked.relevant * (ranked.n_at_or_above - ranked.n_relevant_at_or_above)).sum(axis=1)
     losses: Values = wrong / np.maximum(ranked.n_relevant * n_others, 1)
-    return losses
+    return mask_rows(losses, mask)
 
 
 @mean_metric
-def label_ranking_average_precision(y_true: Labels, y_score: Scores, y_pred: Labels) -> Values:
+def label_ranking_average_precision(
+    y_true: Labels, y_score: Scores, y_pred: Labels, mask: Mask = None
+) -> Values:
     """Return the mean precision of a row's ranking at each of its true labels.
 
     1 is best; a row without labels counts 1, as in scikit-learn.
     """
-    precisions = _average_precision(Ranked.of(y_true, y_score))
-    return np.where(np.isnan(precisions), 1.0, precisions)
+    precisions = _average_precision(_rank_labels(y_true, y_score, mask))
+    return mask_rows(np.where(np.isnan(precisions), 1.0, precisions), mask)
 
 
 @mean_metric
-def precision_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> Values:
+def precision_at(
+    y_true: Labels, y_score: Scores, y_pred: Labels, mask: Mask = None, *, k: int
+) -> Values:
     """Return the fraction of a row's top k labels that are true.
 
     With fewer than k labels, all count as top labels. A row without true labels counts 0.
@@ -112,11 +134,16 @@ def precision_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> 
     """
     n_first = min(k, y_true.shape[1])
     weights = np.where(np.arange(y_true.shape[1]) < k, 1 / n_first, 0.0)
-    return _gain(Ranked.of(y_true, y_score), weights)
+    precisions = _gain(_rank_labels(y_true, y_score, mask), weights)
+    if mask is not None:
+        precisions *= n_first / np.clip(mask.sum(axis=1), 1, k)
+    return mask_rows(precisions, mask)
 
 
 @mean_metric
-def ndcg_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> Values:
+def ndcg_at(
+    y_true: Labels, y_score: Scores, y_pred: Labels, mask: Mask = None, *, k: int
+) -> Values:
     """Return the normalised discounted cumulative gain of a row's top k labels.
 
     The gain of a true label at rank i is 1 / log2(i + 1); the sum is divided by that of the best
@@ -127,14 +154,20 @@ def ndcg_at(y_true: Labels, y_score: Scores, y_pred: Labels, *, k: int) -> Value
     """
     index = np.arange(y_true.shape[1])
     weights = np.where(index < k, 1 / np.log2(index + 2), 0.0)
-    ranked = Ranked.of(y_true, y_score)
+    ranked = _rank_labels(y_true, y_score, mask)
     best = np.concatenate([[1.0], weights.cumsum()])[ranked.n_relevant]  # 0 / 1 without labels
     gains: Values = _gain(ranked, weights) / best
-    return gains
+    return mask_rows(gains, mask)
 
 
 def roc_auc(
-    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Literal["micro", "macro"]
+    y_true: Labels,
+    y_score: Scores,
+    y_pred: Labels,
+    mask: Mask = None,
+    sample_weight: Weights = None,
+    *,
+    average: Literal["micro", "macro"],
 ) -> float:
     """Return the fraction of pairs in which the true entry scores higher; equal scores count half.
 
@@ -144,13 +177,18 @@ def roc_auc(
     References:
         Fawcett, An Introduction to ROC Analysis, Pattern Recognition Letters 27, 2006.
     """
-    if average == "micro":
-        y_true, y_score = y_true.reshape(-1, 1), y_score.reshape(-1, 1)
-    return mean_of_defined(label_roc_auc(y_true, y_score))
+    cells = (y_true, y_score, mask, sample_weight)
+    return mean_of_defined(label_roc_auc(*(_to_column(*cells) if average == "micro" else cells)))
 
 
 def average_precision(
-    y_true: Labels, y_score: Scores, y_pred: Labels, *, average: Literal["micro", "macro"]
+    y_true: Labels,
+    y_score: Scores,
+    y_pred: Labels,
+    mask: Mask = None,
+    sample_weight: Weights = None,
+    *,
+    average: Literal["micro", "macro"],
 ) -> float:
     """Return the area under the precision-recall curve as a sum of steps, without interpolation.
 
@@ -160,15 +198,17 @@ def average_precision(
     References:
         Davis and Goadrich, The Relationship Between Precision-Recall and ROC Curves, ICML 2006.
     """
-    if average == "micro":
-        y_true, y_score = y_true.reshape(-1, 1), y_score.reshape(-1, 1)
-    return mean_of_defined(label_average_precision(y_true, y_score))
+    cells = (y_true, y_score, mask, sample_weight)
+    return mean_of_defined(
+        label_average_precision(*(_to_column(*cells) if average == "micro" else cells))
+    )
 
 
-def label_roc_auc(y_true: Labels, y_score: Scores) -> Values:
+def label_roc_auc(
+    y_true: Labels, y_score: Scores, mask: Mask = None, sample_weight: Weights = None
+) -> Values:
     """Return the ROC-AUC of each label, NaN for those that are always or never present."""
-    ranked = Ranked.of(y_true.T, y_score.T)
-    n_others = len(y_true) - ranked.n_relevant
+    ranked, n_others = _rank_rows(y_true, y_score, mask, sample_weight)
     # Others with a higher score count twice and ties once, hence the division by 2.
     n_above = (
         ranked.n_at_or_above
@@ -180,9 +220,53 @@ def label_roc_auc(y_true: Labels, y_score: Scores) -> Values:
     return 1.0 - _divide(wrong, ranked.n_relevant * n_others)
 
 
-def label_average_precision(y_true: Labels, y_score: Scores) -> Values:
+def label_average_precision(
+    y_true: Labels, y_score: Scores, mask: Mask = None, sample_weight: Weights = None
+) -> Values:
     """Return the average precision of each label, NaN for those that are never present."""
-    return _average_precision(Ranked.of(y_true.T, y_score.T))
+    return _average_precision(_rank_rows(y_true, y_score, mask, sample_weight)[0])
+
+
+def _to_column(
+    y_true: Labels, y_score: Scores, mask: Mask, sample_weight: Weights
+) -> tuple[Labels, Scores, Mask, Weights]:
+    """Return the cells of a table as the rows of a single label."""
+    if sample_weight is not None:
+        sample_weight = np.repeat(sample_weight, y_true.shape[1])
+    mask = None if mask is None else mask.reshape(-1, 1)
+    return y_true.reshape(-1, 1), y_score.reshape(-1, 1), mask, sample_weight
+
+
+def hide_unknown(y_score: Scores, mask: NDArray[np.bool_]) -> Scores:
+    """Return the scores with those of labels that are not known below all others."""
+    return np.where(mask, y_score, -np.inf)
+
+
+def _rank_labels(y_true: Labels, y_score: Scores, mask: Mask) -> Ranked:
+    """Rank the labels of each row; those that are not known are last, and not true."""
+    return Ranked.of(y_true, y_score if mask is None else hide_unknown(y_score, mask))
+
+
+def _rank_rows(
+    y_true: Labels, y_score: Scores, mask: Mask, sample_weight: Weights
+) -> tuple[Ranked, NDArray[Any]]:
+    """Rank the rows of each label, and return the number of those without it, too."""
+    if sample_weight is not None:
+        has_weight = sample_weight > 0
+        y_true, y_score, sample_weight = (
+            values[has_weight] for values in (y_true, y_score, sample_weight)
+        )
+        mask = None if mask is None else mask[has_weight]
+    if mask is not None:
+        y_score = hide_unknown(y_score, mask)
+    weights = weigh_cells(mask, sample_weight, y_true.shape)
+    if sample_weight is not None:
+        entry_weights = np.broadcast_to(sample_weight.astype(np.float64), y_true.T.shape)
+        others = (weights * (y_true == 0)).sum(axis=0)
+        return Ranked.of(y_true.T, y_score.T, entry_weights), others
+    ranked = Ranked.of(y_true.T, y_score.T)
+    n_rows = len(y_true) if weights is None else weights.sum(axis=0)
+    return ranked, n_rows - ranked.n_relevant
 
 
 def mean_of_defined(values: Values) -> float:
@@ -197,7 +281,7 @@ def _average_precision(ranked: Ranked) -> Values:
     return _divide(total, ranked.n_relevant)
 
 
-def _divide(numerator: Values, denominator: Integers) -> Values:
+def _divide(numerator: Values, denominator: NDArray[Any]) -> Values:
     quotient: Values = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator > 0)
     return quotient

@@ -4,21 +4,29 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ScoringConfig
-from pipeline.errors import UserError, describe_exception, suggest
+from pipeline.errors import UserError, suggest
 from pipeline.scoring import classification_metrics, ranking_metrics
-from pipeline.scoring.classification_metrics import Counts, Labels, Metric, Scores, mean_ratio
+from pipeline.scoring.classification_metrics import (
+    Counts,
+    Labels,
+    Mask,
+    Metric,
+    Scores,
+    Weights,
+    mean_ratio,
+    weigh_cells,
+)
+from pipeline.scoring.own_metrics import CONFIG_KEY, call_own
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
 from pipeline.scoring.statistics import MetricSummary, format_summary
 from pipeline.user_code import import_callable
 
-CONFIG_KEY = "scoring.metrics"
 DIRECTION_KEY = "scoring.greater_is_better"
 SUFFIXES = ("score", "loss", "error")  # of names that show whether higher or lower is better
 ABBREVIATIONS = {"roc": "ROC", "auc": "AUC", "ndcg": "nDCG"}
@@ -73,7 +81,7 @@ def find_metric(name: str, zero_division: float, key: str = CONFIG_KEY) -> Metri
         UserError: If the metric is unknown or cannot be imported.
     """
     if "." in name:
-        return partial(_call_own, import_callable(key, name), name)
+        return partial(call_own, import_callable(key, name), name)
     if name in RATIO_METRICS:
         return partial(RATIO_METRICS[name], zero_division=zero_division)
     if first := re.fullmatch(r"(\w+)_([1-9]\d*)", name):
@@ -170,7 +178,7 @@ def explain_metric(name: str) -> str:
     """Return the first line of the docstring of a metric, or an empty text."""
     function: object = find_metric(name, zero_division=0.0)
     while isinstance(function, partial):
-        is_wrapped = function.func in (_call_own, mean_ratio)
+        is_wrapped = function.func in (call_own, mean_ratio)
         function = function.args[0] if is_wrapped else function.func
     line = (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
     line = line.removeprefix("Return ").strip()
@@ -184,24 +192,6 @@ def check_metrics(config: ScoringConfig) -> None:
         find_metric(name, config.zero_division)
         if names[i] in names[:i]:
             raise UserError(f"{CONFIG_KEY}: expected each name once. Received: {names[i]!r} twice.")
-
-
-def _call_own(
-    function: Callable[..., object], name: str, y_true: Labels, y_score: Scores, y_pred: Labels
-) -> float:
-    """Call the user's own metric with read-only arrays and check that it returns a number."""
-    arrays = [array.view() for array in (y_true, y_score, y_pred)]
-    for array in arrays:
-        array.flags.writeable = False
-    expected = f"{CONFIG_KEY}: expected {name}(y_true, y_score, y_pred) to return a number"
-    try:
-        value = function(*arrays)
-    except Exception as error:
-        raise UserError(f"{expected}. Received: {describe_exception(error)}.") from error
-    if not isinstance(value, Real) or isinstance(value, bool):
-        shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
-        raise UserError(f"{expected}. Received: {type(value).__name__}{shape}.")
-    return float(value)
 
 
 def _hint(name: str) -> str:
@@ -230,14 +220,22 @@ class FoldScores:
 
     Attributes:
         values: Score by metric name; NaN where undefined.
-        n_undefined_labels: Labels that a macro metric skips as undefined, by metric name.
+        n_undefined_labels: Labels that a macro metric skips, as undefined or because no row of the
+            fold knows them, by metric name.
     """
 
     values: dict[str, float]
     n_undefined_labels: dict[str, int]
 
 
-def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels) -> FoldScores:
+def score(
+    config: ScoringConfig,
+    y_true: Labels,
+    y_score: Scores,
+    y_pred: Labels,
+    mask: Mask = None,
+    sample_weight: Weights = None,
+) -> FoldScores:
     """Compute the configured metrics of one fold.
 
     Args:
@@ -245,6 +243,8 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
         y_true: Indicator matrix of shape (n_test, n_labels).
         y_score: Probabilities of the same shape.
         y_pred: Predicted labels of the same shape, values {0, 1}.
+        mask: True where a label is known, of the same shape; None if all are.
+        sample_weight: Weight of each row, of shape (n_test,), or None.
 
     Raises:
         UserError: If the user's own metric raises or does not return a number.
@@ -254,12 +254,19 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
     if len(shapes) > 1:
         raise ValueError(f"Expected equal shapes. Received: {', '.join(map(str, shapes))}")
     values = {
-        short_name(name): find_metric(name, config.zero_division)(y_true, y_score, y_pred)
+        short_name(name): find_metric(name, config.zero_division)(
+            y_true, y_score, y_pred, mask, sample_weight
+        )
         for name in config.metrics
     }
     defined = {name for name, value in values.items() if np.isfinite(value)}
-    never, always = ~y_true.any(axis=0), y_true.all(axis=0)
+    counted = slice(None) if sample_weight is None else sample_weight > 0
+    y_true, mask = y_true[counted], None if mask is None else mask[counted]
+    never = ~y_true.any(axis=0)
+    always = (y_true if mask is None else y_true | ~mask).all(axis=0)
+    n_unknown = 0 if mask is None else int((~mask.any(axis=0)).sum())
     n_undefined = {
+        **{name: n_unknown for name in RATIO_METRICS if name.endswith("_macro")},
         "roc_auc_macro": int((never | always).sum()),
         "average_precision_macro": int(never.sum()),
     }
@@ -267,19 +274,28 @@ def score(config: ScoringConfig, y_true: Labels, y_score: Scores, y_pred: Labels
 
 
 def label_scores(
-    zero_division: float, y_true: Labels, y_score: Scores, y_pred: Labels
+    zero_division: float,
+    y_true: Labels,
+    y_score: Scores,
+    y_pred: Labels,
+    mask: Mask = None,
+    sample_weight: Weights = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Compute the scores of each label by metric name; each array is of shape (n_labels,).
 
     ROC AUC is NaN for labels that are always or never present, average precision for labels that
-    are never present; precision, recall and F1 are `zero_division` for 0 / 0.
+    are never present; precision, recall and F1 are `zero_division` for 0 / 0, and NaN for labels
+    that no row knows. `support` is not weighted.
     """
-    counts = Counts.of(y_true, y_pred, "macro")
+    counts = Counts.of(y_true, y_pred, "macro", weigh_cells(mask, sample_weight, y_true.shape))
+    unknown = np.zeros(1, dtype=bool) if mask is None else ~mask.any(axis=0)
+    ratios = {
+        ratio.__name__: np.where(unknown, np.nan, ratio(counts, zero_division))
+        for ratio in (Counts.precision, Counts.recall, Counts.f1)
+    }
     return {
-        "support": counts.true.astype(np.float64),
-        "precision": counts.precision(zero_division),
-        "recall": counts.recall(zero_division),
-        "f1": counts.f1(zero_division),
-        "roc_auc": label_roc_auc(y_true, y_score),
-        "average_precision": label_average_precision(y_true, y_score),
+        "support": y_true.sum(axis=0, dtype=np.float64),
+        **ratios,
+        "roc_auc": label_roc_auc(y_true, y_score, mask, sample_weight),
+        "average_precision": label_average_precision(y_true, y_score, mask, sample_weight),
     }

@@ -36,6 +36,8 @@ class MetricSummary:
         n_undefined_labels: Number of labels that macro averages skipped, summed over folds.
         windows: Score of each of at least two windows of a time series, in order of time; empty
             for other folds.
+        n_partial_rows: Number of rows that accuracy skipped, as not all of their labels are known,
+            summed over folds.
     """
 
     mean: float
@@ -45,6 +47,7 @@ class MetricSummary:
     n_undefined: int = 0
     n_undefined_labels: int = 0
     windows: tuple[float, ...] = ()
+    n_partial_rows: int = 0
 
     @classmethod
     def from_metrics(cls, name: str, metrics: Mapping[str, float]) -> "MetricSummary":
@@ -71,6 +74,9 @@ class MetricSummary:
         if self.n_undefined_labels:
             labels = "label" if self.n_undefined_labels == 1 else "labels"
             parts.append(f"for {self.n_undefined_labels} {labels} within folds")
+        if self.n_partial_rows:
+            rows = "row" if self.n_partial_rows == 1 else "rows"
+            parts.append(f"for {self.n_partial_rows} {rows} of which a label is not known")
         return f"undefined {' and '.join(parts)}" if parts else ""
 
 
