@@ -1,5 +1,7 @@
 """Metrics on weighted samples against the same metrics on rows repeated one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,34 @@ def test_weights_are_repeated_rows(name, zero_division):
     scores = weighted_scores(name, zero_division, predictions, weights)
     assert len({*expected}) > 1
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
+
+
+def masked_own_score(y_true, y_score, y_pred, mask, sample_weight=None):
+    weight = 1 if sample_weight is None else sample_weight[:, None]
+    return float((np.abs(y_true - y_score) * mask * weight).sum() / (mask * weight).sum())
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.parametrize("name", [*METRICS, f"{__name__}.masked_own_score"])
+def test_repeated_rows_with_labels_that_are_not_known(name, is_weighted):
+    predictions, weights = predict(1), draw_weights()
+    rng = np.random.default_rng(2)
+    mask = (rng.random((N_ROWS, N_LABELS)) < [0.9, 0.5, 0.9, 0.7]) | (rng.random((N_ROWS, 1)) < 0.5)
+    mask[:4] = False
+    mask = mask[predictions.row]
+    weight = rng.integers(0, 3, N_ROWS).astype(np.float32) if is_weighted else None
+    predictions = replace(predictions, y_true=predictions.y_true * mask, mask=mask, weight=weight)
+    metric = find_metric(name, 0.0)
+    expected = []
+    for sample in weights:
+        rows = np.repeat(np.arange(N_ROWS), sample.astype(int))
+        entries = np.argsort(predictions.row)[rows]
+        tables = (predictions.y_true, predictions.y_score, predictions.y_pred, mask)
+        sample_weight = None if weight is None else weight[rows]
+        expected.append(metric(*(table[entries] for table in tables), sample_weight))
+    scores = weighted_scores(name, 0.0, predictions, weights)
+    assert len({*expected}) > 1
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -102,15 +102,18 @@ def _score(evaluation: Evaluation, predictions: Iterator[NDArray[np.float32]]) -
     config = evaluation.config.scoring
     metric = find_metric(config.metrics[0], config.zero_division)
     scores = [
-        metric(evaluation.dataset.y[fold.split.test], y_score, (y_score > 0.5).astype(np.int8))
+        metric(y_true, y_score, (y_score > 0.5).astype(np.int8), *given)
         for fold, y_score in zip(evaluation.folds, predictions, strict=True)
+        for y_true, *given in [evaluation.targets(fold.split.test)]
     ]
     return np.array(scores)
 
 
 def _predict_frequencies(evaluation: Evaluation) -> Iterator[NDArray[np.float32]]:
     for fold in evaluation.folds:
-        rates = evaluation.dataset.y[fold.split.train].mean(axis=0).astype(np.float32)
+        y, mask, _ = evaluation.targets(fold.split.train)
+        weights = np.ones_like(y) if mask is None else mask
+        rates = (y.sum(axis=0) / np.maximum(weights.sum(axis=0), 1)).astype(np.float32)
         yield np.tile(rates, (len(fold.split.test), 1))
 
 
@@ -141,11 +144,14 @@ def _predict_logistic(evaluation: Evaluation) -> Iterator[NDArray[np.float32]]:
         for fold, preprocessor in zip(folds, preprocessors, strict=True):
             X = preprocessor.transform(dataset.X[np.r_[fold.train, fold.test]]).astype(np.float64)
             n_train = len(fold.train)
-            y_score = predict_logistic(X[:n_train], dataset.y[fold.train], X[n_train:])
+            y, mask, _ = evaluation.targets(fold.train)
+            y_score = predict_logistic(X[:n_train], y, X[n_train:], mask)
             yield y_score.astype(np.float32)
 
 
-def predict_logistic(X: Floats, y: NDArray[np.int8], X_test: Floats) -> Floats:
+def predict_logistic(
+    X: Floats, y: NDArray[np.int8], X_test: Floats, mask: NDArray[np.bool_] | None = None
+) -> Floats:
     """Return probabilities of logistic regressions, one per label, fitted together by L-BFGS.
 
     Features are standardised; the penalty is that of scikit-learn's default, C=1.
@@ -154,6 +160,7 @@ def predict_logistic(X: Floats, y: NDArray[np.int8], X_test: Floats) -> Floats:
         X: Features of the training rows, of shape (n_samples, n_features).
         y: Their labels, of shape (n_samples, n_labels).
         X_test: Features of the rows to predict, of shape (n_test, n_features).
+        mask: True where a label is known, of the shape of `y`; None if all are.
     """
     mean, scale = X.mean(axis=0), X.std(axis=0)
     scale[scale < 1e-6] = 1.0
@@ -163,14 +170,18 @@ def predict_logistic(X: Floats, y: NDArray[np.int8], X_test: Floats) -> Floats:
 
     design = with_intercept(X)
     start = np.zeros((design.shape[1], y.shape[1]))
-    start[0] = logit((y.sum(axis=0) + 0.5) / (len(y) + 1))
+    n_rows = len(y) if mask is None else mask.sum(axis=0)
+    start[0] = logit((y.sum(axis=0) + 0.5) / (n_rows + 1))
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         weights = weights.reshape(start.shape)
         logits = design @ weights
         penalty = np.vstack([np.zeros(start.shape[1]), weights[1:]])
-        value = (np.logaddexp(0, logits) - y * logits).sum() + (penalty**2).sum() / 2
-        return value, (design.T @ (expit(logits) - y) + penalty).ravel()
+        losses, errors = np.logaddexp(0, logits) - y * logits, expit(logits) - y
+        if mask is not None:
+            losses, errors = losses * mask, errors * mask
+        value = losses.sum() + (penalty**2).sum() / 2
+        return value, (design.T @ errors + penalty).ravel()
 
     options = {"maxiter": N_ITERATIONS}
     with threadpool_limits(1):  # threads slow such small products down

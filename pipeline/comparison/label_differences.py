@@ -160,6 +160,7 @@ def _fold_scores(predictions: StoredPredictions, metric: str, zero_division: flo
                 predictions.y_true[of_fold == fold],
                 predictions.y_score[of_fold == fold],
                 predictions.y_pred[of_fold == fold],
+                *predictions.targets(of_fold == fold),
             )[metric]
             for fold in range(len(folds))
         ]

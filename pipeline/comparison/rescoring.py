@@ -129,7 +129,7 @@ def rescore(
         y_true, y_score = held_out.y_true[rows], held_out.y_score[rows]
         y_pred = (y_score > values).astype(np.int8)
         for name, metric in metrics.items():
-            scores[name].append(metric(y_true, y_score, y_pred))
+            scores[name].append(metric(y_true, y_score, y_pred, *held_out.targets(rows)))
     return {name: np.array(values) for name, values in scores.items()}
 
 

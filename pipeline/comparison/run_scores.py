@@ -220,7 +220,12 @@ def select_best(runs: Sequence[RunScores], metric: str) -> list[RunScores]:
 
 
 def _definition(run: RunScores, metric: str) -> str:
-    """Return the full name of a metric, and its direction or its value of 0 / 0 where set."""
+    """Return the full name of a metric, and its direction, value of 0 / 0 and weights where set."""
+    is_weighted = run.settings.get("scoring.weighted") == "True"
+    return f"{_unweighted_definition(run, metric)}{' with scoring.weighted=true' * is_weighted}"
+
+
+def _unweighted_definition(run: RunScores, metric: str) -> str:
     name, directions = run.full_name(metric) or metric, own_directions(run.settings)
     if metric in directions:
         return f"{name} with greater_is_better={directions[metric]}"

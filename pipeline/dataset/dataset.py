@@ -109,6 +109,14 @@ class Dataset:
         """Number of columns of `y`."""
         return int(self.y.shape[1])
 
+    @property
+    def label_rates(self) -> NDArray[np.float64]:
+        """Fraction of the rows with each label, of those that know it."""
+        if self.label_mask is None:
+            return np.asarray(self.y.mean(axis=0, dtype=np.float64))
+        n_rows = self.label_mask.sum(axis=0)
+        return np.asarray(self.y.sum(axis=0, dtype=np.float64) / np.maximum(n_rows, 1))
+
     def value(self, row: int, feature: int) -> str:
         """Format one value: a number, a category, or ? where it is missing."""
         value, column = self.X[row, feature], self.schema.columns[feature]

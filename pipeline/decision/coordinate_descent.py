@@ -60,10 +60,10 @@ class RowCounts:
         self._y_pred = self._y_score > start
         if mask is not None:
             self._y_pred &= self._is_given
-        self._weights = sample_weight  # of the rows
+        self._weights: NDArray[Any] | None = sample_weight  # of the rows
         if mask is not None and self._average != "micro":
             counts = mask.any(axis=1) if self._family else mask.all(axis=1)
-            self._weights = counts * (1.0 if sample_weight is None else sample_weight)
+            self._weights = counts * np.asarray(1.0 if sample_weight is None else sample_weight)
         self._counts = Counts.of(y_true, (y_score > start).astype(np.int8), "samples", mask)
 
     def values(self, label: int) -> NDArray[np.float64]:
@@ -119,7 +119,7 @@ def _add(
 
 
 def _sums_above(
-    n_exceeded: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+    n_exceeded: NDArray[np.int64], weights: NDArray[Any] | None = None
 ) -> NDArray[np.int64]:
     """Return, for each candidate, the number or the weight of the rows whose score exceeds it."""
     sums = np.bincount(n_exceeded, weights, minlength=len(CANDIDATES) + 1)

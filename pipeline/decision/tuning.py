@@ -144,7 +144,7 @@ def _label_values(
 def _mean(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
     """Return the weighted mean of each label, 0 without weight."""
     total = weights.sum(axis=0)
-    return (values * weights).sum(axis=0) / np.where(total > 0, total, 1)
+    return np.asarray((values * weights).sum(axis=0) / np.where(total > 0, total, 1))
 
 
 def check_threshold_metric(config: DecisionConfig, scoring: ScoringConfig) -> None:

@@ -18,12 +18,13 @@ from pipeline.evaluation.fold_results import (
     FoldResult,
     summarise_folds,
     summarise_outer_folds,
+    targets,
 )
 from pipeline.evaluation.importance import PermutationImportance
 from pipeline.evaluation.inputs import FoldPlan, list_train_sets, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
-from pipeline.scoring import Labels, Mask, Weights, check_probabilities, score
+from pipeline.scoring import check_probabilities, score
 from pipeline.training import FitResult, mean_curve
 from pipeline.training.base import fit_seed
 
@@ -184,7 +185,7 @@ class Evaluator:
         y_score = rule.calibrate(y_score)
         y_pred = rule.decide(y_score)
         split = plan.split
-        y_true, mask, weights = self._targets(split.test)
+        y_true, mask, weights = targets(self._config, self._dataset, split.test)
         scores = score(self._config.scoring, y_true, y_score, y_pred, mask, weights)
         return FoldResult(
             split=split,
@@ -226,19 +227,9 @@ class Evaluator:
             y_score.append(_mean(ensemble))
             tested.append(self._fits[fit_indices[0]].test)
         check_probabilities(np.concatenate(y_score))
-        y_true, mask, weights = self._targets(np.concatenate(tested))
+        y_true, mask, weights = targets(self._config, self._dataset, np.concatenate(tested))
         scoring = self._config.scoring
         return learn_rule(config, y_true, np.concatenate(y_score), scoring, mask, weights)
-
-    def _targets(self, rows: NDArray[np.int64]) -> tuple[Labels, Mask, Weights]:
-        """Return labels, where they are known, and weights in metrics, of some rows."""
-        mask = self._dataset.label_mask
-        weights = self._dataset.sample_weight if self._config.scoring.weighted else None
-        return (
-            self._dataset.y[rows],
-            None if mask is None else mask[rows],
-            None if weights is None else weights[rows],
-        )
 
     def _make_final(self, trained: Iterator[FitResult]) -> FinalModel:
         plan = self._final_plan

@@ -122,6 +122,12 @@ class Evaluation:
             "several says what choosing among them is worth."
         )
 
+    def targets(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int8], NDArray[np.bool_] | None, NDArray[np.float32] | None]:
+        """Return labels, where they are known, and weights in metrics, of some rows."""
+        return targets(self.config, self.dataset, rows)
+
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.
 
@@ -151,6 +157,19 @@ class Evaluation:
         if self.n_fits_skipped:
             values += [("fits_saved", self.n_fits_skipped, 0)]
         return values
+
+
+def targets(
+    config: Config, dataset: Dataset, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int8], NDArray[np.bool_] | None, NDArray[np.float32] | None]:
+    """Return labels, where they are known, and weights in metrics, of some rows."""
+    mask = dataset.label_mask
+    weights = dataset.sample_weight if config.scoring.weighted else None
+    return (
+        dataset.y[rows],
+        None if mask is None else mask[rows],
+        None if weights is None else weights[rows],
+    )
 
 
 def summarise_folds(

@@ -122,7 +122,8 @@ def tune_again(
         check_threshold_metric(decision, scoring)
     except UserError as error:
         raise UserError(str(error).replace("decision.threshold_metric", METRIC_OPTION)) from error
-    used = np.isfinite(held_out.y_score).all(axis=1)
+    used: NDArray[np.bool_] = np.asarray(np.isfinite(held_out.y_score).all(axis=1))
     if rows is not None:
         used &= rows
-    return tune_thresholds(decision, held_out.y_true[used], held_out.y_score[used], scoring)
+    y_true, y_score = held_out.y_true[used], held_out.y_score[used]
+    return tune_thresholds(decision, y_true, y_score, scoring, *held_out.targets(used))

@@ -84,11 +84,11 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
     in which a score is undefined is skipped. For scores that can be undefined, the column
     `*_folds` has the number of remaining folds.
     """
-    y, zero_division = evaluation.dataset.y, evaluation.config.scoring.zero_division
-    folds = [
-        label_scores(zero_division, y[fold.split.test], fold.y_score, fold.y_pred)
-        for fold in evaluation.folds
-    ]
+    zero_division, folds = evaluation.config.scoring.zero_division, []
+    for fold in evaluation.folds:
+        y_true, mask, weights = evaluation.targets(fold.split.test)
+        predictions = (y_true, fold.y_score, fold.y_pred)
+        folds.append(label_scores(zero_division, *predictions, mask, weights))
     columns: dict[str, object] = {"label": evaluation.dataset.label_names}
     base = base_rates(evaluation)
     for name in folds[0]:
@@ -127,7 +127,7 @@ def base_rates(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
     F1, precision and recall are those of always saying yes; ROC AUC and average precision those of
     a random order.
     """
-    p = evaluation.dataset.y.mean(axis=0, dtype=np.float64)
+    p = evaluation.dataset.label_rates
     return {
         "f1": 2 * p / (1 + p),
         "precision": p,
@@ -189,6 +189,7 @@ def held_out_predictions(evaluation: Evaluation) -> StoredPredictions:
     """Return the held-out predictions of all folds, as they are stored."""
     dataset, splits = evaluation.dataset, [fold.split for fold in evaluation.folds]
     rows = np.concatenate([split.test for split in splits])
+    y_true, mask, weight = evaluation.targets(rows)
     folds = np.array([(split.repeat, split.fold) for split in splits], dtype=np.int64)
     return StoredPredictions(
         label_names=dataset.label_names,
@@ -196,19 +197,25 @@ def held_out_predictions(evaluation: Evaluation) -> StoredPredictions:
         row=rows,
         ids=None if dataset.ids is None else np.asarray(dataset.ids[rows], dtype=object),
         group=None if dataset.groups is None else dataset.groups[rows],
-        y_true=dataset.y[rows],
+        y_true=y_true,
         y_score=np.concatenate([fold.y_score for fold in evaluation.folds]),
         y_pred=np.concatenate([fold.y_pred for fold in evaluation.folds]),
+        mask=mask,
+        weight=weight,
     )
 
 
 def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return one row per test row of each fold: repeat, fold, row, id, group, and label values.
 
-    The values are `true_*`, the probabilities `score_*` and the predicted labels `pred_*`.
+    The values are `true_*`, missing where they are not known, the probabilities `score_*` and the
+    predicted labels `pred_*`. Weights of rows are there if metrics are weighted.
     """
     stored = held_out_predictions(evaluation)
-    labels = stored.label_names
+    labels, y_true = stored.label_names, [*stored.y_true.T]
+    if stored.mask is not None:
+        pairs = zip(stored.y_true.T, stored.mask.T, strict=True)
+        y_true = [pd.arrays.IntegerArray(column.copy(), ~mask) for column, mask in pairs]
     return pd.DataFrame(
         {
             "repeat": stored.fold[:, 0],
@@ -216,7 +223,8 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
             "row": stored.row,
             **({} if stored.ids is None else {"id": stored.ids}),
             **({} if stored.group is None else {"group": stored.group}),
-            **{f"true_{label}": stored.y_true[:, i] for i, label in enumerate(labels)},
+            **({} if stored.weight is None else {"weight": stored.weight}),
+            **{f"true_{label}": y_true[i] for i, label in enumerate(labels)},
             **{f"score_{label}": stored.y_score[:, i] for i, label in enumerate(labels)},
             **{f"pred_{label}": stored.y_pred[:, i] for i, label in enumerate(labels)},
         }

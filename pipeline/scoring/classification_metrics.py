@@ -40,7 +40,7 @@ def mean_metric(function: Callable[..., NDArray[Any]]) -> Metric:
         values = function(y_true, y_score, y_pred, mask, **options)
         if mask is None and sample_weight is None:
             return float(values.mean())
-        counts = ~np.ma.getmaskarray(values)
+        counts: NDArray[Any] = ~np.ma.getmaskarray(values)
         if sample_weight is not None:
             counts = counts * sample_weight.reshape(-1, *(1,) * (values.ndim - 1))
         return weighted_mean(np.ma.getdata(values), counts)
@@ -142,7 +142,9 @@ class Counts:
             has_any = np.ones(1) if mask is None else mask.any(axis=1)
             return weighted_mean(values, np.broadcast_to(weights * has_any, values.shape))
         counts = (cells & (weights > 0)[:, None]).any(axis=0)
-        return weighted_mean(values, counts if average != "micro" else counts.any(keepdims=True))
+        if average == "micro":
+            return weighted_mean(values, np.atleast_1d(counts.any()))
+        return weighted_mean(values, np.asarray(counts))
 
 
 @mean_metric
@@ -189,7 +191,8 @@ def _divide(
     numerator: NDArray[Any], denominator: NDArray[Any], zero_division: float
 ) -> NDArray[np.float64]:
     undefined = np.full(denominator.shape, zero_division, dtype=np.float64)
-    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
+    np.divide(numerator, denominator, out=undefined, where=denominator > 0)
+    return undefined
 
 
 N_BINS = 15

@@ -33,6 +33,8 @@ class StoredPredictions:
         y_true: Indicator matrix of shape (n_entries, n_labels).
         y_score: Probabilities of the same shape; NaN if the training diverged.
         y_pred: Predicted labels of the same shape.
+        mask: True where a label is known, of the same shape; None if all are.
+        weight: Weight of each entry in metrics, or None.
     """
 
     label_names: tuple[str, ...]
@@ -43,6 +45,8 @@ class StoredPredictions:
     y_true: NDArray[np.int8]
     y_score: NDArray[np.float32]
     y_pred: NDArray[np.int8]
+    mask: NDArray[np.bool_] | None = None
+    weight: NDArray[np.float32] | None = None
 
     def to_units(self) -> HeldOutPredictions:
         """Number the rows, and the units that a bootstrap samples whole: rows, or their groups."""
@@ -52,7 +56,16 @@ class StoredPredictions:
             _, units = np.unique(self.group[first], return_inverse=True)
         if (n_units := int(units.max(initial=-1)) + 1) > MAX_UNITS:
             units = np.random.default_rng(SEED).permutation(n_units)[units] % MAX_UNITS
-        return HeldOutPredictions(self.y_true, self.y_score, self.y_pred, row, units)
+        weight = None if self.weight is None else self.weight[first]
+        cells = (self.y_true, self.y_score, self.y_pred)
+        return HeldOutPredictions(*cells, row, units, self.mask, weight)
+
+    def targets(
+        self, entries: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.float32] | None]:
+        """Return the mask and the weights of some entries, for metrics."""
+        mask = None if self.mask is None else self.mask[entries]
+        return mask, None if self.weight is None else self.weight[entries]
 
 
 def read_predictions(path: Path) -> StoredPredictions:
@@ -62,13 +75,18 @@ def read_predictions(path: Path) -> StoredPredictions:
     labels = [name.removeprefix(TRUE) for name in names if name.startswith(TRUE)]
 
     def matrix(prefix: str, dtype: type[np.generic]) -> NDArray[Any]:
-        columns = [table[f"{prefix}{label}"].to_numpy() for label in labels]
-        return np.column_stack(columns).astype(dtype)
+        columns = [table[f"{prefix}{label}"] for label in labels]
+        columns = [it.fill_null(0) if prefix == TRUE and it.null_count else it for it in columns]
+        return np.column_stack([column.to_numpy() for column in columns]).astype(dtype)
 
     def optional(name: str) -> pa.ChunkedArray | None:
         return table[name] if name in names[: names.index(f"{TRUE}{labels[0]}")] else None
 
-    ids, group = optional("id"), optional("group")
+    given = [table[f"{TRUE}{label}"] for label in labels]
+    mask = None
+    if any(column.null_count for column in given):
+        mask = np.column_stack([column.is_valid().to_numpy() for column in given])
+    ids, group, weight = optional("id"), optional("group"), optional("weight")
     return StoredPredictions(
         label_names=tuple(labels),
         fold=np.column_stack([table["repeat"].to_numpy(), table["fold"].to_numpy()]),
@@ -78,6 +96,8 @@ def read_predictions(path: Path) -> StoredPredictions:
         y_true=matrix(TRUE, np.int8),
         y_score=matrix(SCORE, np.float32),
         y_pred=matrix(PREDICTED, np.int8),
+        mask=mask,
+        weight=None if weight is None else weight.to_numpy().astype(np.float32),
     )
 
 
@@ -86,7 +106,7 @@ def join(parts: Sequence[StoredPredictions]) -> StoredPredictions:
 
     def concatenate(name: str) -> Any:
         arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
+        return None if any(array is None for array in arrays) else np.concatenate(arrays)
 
     names = [field.name for field in fields(StoredPredictions) if field.name != "label_names"]
     return StoredPredictions(parts[0].label_names, *(concatenate(name) for name in names))

@@ -56,8 +56,9 @@ def check_own_arguments(names: Sequence[str], *, is_masked: bool, is_weighted: b
     for name in names:
         if "." not in name or not any(needed.values()):
             continue
+        function = import_callable(CONFIG_KEY, name)
         try:
-            parameters = inspect.signature(import_callable(CONFIG_KEY, name)).parameters
+            parameters = inspect.signature(function).parameters
         except ValueError:  # a function of C without a signature
             parameters = inspect.signature(lambda y_true, y_score, y_pred: None).parameters
         takes_all = any(it.kind is it.VAR_KEYWORD for it in parameters.values())

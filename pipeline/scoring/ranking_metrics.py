@@ -47,7 +47,7 @@ class Ranked:
         """Rank the entries of each row, which may have positive weights."""
         order = np.argsort(-y_score, axis=1)
         scores = np.take_along_axis(y_score, order, axis=1)
-        relevant = np.take_along_axis(y_true, order, axis=1).astype(np.int64)
+        relevant: NDArray[Any] = np.take_along_axis(y_true, order, axis=1).astype(np.int64)
         n_rows, n = scores.shape
         differs = scores[:, 1:] != scores[:, :-1]
         edge = np.ones((n_rows, 1), dtype=bool)  # the first and the last entry end a group of ties
@@ -55,7 +55,8 @@ class Ranked:
         ends = np.where(np.hstack([differs, edge]), np.arange(1, n + 1), n)
         n_above = np.maximum.accumulate(starts, axis=1)
         n_at_or_above = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-        n_up_to, n_before = n_at_or_above, n_above
+        n_up_to: NDArray[Any] = n_at_or_above
+        n_before: NDArray[Any] = n_above
         if weights is not None:
             weights = np.take_along_axis(weights, order, axis=1)
             sums = np.zeros((n_rows, n + 1))
@@ -253,9 +254,8 @@ def _rank_rows(
     """Rank the rows of each label, and return the number of those without it, too."""
     if sample_weight is not None:
         has_weight = sample_weight > 0
-        y_true, y_score, sample_weight = (
-            values[has_weight] for values in (y_true, y_score, sample_weight)
-        )
+        y_true, y_score = y_true[has_weight], y_score[has_weight]
+        sample_weight = sample_weight[has_weight]
         mask = None if mask is None else mask[has_weight]
     if mask is not None:
         y_score = hide_unknown(y_score, mask)

@@ -14,10 +14,13 @@ from pipeline.scoring.classification_metrics import (
     Average,
     Counts,
     Labels,
+    Mask,
     Metric,
     Scores,
+    Weights,
     bin_differences,
     expected_calibration_error,
+    mask_rows,
     mean_ratio,
 )
 from pipeline.scoring.ranking_metrics import average_precision, roc_auc
@@ -43,6 +46,8 @@ class HeldOutPredictions:
         row: Row of each entry, from 0 to n_rows - 1, of shape (n_entries,).
         unit: Unit of each row, from 0 to n_units - 1, of shape (n_rows,): what samples take or
             leave whole, such as the row itself or its group.
+        mask: True where a label is known, of shape (n_entries, n_labels); None if all are.
+        weight: Weight of each row in metrics, of shape (n_rows,), or None.
     """
 
     y_true: Labels
@@ -50,6 +55,13 @@ class HeldOutPredictions:
     y_pred: Labels
     row: Integers
     unit: Integers
+    mask: Mask = None
+    weight: Weights = None
+
+    @property
+    def row_mask(self) -> Mask:
+        """True where a label is known, of shape (n_rows, n_labels), or None."""
+        return None if self.mask is None else self.mask[np.unique(self.row, return_index=True)[1]]
 
     def average(self, values: NDArray[Any]) -> Values:
         """Average the values of the entries of each row: (n_entries, k) to (n_rows, k)."""
@@ -60,8 +72,10 @@ class HeldOutPredictions:
         return np.asarray(matrix @ values.reshape(len(entries), -1).astype(np.float64))
 
     def sum_units(self, values: Values) -> Values:
-        """Sum the values of the rows of each unit: (n_rows, k) to (n_units, k)."""
+        """Sum the weighted values of the rows of each unit: (n_rows, k) to (n_units, k)."""
         rows = np.arange(len(self.unit))
+        if self.weight is not None:
+            values = values * self.weight[:, None]
         return np.asarray(csr_array((np.ones(len(rows)), (self.unit, rows))) @ values)
 
 
@@ -94,20 +108,31 @@ def weighted_scores(
         area = _weighted_roc_auc if function is roc_auc else _weighted_average_precision
         return _mean_areas(area, predictions, weights, options["average"] == "micro")
     y_true, y_score, y_pred = predictions.y_true, predictions.y_score, predictions.y_pred
-    n_rows = weights @ np.bincount(predictions.unit)
+    mask = counted = predictions.mask
     if function is expected_calibration_error:
-        values = predictions.average(bin_differences(y_true, y_score))
-        sums = np.abs(weights @ predictions.sum_units(values)).sum(axis=1) / y_true.shape[1]
+        values = predictions.average(bin_differences(y_true, y_score, mask))
+        sums = np.abs(weights @ predictions.sum_units(values)).sum(axis=1)
+        sums = sums / y_true.shape[1] if mask is None else sums
     else:
         if function is mean_ratio:
-            counts = Counts.of(y_true, y_pred, "samples")
-            values = arguments[0](counts, options["zero_division"])
+            counts = Counts.of(y_true, y_pred, "samples", mask)
+            values = mask_rows(arguments[0](counts, options["zero_division"]), mask)
         else:
-            values = inspect.unwrap(function)(y_true, y_score, y_pred, *arguments, **options)
-        by_row = predictions.average(values.reshape(len(y_true), -1).mean(axis=1))
+            unwrapped = inspect.unwrap(function)
+            values = unwrapped(y_true, y_score, y_pred, mask, *arguments, **options)
+        values = values.reshape(len(y_true), -1)
+        if mask is not None:  # of cells, or of rows
+            counted, values = ~np.ma.getmaskarray(values), np.ma.getdata(values)
+            values = np.where(counted, values, 0) * values.shape[1]
+        by_row = predictions.average(values.mean(axis=1))
         sums = (weights @ predictions.sum_units(by_row))[:, 0]
+    n_counted = weights @ np.bincount(predictions.unit, predictions.weight)
+    if counted is not None:
+        n_counted = (weights @ predictions.sum_units(predictions.average(counted.sum(axis=1))))[
+            :, 0
+        ]
     with np.errstate(invalid="ignore"):  # samples without a row
-        return np.asarray(sums / n_rows)
+        return np.asarray(sums / n_counted)
 
 
 def _unwrap(metric: Metric) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
@@ -127,8 +152,12 @@ def _own_score(metric: Metric, predictions: HeldOutPredictions, sample: Values) 
     entries = np.repeat(np.arange(len(n_times)), n_times)
     if not len(entries):
         return np.nan
+    tables = (predictions.y_true, predictions.y_score, predictions.y_pred)
+    weight = predictions.weight
     return metric(
-        predictions.y_true[entries], predictions.y_score[entries], predictions.y_pred[entries]
+        *(table[entries] for table in tables),
+        None if predictions.mask is None else predictions.mask[entries],
+        None if weight is None else weight[predictions.row[entries]],
     )
 
 
@@ -142,16 +171,28 @@ def _ratio_means(
 ) -> Values:
     """Compute the mean of a ratio over labels (macro, weighted) or of all cells (micro)."""
     y_true, y_pred = predictions.y_true, predictions.y_pred
-    tables = (y_true & y_pred, y_true, y_pred)
+    tables: tuple[NDArray[Any], ...] = (y_true & y_pred, y_true, y_pred)
+    mask = predictions.row_mask
+    if predictions.mask is not None:
+        tables = tuple(table & predictions.mask for table in tables)
     sums = [weights @ predictions.sum_units(predictions.average(table)) for table in tables]
     if average == "micro":
         sums = [table.sum(axis=1, keepdims=True) for table in sums]
     counts: Any = sums  # not whole numbers, if repeats differ
     values = ratio(Counts(*counts), zero_division)
-    if average != "weighted":
+    if average != "weighted" and mask is None and predictions.weight is None:
         return np.asarray(values.mean(axis=1))
-    by_label = np.where(sums[1].any(axis=1, keepdims=True), sums[1], 1.0)
-    return np.asarray((values * by_label).sum(axis=1) / by_label.sum(axis=1))
+    by_label: NDArray[Any] = np.ones((1, 1))
+    if mask is not None or predictions.weight is not None:
+        cells = np.ones((len(predictions.unit), 1)) if mask is None else mask.astype(np.float64)
+        by_label = 1.0 * (weights @ predictions.sum_units(cells) > 0)
+        if average == "micro":
+            by_label = np.asarray(by_label.any(axis=1, keepdims=True))
+    if average == "weighted":
+        by_label = np.where(sums[1].any(axis=1, keepdims=True), sums[1], by_label)
+    by_label = np.broadcast_to(by_label, values.shape)
+    with np.errstate(invalid="ignore"):  # samples without a cell that is known
+        return np.asarray((values * by_label).sum(axis=1) / by_label.sum(axis=1))
 
 
 def _mean_areas(
@@ -164,11 +205,18 @@ def _mean_areas(
     y_true, y_score = (
         predictions.average(table) for table in (predictions.y_true, predictions.y_score)
     )
-    unit = predictions.unit
+    unit, weight, mask = predictions.unit, predictions.weight, predictions.row_mask
+    if weight is not None:  # rows of a unit have weights of their own
+        weights, unit = weights[:, unit] * weight, np.arange(len(unit))
     if is_micro:
         unit = np.repeat(unit, y_true.shape[1])
         y_true, y_score = y_true.reshape(-1, 1), y_score.reshape(-1, 1)
-    columns = [RankedColumn.of(*pair, unit) for pair in zip(y_true.T, y_score.T, strict=True)]
+        mask = None if mask is None else mask.reshape(-1, 1)
+    columns = [
+        RankedColumn.of(y_true[rows, j], y_score[rows, j], unit[rows])
+        for j in range(y_true.shape[1])
+        for rows in [slice(None) if mask is None else mask[:, j]]
+    ]
     scores = []
     for chunk in _chunks(weights, len(unit)):
         areas = np.stack([area(column, chunk) for column in columns])
