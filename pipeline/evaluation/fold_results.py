@@ -188,7 +188,7 @@ def summarise_folds(
         for metric in config.scoring.metrics
     }
     if dataset and dataset.label_mask is not None and "accuracy" in summary:
-        is_partial = ~dataset.label_mask.all(axis=1)
+        is_partial = np.asarray(~dataset.label_mask.all(axis=1))
         n_partial_rows = int(sum(is_partial[fold.split.test].sum() for fold in folds))
         summary["accuracy"] = replace(summary["accuracy"], n_partial_rows=n_partial_rows)
     return summary
