@@ -77,7 +77,6 @@ def test_repeated_rows_with_labels_that_are_not_known(name, is_weighted):
         sample_weight = None if weight is None else weight[rows]
         expected.append(metric(*(table[entries] for table in tables), sample_weight))
     scores = weighted_scores(name, 0.0, predictions, weights)
-    assert len({*expected}) > 1
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 

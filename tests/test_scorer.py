@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from pipeline.config.schema import ScoringConfig
 from pipeline.decision.rule import DecisionRule
 from pipeline.errors import UserError
+from pipeline.scoring.own_metrics import own_directions
 from pipeline.scoring.probabilities import check_probabilities
 from pipeline.scoring.scorer import (
     check_directions,
@@ -18,7 +19,6 @@ from pipeline.scoring.scorer import (
     lower_is_better,
     metric_range,
     metric_title,
-    own_directions,
     score,
 )
 

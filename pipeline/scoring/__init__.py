@@ -1,7 +1,7 @@
 """Multi-label metrics and their statistics over folds."""
 
 from pipeline.scoring.classification_metrics import Counts, Labels, Mask, Metric, Scores, Weights
-from pipeline.scoring.own_metrics import check_own_arguments
+from pipeline.scoring.own_metrics import check_own_arguments, own_directions
 from pipeline.scoring.probabilities import DIVERGED_HINT, check_probabilities
 from pipeline.scoring.scorer import (
     CURVE_METRICS,
@@ -16,7 +16,6 @@ from pipeline.scoring.scorer import (
     lower_is_better,
     metric_range,
     metric_title,
-    own_directions,
     score,
     short_name,
 )

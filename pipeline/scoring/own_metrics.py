@@ -1,7 +1,7 @@
 """Call the user's own metrics."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 
 import numpy as np
@@ -11,6 +11,7 @@ from pipeline.scoring.classification_metrics import Labels, Mask, Scores, Weight
 from pipeline.user_code import import_callable
 
 CONFIG_KEY = "scoring.metrics"
+DIRECTION_KEY = "scoring.greater_is_better"
 ARGUMENTS = ("mask", "sample_weight")  # given to own metrics where labels are missing or weighted
 
 
@@ -74,3 +75,13 @@ def check_own_arguments(names: Sequence[str], *, is_masked: bool, is_weighted: b
                 f"{CONFIG_KEY}: expected {name}({arguments}). Received: a function without "
                 f"{' and '.join(missing)}. {meanings}."
             )
+
+
+def own_directions(settings: Mapping[str, str]) -> dict[str, bool]:
+    """Return `scoring.greater_is_better` of a run from its logged settings."""
+    prefix = f"{DIRECTION_KEY}."
+    return {
+        key.removeprefix(prefix): value == "True"
+        for key, value in settings.items()
+        if key.startswith(prefix)
+    }

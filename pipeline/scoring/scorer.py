@@ -22,12 +22,11 @@ from pipeline.scoring.classification_metrics import (
     mean_ratio,
     weigh_cells,
 )
-from pipeline.scoring.own_metrics import CONFIG_KEY, call_own
+from pipeline.scoring.own_metrics import CONFIG_KEY, DIRECTION_KEY, call_own
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
 from pipeline.scoring.statistics import MetricSummary, format_summary
 from pipeline.user_code import import_callable
 
-DIRECTION_KEY = "scoring.greater_is_better"
 SUFFIXES = ("score", "loss", "error")  # of names that show whether higher or lower is better
 ABBREVIATIONS = {"roc": "ROC", "auc": "AUC", "ndcg": "nDCG"}
 
@@ -127,16 +126,6 @@ def lower_is_better(name: str, greater_is_better: Mapping[str, bool]) -> bool:
     if metric in greater_is_better:
         return not greater_is_better[metric]
     return metric.split("_")[-1] in {"loss", "error"} or metric == "brier_score"
-
-
-def own_directions(settings: Mapping[str, str]) -> dict[str, bool]:
-    """Return `scoring.greater_is_better` of a run from its logged settings."""
-    prefix = f"{DIRECTION_KEY}."
-    return {
-        key.removeprefix(prefix): value == "True"
-        for key, value in settings.items()
-        if key.startswith(prefix)
-    }
 
 
 def check_directions(greater_is_better: Mapping[str, bool], metrics: Iterable[str]) -> None:
