@@ -44,7 +44,10 @@ from pipeline.config.schema_models import (
     EstimatorConfig,
     KerasModelConfig,
     MlpConfig,
+    MlpPlrConfig,
     ModelConfig,
+    ResnetConfig,
     SklearnModelConfig,
+    TabmConfig,
 )
 from pipeline.config.serialization import IMPORTANCE, affects_scores, flatten, to_yaml

@@ -2,13 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from pipeline.config.schema_data import STRICT, Name
 
 TAKE_MISSING = ("sklearn.ensemble.HistGradientBoostingClassifier",)
 """Estimators of scikit-learn that take missing numbers, as all libraries of boosting do."""
+
+
+_Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -19,19 +22,59 @@ class MlpConfig:
     hidden_units: tuple[PositiveInt, ...]
     activation: Name
     kernel_initializer: Name
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: _Dropout
     batch_normalization: bool
     l2: NonNegativeFloat
     ensemble_size: PositiveInt
 
-    @property
-    def title(self) -> str:
-        """Name of the model."""
-        return "mlp"
+    title = "mlp"
+    code_path = None  # of the user's code, as the model is part of Manyfold
 
-    @property
-    def code_path(self) -> None:
-        """Dotted path of the user's code; None, as the model is part of Manyfold."""
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ResnetConfig:
+    """Keyword arguments of `pipeline.model.tabular_networks.resnet`, and the ensemble's size."""
+
+    kind: Literal["resnet"]
+    n_blocks: PositiveInt
+    units: PositiveInt
+    hidden_units: PositiveInt
+    hidden_dropout: _Dropout
+    residual_dropout: _Dropout
+    ensemble_size: PositiveInt
+
+    title = "resnet"
+    code_path = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MlpPlrConfig:
+    """Keyword arguments of `pipeline.model.tabular_networks.mlp_plr`, and the ensemble's size."""
+
+    kind: Literal["mlp_plr"]
+    hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    dropout: _Dropout
+    n_frequencies: PositiveInt
+    frequency_scale: PositiveFloat
+    embedding_size: PositiveInt
+    ensemble_size: PositiveInt
+
+    title = "mlp_plr"
+    code_path = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TabmConfig:
+    """Keyword arguments of `pipeline.model.tabular_networks.tabm`, and the ensemble's size."""
+
+    kind: Literal["tabm"]
+    hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    dropout: _Dropout
+    n_members: PositiveInt
+    ensemble_size: PositiveInt
+
+    title = "tabm"
+    code_path = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -105,7 +148,13 @@ class BoostingConfig:
 
 
 ModelConfig = Annotated[
-    MlpConfig | KerasModelConfig | SklearnModelConfig | BoostingConfig,
+    MlpConfig
+    | ResnetConfig
+    | MlpPlrConfig
+    | TabmConfig
+    | KerasModelConfig
+    | SklearnModelConfig
+    | BoostingConfig,
     Field(discriminator="kind"),
 ]
 EstimatorConfig = SklearnModelConfig | BoostingConfig

@@ -286,7 +286,8 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         from pipeline.model.keras_models import build_model
         from pipeline.training.keras_trainer import KerasTrainer
 
-    build = partial(build_model, config.model, n_labels=dataset.n_labels)
+    n_numeric = int((~dataset.schema.is_categorical).sum())
+    build = partial(build_model, config.model, n_labels=dataset.n_labels, n_numeric=n_numeric)
     architecture = repr((config.model, dataset.n_labels))
     if isinstance(config.model, KerasModelConfig):
         fit = fits[-1]

@@ -11,13 +11,28 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from pipeline.config import KerasModelConfig, MlpConfig, ModelConfig
+from pipeline.config import (
+    BoostingConfig,
+    KerasModelConfig,
+    MlpPlrConfig,
+    ModelConfig,
+    SklearnModelConfig,
+)
 from pipeline.errors import UserError, suggest
 from pipeline.model.keras_builder import call_builder
+from pipeline.model.tabular_networks import mlp_plr, resnet, tabm
 
 
-def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Model:
+def build_model(
+    config: ModelConfig, n_features: int, n_labels: int, n_numeric: int | None = None
+) -> keras.Model:
     """Build an untrained model that maps (batch, n_features) to (batch, n_labels) probabilities.
+
+    Args:
+        config: Kind of the model and its parameters.
+        n_features: Number of input columns.
+        n_labels: Number of outputs.
+        n_numeric: Number of numbers, which are the first input columns; None for all.
 
     Raises:
         UserError: If Keras does not know a configured name, if the user's builder cannot be
@@ -25,11 +40,14 @@ def build_model(config: ModelConfig, n_features: int, n_labels: int) -> keras.Mo
     """
     if isinstance(config, KerasModelConfig):
         return call_builder(config, n_features, n_labels)
-    if not isinstance(config, MlpConfig):
+    if isinstance(config, SklearnModelConfig | BoostingConfig):
         raise TypeError(f"Expected the configuration of a Keras model. Received: {config.kind}")
     params = asdict(config)
     del params["kind"], params["ensemble_size"]
-    return mlp(n_features, n_labels, **params)
+    if isinstance(config, MlpPlrConfig):
+        params["n_numeric"] = n_features if n_numeric is None else n_numeric
+    build = {"mlp": mlp, "resnet": resnet, "mlp_plr": mlp_plr, "tabm": tabm}[config.kind]
+    return build(n_features, n_labels, **params)
 
 
 def mlp(

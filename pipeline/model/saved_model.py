@@ -46,6 +46,7 @@ CODE = (
     "decision/rule.py",
     "model/multilabel.py",
     "model/boosted_trees.py",
+    "model/tabm_layers.py",
     "model/loaded_model.py",
 )
 """Modules that logged models carry; they import each other and libraries, nothing else."""

@@ -19,16 +19,21 @@ from pipeline.errors import UserError, suggest
 def cell_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> Any:
     """Return the loss of each row and label, a tensor of shape (n, n_labels).
 
+    A network that returns the probabilities of several members in training gets the mean of their
+    losses.
+
     Args:
         config: Names the loss.
         y: Labels of shape (n, n_labels).
-        y_score: Probabilities of the same shape.
+        y_score: Probabilities of the same shape, or of shape (n, n_members, n_labels).
         weights: Weights from `loss_weights`.
 
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
         Ridnik et al., Asymmetric Loss For Multi-Label Classification, ICCV 2021.
     """
+    if has_members := len(y_score.shape) == 3:
+        y = y[:, None] + tf.zeros_like(y_score)
     is_asymmetric = config.loss == "asymmetric"
     if is_asymmetric and config.asymmetric_clip:
         y_score = tf.where(y > 0, y_score, tf.nn.relu(y_score - config.asymmetric_clip))
@@ -41,7 +46,7 @@ def cell_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> A
         losses *= tf.where(y > 0, present, _power(y_score, config.asymmetric_gamma_neg))
     if config.class_weight is not None or config.label_weights is not None:
         losses *= tf.where(y > 0, weights[1], weights[0])
-    return losses
+    return keras.ops.mean(losses, axis=1) if has_members else losses
 
 
 def _power(p: Any, gamma: float) -> Any:
