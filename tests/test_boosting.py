@@ -19,6 +19,7 @@ from pipeline.export import export_model
 from pipeline.model.loaded_model import LoadedModel
 from pipeline.model.saved_model import write_model
 from pipeline.prediction import ModelFolder
+from tests.command_runner import CommandRunner
 from tests.test_saved_model import load_served
 from tests.test_sklearn_trainer import run
 
@@ -221,6 +222,59 @@ def test_balanced_labels_weigh_the_same(make_config):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
+def test_missing_labels_and_weights_are_rows_left_out_and_weighted(make_config, library):
+    config = make_config(*settings(library, *STOPPING, "model.strategy=binary_relevance"))
+    dataset = load(config.dataset)
+    rng = np.random.default_rng(0)
+    mask = rng.random(dataset.y.shape) < 0.8
+    weight = rng.integers(0, 4, dataset.n_samples).astype(np.float32)
+    fits, *_ = plan_fits(config, dataset, make_splits(config.cv, dataset))
+    fit = fits[0]
+    masked = replace(dataset, y=dataset.y * mask, label_mask=mask, sample_weight=weight)
+    (result,) = make_trainer(config, masked, fits).train(fit_indices=[0])
+    X = fit.preprocessor.transform(dataset.X)
+    for label in range(3):
+
+        def rows(indices, label=label):
+            counted = indices[mask[indices, label] & (weight[indices] > 0)]
+            return X[counted], dataset.y[counted, label], weight[counted]
+
+        params = config.model.params
+        (X_train, y_train, w_train), (X_valid, y_valid, w_valid) = rows(fit.train), rows(fit.valid)
+        if library == "xgboost":
+            model = xgboost.XGBClassifier(
+                **params, random_state=fit.seed, n_jobs=1, early_stopping_rounds=2,
+                eval_metric="logloss",
+            )  # fmt: skip
+            model.fit(
+                X_train, y_train, sample_weight=w_train, eval_set=[(X_valid, y_valid)],
+                sample_weight_eval_set=[w_valid], verbose=False,
+            )  # fmt: skip
+        elif library == "lightgbm":
+            model = lightgbm.LGBMClassifier(**params, random_state=fit.seed, n_jobs=1, verbosity=-1)
+            model.fit(
+                X_train, y_train, sample_weight=w_train, eval_X=X_valid, eval_y=y_valid,
+                eval_sample_weight=[w_valid],
+                callbacks=[lightgbm.early_stopping(2, verbose=False)],
+            )  # fmt: skip
+        else:
+            model = catboost.CatBoostClassifier(
+                **params, random_seed=fit.seed, thread_count=1, early_stopping_rounds=2,
+                allow_writing_files=False, logging_level="Silent",
+            )  # fmt: skip
+            model.fit(
+                catboost.Pool(X_train, y_train, weight=w_train),
+                eval_set=catboost.Pool(X_valid, y_valid, weight=w_valid),
+            )
+        expected = model.predict_proba(X[fit.test])[:, 1]
+        np.testing.assert_allclose(result.y_score[:, label], expected, rtol=1e-5, atol=1e-6)
+    if library != "lightgbm":
+        native = make_config(*settings(library))
+        with pytest.raises(UserError, match="expected binary_relevance with dataset"):
+            make_trainer(native, masked, fits)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_constant_labels_get_their_frequency(make_config, library):
     config = make_config(*settings(library))
     dataset = load(config.dataset)
@@ -250,6 +304,16 @@ def test_constant_labels_get_their_frequency(make_config, library):
 def test_wrong_settings_are_refused(make_config, options, message):
     with pytest.raises(UserError, match=message):
         run(make_config(*SMALL, *options))
+
+
+def test_a_missing_library_fails_its_own_jobs_alone(tmp_path):
+    with patch("pipeline.model.boosting.is_installed", lambda name: name != "lightgbm"):
+        out, err = CommandRunner(tmp_path).run_here(
+            "experiment=strong_baselines", "model=dummy,lightgbm", *SMALL[:4], "report=none",
+            "dataset.predict_rows=[]", code=1,
+        )  # fmt: skip
+    assert "2 jobs: 1 finished, 1 failed" in " ".join(out.split())
+    assert "pip install 'manyfold[lightgbm]'" in " ".join((out + err).split())
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -24,6 +24,7 @@ from pipeline.config import BoostingConfig, EarlyStoppingConfig, TrainingConfig
 from pipeline.errors import UserError, is_installed, suggest
 from pipeline.model.boosted_trees import BoostedTrees
 from pipeline.model.multilabel import FittedEstimator, MultilabelClassifier
+from pipeline.model.sklearn_models import label_frequencies
 
 SEEDS = ("random_state", "random_seed", "seed")  # names of one parameter
 OBJECTIVE = "the loss is binary cross-entropy"
@@ -39,13 +40,39 @@ RESERVED = {
 
 
 class Rows(NamedTuple):
-    """Preprocessed rows of shape (n, n_columns), and their labels of shape (n, n_labels)."""
+    """Preprocessed rows.
+
+    Attributes:
+        X: Features of shape (n, n_columns).
+        y: Labels of shape (n, n_labels); of shape (n,) for a single one, as the libraries expect.
+        label_mask: True where a label is known, of shape (n, n_labels); None if all are.
+        weight: Weights of shape (n,); None for 1.
+    """
 
     X: NDArray[np.float32]
     y: NDArray[np.int8]
+    label_mask: NDArray[np.bool_] | None = None
+    weight: NDArray[np.float32] | None = None
+
+    def without_zero_weights(self) -> "Rows":
+        """Return the rows of positive weight."""
+        if self.weight is None or self.weight.all():
+            return self
+        counted = self.weight > 0
+        mask = None if self.label_mask is None else self.label_mask[counted]
+        return Rows(self.X[counted], self.y[counted], mask, self.weight[counted])
+
+    def of_labels(self, labels: NDArray[np.int64]) -> "Rows":
+        """Return the rows that know these labels, with these labels alone."""
+        rows = slice(None) if self.label_mask is None else self.label_mask[:, labels[0]]
+        y = self.y[rows, labels[0]] if len(labels) == 1 else self.y[:, labels]
+        weight = None if self.weight is None else self.weight[rows]
+        return Rows(self.X[rows], y, None, weight)
 
 
-def check_model(config: BoostingConfig, training: TrainingConfig) -> None:
+def check_model(
+    config: BoostingConfig, training: TrainingConfig, *, has_missing_labels: bool = False
+) -> None:
     """Raise UserError if the library is missing or does not support the configuration."""
     library, params = config.library, config.params or {}
     if not is_installed(library):
@@ -67,6 +94,11 @@ def check_model(config: BoostingConfig, training: TrainingConfig) -> None:
         raise UserError(
             "model.strategy: expected binary_relevance, because a model of LightGBM predicts one "
             "label. Received: native"
+        )
+    if has_missing_labels and config.strategy == "native":
+        raise UserError(
+            "model.strategy: expected binary_relevance with dataset.missing_labels=mask, because "
+            "one model of all labels cannot leave out single ones. Received: native"
         )
     if training.class_weight is not None and config.strategy == "native":
         raise UserError(
@@ -114,8 +146,11 @@ def fit_boosting(
         on_failure: Called with labels and the error of the library that cannot learn them; the
             probability of these labels is their frequency.
     """
-    frequencies = train.y.mean(axis=0, dtype=np.float64)
-    labels = np.flatnonzero((frequencies > 0) & (frequencies < 1))
+    train = train.without_zero_weights()
+    valid = valid and valid.without_zero_weights()
+    mask = np.ones_like(train.y, bool) if train.label_mask is None else train.label_mask
+    is_present = (train.y > 0) & mask
+    labels = np.flatnonzero(is_present.any(axis=0) & (is_present != mask).any(axis=0))
     groups = [labels] if config.strategy == "native" else np.split(labels, len(labels))
     params = {name: value for name, value in (config.params or {}).items() if value is not None}
     if not params.keys() & set(SEEDS):
@@ -136,6 +171,7 @@ def fit_boosting(
             on_failure(group.tolist(), error)
         else:
             estimators.append(FittedEstimator(tuple(group.tolist()), trees))
+    frequencies = label_frequencies(train.y, train.label_mask, train.weight)
     return MultilabelClassifier(tuple(estimators), frequencies)
 
 
@@ -159,6 +195,7 @@ class _Fit:
 
     def fit_xgboost(self, labels: NDArray[np.int64]) -> Any:
         xgboost = import_module("xgboost")
+        train, valid = self.train.of_labels(labels), self._valid(labels)
         stopping = xgboost.callback.EarlyStopping(
             rounds=self._patience,
             min_delta=self.stopping.min_delta,
@@ -168,32 +205,41 @@ class _Fit:
             **self.params,
             n_jobs=1,
             eval_metric="logloss",
-            callbacks=[stopping] if self.valid else None,
+            callbacks=[stopping] if valid else None,
         )
-        valid = {"eval_set": [(self.valid.X, _columns(self.valid.y, labels))]} if self.valid else {}
-        weight = self._weight(labels)
-        y = _columns(self.train.y, labels)
-        model.fit(self.train.X, y, sample_weight=weight, verbose=False, **valid)
+        model.fit(
+            train.X,
+            train.y,
+            sample_weight=self._weight(train, labels),
+            eval_set=[(valid.X, valid.y)] if valid else None,
+            sample_weight_eval_set=[valid.weight] if valid and valid.weight is not None else None,
+            verbose=False,
+        )
         return model.get_booster()
 
     def fit_lightgbm(self, labels: NDArray[np.int64]) -> Any:
         lightgbm = import_module("lightgbm")
-        train, valid = self._lightgbm_tables
-        train.set_label(_columns(self.train.y, labels)).set_weight(self._weight(labels))
-        if self.valid:
-            valid.set_label(_columns(self.valid.y, labels))
+        train, valid = self.train.of_labels(labels), self._valid(labels)
+        table, valid_table = (
+            self._lightgbm_tables
+            if self.train.label_mask is None
+            else self._make_lightgbm_tables(train, valid)
+        )
+        table.set_label(train.y).set_weight(self._weight(train, labels))
+        if valid:
+            valid_table.set_label(valid.y).set_weight(valid.weight)
         stopping = lightgbm.early_stopping(
             self._patience, min_delta=self.stopping.min_delta, verbose=False
         )
         params = {"verbosity": -1, **self.params, "objective": "binary", "num_threads": 1}
         booster = lightgbm.train(
             params,
-            train,
-            valid_sets=[valid] if self.valid else None,
-            callbacks=[stopping] if self.valid else None,
+            table,
+            valid_sets=[valid_table] if valid else None,
+            callbacks=[stopping] if valid else None,
             keep_training_booster=True,  # else the trees after the best round are dropped
         )
-        is_best = self.valid is not None and self.stopping.restore_best_weights
+        is_best = valid is not None and self.stopping.restore_best_weights
         n_trees = booster.best_iteration if is_best else -1
         text = booster.model_to_string(num_iteration=n_trees)  # free of the tables
         return lightgbm.Booster(model_str=text)
@@ -201,16 +247,20 @@ class _Fit:
     @cached_property
     def _lightgbm_tables(self) -> tuple[Any, Any]:
         """Binned features of both sets of rows, which all labels have in common."""
+        return self._make_lightgbm_tables(self.train, self.valid)
+
+    def _make_lightgbm_tables(self, train: Rows, valid: Rows | None) -> tuple[Any, Any]:
         lightgbm = import_module("lightgbm")
         params = {"verbosity": -1, **self.params, "num_threads": 1}
-        train = lightgbm.Dataset(self.train.X, params=params, free_raw_data=False)
-        valid = self.valid and lightgbm.Dataset(self.valid.X, reference=train, free_raw_data=False)
-        return train, valid
+        table = lightgbm.Dataset(train.X, params=params, free_raw_data=False)
+        valid_table = valid and lightgbm.Dataset(valid.X, reference=table, free_raw_data=False)
+        return table, valid_table
 
     def fit_catboost(self, labels: NDArray[np.int64]) -> Any:
         catboost = import_module("catboost")
+        train, valid = self.train.of_labels(labels), self._valid(labels)
         stopping: dict[str, Any] = {}
-        if self.valid:
+        if valid:
             stopping = {
                 "early_stopping_rounds": self._patience,
                 "use_best_model": self.stopping.restore_best_weights,
@@ -222,24 +272,24 @@ class _Fit:
             thread_count=1,
             allow_writing_files=False,
         )
-        weight = self._weight(labels)
-        valid = self.valid and (self.valid.X, _columns(self.valid.y, labels))
-        y = _columns(self.train.y, labels)
-        return model.fit(self.train.X, y, sample_weight=weight, eval_set=valid)
+        return model.fit(
+            catboost.Pool(train.X, train.y, weight=self._weight(train, labels)),
+            eval_set=valid and catboost.Pool(valid.X, valid.y, weight=valid.weight),
+        )
+
+    def _valid(self, labels: NDArray[np.int64]) -> Rows | None:
+        """Return the rows that early stopping monitors; None without any that know the label."""
+        valid = self.valid and self.valid.of_labels(labels)
+        return valid if valid and len(valid.X) else None
 
     @property
     def _patience(self) -> int:
         """Rounds without improvement; the libraries need one at least, which is Keras's 0, too."""
         return max(1, self.stopping.patience or 0)
 
-    def _weight(self, labels: NDArray[np.int64]) -> NDArray[np.float32] | None:
-        """Return the weight of each training row; None if all are 1."""
+    def _weight(self, train: Rows, labels: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Return the weight of each row that knows the labels; None if all are 1."""
         if self.class_weight is None:
-            return None
-        weights: NDArray[np.float32] = self.class_weight[self.train.y[:, labels[0]], labels[0]]
-        return weights
-
-
-def _columns(y: NDArray[np.int8], labels: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Return the columns of labels, of shape (n,) for a single one, as the libraries expect."""
-    return y[:, labels[0]] if len(labels) == 1 else y[:, labels]
+            return train.weight
+        weight: NDArray[np.float32] = self.class_weight[train.y, labels[0]]
+        return weight if train.weight is None else weight * train.weight

@@ -46,8 +46,7 @@ def build_model(
     del params["kind"], params["ensemble_size"]
     if isinstance(config, MlpPlrConfig):
         params["n_numeric"] = n_features if n_numeric is None else n_numeric
-    build = {"mlp": mlp, "resnet": resnet, "mlp_plr": mlp_plr, "tabm": tabm}[config.kind]
-    return build(n_features, n_labels, **params)
+    return BUILDERS[config.kind](n_features, n_labels, **params)
 
 
 def mlp(
@@ -99,6 +98,14 @@ def mlp(
         layers.Dense(n_labels, activation="sigmoid", kernel_regularizer=regularizer)
     )
     return keras.Sequential(model_layers)
+
+
+BUILDERS: dict[str, Callable[..., keras.Model]] = {
+    "mlp": mlp,
+    "resnet": resnet,
+    "mlp_plr": mlp_plr,
+    "tabm": tabm,
+}
 
 
 @cache  # because every fold builds the model

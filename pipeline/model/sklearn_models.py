@@ -128,11 +128,11 @@ def fit_labels(
             else:
                 estimators.append(FittedEstimator(tuple(group.tolist()), estimator))
                 break
-    frequencies = _frequencies(y, label_mask, sample_weight)
+    frequencies = label_frequencies(y, label_mask, sample_weight)
     return MultilabelClassifier(tuple(estimators), frequencies)
 
 
-def _frequencies(
+def label_frequencies(
     y: NDArray[np.int8],
     label_mask: NDArray[np.bool_] | None,
     sample_weight: NDArray[np.float32] | None,

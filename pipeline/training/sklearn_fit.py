@@ -99,30 +99,34 @@ def _fit_labels(
     sample_weight: NDArray[np.float32] | None,
 ) -> MultilabelClassifier:
     """Fit estimators to all labels of the training rows, which are preprocessed once."""
-    prepared, class_weight = fit.preprocessor.transform(X[fit.train]), None
+
+    def select(rows: NDArray[np.int64]) -> Rows:
+        mask = None if label_mask is None else label_mask[rows]
+        weight = None if sample_weight is None else sample_weight[rows]
+        return Rows(fit.preprocessor.transform(X[rows]), y[rows], mask, weight)
+
+    train, class_weight = select(fit.train), None
     if training.class_weight is not None:
         class_weight = loss_weights(
             replace(training, label_weights=None), y, fit.train, label_mask, sample_weight
         )
     if isinstance(config, BoostingConfig):
-        valid = None
-        if len(fit.valid):
-            valid = Rows(fit.preprocessor.transform(X[fit.valid]), y[fit.valid])
+        valid = select(fit.valid) if len(fit.valid) else None
         return fit_boosting(
-            *(config, Rows(prepared, y[fit.train]), valid, training.early_stopping),
+            *(config, train, valid, training.early_stopping),
             seed=fit.seed,
             class_weight=class_weight,
             on_failure=on_failure,
         )
     return fit_labels(
-        *(config, prepared, y[fit.train]),
+        *(config, train.X, train.y),
         seed=fit.seed,
         class_weight=(
             class_weight if training.class_weight == "effective_number" else training.class_weight
         ),
         on_failure=on_failure,
-        label_mask=None if label_mask is None else label_mask[fit.train],
-        sample_weight=None if sample_weight is None else sample_weight[fit.train],
+        label_mask=train.label_mask,
+        sample_weight=train.weight,
     )
 
 

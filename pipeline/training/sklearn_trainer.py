@@ -14,7 +14,6 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.config import BoostingConfig, EstimatorConfig, TrainingConfig
-from pipeline.errors import UserError
 from pipeline.model import boosting
 from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.model.saved_model import check_savable
@@ -65,14 +64,7 @@ class SklearnTrainer:
             UserError: If the estimator does not support the configuration or cannot be saved.
         """
         if isinstance(config, BoostingConfig):
-            boosting.check_model(config, training)
-            if label_mask is not None or sample_weight is not None:
-                raise UserError(
-                    f"model={config.library}: expected rows without weights and with all labels "
-                    "known. Received: "
-                    f"{'missing labels' if label_mask is not None else 'weights'}. Choose another "
-                    "model, such as model=hist_gradient_boosting"
-                )
+            boosting.check_model(config, training, has_missing_labels=label_mask is not None)
         else:
             check_model(config, y.shape[1], training.class_weight)
             if label_mask is not None:
