@@ -30,7 +30,7 @@ from tests.command_runner import CommandRunner
 from tests.random_evaluation import with_summary
 
 N_ROWS, N_FEATURES, N_LABELS, N_EPOCHS = 200, 6, 3, 20
-IN_DATA = {"MF004", "MF006", "MF007", "MF008", "MF009", "MF017", "MF018"}
+IN_DATA = {"MF004", "MF005", "MF006", "MF007", "MF008", "MF009", "MF017", "MF018"}
 IN_SWEEPS = {"MF012", "MF013", "MF014", "MF019"}
 
 
@@ -142,6 +142,14 @@ def of_category(X, y):
     X[:, 2] = y[:, 1] + 2 * np.random.default_rng(0).integers(0, 5, len(y))
 
 
+def of_row_numbers(X, y):
+    X[:, 5] = np.random.default_rng(0).permutation(len(X))
+
+
+def of_texts_of_rows(X, y):
+    X[:, 2] = np.random.default_rng(0).permutation(len(X))
+
+
 def of_copies(X, y):
     X[100:150], y[100:150] = X[:50], y[:50]
 
@@ -173,6 +181,13 @@ def of_scales(X, y):
     [
         ("MF004", of_leak, None, []),
         ("MF004", of_category, {2: Column("c", "category", tuple("abcdefghij"))}, []),
+        ("MF005", of_row_numbers, None, []),
+        (
+            "MF005",
+            of_texts_of_rows,
+            {2: Column("protein", "category", tuple(f"P{i}" for i in range(N_ROWS)))},
+            [],
+        ),
         ("MF006", of_copies, None, []),
         ("MF006", of_near_copies, None, []),
         ("MF007", of_groups, None, []),

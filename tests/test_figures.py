@@ -11,13 +11,16 @@ from scipy import stats
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
+from pipeline.dataset.label_rates import LabelRates
 from pipeline.report.calibration import N_BINS, calibration_bins, wilson_interval
 from pipeline.report.figures import draw_figures
 from pipeline.report.label_sets import count_labels, label_co_occurrence
 from pipeline.report.loss_curves import pad_with_last
 from pipeline.report.out_of_fold import OutOfFold, collect_out_of_fold
 from pipeline.report.per_label import MAX_BARS, N_PER_GROUP, group_labels
+from pipeline.report.rates_over_time import draw_label_rates
 from pipeline.report.roc_pr_curves import GRID, label_curves, label_styles
+from pipeline.report.style import COLOURS, Sheet, report_style
 from pipeline.report.tables import labels_table
 from pipeline.scoring.classification_metrics import expected_calibration_error
 from tests.random_evaluation import (
@@ -184,6 +187,18 @@ def test_a_label_has_one_colour_and_those_of_a_figure_differ(predictions, n_labe
             ranked = [i for i in np.argsort(-scores) if np.isfinite(scores[i])]
             shown = ranked if len(ranked) <= 6 else [*ranked[:2], *ranked[-3:]]
             assert len({styles[i][0] for i in shown}) == len(shown)
+
+
+def test_a_label_has_the_colour_of_the_curves_in_the_figure_of_rates_over_time(monkeypatch):
+    """Labels without a curve have one of the colours that are left."""
+    drawn = []
+    monkeypatch.setattr(Sheet, "line_sample", lambda *_, color, **__: drawn.append(color))
+    rates = LabelRates(("1", "2"), np.array([3, 3]), np.full((2, 7), 0.5), np.arange(7)[::-1])
+    names = [f"y{label}" for label in range(7)]
+    with report_style(names):
+        draw_label_rates("data", rates, names, {1: COLOURS[4], 6: COLOURS[2], 0: COLOURS[0]})
+    assert (drawn[0], drawn[5]) == (COLOURS[2], COLOURS[4])
+    assert sorted(drawn) == sorted(COLOURS)
 
 
 def test_co_occurrence_equals_a_plain_loop(predictions):

@@ -13,6 +13,7 @@ from pipeline.checks.finding import Finding, count_of, list_names
 from pipeline.config import Config, CvConfig, format_value
 from pipeline.cv import Split
 from pipeline.dataset import Dataset, DataSummary
+from pipeline.dataset.suspicious_columns import find_row_ids
 
 MAX_CELLS = 5_000_000  # of features and of labels; of larger tables, some rows are looked at
 MAX_LABELS = 100  # that are compared within groups
@@ -43,6 +44,7 @@ def check_data(
     """
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _check_leaks(dataset),
+        lambda: _check_ids(config, dataset),
         lambda: check_equal_rows(dataset, summary, splits),
         lambda: _check_groups(config.cv, dataset),
         lambda: _check_dates(config.cv, dataset),
@@ -78,6 +80,17 @@ def _check_leaks(dataset: Dataset) -> Iterator[Finding]:
         "Leave out what is not known when the labels are to be predicted: "
         f"'dataset.drop=[{format_value(dataset.feature_names[best[0]])}]'",
     )
+
+
+def _check_ids(config: Config, dataset: Dataset) -> Iterator[Finding]:
+    if names := find_row_ids(config.dataset, dataset):
+        subject = "is an id" if len(names) == 1 else "are ids"
+        yield Finding(
+            "MF005",
+            f"{list_names(names)} {subject} of the rows, with another value in (nearly) each of "
+            f"{dataset.n_samples:,} rows, which a model learns by heart",
+            f"Leave it out: 'dataset.drop=[{format_value(names[0])}]'",
+        )
 
 
 def _some_rows(dataset: Dataset) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ CHECKS = {
     "MF002": "training loss far below held-out loss",
     "MF003": "held-out loss rises while training goes on",
     "MF004": "a feature gives a label away",
+    "MF005": "a feature is an id of the rows",
     "MF006": "equal rows on both sides of a split",
     "MF007": "a column looks like a group",
     "MF008": "dates, but shuffled folds",
@@ -26,7 +27,7 @@ CHECKS = {
     "MF019": "seeds matter more than settings",
 }
 """Checks by code; a code is never used again for something else."""
-MISLEADING = {"MF001", "MF004", "MF006", "MF007", "MF008", "MF016", "MF019"}
+MISLEADING = {"MF001", "MF004", "MF005", "MF006", "MF007", "MF008", "MF016", "MF019"}
 """Checks whose findings say that a score may mislead; others say what may be improved."""
 MAX_NAMED = 5  # labels or features in a message
 

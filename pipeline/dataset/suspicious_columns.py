@@ -30,17 +30,35 @@ def find_suspicious_columns(config: DatasetConfig, dataset: Dataset) -> tuple[st
     """
     if not isinstance(config, TableConfig | ArffConfig | OpenmlConfig):
         return ()
-    declared: set[str] = set()
-    if isinstance(config, TableConfig):
-        declared = {*(config.features or ()), *config.categorical, *config.numeric}
-    candidates = [
-        feature for feature, name in enumerate(dataset.feature_names) if name not in declared
-    ]
+    candidates = _find_undeclared(config, dataset)
     return (
         *_find_siblings(config, dataset, candidates),
         *_find_ids(config, dataset, candidates),
         *_find_dates(dataset, candidates),
     )
+
+
+def find_row_ids(config: DatasetConfig, dataset: Dataset) -> list[str]:
+    """Return the features whose values are probably ids of the rows, unless they are meant."""
+    ids = []
+    for feature in _find_undeclared(config, dataset):
+        column = dataset.schema.columns[feature]
+        named = is_named_like_id(column.name)
+        if column.kind in ("number", "category") and (named or _may_be_id(dataset, feature)):
+            values = dataset.X[:, feature].astype(np.float64) + column.offset
+            present = values[~np.isnan(values)]
+            if _is_id(dataset, feature, present, len(np.unique(present)), named=named):
+                ids.append(column.name)
+    return ids
+
+
+def _find_undeclared(config: DatasetConfig, dataset: Dataset) -> list[int]:
+    """Return the features that no setting gives by their own name."""
+    declared: set[str] = set()
+    if isinstance(config, TableConfig):
+        declared = {*(config.features or ()), *config.categorical, *config.numeric}
+    names = dataset.feature_names
+    return [feature for feature, name in enumerate(names) if name not in declared]
 
 
 def _find_siblings(

@@ -21,7 +21,12 @@ from pipeline.report.out_of_fold import collect_out_of_fold
 from pipeline.report.per_label import draw_label_scores
 from pipeline.report.per_label import label_frequencies_png as label_frequencies_png
 from pipeline.report.rates_over_time import draw_label_rates
-from pipeline.report.roc_pr_curves import draw_precision_recall, draw_roc, label_curves
+from pipeline.report.roc_pr_curves import (
+    draw_precision_recall,
+    draw_roc,
+    label_curves,
+    label_styles,
+)
 from pipeline.report.style import BLUE, GREY, ORANGE, ReportFigure, report_style, to_png
 from pipeline.scoring import metric_title
 from pipeline.scoring.feature_importance import FeatureImportance
@@ -51,8 +56,10 @@ def draw_figures(
         ]
         if importance:
             figures.append(draw_importance(importance, evaluation.dataset.name))
+        colours: dict[int, str] = {}  # of labels, the same in all figures
         if len(out_of_fold.y_true):
             curves = label_curves(out_of_fold)
+            colours = {label: style[0] for label, style in label_styles(curves).items()}
             figures += [
                 draw_precision_recall(out_of_fold, curves),
                 draw_roc(out_of_fold, curves),
@@ -61,7 +68,7 @@ def draw_figures(
                 draw_co_occurrence(out_of_fold),
             ]
         if rates := label_rates(evaluation.dataset):
-            figures.append(draw_label_rates(evaluation.dataset.name, rates, names))
+            figures.append(draw_label_rates(evaluation.dataset.name, rates, names, colours))
     return [figure for figure in figures if figure]
 
 

@@ -1,6 +1,7 @@
 """Figure of the rates of labels over time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -30,15 +31,23 @@ def label_rates_png(name: str, rates: LabelRates, label_names: Sequence[str]) ->
         return draw_label_rates(name, rates, to_drawable(label_names)).png
 
 
-def draw_label_rates(name: str, rates: LabelRates, label_names: Sequence[str]) -> ReportFigure:
+def draw_label_rates(
+    name: str,
+    rates: LabelRates,
+    label_names: Sequence[str],
+    colour_of: Mapping[int, str] = MappingProxyType({}),
+) -> ReportFigure:
     """Draw the rates of the labels that vary most over time as lines.
 
     Args:
         name: Name of the data set.
         rates: The rates.
         label_names: Names of the labels, in drawable characters.
+        colour_of: Colours of labels in other figures of a report, by their index.
     """
-    labels = rates.by_change[:MAX_LABELS]
+    labels = rates.by_change[:MAX_LABELS].tolist()
+    free = [it for it in COLOURS if it not in {colour_of.get(label) for label in labels}]
+    colours = [colour_of.get(label) or free.pop(0) for label in labels]
     which = f"the {len(labels)} labels of {len(label_names)} that vary most"
     sheet = Sheet(
         f"Label rates over time: {name}",
@@ -50,10 +59,10 @@ def draw_label_rates(name: str, rates: LabelRates, label_names: Sequence[str]) -
     x = np.arange(len(rates.periods))
     left = WIDTH - LEGEND
     for line, label in enumerate(labels):
-        style: Style = {"color": COLOURS[line], "marker": MARKERS[line], "linewidth": 1.4}
+        style: Style = {"color": colours[line], "marker": MARKERS[line], "linewidth": 1.4}
         axes.plot(x, rates.rates[:, label], markersize=3.5, **style)
         top = 0.05 + 0.22 * line
-        sheet.line_sample(left, top, 0.18, color=COLOURS[line], linewidth=1.8)
+        sheet.line_sample(left, top, 0.18, color=colours[line], linewidth=1.8)
         text = shorten_to_width(label_names[label], LEGEND - 0.34, SMALL)
         sheet.text(left + 0.24, top, text, size=SMALL)
     step = -(-len(x) // MAX_TICKS)
