@@ -11,11 +11,11 @@ import pandas as pd
 
 from pipeline.checks import Finding
 from pipeline.config import Config, parse_config, recompose
-from pipeline.cv import Split, split_digest
+from pipeline.cv import OUTER, Split, split_digest
 from pipeline.decision import DecisionRule
 from pipeline.errors import UserError
 from pipeline.evaluation import EvaluationInputs, load_inputs
-from pipeline.evaluation.fold_results import Evaluation, FoldResult, summarise_folds
+from pipeline.evaluation.fold_results import Evaluation, FoldResult, OuterFold, summarise_folds
 from pipeline.report.artifacts import (
     CHECKS,
     PAGE,
@@ -27,6 +27,7 @@ from pipeline.report.artifacts import (
 from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import LOSSES, TRAINING
 from pipeline.scoring import short_name
+from pipeline.scoring.held_out import OUTER_FOLDS
 from pipeline.tracking import (
     RunReader,
     RunRecord,
@@ -102,6 +103,7 @@ def draw_report(reader: RunReader, run: RunRecord, folder: Path, everything: boo
         summary=summarise_folds(config, folds),
         final=None,
         warnings=warnings,
+        outer=_read_outer_folds(config, inputs, run),
     )
     if config.report.figures:
         write_label_figure(folder, inputs.summary)
@@ -169,3 +171,25 @@ def _read_folds(
             )
         )
     return tuple(folds)
+
+
+def _read_outer_folds(
+    config: Config, inputs: EvaluationInputs, run: RunRecord
+) -> tuple[OuterFold, ...]:
+    """Return the scores in the outer folds, without those of the folds within them."""
+    splits = {(it.repeat, it.fold): it for it in inputs.nested_splits if it.prefix == OUTER}
+    if not splits:
+        return ()
+    with open_artifact(run.run_id, OUTER_FOLDS) as path:
+        table = json.loads(path.read_text("utf-8"))
+    rows = pd.DataFrame(table["data"], columns=table["columns"]).to_dict("records")
+    metrics = [short_name(name) for name in config.scoring.metrics]
+    return tuple(
+        OuterFold(
+            split=splits[row["repeat"], row["fold"]],
+            scores={name: float(row[name]) for name in metrics},
+            inner={},
+            n_undefined_labels={},
+        )
+        for row in rows
+    )

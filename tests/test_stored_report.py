@@ -34,7 +34,7 @@ def store(tmp_path_factory):
             "report.importance=true",
         ),
     )
-    store.run_here(*TABLE, data, "tracking.run_name=linear", "model=logistic")
+    store.run_here(*TABLE, data, "tracking.run_name=linear", "model=logistic", "cv.outer_splits=3")
     return store
 
 
