@@ -36,7 +36,7 @@ NO_RULE = DecisionRule(np.ones(3), np.full(3, 0.5))
 METRICS = {
     "average_precision": average_precision_score,
     "roc_auc": roc_auc_score,
-    "log_loss": lambda y_true, y_score: -log_loss(y_true, y_score),
+    "log_loss": lambda y_true, y_score, **options: -log_loss(y_true, y_score, **options),
 }
 
 
@@ -74,6 +74,38 @@ def test_it_equals_permutation_importance_of_scikit_learn(
     means = np.column_stack([expected[name].importances_mean for name in scorers])
     np.testing.assert_allclose(actual, means, rtol=0, atol=1e-12)
     assert np.abs(actual).max() > 0.05
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_labels_that_are_not_known_and_weights_of_rows_count_as_in_scores(make_config, metric):
+    rng, table = np.random.default_rng(0), make_table()
+    mask, weights = rng.random(table.y.shape) < 0.7, rng.uniform(0.5, 2, 120).astype(np.float32)
+    dataset = replace(table, y=table.y * mask, label_mask=mask, sample_weight=weights)
+    settings = ("scoring.metrics=[hamming_loss]", "scoring.weighted=true")
+    config = make_config(*settings, f"report.importance_metric={metric}")
+    test, matrix = np.arange(40, 120), rng.normal(size=(6, 3))
+
+    def predict(X):
+        return (1 / (1 + np.exp(-X @ matrix))).astype(np.float64)
+
+    def score(X):
+        y, known, weight, p = dataset.y[test], mask[test], weights[test], predict(X)
+        is_right = ((p > 0.5) == y)[known]
+        scores = [np.average(is_right, weights=np.broadcast_to(weight[:, None], y.shape)[known])]
+        for label, rows in enumerate(known.T):
+            options = {"sample_weight": weight[rows]}
+            scores.append(METRICS[metric](y[rows, label], p[rows, label], **options))
+        return np.array(scores)
+
+    actual = PermutationImportance(config, dataset).measure(test, 3, predict, NO_RULE)
+    X = dataset.X[test]
+    for column in range(6):
+        decreases = []
+        for order in permutations(80, 5, 3):
+            permuted = X.copy()
+            permuted[:, column] = X[order, column]
+            decreases.append(score(X) - score(permuted))
+        np.testing.assert_allclose(actual[column], np.mean(decreases, axis=0), rtol=0, atol=1e-6)
 
 
 def evaluate(config, dataset):

@@ -20,8 +20,9 @@ from scipy.stats import rankdata
 from pipeline.config import IMPORTANCE, Config, flatten
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule
+from pipeline.evaluation.fold_results import targets
 from pipeline.scoring import find_metric, lower_is_better
-from pipeline.scoring.classification_metrics import log_loss
+from pipeline.scoring.classification_metrics import Labels, Mask, Scores, Weights, log_loss
 from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
 
 MAX_VALUES = 2**21  # features, or probabilities, of the permuted tables at once, to bound memory
@@ -33,10 +34,10 @@ Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Probabilities of shape (n, n_labels) for encoded rows of shape (n, n_features)."""
 
 
-def _label_log_loss(y_true: NDArray[np.int8], y_score: NDArray[np.float32]) -> Floats:
-    """Return the log loss of each label."""
-    by_cell: Floats = inspect.unwrap(log_loss)(y_true, y_score, y_true)
-    return np.asarray(by_cell.mean(axis=0))
+def _label_log_loss(y_true: Labels, y_score: Scores, mask: Mask, weights: Weights) -> Floats:
+    """Return the log loss of each label, NaN for those that are not known in any row."""
+    by_cell = inspect.unwrap(log_loss)(y_true, y_score, y_true, mask)
+    return np.ma.filled(np.ma.average(by_cell, axis=0, weights=weights), np.nan)
 
 
 LABEL_METRICS: dict[str, tuple[Callable[..., Floats], int]] = {
@@ -70,7 +71,8 @@ class PermutationImportance:
         sources = [names.index(it.source) for it in derived for _ in range(it.n_columns)]
         owners = np.array([*range(len(names)), *sources])
         self._encoded = [np.flatnonzero(np.isin(owners, group)) for group in self.groups]
-        self._dataset, self._n_repeats = dataset, report.importance_repeats
+        self._config, self._dataset = config, dataset
+        self._n_repeats = report.importance_repeats
         self._headline = find_metric(headline, scoring.zero_division)
         self._label_metric, sign = LABEL_METRICS[report.importance_metric]
         is_loss = lower_is_better(headline, scoring.greater_is_better)
@@ -94,7 +96,7 @@ class PermutationImportance:
             Decrease of the headline metric, then of the metric of each label, of shape
             (n_groups, 1 + n_labels); NaN where the metric is undefined.
         """
-        X, y = self._dataset.X[test], self._dataset.y[test]
+        X, (y, mask, weights) = self._dataset.X[test], targets(self._config, self._dataset, test)
         orders = permutations(len(test), self._n_repeats, seed)
         permuted = [(columns, order) for columns in self._encoded for order in orders]
         permuted.insert(0, (np.arange(0), orders[0]))  # no column: the table as it is
@@ -106,23 +108,24 @@ class PermutationImportance:
             for table, (columns, order) in zip(tables, part, strict=True):
                 table[:, columns] = X[np.ix_(order, columns)]
             y_score = predict(tables.reshape(-1, X.shape[1])).reshape(len(part), *y.shape)
-            scores.append(self._score(y, rule, y_score))
+            scores.append(self._score(y, mask, weights, rule, y_score))
         before, *after = np.concatenate(scores)
         decrease = (before - np.array(after)) * self._signs
         shape = len(self.groups), self._n_repeats, len(self._signs)
         return np.asarray(decrease.reshape(shape).mean(axis=1))
 
     def _score(
-        self, y: NDArray[np.int8], rule: DecisionRule, y_score: NDArray[np.float32]
+        self, y: Labels, mask: Mask, weights: Weights, rule: DecisionRule, y_score: Scores
     ) -> Floats:
         """Score several tables at once, whose labels the metric takes for labels of one table."""
         y_score = rule.calibrate(y_score)
         y_pred = rule.decide(y_score)
         pairs = zip(y_score, y_pred, strict=True)
-        overall = [self._headline(y, score, predicted) for score, predicted in pairs]
+        overall = [self._headline(y, score, decided, mask, weights) for score, decided in pairs]
         n_tables, n_rows, n_labels = y_score.shape
         side_by_side = y_score.transpose(1, 0, 2).reshape(n_rows, -1)
-        by_label = self._label_metric(np.tile(y, n_tables), side_by_side)
+        masks = None if mask is None else np.tile(mask, n_tables)
+        by_label = self._label_metric(np.tile(y, n_tables), side_by_side, masks, weights)
         return np.column_stack([overall, by_label.reshape(n_tables, n_labels)])
 
 
