@@ -2,15 +2,18 @@
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from unittest.mock import patch
 
 import arff
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
 from pipeline.cv.splitters import Split, make_splits
+from pipeline.cv.stratification import iterative_folds
 from pipeline.dataset.dataset import Dataset
 from tests.test_splitters import cases, kfold, random_table, table
 
@@ -112,3 +115,57 @@ def real_labels(path: Path) -> NDArray[np.int8]:
     else:
         rows = [[row[column] for column in columns] for row in data["data"]]
     return np.array(rows).astype(np.int8)
+
+
+def one_by_one(
+    y: NDArray[np.int8], n_splits: int, generator: np.random.RandomState
+) -> NDArray[np.int64]:
+    """Return the folds of iterative stratification, row by row."""
+    row_order = generator.permutation(len(y))
+    shuffled = y[row_order]
+    remaining = shuffled.sum(axis=0, dtype=np.int64)
+    lacking = np.outer(np.full(n_splits, 1 / n_splits), remaining)
+    room = generator.permutation(np.bincount(np.arange(len(y)) % n_splits, minlength=n_splits))
+    folds = np.full(len(y), -1)
+    while remaining.any():
+        rarest = generator.choice(np.flatnonzero(remaining == remaining[remaining > 0].min()))
+        for row in np.flatnonzero((shuffled[:, rarest] == 1) & (folds == -1)):
+            lacks = np.where(room > 0, lacking[:, rarest], -np.inf)
+            best = np.flatnonzero(lacks == lacks.max())
+            best = best[room[best] == room[best].max()]
+            fold = best[0] if len(best) == 1 else generator.choice(best)
+            folds[row] = fold
+            lacking[fold] -= shuffled[row]
+            remaining -= shuffled[row]
+            room[fold] -= 1
+    folds[folds == -1] = np.repeat(np.arange(n_splits), room)
+    result = np.empty_like(folds)
+    result[row_order] = folds
+    return result
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 300), st.integers(1, 8), st.data())
+@settings(max_examples=200)
+def test_rows_at_once_get_the_folds_of_rows_one_by_one(
+    seed: int, n_samples: int, n_labels: int, data: st.DataObject
+) -> None:
+    n_splits = data.draw(st.integers(2, min(n_samples, 12)))
+    rng = np.random.default_rng(seed)
+    rates = rng.random(n_labels) * rng.random()
+    y = (rng.random((n_samples, n_labels)) < rates).astype(np.int8)
+    if data.draw(st.booleans()):
+        y[:, -1] = 1
+    ours, expected = (np.random.RandomState(seed) for _ in range(2))
+    np.testing.assert_array_equal(
+        iterative_folds(y, n_splits, ours), one_by_one(y, n_splits, expected)
+    )
+    assert ours.randint(2**31) == expected.randint(2**31)  # both have drawn as much
+
+
+def test_many_rounds_are_those_of_rows_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random((4000, 4)) < [0.02, 0.2, 0.5, 0.9]).astype(np.int8)
+    with patch("pipeline.cv.stratification.MAX_ROUNDS", 50):
+        folds = iterative_folds(y, 7, np.random.RandomState(1))
+    np.testing.assert_array_equal(folds, one_by_one(y, 7, np.random.RandomState(1)))
+    np.testing.assert_array_equal(folds, iterative_folds(y, 7, np.random.RandomState(1)))

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+MAX_ROUNDS = 2**16  # that are drawn at once
+
 
 def iterative_folds(
     y: NDArray[np.int8], n_splits: int, generator: RandomState
@@ -27,32 +29,85 @@ def iterative_folds(
     row_order = generator.permutation(len(y))
     shuffled = y[row_order]
     remaining = shuffled.sum(axis=0, dtype=np.int64)  # rows of each label without a fold
-    lacking = np.outer(np.full(n_splits, 1 / n_splits), remaining)  # rows of each label, by fold
-    room = generator.permutation(np.bincount(np.arange(len(y)) % n_splits, minlength=n_splits))
+    counts = np.zeros((n_splits, y.shape[1]), dtype=np.int64)  # rows of each label, by fold
+    sizes = np.bincount(np.arange(len(y)) % n_splits, minlength=n_splits)
+    room = generator.permutation(sizes).tolist()  # rows that each fold still takes
     folds = np.full(len(y), -1)
     while remaining.any():
         rarest = generator.choice(np.flatnonzero(remaining == remaining[remaining > 0].min()))
-        for row in np.flatnonzero((shuffled[:, rarest] == 1) & (folds == -1)):
-            fold = _choose_fold(lacking[:, rarest], room, generator)
-            folds[row] = fold
-            lacking[fold] -= shuffled[row]
-            remaining -= shuffled[row]
-            room[fold] -= 1
+        rows = np.flatnonzero((shuffled[:, rarest] == 1) & (folds == -1))
+        chosen = _choose_folds(len(rows), counts[:, rarest].tolist(), room, generator)
+        folds[rows] = chosen
+        is_in_fold = (chosen == np.arange(n_splits)[:, None]).astype(np.float32)
+        added = (is_in_fold @ shuffled[rows].astype(np.float32)).astype(np.int64)  # exact to 2**24
+        counts += added
+        remaining -= added.sum(axis=0)
     folds[folds == -1] = np.repeat(np.arange(n_splits), room)  # rows without a label, shuffled
     result = np.empty_like(folds)
     result[row_order] = folds
     return result
 
 
-def _choose_fold(
-    lacking: NDArray[np.float64], room: NDArray[np.int64], generator: RandomState
-) -> np.int64:
-    """Return the fold that lacks most rows of the label; of equal ones, one with most room."""
-    lacking = np.where(room > 0, lacking, -np.inf)
-    best = np.flatnonzero(lacking == lacking.max())
-    best = best[room[best] == room[best].max()]
-    chosen: np.int64 = best[0] if len(best) == 1 else generator.choice(best)
-    return chosen
+def _choose_folds(
+    n_rows: int, counts: list[int], room: list[int], generator: RandomState
+) -> NDArray[np.int64]:
+    """Return the folds of rows that have a label, one after another.
+
+    Each row goes to the fold that has fewest rows of the label, as all folds are to have equally
+    many; of equal ones, to one with most room. So the folds with fewest rows take turns, and each
+    round has the same folds with most room as the last, until others have as few rows or one is
+    full: all such rounds are drawn at once, in the order in which single rows would draw.
+
+    Args:
+        n_rows: Number of rows.
+        counts: Number of rows of the label that each fold has; is changed.
+        room: Number of rows that each fold still takes; is changed.
+        generator: Source of the tie-breaking.
+    """
+    chosen = [np.empty(0, dtype=np.int64)]
+    while n_rows:
+        with_room = [fold for fold, n in enumerate(room) if n > 0]
+        fewest = min(counts[fold] for fold in with_room)
+        level = [fold for fold in with_room if counts[fold] == fewest]
+        above = [counts[fold] - fewest for fold in with_room if counts[fold] > fewest]
+        n_rounds = min(n_rows // len(level), MAX_ROUNDS, *(room[fold] for fold in level), *above)
+        n_picks = len(level) if n_rounds else n_rows  # of the last round, a part
+        n_rounds = max(n_rounds, 1)
+        by_room: dict[int, list[int]] = {}
+        for fold in level:
+            by_room.setdefault(room[fold], []).append(fold)
+        ties = [by_room[n] for n in sorted(by_room, reverse=True)]
+        picks = _draw_rounds(ties, n_rounds, n_picks, generator)
+        for fold in picks[0].tolist():
+            counts[fold] += n_rounds
+            room[fold] -= n_rounds
+        chosen.append(picks.ravel())
+        n_rows -= picks.size
+    return np.concatenate(chosen)
+
+
+def _draw_rounds(
+    ties: list[list[int]], n_rounds: int, n_picks: int, generator: RandomState
+) -> NDArray[np.int64]:
+    """Return the order of the folds in each round, of shape (n_rounds, n_picks).
+
+    Of folds with equal room, each is drawn from the rest; those with more room come first.
+    """
+    if all(len(folds) == 1 for folds in ties[:n_picks]):  # nothing to draw
+        return np.tile([folds[0] for folds in ties[:n_picks]], (n_rounds, 1))
+    sizes = [size for folds in ties for size in range(len(folds), 0, -1)][:n_picks]
+    draws = generator.randint(0, np.tile(sizes, (n_rounds, 1)))
+    picks = np.empty((n_rounds, n_picks), dtype=np.int64)
+    position = 0
+    for folds in ties:
+        rest = np.tile(np.array(folds, dtype=np.int32), (n_rounds, 1))
+        while rest.shape[1] and position < n_picks:
+            index = draws[:, position, None]
+            picks[:, position] = np.take_along_axis(rest, index, axis=1)[:, 0]
+            others = np.arange(rest.shape[1] - 1)
+            rest = np.take_along_axis(rest, others + (others >= index), axis=1)
+            position += 1
+    return picks
 
 
 def grouped_folds(
