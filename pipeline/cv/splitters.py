@@ -100,9 +100,9 @@ def make_splits(config: CvConfig, dataset: Dataset) -> list[Split]:
             return _split_rows(RepeatedKFold, config, dataset, n_repeats=config.n_repeats)
         case KFoldConfig(kind="multilabel_stratified"):
             _check_n_splits(config.n_splits, dataset.n_samples, "rows")
-            return _repeat(config, partial(iterative_folds, dataset.y))
+            return _repeat(config, partial(iterative_folds, dataset.strata))
         case KFoldConfig():
-            y = dataset.y[:, :0] if config.kind == "group_kfold" else dataset.y
+            y = dataset.y[:, :0] if config.kind == "group_kfold" else dataset.strata
             return _repeat(config, partial(grouped_folds, _groups(config, dataset), y))
 
 
@@ -244,7 +244,7 @@ def _folds(
     dataset: Dataset, train: NDArray[np.int64], n_splits: int, seed: int
 ) -> NDArray[np.int64]:
     generator = RandomState(seed)
-    y = dataset.y[train]
+    y = dataset.strata[train]
     groups = None if dataset.groups is None else dataset.groups[train]
     n_units = len(train) if groups is None else len(np.unique(groups))
     if n_splits > n_units:

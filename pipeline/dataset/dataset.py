@@ -117,6 +117,13 @@ class Dataset:
         n_rows = self.label_mask.sum(axis=0)
         return np.asarray(self.y.sum(axis=0, dtype=np.float64) / np.maximum(n_rows, 1))
 
+    @property
+    def strata(self) -> NDArray[np.int8]:
+        """Quantities to balance between folds: labels, and their absence where that is not all."""
+        if self.label_mask is None:
+            return self.y
+        return np.hstack([self.y, (self.label_mask & (self.y == 0)).astype(np.int8)])
+
     def value(self, row: int, feature: int) -> str:
         """Format one value: a number, a category, or ? where it is missing."""
         value, column = self.X[row, feature], self.schema.columns[feature]

@@ -40,6 +40,8 @@ def draw_figures(
 ) -> list[ReportFigure]:
     """Draw every figure for which the evaluation has data, the most informative first.
 
+    Curves, calibration and label sets of held-out rows need every label of the rows.
+
     Args:
         evaluation: The evaluation.
         labels: Table of scores by label, from `labels_table`.
@@ -57,7 +59,7 @@ def draw_figures(
         if importance:
             figures.append(draw_importance(importance, evaluation.dataset.name))
         colours: dict[int, str] = {}  # of labels, the same in all figures
-        if len(out_of_fold.y_true):
+        if len(out_of_fold.y_true) and evaluation.dataset.label_mask is None:
             curves = label_curves(out_of_fold)
             colours = {label: style[0] for label, style in label_styles(curves).items()}
             figures += [

@@ -128,16 +128,22 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
     y_true = held_out.average(predictions.y_true) > 0.5
     probability = held_out.average(predictions.y_score)
     probability = np.clip(probability, EPSILON, 1 - EPSILON)
+    mask = held_out.row_mask
+    is_given = np.ones_like(y_true) if mask is None else mask
+    of_given = np.where(is_given, probability, 0.0)
     names = np.array(predictions.label_names, dtype=object)
-    losses = -np.log(np.where(y_true, probability, 1 - probability)).mean(axis=1)
+    by_cell = -np.log(np.where(y_true, probability, 1 - probability))
+    losses = by_cell.mean(axis=1)
+    if mask is not None:
+        losses = (by_cell * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
 
     def describe(index: int) -> HardRow:
-        given, predicted = names[y_true[index]], names[probability[index] > LIKELY]
+        given, predicted = names[y_true[index]], names[of_given[index] > LIKELY]
         return HardRow(int(rows[index]), float(losses[index]), tuple(given), tuple(predicted))
 
-    looks_labelled = ~y_true.any(axis=1) & (probability.max(axis=1) > LIKELY)
+    looks_labelled = ~y_true.any(axis=1) & (of_given.max(axis=1) > LIKELY)
     of_unlabelled, n_unlabelled = np.where(looks_labelled, losses, -np.inf), looks_labelled.sum()
-    cells, n_cells = find_wrong_cells(y_true, probability, max_cells)
+    cells, n_cells = find_wrong_cells(y_true, probability, max_cells, mask)
     n_listed = len(rows) if max_cells is None else MAX_LISTED
     return Review(
         cells=tuple(
@@ -146,7 +152,7 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
         ),
         n_cells=n_cells,
         rows=tuple(describe(i) for i in _largest(losses, MAX_LISTED).tolist()),
-        pairs=tuple(_confused_pairs(y_true, probability > LIKELY, names)),
+        pairs=tuple(_confused_pairs(y_true, of_given > LIKELY, names)),
         unlabelled=tuple(
             describe(i) for i in _largest(of_unlabelled, min(n_unlabelled, n_listed)).tolist()
         ),
@@ -155,7 +161,10 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
 
 
 def find_wrong_cells(
-    y_true: NDArray[np.bool_], probability: Floats, max_cells: int | None = None
+    y_true: NDArray[np.bool_],
+    probability: Floats,
+    max_cells: int | None = None,
+    mask: NDArray[np.bool_] | None = None,
 ) -> tuple[Integers, int]:
     """Return row and column of the cells that are likely wrong, the most likely first.
 
@@ -163,15 +172,17 @@ def find_wrong_cells(
         y_true: Given labels of shape (n_rows, n_labels).
         probability: Held-out probabilities of the same shape.
         max_cells: Number of cells to return; None for all.
+        mask: True where a label is known, of the same shape; None if all are.
 
     Returns:
         Rows and columns, of shape (n_cells, 2), and the number of all such cells.
     """
     n_true = y_true.sum(axis=0)
+    is_false = ~y_true if mask is None else ~y_true & mask
     with np.errstate(invalid="ignore"):
         mean_true = (probability * y_true).sum(axis=0) / n_true
-        mean_false = ((1 - probability) * ~y_true).sum(axis=0) / (len(y_true) - n_true)
-    of_other = np.where(y_true, 1 - probability, probability)
+        mean_false = ((1 - probability) * is_false).sum(axis=0) / is_false.sum(axis=0)
+    of_other = np.where(y_true, 1 - probability, np.where(is_false, probability, 0.0))
     needed = np.where(y_true, mean_false, mean_true)
     with np.errstate(invalid="ignore"):
         n_wrong = int(((of_other >= needed) & (of_other > LIKELY)).sum())
