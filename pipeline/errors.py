@@ -98,6 +98,9 @@ def explain_missing_package(module: str) -> str:
     return f"{module} is not installed. Install it: pip install {name}{uri}"
 
 
+MIN_CONTAINED = 4  # characters of a name that is part of the one meant, as in random_forest
+
+
 def suggest(name: str, available: Iterable[str], listed: Iterable[str] | None = None) -> str:
     """Return a hint for an unknown name: the most similar one, and all available ones.
 
@@ -107,7 +110,9 @@ def suggest(name: str, available: Iterable[str], listed: Iterable[str] | None = 
         listed: Names to list, if one of them can stand for several available ones.
     """
     names = sorted(available)
-    similar = difflib.get_close_matches(name, names, n=1) if len(name) <= MAX_COMPARED else []
+    similar = [other for other in names if len(name) >= MIN_CONTAINED and name in other]
+    if len(similar) != 1:
+        similar = difflib.get_close_matches(name, names, n=1) if len(name) <= MAX_COMPARED else []
     hint = f"Did you mean {similar[0]!r}? " if similar else ""
     shown = names if listed is None else sorted(listed)
     more = f" and {len(shown) - MAX_SUGGESTIONS} more" if len(shown) > MAX_SUGGESTIONS else ""

@@ -285,7 +285,7 @@ def test_the_final_model_takes_raw_rows(frame):
     proba = evaluation.model.predict_proba(shuffled)
     assert list(proba.columns) == ["big", "red"]
     assert proba.index.equals(shuffled.index)
-    expected = evaluation.final.predict_proba(evaluation.dataset.X)
+    expected = evaluation.final.predict_proba(evaluation.final.schema.encode(X))
     np.testing.assert_allclose(proba, expected[::-1], atol=1e-6)
     decisions = evaluation.model.predict(shuffled)
     np.testing.assert_array_equal(decisions, (proba > 0.5).astype(int))
