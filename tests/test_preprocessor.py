@@ -62,6 +62,8 @@ def preprocessing(**changes) -> PreprocessingConfig:
         "fill_value": 0.0,
         "add_indicator": False,
         "min_frequency": 1,
+        "category_encoding": "onehot",
+        "n_hash_buckets": 16,
         "datetime": (),
         "text": text_config(),
     }

@@ -53,6 +53,8 @@ class PreprocessingConfig:
     fill_value: float
     add_indicator: bool
     min_frequency: PositiveInt
+    category_encoding: Literal["onehot", "ordinal", "embedding", "hashing", "target"]
+    n_hash_buckets: PositiveInt
     datetime: Annotated[
         tuple[Literal["year", "month", "weekday", "hour", "days"], ...],
         BeforeValidator(_to_tuple),

@@ -74,12 +74,16 @@ def flatten(config: Config) -> dict[str, str]:
         "dataset.weight_column": "None",
         "training.label_weights": "None",
         "cv.outer_splits": "None",
+        "preprocessing.category_encoding": "onehot",
+        "dataset.text_columns": "[]",
     }
     without_effect: tuple[str, ...] = ()
     if config.training.loss != "asymmetric":
         without_effect += ("training.asymmetric_",)
     if config.training.class_weight != "effective_number":
         without_effect += ("training.class_weight_beta",)
+    if config.preprocessing.category_encoding != "hashing":
+        without_effect += ("preprocessing.n_hash_buckets",)
     if config.cv.outer_splits is None:
         without_effect += ("cv.outer_repeats",)
     if not config.report.importance:

@@ -48,10 +48,10 @@ def infer_schema(
     columns = [
         infer_column(source, roles, spelling, name, table.column(name)) for name in roles.features
     ]
-    n_samples = table.num_rows
+    n_samples, untyped = table.num_rows, not roles.typed
     warnings = [
         f"feature {column.name!r} has {len(column.categories)} categories in {n_samples} rows: an "
-        "id or free text? Then leave it out"
+        f"id or free text? Then leave it out{', or name it in dataset.text_columns' * untyped}"
         for column in columns
         if len(column.categories) > max(_MANY_CATEGORIES, n_samples // 2)
     ]

@@ -6,7 +6,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import PreprocessingConfig, TextConfig
+from pipeline.config import (
+    BoostingConfig,
+    Config,
+    PreprocessingConfig,
+    SklearnModelConfig,
+    TextConfig,
+)
 from pipeline.dataset import Dataset
 from pipeline.dataset.files import check_fits_memory
 from pipeline.errors import UserError
@@ -14,6 +20,32 @@ from pipeline.preprocessing.column import Column
 from pipeline.preprocessing.derived_columns import DAYS, PARTS, DateParts, Derived
 from pipeline.preprocessing.text_columns import TextCounts, make_vectorizer
 from pipeline.preprocessing.text_fitting import select_terms
+
+
+def check_category_encoding(config: Config, *, has_weights: bool) -> None:
+    """Raise UserError if the model cannot take the categories as they are encoded."""
+    encoding, model = config.preprocessing.category_encoding, config.model
+    is_network = not isinstance(model, SklearnModelConfig | BoostingConfig)
+    if encoding == "embedding" and not is_network:
+        raise UserError(
+            "preprocessing.category_encoding: expected another encoding than embedding for "
+            f"{model.title}, as networks alone learn embeddings. Type: "
+            "preprocessing.category_encoding=ordinal"
+        )
+    if encoding != "target":
+        return
+    reason = "" if isinstance(model, SklearnModelConfig) else "as it is for scikit-learn's models"
+    if isinstance(model, SklearnModelConfig) and model.strategy == "native":
+        reason = "as one estimator predicts all labels; or give model.strategy=binary_relevance"
+    elif has_weights:
+        reason = "as scikit-learn's TargetEncoder takes no weights of rows"
+    if reason:
+        raise UserError(
+            "preprocessing.category_encoding: expected another encoding than target for "
+            f"{model.title}, {reason}. Type: preprocessing.category_encoding="
+            f"{'embedding' if is_network else 'ordinal'}"
+        )
+
 
 TrainSets = Callable[[], Sequence[NDArray[np.int64]]]
 

@@ -13,6 +13,7 @@ from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
 from pipeline.evaluation.derived_inputs import derive_columns
+from pipeline.evaluation.fold_plan import FoldPlan
 from pipeline.evaluation.fold_results import (
     Evaluation,
     FoldResult,
@@ -21,7 +22,7 @@ from pipeline.evaluation.fold_results import (
     targets,
 )
 from pipeline.evaluation.importance import PermutationImportance
-from pipeline.evaluation.inputs import FoldPlan, list_train_sets, make_trainer, plan_fits
+from pipeline.evaluation.inputs import list_train_sets, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
 from pipeline.scoring import check_probabilities, score

@@ -36,7 +36,7 @@ def compute_fingerprint(
         settings = {
             key: value
             for key, value in settings.items()
-            if not key.startswith("preprocessing.text.") and key != "dataset.text_columns"
+            if not key.startswith("preprocessing.text.")
         }
     return {
         "config_digest": digest(json.dumps(settings, sort_keys=True)),

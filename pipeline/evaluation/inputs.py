@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ from pipeline.cv import (
 from pipeline.dataset import Dataset, DataSummary, load, summarise
 from pipeline.decision import check_threshold_metric, needs_inner
 from pipeline.errors import UserError
+from pipeline.evaluation.derived_inputs import check_category_encoding
 from pipeline.evaluation.fingerprint import code_version
+from pipeline.evaluation.fold_plan import FoldPlan
 from pipeline.keras_backend import reset_keras
 from pipeline.preprocessing import Preprocessor, fit_preprocessors
 from pipeline.runtime import heavy_imports
@@ -128,26 +130,6 @@ def _cached(cache: dict[K, T], key: K, make: Callable[[], T], n_bytes: Callable[
 
 
 FoldId = tuple[int, int] | Literal["final"]
-
-
-@dataclass(frozen=True, eq=False)
-class FoldPlan:
-    """The fits of one fold, or of the final model, as indices into the list of all fits.
-
-    Attributes:
-        split: Training and test rows; the final model has no test rows.
-        outer: Fits on all training rows, one for each model of the ensemble.
-        inner: Fits of each inner fold, which score a part of the training rows.
-    """
-
-    split: Split
-    outer: range
-    inner: tuple[range, ...]
-
-    @property
-    def fit_indices(self) -> list[int]:
-        """Indices of all its fits, ascending."""
-        return [index for part in (self.outer, *self.inner) for index in part]
 
 
 class _Rows(NamedTuple):
@@ -269,6 +251,7 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
     training = list_label_weights(config.training, dataset.label_names)
     mask, weight = dataset.label_mask, dataset.sample_weight
     check_fits(fits, mask, weight)
+    check_category_encoding(config, has_weights=weight is not None)
     if isinstance(config.model, SklearnModelConfig | BoostingConfig):
         with heavy_imports():
             from pipeline.training.sklearn_trainer import SklearnTrainer
@@ -282,13 +265,20 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
             warnings = [*cache_warnings, *reset_keras()]
         except ValueError as error:  # imported with another backend
             raise UserError(str(error)) from error
+        from pipeline.model.category_embeddings import embed_categories
         from pipeline.model.keras_builder import check_model, describe_compilation
         from pipeline.model.keras_models import build_model
         from pipeline.training.keras_trainer import KerasTrainer
 
-    n_numeric = int((~dataset.schema.is_categorical).sum())
-    build = partial(build_model, config.model, n_labels=dataset.n_labels, n_numeric=n_numeric)
+    n_numeric = len(fits[-1].preprocessor.numeric)
+    build: Callable[[int], Any] = partial(
+        build_model, config.model, n_labels=dataset.n_labels, n_numeric=n_numeric
+    )
     architecture = repr((config.model, dataset.n_labels))
+    n_categories = [len(it.categories) for it in dataset.schema.columns if it.kind == "category"]
+    if config.preprocessing.category_encoding == "embedding" and n_categories:
+        build = embed_categories(build, n_categories)
+        architecture += " with embeddings"
     if isinstance(config.model, KerasModelConfig):
         fit = fits[-1]
         model = build(fit.preprocessor.n_columns)

@@ -121,6 +121,8 @@ def _one_hot(graph: _Graph, X: str, preprocessor: Preprocessor) -> str:
     index = graph.add("Add", graph.add("Cast", present, to=INT64), first)
     column = graph.add("Gather", np.concatenate(preprocessor.columns), index)
     column = graph.add("Where", missing, np.array([NO_COLUMN]), column)
+    if preprocessor.layout.is_ordinal:
+        return graph.add("Cast", column, to=FLOAT)
     feature_column = graph.add("Gather", column, preprocessor.column_features, axis=1)
     is_column = graph.add("Equal", feature_column, np.arange(len(preprocessor.column_features)))
     return graph.add("Cast", is_column, to=FLOAT)

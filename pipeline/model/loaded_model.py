@@ -226,8 +226,8 @@ def _load_keras(path: Path, serving: dict[str, Any], trust_code: bool) -> Any:
     import_keras()
     import keras
 
-    for module in ("pipeline.preprocessing.layer", "pipeline.model.tabm_layers"):
-        importlib.import_module(module)  # registers the layers
+    for name in ("preprocessing.layer", "model.tabm_layers", "model.category_embeddings"):
+        importlib.import_module(f"pipeline.{name}")  # registers the layers
     try:
         return keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError) as error:

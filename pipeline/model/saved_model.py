@@ -44,6 +44,7 @@ CODE = (
     "preprocessing/preprocessor.py",
     "preprocessing/layer.py",
     "decision/rule.py",
+    "model/category_embeddings.py",
     "model/multilabel.py",
     "model/boosted_trees.py",
     "model/tabm_layers.py",

@@ -13,8 +13,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.multioutput import ClassifierChain
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import TargetEncoder
 
 from pipeline.config import SklearnModelConfig
 from pipeline.errors import UserError, suggest
@@ -72,6 +75,7 @@ def fit_labels(
     on_failure: Callable[[Sequence[int], Exception], object] = _raise,
     label_mask: NDArray[np.bool_] | None = None,
     sample_weight: NDArray[np.float32] | None = None,
+    n_target_encoded: int = 0,
 ) -> MultilabelClassifier:
     """Fit estimators to all labels of some rows.
 
@@ -89,6 +93,7 @@ def fit_labels(
         label_mask: True where the label is known; the estimator of a label is fitted to the rows
             that know it. None if all are known.
         sample_weight: Weights of the rows; rows of weight 0 are left out. None for 1.
+        n_target_encoded: Number of last columns that `TargetEncoder` encodes for each label.
     """
     if sample_weight is not None and not sample_weight.all():
         counted = sample_weight > 0
@@ -111,6 +116,8 @@ def fit_labels(
             else:
                 of_group = class_weight
             estimator = build_estimator(config, seed, of_group)
+            if n_target_encoded:
+                estimator = _encode_targets(estimator, X.shape[1], n_target_encoded, seed)
             n_folds = min(n_inner_folds, int(n_minority[group].min()))
             estimator = _wrap(config, estimator, group.tolist(), n_folds, seed)
             labels_of_group = group
@@ -130,6 +137,15 @@ def fit_labels(
                 break
     frequencies = label_frequencies(y, label_mask, sample_weight)
     return MultilabelClassifier(tuple(estimators), frequencies)
+
+
+def _encode_targets(estimator: Any, n_columns: int, n_encoded: int, seed: int) -> Pipeline:
+    """Put scikit-learn's cross-fitted encoder of the last columns before an estimator."""
+    last = np.arange(n_columns - n_encoded, n_columns).tolist()
+    folds = StratifiedKFold(shuffle=True, random_state=seed)
+    encoder = TargetEncoder(target_type="binary", cv=folds)
+    columns = ColumnTransformer([("target", encoder, last)], remainder="passthrough")
+    return Pipeline([("columns", columns), ("estimator", estimator)])
 
 
 def label_frequencies(

@@ -1,12 +1,13 @@
 """Fit preprocessors to the training rows of all folds at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import murmurhash3_32
 
 from pipeline.config import PreprocessingConfig
 from pipeline.preprocessing.derived_columns import DAY
@@ -244,6 +245,9 @@ def _fit(
         columns.categorical,
         _category_columns(config, schema, statistics.category_counts),
         *_fit_texts(config, X, columns.texts, train),
+        encoding={"embedding": "ordinal", "hashing": "onehot"}.get(
+            config.category_encoding, config.category_encoding
+        ),
     )
 
 
@@ -252,23 +256,31 @@ def _fit_texts(
     X: NDArray[np.floating],
     texts: Sequence[NDArray[np.int64]],
     train: NDArray[np.int64],
-) -> Iterator[list[NDArray[Any]]]:
-    """Yield terms, inverse document frequencies and components of the columns of texts."""
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[Any]]]:
+    """Return terms, inverse document frequencies and components of the columns of texts."""
     weights = [fit_text(config.text, X[np.ix_(train, counts)]) for counts in texts]
-    yield [counts[0] + it.terms for it, counts in zip(weights, texts, strict=True)]
-    yield [it.idf for it in weights]
-    yield [it.components for it in weights]
+    terms = [counts[0] + it.terms for it, counts in zip(weights, texts, strict=True)]
+    return terms, [it.idf for it in weights], [it.components for it in weights]
 
 
 def _category_columns(
     config: PreprocessingConfig, schema: TableSchema, category_counts: Sequence[NDArray[np.int64]]
 ) -> list[NDArray[np.int64]]:
-    """Return the column of each category, for each categorical feature."""
+    """Return the column, or the code, of each category, for each categorical feature."""
     columns, n_used = [], 0
     categorical = [column for column in schema.columns if column.kind == "category"]
     for feature, counts in zip(categorical, category_counts, strict=True):
+        if config.category_encoding == "hashing":
+            hashes = [murmurhash3_32(text, positive=True) for text in feature.categories]
+            columns.append(n_used + np.array(hashes, dtype=np.int64) % config.n_hash_buckets)
+            n_used += config.n_hash_buckets
+            continue
+        if config.category_encoding != "onehot":
+            n_used = 0  # each feature has codes of its own
         column = np.full(len(feature.categories), NO_COLUMN)
-        is_flag = set(feature.categories) == FLAG_CATEGORIES
+        is_flag = (
+            set(feature.categories) == FLAG_CATEGORIES and config.category_encoding == "onehot"
+        )
         encoded = np.array(feature.categories) == "1" if is_flag else counts > 0
         frequent = encoded & (is_flag | (counts >= config.min_frequency))
         column[frequent] = n_used + np.arange(frequent.sum())

@@ -74,12 +74,15 @@ class PreprocessingLayer(keras.layers.Layer):  # type: ignore[misc]
             first = np.cumsum([0, *layout.n_categories[:-1]], dtype=np.int32)
             index = tf.cast(tf.where(is_present, codes, 0.0), tf.int32) + first
             column = tf.where(is_present, tf.gather(self.columns.value, index), NO_COLUMN)
+        if layout.n_category_columns and not layout.is_ordinal:
             # A column is 1 if it is the column of its feature's category.
             feature_column = tf.gather(column, self.column_features.value, axis=1)
             one_hot = feature_column == tf.range(layout.n_category_columns)
             parts.append(tf.cast(one_hot, tf.float32))
         if layout.n_terms:
             parts += self._weigh_terms(x)
+        if layout.n_category_columns and layout.is_ordinal:
+            parts.append(tf.cast(column, tf.float32))
         return tf.concat(parts, axis=1) if len(parts) > 1 else parts[0]
 
     def _weigh_terms(self, x: tf.Tensor) -> list[tf.Tensor]:

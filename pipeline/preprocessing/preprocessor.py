@@ -28,6 +28,7 @@ class Layout(NamedTuple):
         n_category_columns: Number of one-hot columns.
         n_terms: Number of terms of each column of texts.
         n_components: Number of components that replace the terms of each; 0 without.
+        is_ordinal: Whether each categorical feature is one column of codes, behind all others.
     """
 
     numeric: tuple[int, ...]
@@ -37,6 +38,7 @@ class Layout(NamedTuple):
     n_category_columns: int
     n_terms: tuple[int, ...] = ()
     n_components: tuple[int, ...] = ()
+    is_ordinal: bool = False
 
     @property
     def n_columns(self) -> int:
@@ -67,11 +69,14 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         idf: Inverse document frequency of each term; 0 for a spare one.
         components: Components of the terms, of shape (n_terms, n_components), with which TF-IDF is
             multiplied; without a column if it is not.
+        encoding: Of categories: `onehot`; or `ordinal` for one column of codes of each feature,
+            and -1 where missing or unknown; or `target` for such codes that an estimator encodes.
     """
 
     terms: Sequence[NDArray[np.int64]] = ()  # for models of versions without texts
     idf: Sequence[NDArray[np.float32]] = ()
     components: Sequence[NDArray[np.float32]] = ()
+    encoding: str = "onehot"
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         terms: Sequence[NDArray[np.int64]] = (),
         idf: Sequence[NDArray[np.float32]] = (),
         components: Sequence[NDArray[np.float32]] = (),
+        encoding: str = "onehot",
     ) -> None:
         """Set the arrays; `fit_preprocessors` learns them."""
         self.numeric = numeric
@@ -97,6 +103,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.terms = terms
         self.idf = idf
         self.components = components
+        self.encoding = encoding
 
     @property
     def layout(self) -> Layout:
@@ -105,15 +112,17 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         The number of category columns is rounded up by at most 1/8 with columns of zeros, so that
         folds whose rare categories differ still share a compiled program.
         """
+        is_ordinal = self.encoding != "onehot"
         n = 1 + max((int(c.max(initial=NO_COLUMN)) for c in self.columns), default=NO_COLUMN)
         return Layout(
             tuple(self.numeric.tolist()),
             tuple(self.categorical.tolist()),
             tuple(len(columns) for columns in self.columns),
             len(self.indicators),
-            round_up(n),
+            len(self.categorical) if is_ordinal else round_up(n),
             tuple(map(len, self.terms)),
             tuple(components.shape[1] for components in self.components),
+            is_ordinal,
         )
 
     @property
@@ -122,9 +131,16 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.layout.n_columns
 
     @property
+    def n_target_encoded(self) -> int:
+        """Number of last columns that an estimator has to encode by its target."""
+        return len(self.categorical) if self.encoding == "target" else 0
+
+    @property
     def column_features(self) -> NDArray[np.int64]:
         """Index into `categorical` of each one-hot column's feature; 0 for a spare column."""
         features = np.zeros(self.layout.n_category_columns, dtype=np.int64)
+        if self.layout.is_ordinal:
+            return features
         for feature, columns in enumerate(self.columns):
             features[columns[columns != NO_COLUMN]] = feature
         return features
@@ -143,21 +159,28 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: Encoded rows of shape (n_samples, n_features).
         """
+        layout = self.layout
         numbers = X[:, self.numeric]
         missing = np.isnan(numbers)
-        model_input = np.zeros((len(X), self.n_columns), dtype=np.float32)
+        model_input = np.zeros((len(X), layout.n_columns), dtype=np.float32)
         n_numeric = len(self.numeric)
         filled = np.where(missing, self.fill, numbers)
         model_input[:, :n_numeric] = (filled - self.center) / self.scale
         used = np.flatnonzero(self.indicators != NO_COLUMN)
         model_input[:, n_numeric + used] = missing[:, self.indicators[used]]
         first = n_numeric + len(self.indicators)
+        last = layout.n_columns - len(self.categorical) - 1  # before the codes, if there are any
         for feature, columns in zip(self.categorical, self.columns, strict=True):
             rows = np.flatnonzero(~np.isnan(X[:, feature]))
             column = columns[X[rows, feature].astype(np.int64)]
             has_column = column != NO_COLUMN
-            model_input[rows[has_column], first + column[has_column]] = 1
-        first += self.layout.n_category_columns
+            if layout.is_ordinal:
+                last += 1
+                model_input[:, last] = NO_COLUMN
+                model_input[rows, last] = column
+            else:
+                model_input[rows[has_column], first + column[has_column]] = 1
+        first += 0 if layout.is_ordinal else layout.n_category_columns
         for terms, idf, components in zip(self.terms, self.idf, self.components, strict=True):
             weighted = weigh_terms(X[:, terms], idf)
             weighted = weighted @ components if components.shape[1] else weighted

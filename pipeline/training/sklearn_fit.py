@@ -127,6 +127,7 @@ def _fit_labels(
         on_failure=on_failure,
         label_mask=train.label_mask,
         sample_weight=train.weight,
+        n_target_encoded=fit.preprocessor.n_target_encoded,
     )
 
 
