@@ -78,7 +78,7 @@ def test_a_model_that_cannot_be_written_is_marked_failed(tmp_path):
     experiment = open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "failed")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "schema.json").write_text(
-        '{"columns": [{"name": "x"}], "label_names": ["l"]}'
+        '{"columns": [{"name": "x", "kind": "number"}], "label_names": ["l"]}'
     )
     client = MlflowClient()
     with pytest.raises(FileNotFoundError), track(experiment, "run", {}) as run:

@@ -22,6 +22,7 @@ def load(tmp_path):
             "predict_rows": (),
             "name": None,
             "drop_duplicates": False,
+            "missing_labels": "refuse",
         }
         return loading.load(SvmlightConfig(kind="svmlight", path=str(path), **arguments | more))
 

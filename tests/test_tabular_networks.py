@@ -38,7 +38,7 @@ PLR = {
     "n_numeric": N_FEATURES, "hidden_units": (7,), "dropout": 0.2, "n_frequencies": 3,
     "frequency_scale": 0.3, "embedding_size": 2,
 }  # fmt: skip
-TABM = {"hidden_units": (6, 4), "dropout": 0.2, "n_members": 3}
+TABM = {"hidden_units": (6, 4), "dropout": 0.2, "n_submodels": 3}
 BUILDERS = {
     "resnet": partial(resnet, n_labels=N_LABELS, **RESNET),
     "mlp_plr": partial(mlp_plr, n_labels=N_LABELS, **PLR),
@@ -198,7 +198,7 @@ def test_members_begin_with_random_signs():
 OPTIONS = {
     "resnet": ("model.units=6", "model.hidden_units=8"),
     "mlp_plr": ("model.hidden_units=[6]", "model.n_frequencies=3"),
-    "tabm": ("model.hidden_units=[6,4]", "model.n_members=3"),
+    "tabm": ("model.hidden_units=[6,4]", "model.n_submodels=3"),
 }
 
 

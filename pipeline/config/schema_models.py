@@ -70,7 +70,7 @@ class TabmConfig:
     kind: Literal["tabm"]
     hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     dropout: _Dropout
-    n_members: PositiveInt
+    n_submodels: PositiveInt
     ensemble_size: PositiveInt
 
     title = "tabm"

@@ -42,28 +42,28 @@ class BatchEnsembleDense(keras.layers.Layer):  # type: ignore[misc]
     """A dense layer of several members: one kernel, and scales and a bias of each member.
 
     A member computes ((x * input_scale) @ kernel) * output_scale + bias. The input is of shape
-    (batch, n_inputs), which all members see, or (batch, n_members, n_inputs); the output is of
-    shape (batch, n_members, units).
+    (batch, n_inputs), which all members see, or (batch, n_submodels, n_inputs); the output is of
+    shape (batch, n_submodels, units).
     """
 
-    def __init__(self, units: int, n_members: int, is_first: bool = False, **kwargs: Any) -> None:
+    def __init__(self, units: int, n_submodels: int, is_first: bool = False, **kwargs: Any) -> None:
         """Set the sizes; the input scales of the first layer are random signs, others are ones."""
         super().__init__(**kwargs)
-        self.units, self.n_members, self.is_first = units, n_members, is_first
+        self.units, self.n_submodels, self.is_first = units, n_submodels, is_first
         self.scale_initializer = RandomSign(-1.0, 1.0) if is_first else keras.initializers.Ones()
         self.kernel_initializer = rsqrt_uniform()
 
     def build(self, input_shape: Any) -> None:
         """Make the weights."""
-        n_inputs, n_members = input_shape[-1], self.n_members
+        n_inputs, n_submodels = input_shape[-1], self.n_submodels
 
         def add(name: str, shape: tuple[int, ...], initializer: Any) -> Any:
             return self.add_weight(shape=shape, initializer=initializer, name=name)
 
-        self.input_scale = add("input_scale", (n_members, n_inputs), self.scale_initializer)
+        self.input_scale = add("input_scale", (n_submodels, n_inputs), self.scale_initializer)
         self.kernel = add("kernel", (n_inputs, self.units), self.kernel_initializer)
-        self.output_scale = add("output_scale", (n_members, self.units), "ones")
-        self.bias = add("bias", (n_members, self.units), "zeros")
+        self.output_scale = add("output_scale", (n_submodels, self.units), "ones")
+        self.bias = add("bias", (n_submodels, self.units), "zeros")
 
     def call(self, x: Any) -> Any:
         """Return the outputs of all members."""
@@ -71,16 +71,16 @@ class BatchEnsembleDense(keras.layers.Layer):  # type: ignore[misc]
             x = keras.ops.expand_dims(x, 1)
         x = keras.ops.reshape(x * self.input_scale, (-1, x.shape[-1]))
         x = keras.ops.matmul(x, self.kernel)  # all members at once
-        x = keras.ops.reshape(x, (-1, self.n_members, self.units))
+        x = keras.ops.reshape(x, (-1, self.n_submodels, self.units))
         return x * self.output_scale + self.bias
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         """Return the shape of the output."""
-        return (input_shape[0], self.n_members, self.units)
+        return (input_shape[0], self.n_submodels, self.units)
 
     def get_config(self) -> dict[str, Any]:
         """Return the sizes, to save the layer."""
-        sizes = {"units": self.units, "n_members": self.n_members, "is_first": self.is_first}
+        sizes = {"units": self.units, "n_submodels": self.n_submodels, "is_first": self.is_first}
         return {**super().get_config(), **sizes}
 
 

@@ -104,19 +104,19 @@ def tabm(
     *,
     hidden_units: Sequence[int],
     dropout: float,
-    n_members: int,
+    n_submodels: int,
 ) -> keras.Model:
     """Build an untrained TabM: an ensemble of perceptrons that share their kernels.
 
-    In training it returns the probabilities of each member, of shape (batch, n_members, n_labels),
-    so that each learns by its own loss; else their mean.
+    In training it returns the probabilities of each submodel, of shape (batch, n_submodels,
+    n_labels), so that each learns by its own loss; else their mean.
 
     Args:
         n_features: Number of input columns.
         n_labels: Number of outputs.
         hidden_units: Units of each hidden layer.
         dropout: Fraction of each hidden layer's outputs that is dropped in training.
-        n_members: Number of members.
+        n_submodels: Number of them.
 
     References:
         Gorishniy et al., TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling,
@@ -125,11 +125,11 @@ def tabm(
     inputs = keras.Input((n_features,))
     x = inputs
     for number, units in enumerate(hidden_units):
-        x = BatchEnsembleDense(units, n_members, is_first=number == 0)(x)
+        x = BatchEnsembleDense(units, n_submodels, is_first=number == 0)(x)
         x = layers.Dropout(dropout)(layers.ReLU()(x))
     heads = layers.EinsumDense(
         "bmi,mil->bml",
-        (n_members, n_labels),
+        (n_submodels, n_labels),
         activation="sigmoid",
         bias_axes="ml",
         kernel_initializer=rsqrt_uniform(hidden_units[-1]),

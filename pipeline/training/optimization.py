@@ -25,7 +25,7 @@ def cell_losses(config: TrainingConfig, y: Any, y_score: Any, weights: Any) -> A
     Args:
         config: Names the loss.
         y: Labels of shape (n, n_labels).
-        y_score: Probabilities of the same shape, or of shape (n, n_members, n_labels).
+        y_score: Probabilities of the same shape, or of shape (n, n_submodels, n_labels).
         weights: Weights from `loss_weights`.
 
     References:
