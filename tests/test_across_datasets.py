@@ -169,7 +169,10 @@ def test_a_suite_sweeps_the_files_of_a_folder_and_says_which_cells_are_missing(t
     text = " ".join(out.split())
     assert "8 jobs: 6 finished, 2 failed" in text
     assert "expected columns that exist in dataset.labels" in text
-    assert "--across" in text
+    assert "Each of 3 data sets is ranked by itself" in text
+    assert "compare SWEEP --across" in text
+    assert "expected of the chosen one" not in text
+    assert "Promote" not in text
     _, parent = store.jobs_and_parent()
     capsys.readouterr()
     figure = ["--figure", str(tmp_path / "figure.png")]

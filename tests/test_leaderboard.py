@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from pipeline.checks.sweep_checks import check_sweep
 from pipeline.comparison.entries import Criterion, Entry
 from pipeline.comparison.leaderboard import Leaderboard, to_json_table
 from pipeline.console.leaderboard_tables import leaderboard_tables
@@ -272,3 +273,54 @@ def test_jobs_on_other_folds_are_other_configurations():
         for n in range(2)
     ]
     assert not Leaderboard(entries).has_seeds
+
+
+def test_data_sets_are_ranked_one_by_one_and_no_job_is_the_best():
+    scores = {"flags": (0.2, 0.3, 0.3, 0.1), "yeast": (0.9, 0.7)}
+    cells = [(data, mean) for data, means in scores.items() for mean in means]
+    cells = [cells[n] for n in (4, 0, 1, 2, 5, 3)]  # yeast comes first
+    entries = [
+        finished(n, mean, settings={"data": data}, digests=(data, f"folds of {data}"))
+        for n, (data, mean) in enumerate(cells)
+    ]
+    board = Leaderboard(entries, len(entries))
+    table = [
+        (entry.settings["data"], board.value(entry, "mean"), rank)
+        for entry, rank in zip(board.entries, board.ranks, strict=True)
+    ]
+    assert table == [
+        ("yeast", 0.9, 1),
+        ("yeast", 0.7, 2),
+        ("flags", 0.3, 1),
+        ("flags", 0.3, 1),
+        ("flags", 0.2, 3),
+        ("flags", 0.1, 4),
+    ]
+    assert board.best is None
+    assert not board.best_metrics()
+    assert not check_sweep(board)
+    assert "Each of 2 data sets is ranked by itself" in on_screen(board)
+
+
+def test_configurations_of_seeds_are_ranked_within_their_data_set():
+    entries = [
+        finished(
+            n,
+            mean,
+            settings={"data": data, "model": model, "seed": seed},
+            digests=(data, f"folds of {data}"),
+        )
+        for n, (data, model, seed, mean) in enumerate(
+            (data, model, seed, mean)
+            for data, low, high in (("flags", 0.2, 0.3), ("yeast", 0.8, 0.9))
+            for model, mean in (("a", low), ("b", high))
+            for seed in "01"
+        )
+    ]
+    board = Leaderboard(entries, len(entries))
+    names = [one.name for one in board.configurations]
+    assert names == [f"data={data}, model={it}" for data in ("flags", "yeast") for it in "ba"]
+    ranked = [line.split()[:2] for line in on_screen(board).splitlines()[2:6]]
+    assert ranked == [["1", "0.300"], ["2", "0.200"], ["1", "0.900"], ["2", "0.800"]]
+    configurations = [row["configuration"] for row in board.rows()]
+    assert configurations == [1, 1, 2, 2, 1, 1, 2, 2]

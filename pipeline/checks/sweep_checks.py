@@ -49,7 +49,7 @@ def check_sweep(
         board: The leaderboard.
         read_folds: Reads the scores of a run by its id; None to leave out what needs them.
     """
-    if not board.configurations:
+    if not board.configurations or board.is_across:
         return []
     return [
         *_check_edges(board),

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any, get_args
@@ -27,6 +27,8 @@ class Leaderboard:
         criterion: Criterion of the ranks.
         entries: All jobs: the ranked ones, best first, then the others by job number.
         ranks: Rank of each entry, or None; ties share the better rank.
+        is_across: True if the ranked jobs have several data sets with folds of their own; each is
+            then ranked by itself, and no job is the best.
         n_jobs: Number of jobs of the sweep; None if unknown.
     """
 
@@ -56,14 +58,13 @@ class Leaderboard:
         )
         sign = 1 if self.criterion.minimize else -1
         ranked = [entry for entry in by_number if self._is_ranked(entry)]
-        ranked.sort(key=lambda entry: sign * self._score(entry))
+        digests = [entry.digests for entry in ranked]
+        self.is_across = all(len({*it}) > 1 for it in zip(*digests, strict=True)) and bool(ranked)
+        self._tables = {it: n if self.is_across else 0 for n, it in enumerate(reversed(digests))}
+        ranked.sort(key=lambda entry: (-self._tables[entry.digests], sign * self._score(entry)))
         others = [entry for entry in by_number if not self._is_ranked(entry)]
         self.entries = (*ranked, *others)
-        best_rank: dict[float, int] = {}
-        ranks = [
-            best_rank.setdefault(self._score(entry), rank) for rank, entry in enumerate(ranked, 1)
-        ]
-        self.ranks = (*ranks, *[None] * len(others))
+        self.ranks = (*self._rank(ranked), *[None] * len(others))
 
     @property
     def metric(self) -> str:
@@ -76,8 +77,8 @@ class Leaderboard:
 
     @property
     def best(self) -> Entry | None:
-        """The best job of the best configuration; None if no job is ranked."""
-        if not self.n_ranked:
+        """The best job of the best configuration; None if no job is ranked, or on several data."""
+        if not self.n_ranked or self.is_across:
             return None
         ids = {entry.run_id for entry in self.configurations[0].entries}
         return next(entry for entry in self.entries if entry.run_id in ids)
@@ -93,7 +94,24 @@ class Leaderboard:
             groups.setdefault(key, []).append(entry)
         sign = 1 if self.criterion.minimize else -1
         configurations = [self._configuration(group) for group in groups.values()]
-        return tuple(sorted(configurations, key=lambda configuration: sign * configuration.mean))
+        return tuple(
+            sorted(
+                configurations,
+                key=lambda one: (-self._tables[one.entries[0].digests], sign * one.mean),
+            )
+        )
+
+    @property
+    def configuration_ranks(self) -> Iterator[int]:
+        """Rank of each configuration among those of its data set if there are several, or of all.
+
+        Configurations of equal means have different ranks.
+        """
+        n_before: Counter[int] = Counter()
+        for one in self.configurations:
+            table = self._tables[one.entries[0].digests]
+            n_before[table] += 1
+            yield n_before[table]
 
     @property
     def has_seeds(self) -> bool:
@@ -223,9 +241,18 @@ class Leaderboard:
         """Rank and configuration of each ranked job, by its run."""
         return {
             entry.run_id: (rank, one)
-            for rank, one in enumerate(self.configurations, 1)
+            for rank, one in zip(self.configuration_ranks, self.configurations, strict=True)
             for entry in one.entries
         }
+
+    def _rank(self, ranked: Sequence[Entry]) -> Iterator[int]:
+        """Yield the rank of each sorted entry among those of its table."""
+        best_rank: dict[tuple[int, float], int] = {}
+        n_before: Counter[int] = Counter()
+        for entry in ranked:
+            table = self._tables[entry.digests]
+            n_before[table] += 1
+            yield best_rank.setdefault((table, self._score(entry)), n_before[table])
 
     def _is_ranked(self, entry: Entry) -> bool:
         return entry.status == "FINISHED" and math.isfinite(self._score(entry))

@@ -55,7 +55,12 @@ def leaderboard_tables(board: Leaderboard, by_job: bool = False) -> Iterator[Ren
             yield "Ranked by the worse end of the interval."
         if board.n_ranked > MAX_JOBS:
             yield f"... and {board.n_ranked - MAX_JOBS} more, in leaderboard.json"
-    if board.n_distinct_digests > 1:
+    if board.is_across:
+        yield (
+            f"Each of {board.n_datasets} data sets is ranked by itself. To rank configurations "
+            "over all of them: manyfold compare SWEEP --across"
+        )
+    elif board.n_distinct_digests > 1:
         yield Text(
             f"The ranked jobs have {board.n_distinct_digests} different data sets or sets of "
             "folds, so their scores are not directly comparable.",
@@ -168,7 +173,7 @@ def _seed_table(board: Leaderboard) -> Iterator[RenderableType]:
     for column in table.columns:
         column.no_wrap = column.header != metric_title(board.metric)
     decimals = common_decimals((one.mean, one.fold_std) for one in configurations)
-    for rank, one in enumerate(configurations, 1):
+    for rank, one in zip(board.configuration_ranks, configurations, strict=False):
         numbers = (one.mean, one.seed_std, one.fold_std)
         table.add_row(
             f"{rank}",
