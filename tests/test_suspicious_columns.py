@@ -1,10 +1,13 @@
 """Warnings of labels that stayed features, of ids, and what dataset.drop_duplicates leaves."""
 
+import shlex
 import uuid
 
 import numpy as np
 import pytest
 
+from pipeline.checks import Finding, check_data
+from pipeline.config import Config
 from pipeline.dataset import loading, summarise
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.suspicious_columns import is_named_like_id
@@ -14,19 +17,40 @@ N = 40
 
 
 @pytest.fixture
-def load(tmp_path, make_config):
-    """Load columns, given by name, as a CSV file."""
+def configure(tmp_path, make_config):
+    """Write columns, given by name, as a CSV file, and return its configuration."""
 
-    def load(columns: dict, *overrides: str) -> Dataset:
+    def configure(columns: dict, *overrides: str) -> Config:
         path = tmp_path / "t.csv"
         rows = zip(*columns.values(), strict=True)
         lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
         path.write_text("\n".join(lines) + "\n")
-        return loading.load(
-            make_config("dataset=table", f"dataset.path='{path}'", *overrides).dataset
-        )
+        return make_config("dataset=table", f"dataset.path='{path}'", *overrides)
+
+    return configure
+
+
+@pytest.fixture
+def load(configure):
+    """Load columns, given by name, as a CSV file."""
+
+    def load(columns: dict, *overrides: str) -> Dataset:
+        return loading.load(configure(columns, *overrides).dataset)
 
     return load
+
+
+@pytest.fixture
+def find_ids(configure):
+    """Return the findings of ids in columns, given by name."""
+
+    def find_ids(columns: dict, *overrides: str) -> list[Finding]:
+        config = configure(columns, *overrides)
+        dataset = loading.load(config.dataset)
+        findings = check_data(config, dataset, summarise(dataset), [])
+        return [finding for finding in findings if finding.code == "MF005"]
+
+    return find_ids
 
 
 def binary(*names: str) -> dict:
@@ -99,31 +123,34 @@ UUIDS = [str(uuid.UUID(int=int(i))) for i in RNG.integers(0, 2**60, N)]
      ("level_0", range(N)), ("n", range(N)), ("m", RNG.permutation(N) + 5),
      ("code", [f"K{i}" for i in range(N)]), ("tweet id", [10**9 + 17 * i for i in range(N)])],
 )  # fmt: skip
-def test_ids_are_a_warning(load, name, values):
+def test_ids_are_a_finding_and_no_warning(load, find_ids, name, values):
     columns = {name: values, **NUMBERS, **binary("l")}
-    (warning,) = load(columns, "dataset.labels=[l]").warnings
-    assert f"feature {name!r} looks like an id" in warning
-    override = warning.partition("name it: ")[2][1:-1]
+    assert not load(columns, "dataset.labels=[l]").warnings
+    (finding,) = find_ids(columns, "dataset.labels=[l]")
+    assert f"{name} is an id of the rows" in finding.message
+    (override,) = shlex.split(finding.remedy.partition("Name it: ")[2])
     named = load(columns, "dataset.labels=[l]", override)
     assert named.feature_names == tuple(NUMBERS)
     assert len(named.ids) == N
-    assert not named.warnings
-    quoted = f"dataset.categorical=['{name}']"
-    assert not any("looks" in it for it in load(columns, "dataset.labels=[l]", quoted).warnings)
+    assert not find_ids(columns, "dataset.labels=[l]", override)
+    assert not find_ids(columns, "dataset.labels=[l]", f"dataset.categorical=['{name}']")
 
 
-def test_a_second_id_is_left_out_and_repeated_ids_are_groups(load):
+def test_a_second_id_is_left_out_and_repeated_ids_are_groups(load, find_ids):
     columns = {"id": range(N), "uuid": UUIDS, "user_id": [i // 2 for i in range(N)], **NUMBERS}
-    first, second, third = load({**columns, **binary("l")}, "dataset.labels=[l]").warnings
-    assert "'dataset.id_column=id'" in first
-    assert "'dataset.drop=[uuid]'" in second
-    assert "'dataset.group_column=user_id' with cv=group_kfold" in third
+    columns |= binary("l")
+    (warning,) = load(columns, "dataset.labels=[l]").warnings
+    assert "'dataset.group_column=user_id' with cv=group_kfold" in warning
+    (finding,) = find_ids(columns, "dataset.labels=[l]")
+    assert "id, uuid are ids of the rows" in finding.message
+    remedy = "Name it: dataset.id_column=id, and leave out uuid: 'dataset.drop=[uuid]'"
+    assert finding.remedy == remedy
 
 
-def test_the_specimen(load):
+def test_the_specimen(find_ids):
     columns = {"id": range(4), "x": [0.3, 0.1, 0.4, 0.2], "a": [0, 1, 1, 0], "b": [1, 0, 1, 0]}
-    (warning,) = load(columns, "dataset.labels=[a,b]").warnings
-    assert "dataset.id_column=id" in warning
+    (finding,) = find_ids(columns, "dataset.labels=[a,b]")
+    assert "dataset.id_column=id" in finding.remedy
 
 
 def test_names_of_ids():

@@ -340,10 +340,7 @@ def test_a_constant_label_is_a_warning(load):
 def test_many_categories_are_a_warning(load):
     rows = "".join(f"word{i},{i % 2}\n" for i in range(300))
     dataset = load(f"a,l\n{rows}", "dataset.labels=[l]")
-    assert len(dataset.warnings) == 1
-    assert (
-        "feature 'a' looks like an id of the rows, with 300 different values" in dataset.warnings[0]
-    )
+    assert not dataset.warnings  # the check MF005 calls it an id
     rows = "".join(f"word {i},{i % 2}\n" for i in range(300))
     (warning,) = load(f"a,l\n{rows}", "dataset.labels=[l]").warnings
     assert "feature 'a' has 300 categories in 300 rows" in warning

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from pipeline.checks.equal_rows import check_equal_rows
 from pipeline.checks.finding import Finding, count_of, list_names
-from pipeline.config import Config, CvConfig, format_value
+from pipeline.config import Config, CvConfig, TableConfig, format_setting, format_value
 from pipeline.cv import Split
 from pipeline.dataset import Dataset, DataSummary
 from pipeline.dataset.suspicious_columns import find_row_ids
@@ -83,14 +83,25 @@ def _check_leaks(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _check_ids(config: Config, dataset: Dataset) -> Iterator[Finding]:
-    if names := find_row_ids(config.dataset, dataset):
-        subject = "is an id" if len(names) == 1 else "are ids"
-        yield Finding(
-            "MF005",
-            f"{list_names(names)} {subject} of the rows, with another value in (nearly) each of "
-            f"{dataset.n_samples:,} rows, which a model learns by heart",
-            f"Leave it out: 'dataset.drop=[{format_value(names[0])}]'",
-        )
+    names = others = find_row_ids(config.dataset, dataset)
+    if not names:
+        return
+    remedies = []
+    if isinstance(config.dataset, TableConfig) and config.dataset.id_column is None:
+        others = names[1:]
+        remedies.append(f"name it: {format_setting('dataset.id_column', names[0])}")
+    if others:
+        remedies.append(f"leave out {list_names(others)}")
+        if hasattr(config.dataset, "drop"):
+            remedies[-1] += f": {format_setting('dataset.drop', others)}"
+    remedy = ", and ".join(remedies)
+    yield Finding(
+        "MF005",
+        f"{list_names(names)} {'is an id' if len(names) == 1 else 'are ids'} of the rows, with "
+        f"another value in (nearly) each of {dataset.n_samples:,} rows, which a model learns by "
+        "heart",
+        remedy[0].upper() + remedy[1:],
+    )
 
 
 def _some_rows(dataset: Dataset) -> NDArray[np.int64]:

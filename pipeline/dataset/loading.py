@@ -12,7 +12,7 @@ from pipeline.config import ArffConfig, DatasetConfig, TableConfig, format_setti
 from pipeline.dataset.dataset import MAX_SHOWN, TEST, TRAIN, Dataset, Times, constant_labels
 from pipeline.dataset.matrix import encode_matrix
 from pipeline.dataset.summary import first_rows, labels_differ
-from pipeline.dataset.suspicious_columns import find_suspicious_columns
+from pipeline.dataset.suspicious_columns import find_row_ids, find_suspicious_columns
 from pipeline.errors import UserError
 from pipeline.preprocessing import TableSchema
 
@@ -30,7 +30,7 @@ def load(config: DatasetConfig) -> Dataset:
     _check_labels_given(config, dataset)
     if config.drop_duplicates:
         dataset = drop_duplicates(dataset)
-    return _add_warnings(dataset, find_suspicious_columns(config, dataset))
+    return _add_warnings(config, dataset)
 
 
 def drop_duplicates(dataset: Dataset) -> Dataset:
@@ -73,12 +73,15 @@ def _check_labels_given(config: DatasetConfig, dataset: Dataset) -> None:
         )
 
 
-def _add_warnings(dataset: Dataset, warnings: tuple[str, ...]) -> Dataset:
-    """Return the data set with warnings of ids, which replace those of many categories."""
-    if not warnings:
+def _add_warnings(config: DatasetConfig, dataset: Dataset) -> Dataset:
+    """Return the data set with warnings of columns, of which ids have not many categories."""
+    warnings = find_suspicious_columns(config, dataset)
+    ids = find_row_ids(config, dataset) if dataset.warnings else []
+    if not (warnings or ids):
         return dataset
-    starts = tuple(f"{text.partition(' looks like')[0]} has " for text in warnings)
-    kept = [text for text in dataset.warnings if not text.startswith(starts)]
+    starts = [text.partition(" looks like")[0] for text in warnings]
+    starts = [f"{start} has " for start in [*starts, *(f"feature {name!r}" for name in ids)]]
+    kept = [text for text in dataset.warnings if not text.startswith(tuple(starts))]
     return replace(dataset, warnings=(*kept, *warnings))
 
 

@@ -24,7 +24,7 @@ _MIN_PER_GROUP = 0.1  # distinct values per row, from which on it names groups, 
 
 
 def find_suspicious_columns(config: DatasetConfig, dataset: Dataset) -> tuple[str, ...]:
-    """Return warnings of features that are probably labels or ids.
+    """Return warnings of features that are probably labels, ids of groups or dates.
 
     Features that `dataset.features`, `categorical` or `numeric` give by their own name are meant.
     """
@@ -33,23 +33,20 @@ def find_suspicious_columns(config: DatasetConfig, dataset: Dataset) -> tuple[st
     candidates = _find_undeclared(config, dataset)
     return (
         *_find_siblings(config, dataset, candidates),
-        *_find_ids(config, dataset, candidates),
+        *_find_groups(config, dataset, candidates),
         *_find_dates(dataset, candidates),
     )
 
 
 def find_row_ids(config: DatasetConfig, dataset: Dataset) -> list[str]:
     """Return the features whose values are probably ids of the rows, unless they are meant."""
-    ids = []
-    for feature in _find_undeclared(config, dataset):
-        column = dataset.schema.columns[feature]
-        named = is_named_like_id(column.name)
-        if column.kind in ("number", "category") and (named or _may_be_id(dataset, feature)):
-            values = dataset.X[:, feature].astype(np.float64) + column.offset
-            present = values[~np.isnan(values)]
-            if _is_id(dataset, feature, present, len(np.unique(present)), named=named):
-                ids.append(column.name)
-    return ids
+    return [
+        dataset.feature_names[feature]
+        for feature, present, n_distinct in _find_distinct(
+            dataset, _find_undeclared(config, dataset)
+        )
+        if _is_id(dataset, feature, present, n_distinct)
+    ]
 
 
 def _find_undeclared(config: DatasetConfig, dataset: Dataset) -> list[int]:
@@ -173,40 +170,37 @@ def _is_binary(dataset: Dataset, feature: int) -> bool:
     )
 
 
-def _find_ids(
+def _find_groups(
     config: TableConfig | ArffConfig | OpenmlConfig, dataset: Dataset, candidates: list[int]
 ) -> Iterator[str]:
-    names = dataset.feature_names
-    has_id = not isinstance(config, TableConfig) or config.id_column is not None
+    """Yield warnings of features that are named like ids and repeat."""
+    for feature, present, n_distinct in _find_distinct(dataset, candidates):
+        name = dataset.feature_names[feature]
+        kind = dataset.schema.columns[feature].kind
+        if not is_named_like_id(name) or _is_id(dataset, feature, present, n_distinct):
+            continue
+        if _names_groups(kind, present, n_distinct):
+            way = "leave it out: " + _setting(f"dataset.drop=[{_quote(name)}]")
+            if isinstance(config, TableConfig) and config.group_column is None:
+                group = _setting(f"dataset.group_column={_quote(name)}")
+                way = f"name it: {group} with cv=group_kfold, or {way}"
+            yield (
+                f"feature {name!r} looks like an id of groups of rows, with {n_distinct} "
+                f"different values in {dataset.n_samples} rows: {way}"
+            )
+
+
+def _find_distinct(
+    dataset: Dataset, candidates: list[int]
+) -> Iterator[tuple[int, NDArray[np.float64], int]]:
+    """Yield features that may be ids, each with its values and the number of different ones."""
     for feature in candidates:
         column = dataset.schema.columns[feature]
-        if column.kind not in ("number", "category"):
-            continue
-        values = dataset.X[:, feature].astype(np.float64) + column.offset
-        named = is_named_like_id(names[feature])
-        if not (named or _may_be_id(dataset, feature)):
-            continue
-        present = values[~np.isnan(values)]
-        n_distinct = len(np.unique(present))
-        is_id = _is_id(dataset, feature, present, n_distinct, named=named)
-        name = _quote(names[feature])
-        drop = "leave it out: " + _setting(f"dataset.drop=[{name}]")
-        if is_id:
-            way = drop if has_id else "name it: " + _setting(f"dataset.id_column={name}")
-            has_id = True
-            yield (
-                f"feature {names[feature]!r} looks like an id of the rows, with {n_distinct} "
-                f"different values in {len(values)} rows, from which a model learns by heart: {way}"
-            )
-        elif named and _names_groups(column.kind, present, n_distinct):
-            way = drop
-            if isinstance(config, TableConfig) and config.group_column is None:
-                group = _setting(f"dataset.group_column={name}")
-                way = f"name it: {group} with cv=group_kfold, or {drop}"
-            yield (
-                f"feature {names[feature]!r} looks like an id of groups of rows, with {n_distinct} "
-                f"different values in {len(values)} rows: {way}"
-            )
+        named = is_named_like_id(column.name)
+        if column.kind in ("number", "category") and (named or _may_be_id(dataset, feature)):
+            values = dataset.X[:, feature].astype(np.float64) + column.offset
+            present = values[~np.isnan(values)]
+            yield feature, present, len(np.unique(present))
 
 
 def _find_dates(dataset: Dataset, candidates: list[int]) -> Iterator[str]:
@@ -245,15 +239,9 @@ def _may_be_id(dataset: Dataset, feature: int) -> bool:
     return bool(high - low == dataset.n_samples - 1)
 
 
-def _is_id(
-    dataset: Dataset,
-    feature: int,
-    present: NDArray[np.floating],
-    n_distinct: int,
-    *,
-    named: bool,
-) -> bool:
+def _is_id(dataset: Dataset, feature: int, present: NDArray[np.floating], n_distinct: int) -> bool:
     column, n_samples = dataset.schema.columns[feature], dataset.n_samples
+    named = is_named_like_id(column.name)
     if len(present) < _DISTINCT * n_samples or n_samples < 3:
         return False
     if column.kind == "category":
