@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.checks.sweep_checks import check_sweep
+from pipeline.checks import Finding
+from pipeline.checks.sweep_checks import check_sweep, is_faulty
 from pipeline.comparison.entries import Criterion, Entry
 from pipeline.comparison.leaderboard import Leaderboard, to_json_table
 from pipeline.console.leaderboard_tables import leaderboard_tables
@@ -324,3 +325,12 @@ def test_configurations_of_seeds_are_ranked_within_their_data_set():
     assert ranked == [["1", "0.300"], ["2", "0.200"], ["1", "0.900"], ["2", "0.800"]]
     configurations = [row["configuration"] for row in board.rows()]
     assert configurations == [1, 1, 2, 2, 1, 1, 2, 2]
+
+
+def test_a_sweep_without_a_decision_is_not_faulty():
+    board = Leaderboard([finished(0, 0.5), finished(1, 0.5)])
+    undecided = [Finding(code, "", "") for code in ("MF013", "MF014")]
+    assert not is_faulty(board, undecided)
+    assert is_faulty(board, [*undecided, Finding("MF012", "", "")])
+    of_job = Leaderboard([finished(0, 0.5, codes=("MF003",)), finished(1, 0.5)])
+    assert is_faulty(of_job, [])

@@ -1,7 +1,7 @@
 """Checks of a sweep: what its leaderboard says about the settings that it varies."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import fmean, stdev
@@ -25,6 +25,7 @@ SMALL = 0.1  # of the interval's width
 CLEAR = 0.25  # of the interval's width
 ALPHA, POWER = 0.05, 0.8  # of the test between two configurations
 MAX_FOLDS = 1000  # that somebody may train
+UNDECIDED = {"MF013", "MF014"}  # of configurations that are about equally good, which is no fault
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +167,17 @@ def _check_seeds(board: Leaderboard) -> Iterator[Finding]:
             f"deviation), more than the settings of the sweep, {format_number(of_settings)}",
             "Use more seeds before preferring one of the settings: 'seed=range(5)'",
         )
+
+
+def is_faulty(board: Leaderboard, findings: Sequence[Finding]) -> bool:
+    """Return whether a job or the sweep has a finding other than that nothing is decided.
+
+    Args:
+        board: The leaderboard, with the findings of the jobs.
+        findings: Findings of the sweep.
+    """
+    of_sweep = {finding.code for finding in findings} - UNDECIDED
+    return bool(of_sweep) or any(entry.codes for entry in board.entries)
 
 
 def count_job_findings(board: Leaderboard) -> Iterator[str]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, read_write
 
 from pipeline import console
 from pipeline.checks import Finding, select
-from pipeline.checks.sweep_checks import FoldScores, check_sweep, count_job_findings
+from pipeline.checks.sweep_checks import FoldScores, check_sweep, count_job_findings, is_faulty
 from pipeline.comparison import (
     BestJobEstimate,
     Criterion,
@@ -138,7 +138,7 @@ class ParentRun:
                 findings = select(check_sweep(board, read_folds), self._ignored_checks)
                 console.show_findings(findings)
                 console.show(*count_job_findings(board))
-                has_findings = bool(findings) or any(entry.codes for entry in board.entries)
+                has_findings = is_faulty(board, findings)
                 log_leaderboard(self._sweep, board, estimate, findings, nested)
                 if board.best:
                     with console.waiting("drawing the figures of the best job"):
