@@ -13,6 +13,8 @@ from pipeline.comparison.run_scores import RunScores
 from pipeline.console.across_tables import to_latex, to_markdown
 from pipeline.errors import UserError
 from pipeline.report.critical_difference import draw_critical_difference
+from pipeline.tracking import RunReader, store_at
+from pipeline.tracking.final_models import find_run
 from tests.command_runner import CommandRunner
 
 MODELS = ("mlp", "knn", "svm")
@@ -174,6 +176,8 @@ def test_a_suite_sweeps_the_files_of_a_folder_and_says_which_cells_are_missing(t
     assert "expected of the chosen one" not in text
     assert "Promote" not in text
     _, parent = store.jobs_and_parent()
+    with pytest.raises(UserError, match="or which has several data sets"):
+        find_run(RunReader(store_at(store.uri)), parent.info.run_id)
     capsys.readouterr()
     figure = ["--figure", str(tmp_path / "figure.png")]
     assert command.main([parent.info.run_id, f"tracking.uri={store.uri}", "--across", *figure]) == 0

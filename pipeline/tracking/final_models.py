@@ -49,14 +49,16 @@ def find_run(reader: RunReader, name: str) -> RunRecord:
         name: Name of the run or sweep, its id, or the start of its id.
 
     Raises:
-        UserError: If there is no such run, or no job of the sweep has finished.
+        UserError: If there is no such run, or the sweep has no best run.
     """
     run = reader.one(name)
     if not run.is_sweep:
         return run
     if BEST not in run.tags:
         raise UserError(
-            f"Expected a sweep with a finished job. Received: {run.run_id}, which has none."
+            f"Expected a sweep with a best run. Received: {run.run_id}, of which no job has "
+            "finished, or which has several data sets. Name one of its runs: manyfold leaderboard "
+            f"{run.run_id} lists them."
         )
     return reader.one(run.tags[BEST])
 
