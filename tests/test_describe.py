@@ -56,6 +56,13 @@ def small() -> Dataset:
     )
 
 
+def test_a_row_is_without_labels_only_if_every_label_is_known(small: Dataset) -> None:
+    mask = np.ones(small.y.shape, dtype=bool)
+    mask[2, 0] = mask[0, 2] = False  # one of the two rows that are negative, and another
+    assert summarise(small).n_unlabelled == 2
+    assert summarise(replace(small, label_mask=mask)).n_unlabelled == 1
+
+
 def test_summary_of_a_small_table(small: Dataset) -> None:
     summary = summarise(small)
     assert (summary.n_samples, summary.n_features, summary.n_labels) == (7, 3, 3)

@@ -1,5 +1,7 @@
 """Warnings about splits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,18 @@ def test_warnings_name_labels_folds_and_a_hint() -> None:
     )
     warnings = check_splits(config, dataset, make_splits(config, dataset), can_drop=False)
     assert "other data without it would help" in warnings[1].hint
+
+
+def test_a_label_that_no_training_row_knows_is_named_as_such() -> None:
+    y = np.ones((20, 2), dtype=np.int8)
+    mask = np.ones_like(y, dtype=bool)
+    mask[:10, 1] = False  # the fold that is tested second is the only one that knows it
+    dataset = replace(table(y, fold=np.repeat([0, 1], 10)), label_mask=mask)
+    config = PredefinedConfig(kind="predefined", outer_splits=None)
+    training, test = check_splits(config, dataset, make_splits(config, dataset))
+    assert (training.problem, training.labels) == ("No training row knows", (("y1", 1),))
+    assert training.hint == "try cv=multilabel_stratified."
+    assert (test.problem, test.labels) == ("No test row has", (("y1", 1),))
 
 
 def test_a_stratified_splitter_is_not_suggested_to_itself() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,19 @@ def profile(frame, make_config):
     rows = np.arange(len(frame))
     training = describe_training(dataset, rows, y_pred, len(rows), config.dataset, config.scoring)
     return Constant(dataset.schema), json.loads(json.dumps(training))
+
+
+def test_label_rates_are_those_of_the_cells_that_are_known(make_config):
+    config = make_config()
+    frame = pd.DataFrame({"x": np.arange(6.0), "l": [1, 1, 0, 0, 0, 1], "m": [1, 0, 0, 0, 0, 0]})
+    dataset = dataset_from_frame("t", "t", frame, ["l", "m"])
+    mask = np.ones((6, 2), bool)
+    mask[[1, 2, 3, 4], 0] = mask[5, 1] = False  # the last row is not of the training rows
+    rows, y_pred = np.arange(5), np.zeros((5, 2), np.int8)
+    given = (rows, y_pred, 5, config.dataset, config.scoring)
+    assert describe_training(dataset, *given)["label_rates"] == {"l": 0.4, "m": 0.2}
+    masked = describe_training(replace(dataset, label_mask=mask), *given)
+    assert masked["label_rates"] == {"l": 1.0, "m": 0.2}
 
 
 def compare(model, training, frame, alpha=0.05, n_batches=1):

@@ -53,8 +53,8 @@ def check_splits(
 ) -> list[SplitWarning]:
     """Find problems of the splits that make scores undefined or too optimistic.
 
-    A label without a positive among the training rows cannot be learnt; a label without a
-    positive among the test rows has no recall, F1 or ROC curve in that fold.
+    A label that no training row knows, or that is negative in all of them, cannot be learnt; a
+    label without a positive among the test rows has no recall, F1 or ROC curve in that fold.
 
     Args:
         config: The splitter.
@@ -66,9 +66,13 @@ def check_splits(
     n_test = np.stack([dataset.y[split.test].sum(axis=0, dtype=int) for split in splits])
     never_positive = dataset.y.sum(axis=0, dtype=int) == 0
     n_folds = 2 if isinstance(config, ShuffleSplitConfig | PredefinedConfig) else config.n_splits
+    unknown = np.zeros_like(n_train, dtype=bool)
+    if (mask := dataset.label_mask) is not None:
+        unknown = np.stack([_n_train(mask, split) == 0 for split in splits])
     absent = [
-        ("No training row has", (n_train == 0) & ~never_positive, 2),
-        ("No test row has", (n_test == 0) & ~never_positive, n_folds),
+        ("No training row knows", unknown, 2, mask),
+        ("No training row has", (n_train == 0) & ~never_positive & ~unknown, 2, dataset.y),
+        ("No test row has", (n_test == 0) & ~never_positive, n_folds, dataset.y),
     ]
     split_warnings = [
         SplitWarning(
@@ -76,15 +80,15 @@ def check_splits(
             _count_folds(dataset.label_names, missing.sum(axis=0)),
             int(missing.any(axis=1).sum()),
             len(splits),
-            _hint(config, dataset, missing.any(axis=0), n_needed, can_drop),
+            _hint(config, dataset, cells, missing.any(axis=0), n_needed, can_drop),
         )
-        for problem, missing, n_needed in absent
-        if missing.any()
+        for problem, missing, n_needed, cells in absent
+        if cells is not None and missing.any()
     ]
     return split_warnings + _check_groups(config, dataset, splits) + _check_repeats(splits)
 
 
-def _n_train(y: NDArray[np.int8], split: Split) -> NDArray[np.int64]:
+def _n_train(y: NDArray[np.int8 | np.bool_], split: Split) -> NDArray[np.int64]:
     """Count the training rows of each label, by way of the other rows, which are fewer."""
     others = np.ones(len(y), dtype=bool)
     others[split.train] = False
@@ -103,15 +107,17 @@ def _count_folds(
 def _hint(
     config: CvConfig,
     dataset: Dataset,
+    cells: NDArray[np.int8 | np.bool_],
     labels: NDArray[np.bool_],
     n_needed: int,
     can_drop: bool,
 ) -> str:
     """Return settings that would bring the labels that some fold lacks into all folds.
 
-    A label must have `n_needed` rows or groups to be in all folds.
+    A label must have `n_needed` rows or groups where `cells`, the labels or what is known of
+    them, is true to be in all folds.
     """
-    unit, counts = _count_units(config, dataset)
+    unit, counts = _count_units(config, dataset, cells)
     fewest = int(counts[labels].min())
     hint = []
     if (counts[labels] >= n_needed).any():
@@ -129,13 +135,15 @@ def _hint(
     return "; ".join(hint) + "."
 
 
-def _count_units(config: CvConfig, dataset: Dataset) -> tuple[str, NDArray[np.int64]]:
-    """Count the rows of each label, or its groups if the splitter never divides a group."""
+def _count_units(
+    config: CvConfig, dataset: Dataset, cells: NDArray[np.int8 | np.bool_]
+) -> tuple[str, NDArray[np.int64]]:
+    """Count the true cells of each label, or its groups if the splitter never divides a group."""
     if dataset.groups is None or config.kind not in _GROUPED:
-        return "rows", dataset.y.sum(axis=0, dtype=np.int64)
+        return "rows", cells.sum(axis=0, dtype=np.int64)
     _, group = np.unique(dataset.groups, return_inverse=True)
     counts = np.zeros((group.max() + 1, dataset.n_labels), dtype=np.int64)
-    np.add.at(counts, group, dataset.y)
+    np.add.at(counts, group, cells)
     return "groups", (counts > 0).sum(axis=0)
 
 

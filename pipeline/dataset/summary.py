@@ -35,7 +35,7 @@ class DataSummary:
         co_occurrence: Number of rows with both labels, of shape (n_labels, n_labels).
         cardinality: Mean number of labels per row.
         density: Cardinality divided by the number of labels.
-        n_unlabelled: Number of rows without a label.
+        n_unlabelled: Number of rows without a label, of those of which every label is known.
         n_label_sets: Number of distinct combinations of labels.
         label_sets: The most frequent combinations and their numbers of rows.
         n_duplicates: Number of rows with the features of a previous row; they leak between folds.
@@ -167,7 +167,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         co_occurrence=_co_occurrence(dataset.y),
         cardinality=cardinality,
         density=cardinality / dataset.n_labels,
-        n_unlabelled=int((~dataset.y.any(axis=1)).sum()),
+        n_unlabelled=_n_unlabelled(dataset),
         n_label_sets=n_sets,
         label_sets=sets,
         n_duplicates=n_duplicates,
@@ -188,6 +188,13 @@ def _weights(sample_weight: NDArray[np.float32]) -> dict[str, float]:
         "n_zero": int((weights == 0).sum()),
         "effective_sample_size": float(weights.sum() ** 2 / (weights @ weights)),
     }
+
+
+def _n_unlabelled(dataset: Dataset) -> int:
+    unlabelled = ~dataset.y.any(axis=1)
+    if dataset.label_mask is not None:
+        unlabelled &= dataset.label_mask.all(axis=1)
+    return int(unlabelled.sum())
 
 
 def _co_occurrence(y: NDArray[np.int8]) -> NDArray[np.int64]:

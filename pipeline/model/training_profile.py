@@ -38,6 +38,7 @@ def describe_training(
         `predicted_label_rates`; `reading` and `scoring`.
     """
     X = dataset.X[rows]
+    mask = None if dataset.label_mask is None else dataset.label_mask[rows]
     columns = {
         column.name: _describe_column(column, X[:, j])
         for j, column in enumerate(dataset.schema.columns)
@@ -46,7 +47,7 @@ def describe_training(
     return {
         "n_rows": len(rows),
         "columns": columns,
-        "label_rates": _rates(dataset.label_names, dataset.y[rows]),
+        "label_rates": _rates(dataset.label_names, dataset.y[rows], mask),
         "predicted_label_rates": _rates(dataset.label_names, y_pred),
         "n_held_out": n_held_out,
         "reading": describe_reading(config),
@@ -111,5 +112,9 @@ def _make_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([deciles[:1], np.union1d(deciles[1:], below)])
 
 
-def _rates(names: Sequence[str], y: NDArray[np.int8]) -> dict[str, float]:
-    return dict(zip(names, y.mean(axis=0).tolist(), strict=True))
+def _rates(
+    names: Sequence[str], y: NDArray[np.int8], mask: NDArray[np.bool_] | None = None
+) -> dict[str, float]:
+    """Return the fraction of the rows with each label, of those where the mask is true."""
+    rates = y.mean(axis=0) if mask is None else y.sum(axis=0) / np.maximum(mask.sum(axis=0), 1)
+    return dict(zip(names, rates.tolist(), strict=True))
