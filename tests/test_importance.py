@@ -19,7 +19,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 import pipeline
 from pipeline.commands import importance as command
-from pipeline.cv.splitters import make_splits
+from pipeline.cv.splitters import Split, make_splits
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.loading import load
 from pipeline.decision.rule import DecisionRule
@@ -61,7 +61,9 @@ def test_it_equals_permutation_importance_of_scikit_learn(
         return model.predict_proba(X).astype(np.float64)
 
     config = make_config(f"report.importance_metric={metric}", "report.importance_repeats=3")
-    actual = PermutationImportance(config, dataset).measure(test, seed, predict, NO_RULE)
+    actual = PermutationImportance(config, dataset).measure(
+        Split(0, 0, np.arange(80), test), seed, predict, NO_RULE
+    )
 
     def score_label(label):
         return lambda _, X, y: METRICS[metric](y[:, label], predict(X)[:, label])
@@ -97,7 +99,9 @@ def test_labels_that_are_not_known_and_weights_of_rows_count_as_in_scores(make_c
             scores.append(METRICS[metric](y[rows, label], p[rows, label], **options))
         return np.array(scores)
 
-    actual = PermutationImportance(config, dataset).measure(test, 3, predict, NO_RULE)
+    actual = PermutationImportance(config, dataset).measure(
+        Split(0, 0, np.arange(80), test), 3, predict, NO_RULE
+    )
     X = dataset.X[test]
     for column in range(6):
         decreases = []
@@ -198,8 +202,8 @@ def test_a_copy_hides_a_column_unless_both_are_permuted_together(make_config):
         return np.tile(1 / (1 + np.exp(-4 * both)), 3).astype(np.float32)
 
     def measure(*changes):
-        permutation = PermutationImportance(make_config(*changes), dataset)
-        values = permutation.measure(np.arange(120), 0, predict, NO_RULE)
+        permutation, rows = PermutationImportance(make_config(*changes), dataset), np.arange(120)
+        values = permutation.measure(Split(0, 0, rows, rows), 0, predict, NO_RULE)
         return dict(zip(permutation.groups, values, strict=True))
 
     alone = measure()

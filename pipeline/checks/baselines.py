@@ -104,7 +104,7 @@ def _score(evaluation: Evaluation, predictions: Iterator[NDArray[np.float32]]) -
     scores = [
         metric(y_true, y_score, (y_score > 0.5).astype(np.int8), *given)
         for fold, y_score in zip(evaluation.folds, predictions, strict=True)
-        for y_true, *given in [evaluation.targets(fold.split.test)]
+        for y_true, *given in [evaluation.targets(fold.split.test, fold.split.train)]
     ]
     return np.array(scores)
 

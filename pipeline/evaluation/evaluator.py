@@ -17,6 +17,7 @@ from pipeline.evaluation.fold_plan import FoldPlan
 from pipeline.evaluation.fold_results import (
     Evaluation,
     FoldResult,
+    join_targets,
     summarise_folds,
     summarise_outer_folds,
     targets,
@@ -186,7 +187,7 @@ class Evaluator:
         y_score = rule.calibrate(y_score)
         y_pred = rule.decide(y_score)
         split = plan.split
-        y_true, mask, weights = targets(self._config, self._dataset, split.test)
+        y_true, mask, weights = targets(self._config, self._dataset, split.test, split.train)
         scores = score(self._config.scoring, y_true, y_score, y_pred, mask, weights)
         return FoldResult(
             split=split,
@@ -215,20 +216,21 @@ class Evaluator:
             return _mean([self._trainer.predict(result, fit, X) for result, fit in pairs])
 
         seed = fit_seed(self._config.seed, (split.repeat, split.fold))
-        return self._importance.measure(split.test, seed, predict, rule)
+        return self._importance.measure(split, seed, predict, rule)
 
     def _rule(self, plan: FoldPlan, trained: Iterator[FitResult]) -> DecisionRule:
         """Return the decision rule, learnt from the held-out rows of the inner folds."""
         config = self._config.decision
         if not needs_inner(config):
             return fixed_rule(config, self._dataset.n_labels)
-        y_score, tested = [], []
+        y_score, held_out = [], []
         for fit_indices in plan.inner:
             ensemble = [next(trained).y_score for _ in fit_indices]
             y_score.append(_mean(ensemble))
-            tested.append(self._fits[fit_indices[0]].test)
+            fit = self._fits[fit_indices[0]]
+            held_out.append(targets(self._config, self._dataset, fit.test, fit.train))
         check_probabilities(np.concatenate(y_score))
-        y_true, mask, weights = targets(self._config, self._dataset, np.concatenate(tested))
+        y_true, mask, weights = join_targets(held_out)
         scoring = self._config.scoring
         return learn_rule(config, y_true, np.concatenate(y_score), scoring, mask, weights)
 

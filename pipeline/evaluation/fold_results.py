@@ -22,6 +22,9 @@ from pipeline.scoring import (
 )
 from pipeline.training import mean_curve
 
+Targets = tuple[NDArray[np.int8], NDArray[np.bool_] | None, NDArray[np.float32] | None]
+"""Labels, where they are known (None if everywhere), and weights in metrics (None if equal)."""
+
 
 @dataclass(frozen=True, eq=False)
 class FoldResult:
@@ -122,11 +125,14 @@ class Evaluation:
             "several says what choosing among them is worth."
         )
 
-    def targets(
-        self, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int8], NDArray[np.bool_] | None, NDArray[np.float32] | None]:
-        """Return labels, where they are known, and weights in metrics, of some rows."""
-        return targets(self.config, self.dataset, rows)
+    def targets(self, rows: NDArray[np.int64], train: NDArray[np.int64] | None = None) -> Targets:
+        """Return labels, mask and weights in metrics of some rows, see `targets`."""
+        return targets(self.config, self.dataset, rows, train)
+
+    def held_out_targets(self) -> Targets:
+        """Return those of the test rows of all folds, one fold after the other."""
+        splits = [fold.split for fold in self.folds]
+        return join_targets([self.targets(split.test, split.train) for split in splits])
 
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.
@@ -160,15 +166,35 @@ class Evaluation:
 
 
 def targets(
-    config: Config, dataset: Dataset, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int8], NDArray[np.bool_] | None, NDArray[np.float32] | None]:
-    """Return labels, where they are known, and weights in metrics, of some rows."""
+    config: Config,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    train: NDArray[np.int64] | None = None,
+) -> Targets:
+    """Return labels, mask and weights in metrics of some rows.
+
+    Args:
+        config: The configuration.
+        dataset: The data set.
+        rows: The rows.
+        train: Training rows of the model that is scored on them: labels that none of these knows
+            are masked, because nothing was learnt of them.
+    """
     mask = dataset.label_mask
     weights = dataset.sample_weight if config.scoring.weighted else None
+    if mask is not None:
+        is_learnt = True if train is None else mask[train].any(axis=0)
+        mask = mask[rows] & is_learnt
+    return dataset.y[rows], mask, None if weights is None else weights[rows]
+
+
+def join_targets(parts: Sequence[Targets]) -> Targets:
+    """Concatenate labels, masks and weights."""
+    y, mask, weights = zip(*parts, strict=True)
     return (
-        dataset.y[rows],
-        None if mask is None else mask[rows],
-        None if weights is None else weights[rows],
+        np.concatenate(y),
+        None if mask[0] is None else np.concatenate(mask),
+        None if weights[0] is None else np.concatenate(weights),
     )
 
 
@@ -188,8 +214,9 @@ def summarise_folds(
         for metric in config.scoring.metrics
     }
     if dataset and dataset.label_mask is not None and "accuracy" in summary:
-        is_partial = np.asarray(~dataset.label_mask.all(axis=1))
-        n_partial_rows = int(sum(is_partial[fold.split.test].sum() for fold in folds))
+        splits = [fold.split for fold in folds]
+        masks = [targets(config, dataset, split.test, split.train)[1] for split in splits]
+        n_partial_rows = int(sum(np.sum(~mask.all(axis=1)) for mask in masks if mask is not None))
         summary["accuracy"] = replace(summary["accuracy"], n_partial_rows=n_partial_rows)
     return summary
 

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 
 from pipeline.config import IMPORTANCE, Config, flatten
+from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule
 from pipeline.evaluation.fold_results import targets
@@ -78,16 +79,14 @@ class PermutationImportance:
         is_loss = lower_is_better(headline, scoring.greater_is_better)
         self._signs = np.array([-1 if is_loss else 1] + [sign] * dataset.n_labels)
 
-    def measure(
-        self, test: NDArray[np.int64], seed: int, predict: Predict, rule: DecisionRule
-    ) -> Floats:
+    def measure(self, split: Split, seed: int, predict: Predict, rule: DecisionRule) -> Floats:
         """Return the importance of each group for a fold, the mean over permutations.
 
         All groups and labels have the same permutations: those of scikit-learn's
         `permutation_importance` with `random_state=seed`.
 
         Args:
-            test: Test rows of the fold.
+            split: Training and test rows of the fold.
             seed: Seed of the permutations.
             predict: The model of the fold.
             rule: Its calibration and thresholds.
@@ -96,8 +95,9 @@ class PermutationImportance:
             Decrease of the headline metric, then of the metric of each label, of shape
             (n_groups, 1 + n_labels); NaN where the metric is undefined.
         """
-        X, (y, mask, weights) = self._dataset.X[test], targets(self._config, self._dataset, test)
-        orders = permutations(len(test), self._n_repeats, seed)
+        X = self._dataset.X[split.test]
+        y, mask, weights = targets(self._config, self._dataset, split.test, split.train)
+        orders = permutations(len(X), self._n_repeats, seed)
         permuted = [(columns, order) for columns in self._encoded for order in orders]
         permuted.insert(0, (np.arange(0), orders[0]))  # no column: the table as it is
         n_at_once = max(1, MAX_VALUES // (len(X) * max(X.shape[1], y.shape[1])))

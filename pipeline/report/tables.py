@@ -86,7 +86,7 @@ def labels_table(evaluation: Evaluation) -> pd.DataFrame:
     """
     zero_division, folds = evaluation.config.scoring.zero_division, []
     for fold in evaluation.folds:
-        y_true, mask, weights = evaluation.targets(fold.split.test)
+        y_true, mask, weights = evaluation.targets(fold.split.test, fold.split.train)
         predictions = (y_true, fold.y_score, fold.y_pred)
         folds.append(label_scores(zero_division, *predictions, mask, weights))
     columns: dict[str, object] = {"label": evaluation.dataset.label_names}
@@ -189,7 +189,7 @@ def held_out_predictions(evaluation: Evaluation) -> StoredPredictions:
     """Return the held-out predictions of all folds, as they are stored."""
     dataset, splits = evaluation.dataset, [fold.split for fold in evaluation.folds]
     rows = np.concatenate([split.test for split in splits])
-    y_true, mask, weight = evaluation.targets(rows)
+    y_true, mask, weight = evaluation.held_out_targets()
     folds = np.array([(split.repeat, split.fold) for split in splits], dtype=np.int64)
     return StoredPredictions(
         label_names=dataset.label_names,
