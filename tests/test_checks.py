@@ -95,6 +95,18 @@ def test_clean_tables_have_at_most_5_percent_of_each_finding(config):
     assert max(counts.values(), default=0) <= 0.05 * n_tables, counts
 
 
+def test_labels_that_are_not_known_are_no_negatives(config):
+    counts: Counter[str] = Counter()
+    n_tables = 40
+    for seed in range(n_tables):
+        X, y, probabilities = draw(seed, n_rows=600)
+        known = np.random.default_rng(seed).random(y.shape) < 0.3
+        dataset = replace(to_dataset(X, y * known), label_mask=known)
+        counts.update(set(codes_of_data(config, dataset)))
+        counts.update(set(codes(config, dataset, probabilities)) - {"MF001"})  # of other scores
+    assert max(counts.values(), default=0) <= 0.05 * n_tables, counts
+
+
 def test_models_as_good_as_a_logistic_regression_are_rarely_called_worse(config):
     n_tables, n_findings = 200, 0
     for seed in range(n_tables):

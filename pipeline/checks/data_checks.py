@@ -57,6 +57,8 @@ def check_data(
 
 def _check_leaks(dataset: Dataset) -> Iterator[Finding]:
     """Find features whose values order the rows by a label almost perfectly."""
+    if dataset.label_mask is not None:
+        return
     rows = _some_rows(dataset)
     y = dataset.y[rows]
     n_true = y.sum(axis=0)
@@ -171,7 +173,7 @@ def _sums(codes: NDArray[np.int64], y: NDArray[Any], n_codes: int) -> Floats:
 
 def _check_groups(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
     """Find columns whose equal values have equal labels, far more than neighbouring values."""
-    if dataset.groups is not None or config.kind not in SHUFFLED:
+    if dataset.groups is not None or config.kind not in SHUFFLED or dataset.label_mask is not None:
         return
     smallest, largest = GROUP_SIZES
     range_of = np.ptp(dataset.X, axis=0)  # NaN where a value is missing
@@ -235,7 +237,9 @@ def _check_dates(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
 
 def _check_rare_labels(dataset: Dataset) -> Iterator[Finding]:
     n_true = dataset.y.sum(axis=0, dtype=np.int64)
-    for few, what in ((n_true, "with"), (dataset.n_samples - n_true, "without")):
+    mask = dataset.label_mask
+    n_rows = dataset.n_samples if mask is None else mask.sum(axis=0, dtype=np.int64)
+    for few, what in ((n_true, "with"), (n_rows - n_true, "without")):
         rare = np.flatnonzero(few < 5)
         if len(rare):
             names = list_names(f"{dataset.label_names[j]} ({few[j]})" for j in rare)

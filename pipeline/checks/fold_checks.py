@@ -9,7 +9,7 @@ from pipeline.checks.baselines import check_baselines
 from pipeline.checks.data_checks import check_data
 from pipeline.checks.finding import Finding, count_of, list_names, select
 from pipeline.dataset import DataSummary
-from pipeline.evaluation.fold_results import Evaluation
+from pipeline.evaluation.fold_results import Evaluation, join_targets
 from pipeline.scoring import corrected_error
 from pipeline.scoring.classification_metrics import expected_calibration_error
 
@@ -102,17 +102,16 @@ def _check_thresholds(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _check_calibration(evaluation: Evaluation) -> Iterator[Finding]:
     """Compare the calibration error with that of labels expected from the probabilities."""
-    tables = _first_repeat(evaluation)
-    n_rows, rng = len(tables[0]), np.random.default_rng(0)
-    if n_rows > (n_used := max(1000, MAX_CELLS // tables[0].shape[1])):
+    y_true, y_score, y_pred, mask = _first_repeat(evaluation)
+    n_rows, rng = len(y_true), np.random.default_rng(0)
+    if n_rows > (n_used := max(1000, MAX_CELLS // y_true.shape[1])):
         rows = rng.choice(n_rows, n_used, replace=False)
-        y_true, y_score, y_pred = (table[rows] for table in tables)
-    else:
-        y_true, y_score, y_pred = tables
-    error = expected_calibration_error(y_true, y_score, y_pred)
+        y_true, y_score, y_pred = y_true[rows], y_score[rows], y_pred[rows]
+        mask = None if mask is None else mask[rows]
+    error = expected_calibration_error(y_true, y_score, y_pred, mask)
     expected = [
         expected_calibration_error(
-            (rng.random(y_score.shape) < y_score).astype(np.int8), y_score, y_pred
+            (rng.random(y_score.shape) < y_score).astype(np.int8), y_score, y_pred, mask
         )
         for _ in range(N_SIMULATIONS)
     ]
@@ -133,13 +132,14 @@ def _check_calibration(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _first_repeat(
     evaluation: Evaluation,
-) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int8]]:
-    """Return true labels, probabilities and predicted labels of the first repeat's test rows."""
+) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int8], NDArray[np.bool_] | None]:
+    """Return labels, probabilities, predicted labels and mask of the first repeat's test rows."""
     first = evaluation.folds[0].split.repeat
     folds = [fold for fold in evaluation.folds if fold.split.repeat == first]
-    y_true = np.concatenate([evaluation.dataset.y[fold.split.test] for fold in folds])
+    splits = [fold.split for fold in folds]
+    y_true, mask, _ = join_targets([evaluation.targets(it.test, it.train) for it in splits])
     y_score = np.concatenate([fold.y_score for fold in folds])
-    return y_true, y_score, np.concatenate([fold.y_pred for fold in folds])
+    return y_true, y_score, np.concatenate([fold.y_pred for fold in folds]), mask
 
 
 def _check_never_predicted(evaluation: Evaluation) -> Iterator[Finding]:
@@ -159,12 +159,15 @@ def _check_never_predicted(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _check_always_predicted(evaluation: Evaluation) -> Iterator[Finding]:
     """Find labels that are predicted for about all rows and have no better F1 than that."""
-    y_true, _, y_pred = _first_repeat(evaluation)
+    y_true, _, y_pred, mask = _first_repeat(evaluation)
+    n_rows = np.full(y_true.shape[1], len(y_true))
+    if mask is not None:
+        n_rows, y_pred = mask.sum(axis=0), y_pred & mask
     n_true, n_predicted = y_true.sum(axis=0, dtype=int), y_pred.sum(axis=0, dtype=int)
     f1 = 2 * (y_true & y_pred).sum(axis=0) / np.maximum(n_true + n_predicted, 1)
-    always = 2 * n_true / (n_true + len(y_true))
-    is_useless = (n_predicted >= MIN_PREDICTED * len(y_true)) & (f1 <= always + 0.01)
-    is_useless &= n_true < len(y_true)
+    always = 2 * n_true / np.maximum(n_true + n_rows, 1)
+    is_useless = (n_predicted >= MIN_PREDICTED * n_rows) & (f1 <= always + 0.01)
+    is_useless &= n_true < n_rows
     labels = np.flatnonzero(is_useless)
     if len(labels):
         names = list_names(
