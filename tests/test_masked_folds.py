@@ -44,6 +44,11 @@ def evaluation(make_config, dataset):
     return evaluator.evaluation()
 
 
+def test_labels_that_are_not_known_are_shown_as_such(dataset):
+    assert [dataset.label_value(0, label) for label in range(3)] == [str(dataset.y[0, 0]), "?", "?"]
+    assert dataset.label_value(31, 1) == str(dataset.y[31, 1])
+
+
 def test_a_label_that_no_training_row_knows_is_left_out_of_the_fold_and_counted(
     dataset, evaluation
 ):

@@ -58,7 +58,7 @@ def show_dataset(dataset: "Dataset", summary: "DataSummary") -> None:
     for row in range(min(N_ROWS, dataset.n_samples)):
         values = " ".join(dataset.value(row, i) for i in range(dataset.n_features)[:MAX_FEATURES])
         dots = " ..." if dataset.n_features > MAX_FEATURES else ""
-        labels = " ".join(map(str, dataset.y[row, :MAX_LABELS]))
+        labels = " ".join(dataset.label_value(row, i) for i in range(dataset.n_labels)[:MAX_LABELS])
         _out.print(f"  {values}{dots} -> {labels}")
     show_warnings(dataset.warnings)
 

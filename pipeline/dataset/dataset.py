@@ -135,6 +135,11 @@ class Dataset:
             return str(self.exact[column.name][row])
         return f"{value + column.offset:.4g}"
 
+    def label_value(self, row: int, label: int) -> str:
+        """Format one label: 0, 1, or ? where it is not known."""
+        is_given = self.label_mask is None or self.label_mask[row, label]
+        return str(self.y[row, label]) if is_given else "?"
+
     @property
     def _where(self) -> str:
         return self.source or self.name
