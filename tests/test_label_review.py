@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,14 @@ def test_a_small_table_worked_by_hand(n_repeats):
     assert [it.row for it in review.unlabelled] == [4]
     losses = -np.log(np.where(GIVEN, PROBABILITY, 1 - PROBABILITY)).mean(axis=1)
     assert [it.loss for it in review.rows] == pytest.approx(sorted(losses)[::-1], rel=1e-5)
+
+
+def test_a_row_is_without_a_label_only_if_all_its_labels_are_known():
+    stored = store_predictions(GIVEN, PROBABILITY)
+    mask = np.ones_like(GIVEN, dtype=bool)
+    assert [it.row for it in review_labels(replace(stored, mask=mask)).unlabelled] == [4]
+    mask[4, 0] = False
+    assert review_labels(replace(stored, mask=mask)).unlabelled == ()
 
 
 def test_confused_labels_are_missed_and_predicted_instead():

@@ -141,7 +141,8 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
         given, predicted = names[y_true[index]], names[of_given[index] > LIKELY]
         return HardRow(int(rows[index]), float(losses[index]), tuple(given), tuple(predicted))
 
-    looks_labelled = ~y_true.any(axis=1) & (of_given.max(axis=1) > LIKELY)
+    is_empty = ~y_true.any(axis=1) & is_given.all(axis=1)
+    looks_labelled = is_empty & (of_given.max(axis=1) > LIKELY)
     of_unlabelled, n_unlabelled = np.where(looks_labelled, losses, -np.inf), looks_labelled.sum()
     cells, n_cells = find_wrong_cells(y_true, probability, max_cells, mask)
     n_listed = len(rows) if max_cells is None else MAX_LISTED
