@@ -34,7 +34,12 @@ def test_bit_identical_to_scikit_learn(changes):
     X, y = make_multilabel_classification(**arguments)
     dataset = load(
         SyntheticConfig(
-            kind="synthetic", predict_rows=(), name=None, drop_duplicates=False, **arguments
+            kind="synthetic",
+            missing_labels="refuse",
+            predict_rows=(),
+            name=None,
+            drop_duplicates=False,
+            **arguments,
         )
     )
     np.testing.assert_array_equal(dataset.X, X)
@@ -53,6 +58,11 @@ def test_settings_without_a_possible_row_are_an_error():
     with pytest.raises(UserError, match="every row is unlabeled"):
         load(
             SyntheticConfig(
-                kind="synthetic", predict_rows=(), name=None, drop_duplicates=False, **arguments
+                kind="synthetic",
+                missing_labels="refuse",
+                predict_rows=(),
+                name=None,
+                drop_duplicates=False,
+                **arguments,
             )
         )
