@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from pipeline.checks import Finding
-from pipeline.config import Config, parse_config, recompose
+from pipeline.config import Config, parse_config, recompose, restore_path
 from pipeline.cv import OUTER, Split, split_digest
 from pipeline.decision import DecisionRule
 from pipeline.errors import UserError
@@ -115,9 +115,7 @@ def draw_report(reader: RunReader, run: RunRecord, folder: Path, everything: boo
 def _read_config(reader: RunReader, run: RunRecord) -> Config:
     """Return the configuration of a run, with the path that its data had."""
     composed = recompose(reader.read_text(run.run_id, "config.yaml"), ())
-    path, original = composed.dataset.get("path"), reader.dataset_path(run.run_id)
-    if path and original and not Path(path).exists():
-        composed.dataset.path = original
+    restore_path(composed, reader.dataset_path(run.run_id))
     return parse_config(composed)
 
 

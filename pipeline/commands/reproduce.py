@@ -2,11 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.command_line import SETTINGS, add_run_argument, make_command_parser, parse, run
-from pipeline.config import TrackingConfig, affects_scores, recompose
+from pipeline.config import TrackingConfig, affects_scores, recompose, restore_path
 from pipeline.errors import UserError
 from pipeline.runtime import heavy_imports
 
@@ -83,14 +82,7 @@ def _reproduce(
 def compose_again(reader: "RunReader", record: "RunRecord", changes: Sequence[str]) -> "DictConfig":
     """Return the configuration of a run with changes, and the path that its data had."""
     composed = recompose(reader.read_text(record.run_id, "config.yaml"), changes)
-    path, original = composed.dataset.get("path"), reader.dataset_path(record.run_id)
-    if path and not Path(path).exists():
-        if not original or not Path(original).exists():
-            raise UserError(
-                f"dataset.path: expected the file of the run. Received: {original or path}, which "
-                "does not exist. Give its new path: dataset.path=..."
-            )
-        composed.dataset.path = original
+    restore_path(composed, reader.dataset_path(record.run_id))
     if not any(change.startswith("tracking.run_name=") for change in changes):
         composed.tracking.run_name = f"{record.name}, reproduced"
     composed.tracking.parent_run_id = None

@@ -73,7 +73,7 @@ class NestedScores:
 
     @property
     def counts(self) -> list[tuple[Configuration, int]]:
-        """How often each chosen configuration and the final one is chosen, the most often first."""
+        """Number of outer folds that choose each configuration, the most frequent first."""
         chosen = [selection.configuration for selection in self.selections]
         by_run = {one.entries[0].run_id: one for one in chosen}
         if self.final:

@@ -10,7 +10,7 @@ from pipeline.config.hydra_errors import check_renamed, explain_hydra_error
 from pipeline.config.path_patterns import expand_patterns
 from pipeline.config.quoting import format_setting, format_value, quote, quote_arguments
 from pipeline.config.renamed_keys import translate_settings
-from pipeline.config.saved_config import recompose
+from pipeline.config.saved_config import recompose, restore_path
 from pipeline.config.schema import (
     Config,
     DecisionConfig,

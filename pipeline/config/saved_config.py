@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -54,6 +55,27 @@ def recompose(text: str, overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain_hydra_error(error, overrides) or str(error)) from error
     return composed
+
+
+def restore_path(composed: DictConfig, original: str | None) -> None:
+    """Replace the path of a run's data by the one that it had, if it does not exist from here.
+
+    Args:
+        composed: The configuration of the run.
+        original: Absolute path of the file that the run read, or None.
+
+    Raises:
+        UserError: If neither exists.
+    """
+    path = composed.dataset.get("path")
+    if not path or Path(path).exists():
+        return
+    if not original or not Path(original).exists():
+        raise UserError(
+            f"dataset.path: expected the file of the run. Received: {original or path}, which "
+            "does not exist. Give its new path: dataset.path=..."
+        )
+    composed.dataset.path = original
 
 
 def _is_group(key: str) -> bool:

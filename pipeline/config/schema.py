@@ -235,5 +235,5 @@ class Config:
 
     @property
     def requires_complete_rows(self) -> bool:
-        """Whether missing numbers are refused, as nothing imputes them and the model takes none."""
+        """True if missing numbers are refused: nothing imputes them and the model takes none."""
         return self.preprocessing.imputation == "none" and not takes_missing(self.model)

@@ -31,7 +31,7 @@ class DateParts:
 
     @property
     def replaces_source(self) -> bool:
-        """Whether the column itself is no input of the model."""
+        """True if the column itself is no input of the model."""
         return DAYS not in self.parts
 
     @property

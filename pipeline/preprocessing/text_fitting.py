@@ -11,7 +11,7 @@ from pipeline.preprocessing.preprocessor import round_up, weigh_terms
 
 @dataclass(frozen=True, eq=False)
 class TextWeights:
-    """What a fold learns of a column of texts.
+    """Terms, weights and components of a column of texts, learnt from a fold's training rows.
 
     Attributes:
         terms: Index of each term among the counts; 0 for a spare one.
