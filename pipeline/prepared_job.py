@@ -1,6 +1,6 @@
 """Prepare a job: check its settings, load its data, and find a previous run, or reuse it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline import console
@@ -16,6 +16,7 @@ from pipeline.scoring import MetricSummary, short_name
 from pipeline.tracking import (
     CODES,
     PreviousRun,
+    RunReader,
     Store,
     SweepJob,
     TrackedRun,
@@ -140,11 +141,7 @@ def reuse_finished_run(job: PreparedJob) -> JobResult:
     supersede(previous.replaced, previous.run_id)
     if not previous.n_fits_skipped:
         Checkpoint(store.checkpoints / previous.run_id).remove()  # left if killed at its end
-    prefix = "first_repeat/" if previous.n_fits_skipped else ""
-    metrics = map(short_name, job.config.scoring.metrics)
-    summary = {
-        name: MetricSummary.from_metrics(f"{prefix}{name}", previous.metrics) for name in metrics
-    }
+    summary = _restore_summary(job, previous.run_id)
     is_stopped = bool(previous.n_fits_skipped)
     if job.sweep_job:
         part = ", the first repeat only" if is_stopped else ""
@@ -172,6 +169,20 @@ def reuse_finished_run(job: PreparedJob) -> JobResult:
         n_fits_skipped=previous.n_fits_skipped,
         exit_code=int(job.config.checks.strict and bool(codes)),
     )
+
+
+def _restore_summary(job: PreparedJob, run_id: str) -> dict[str, MetricSummary]:
+    """Return the summary of each metric that a finished run logged."""
+    metrics = job.previous.metrics
+    prefix = "first_repeat/" if job.previous.n_fits_skipped else ""
+    names = [short_name(metric) for metric in job.config.scoring.metrics]
+    summary = {name: MetricSummary.from_metrics(f"{prefix}{name}", metrics) for name in names}
+    n_folds = len(job.inputs.splits)
+    if job.config.cv.kind != "time_series" or n_folds < 2:
+        return summary
+    reader = RunReader(job.store)
+    scores = {name: reader.fold_scores(run_id, name, n_folds).tolist() for name in names}
+    return {name: replace(it, windows=tuple(scores[name])) for name, it in summary.items()}
 
 
 def show_run(job: PreparedJob, run_id: str) -> None:

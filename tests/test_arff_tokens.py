@@ -181,7 +181,12 @@ def load(tmp_path):
             **{"kind": "arff", "path": str(path), "xml": None, "test_path": None, "labels": None},
             **{"drop": (), "predict_rows": (), "name": None, "instance_weights": None},
             **{"true_values": (), "false_values": (), "drop_duplicates": False},
-            **{"missing_labels": "refuse", "label_na_values": (), "time_column": None},
+            **{
+                "missing_labels": "refuse",
+                "label_na_values": (),
+                "time_column": None,
+                "weight_column": None,
+            },
         }
         return loading.load(ArffConfig(**arguments | more))
 
@@ -227,6 +232,23 @@ def test_instance_weights_are_read_or_ignored(weight, row, load):
         assert (dataset.sample_weight is None) == (expected is None) == (not dataset.notes)
         assert expected is None or dataset.sample_weight.tolist() == expected
     assert load(f"{HEADER}1,0,{{1}}\n2,1\n").sample_weight is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{HEADER}1,0\n2,1\n".replace("f real", "w {1,2}"), "numbers .*'w' of kind nominal"),
+        (f"{HEADER}1,0,{{3}}\n2,1\n".replace("f real", "w real"), "one weight for each row"),
+        (f"{HEADER}1,0\n2,1\n", "columns that exist in dataset.weight_column. Received: 'w'"),
+        (f"{HEADER}1,0\n?,1\n".replace("f real", "w real"), "Received: nan in row 1"),
+        (f"{HEADER}1,0\n-2,1\n".replace("f real", "w real"), "Received: -2 in row 1"),
+    ],
+)
+def test_other_attributes_of_weights_are_errors(text, message, load):
+    text = text.replace("@attribute l", "@attribute g real\n@attribute l")
+    text = text.replace("\n1,0", "\n1,5,0").replace(",1\n", ",6,1\n")
+    with pytest.raises(UserError, match=message):
+        load(text, weight_column="w")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ MESSAGES = {
     "model=mpl": "model: no such option 'mpl'. Did you mean 'mlp'? Available: boosting, catboost,",
     "experiment=none_such": "experiment: no such option 'none_such'. Available:",
     "+model.foo=3": "model.foo: no such key. Available: activation,",
-    "dataset.path=x": "dataset.path: no such key.",
+    "dataset.path=x": "dataset.path: no such key. It belongs to dataset=arff, dataset=npz, ",
     "training.foo.bar=1": "training.foo: no such key.",
     "model.hidden_units=[3": "Configuration refused: ",
     "cv.n_splits=abc": "cv.n_splits: expected a valid integer. Received: 'abc'",

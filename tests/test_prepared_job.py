@@ -50,6 +50,33 @@ def test_a_job_with_invalid_settings_of_its_run_leaves_a_failed_run(tmp_path):
     assert "tracking.run_name: expected" in jobs[1].data.tags["failure"]
 
 
+def test_a_reused_run_prints_its_windows_as_at_first(tmp_path):
+    store = CommandRunner(tmp_path)
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "when,a,l\n" + "".join(f"2026-01-{i:02},{i},{i % 3 % 2}\n" for i in range(1, 29))
+    )
+    of_file = (f"dataset.path='{path}'", "dataset.labels=[l]", "dataset.time_column=when")
+    command = (
+        "dataset=table",
+        *of_file,
+        "model=dummy",
+        "report=none",
+        "cv=time_series",
+        "resume=true",
+    )
+    first, _ = store.run_here(*command, "cv.n_splits=3")
+    again, _ = store.run_here(*command, "cv.n_splits=3")
+    assert "Reusing finished run" in again
+
+    def result(out):
+        lines = out[out.index("Accuracy: ") :].splitlines()
+        return lines[: next(i for i, line in enumerate(lines) if line.startswith("No interval"))]
+
+    assert len(result(first)) > 5
+    assert result(again) == result(first)
+
+
 def test_a_run_of_another_process_is_refused_before_the_compilation(monkeypatch, tmp_path):
     def refuse(store, run_id, dead_process):
         raise RunActiveError(f"resume: run {run_id} is being written by process 1.")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.inputs import plan_fits
 from pipeline.report.paired_differences import draw_ranking
 from pipeline.scoring import NO_INTERVAL, format_summary
+from tests.test_openml import write_cache
 from tests.test_ranking import ranked
 from tests.test_splitters import table
 
@@ -157,6 +159,15 @@ def test_windows_in_time_count_back_from_the_latest_moment() -> None:
     assert (second.train.tolist(), second.test.tolist()) == ([5, 6, 7, 8], [0, 9])
 
 
+def test_durations_without_rows_are_skipped() -> None:
+    fridays = days([0, 1, 4, 5, 5, 8])  # with two weekends
+    splits = make_splits(windows(4, test_size="1d"), timed(fridays))
+    assert [split.test.tolist() for split in splits] == [[1], [2], [3, 4], [5]]
+    assert [split.train.tolist() for split in splits] == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3, 4]]
+    unit = make_splits(windows(2, test_size="0.5 units"), timed(np.array([0.1, 3.7, 9.3])))
+    assert [split.test.tolist() for split in unit] == [[1], [2]]
+
+
 def test_sizes_of_times_that_are_numbers_are_units() -> None:
     dataset = timed(np.array([2019, 2020, 2020, 2021, 2022]))
     (split,) = make_splits(windows(1, test_size="1 unit", gap="1 unit"), dataset)
@@ -183,7 +194,10 @@ def test_a_group_of_the_window_does_not_train_it() -> None:
         (windows(1, gap="7x"), days([1, 2]), "cv.gap: expected a number of rows, or a duration"),
         (windows(1, gap="7"), days([1, 2]), "Type: 'cv.gap=7d'"),
         (windows(1, gap="7d"), np.arange(4), "Type: 'cv.gap=2 units'"),
-        (windows(2, test_size="1d"), days([0, 1, 3]), "none in window 1 of 2"),
+        (windows(3, test_size="1d"), days([0, 1, 3]), "none before window 1 of 3"),
+        (windows(3, test_size="1d"), days([0, 1, 3]), "Type: cv.n_splits=2"),
+        (windows(4, test_size="1d"), days([0, 1, 3]), "none in window 1 of 4"),
+        (windows(1, test_size="0d"), days([0, 1]), "cv.test_size: expected more than 0"),
     ],
 )
 def test_impossible_windows_are_errors(config: Any, times: Any, message: str) -> None:
@@ -246,6 +260,52 @@ def test_times_of_arrays(given: Any, expected: Any) -> None:
         expected = expected.astype("datetime64[us]")
     assert times.dtype.kind == expected.dtype.kind
     np.testing.assert_array_equal(times, expected)
+
+
+ROWS = {"a": [1.5, 2, 3], "l": [1, 0, 1], "m": [0, 1, 1]}
+
+
+@pytest.mark.parametrize("reader", ["csv", "tsv", "parquet", "jsonl", "arff", "openml", "frame"])
+@pytest.mark.parametrize("kind", ["dates", "numbers"])
+def test_times_and_weights_of_all_readers(reader: str, kind: str, tmp_path: Path) -> None:
+    when = DATES if kind == "dates" else [5, 3, 4]
+    frame = pd.DataFrame({"when": when, **ROWS, "w": [0.5, 0.0, 2.0]})
+    if kind == "dates" and reader == "parquet":
+        frame["when"] = pd.to_datetime(frame["when"])
+    columns: dict[str, Any] = {"time_column": "when", "weight_column": "w", "labels": ["l", "m"]}
+    path, settings = tmp_path / f"t.{reader}", {}
+    match reader:
+        case "csv" | "tsv":
+            frame.to_csv(path, index=False, sep="\t" if reader == "tsv" else ",")
+        case "parquet":
+            frame.to_parquet(path)
+        case "jsonl":
+            frame.to_json(path, orient="records", lines=True)
+        case _:
+            form = 'date "yyyy-MM-dd"' if kind == "dates" else "numeric"
+            form = "string" if reader == "openml" and kind == "dates" else form
+            names = [f"@attribute {it} {'numeric' if it in 'aw' else '{0,1}'}" for it in "almw"]
+            lines = ["@relation r", f"@attribute when {form}", *names, "@data"]
+            text = "\n".join(lines) + "\n" + frame.to_csv(index=False, header=False)
+            path.write_text(text)
+    if reader == "frame":
+        X = frame.drop(columns=["l", "m", "w", "when"])
+        y, w = frame[["l", "m"]], frame["w"]
+        dataset = make_dataset("data", X, y, times=frame["when"], sample_weight=w)
+    elif reader == "openml":
+        write_cache(tmp_path, text)
+        settings = {"data_id": 7, "data_home": str(tmp_path)}
+        dataset = pipeline.load_dataset("openml", **settings, **columns)
+    else:
+        option = "arff" if reader == "arff" else "table"
+        dataset = pipeline.load_dataset(option, path=str(path), **columns)
+    expected: Any = MICROSECONDS if kind == "dates" else np.array(when)
+    assert dataset.times is not None
+    assert dataset.sample_weight is not None
+    assert dataset.times.dtype == expected.dtype
+    assert dataset.times.tolist() == expected.tolist()
+    assert dataset.sample_weight.tolist() == [0.5, 0, 2]
+    assert (dataset.feature_names, dataset.label_names) == (("a",), ("l", "m"))
 
 
 @pytest.mark.parametrize(
@@ -313,6 +373,7 @@ def test_rows_of_no_window_have_no_prediction_and_the_final_model_trains_on_all(
 ) -> None:
     tested = np.concatenate([fold.split.test for fold in evaluation.folds])
     assert evaluation.predictions["row"].tolist() == tested.tolist()
+    assert evaluation.predictions["time"].tolist() == evaluation.dataset.times[tested].tolist()
     assert len(np.unique(tested)) == len(tested) < evaluation.dataset.n_samples
     assert evaluation.final.n_train == evaluation.dataset.n_samples
     assert evaluation.config.cv.kind == "time_series"

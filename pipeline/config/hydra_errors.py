@@ -159,7 +159,23 @@ def _explain_unknown_key(key: str, arguments: Sequence[str]) -> list[str]:
         siblings = OmegaConf.select(composed, parent) if parent else composed
     available = {str(key) for key in siblings if key != "hydra" and not str(key).startswith("_")}
     hint = suggest(name, available if parent else available.union(OPTIONAL_GROUPS))
-    return [f"{parent}.{name}: no such key. {hint}" if parent else f"{name}: no such key. {hint}"]
+    if not parent:
+        return [f"{name}: no such key. {hint}"]
+    options = ", ".join(_find_options(group, key))
+    owners = f" It belongs to {options}." if options else ""
+    return [f"{parent}.{name}: no such key.{owners} {hint}"]
+
+
+def _find_options(group: str, key: str) -> list[str]:
+    """Return the options of a group, such as dataset=table, whose file has a key."""
+    parent, _, name = key.partition(".")[2].rpartition(".")
+    options = []
+    for path in sorted((CONF_DIR / group).glob("*.yaml")):
+        settings = OmegaConf.load(path)
+        settings = OmegaConf.select(settings, parent) if parent else settings
+        if isinstance(settings, DictConfig) and name in settings.keys():  # noqa: SIM118, also ???
+            options.append(f"{group}={path.stem}")
+    return options
 
 
 def _find_owners(key: str) -> Iterator[str]:

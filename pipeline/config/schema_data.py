@@ -88,6 +88,7 @@ class ArffConfig(_Dataset):
     instance_weights: Literal["ignore"] | None
     test_path: Name | None
     time_column: str | None
+    weight_column: str | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
     true_values: _LabelValues
     false_values: _LabelValues
@@ -105,6 +106,7 @@ class OpenmlConfig(_Dataset):
     version: PositiveInt | None
     data_home: Name | None
     time_column: str | None
+    weight_column: str | None
     labels: Annotated[_Columns, Field(min_length=1)] | None
     drop: _Columns
 

@@ -19,6 +19,7 @@ _MICROSECONDS = {
     **{"h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000},
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d|w)", re.IGNORECASE)
+MAX_TRIED = 50  # smaller numbers of windows that a message may name
 _UNITS = re.compile(r"(\d+(?:\.\d+)?)\s*units?")
 
 
@@ -61,17 +62,29 @@ class Timeline:
         """Return the first position of each test window and that behind it, in order of time.
 
         The windows follow each other up to the last row. As many rows as a window has, or its
-        duration, are counted from the end; a window begins with the first row of a moment.
+        duration, are counted from the end; a window begins with the first row of a moment. Of a
+        duration, windows without rows are skipped, such as days without any.
+
+        Returns:
+            The windows; fewer than `n_splits` if no more of that duration have rows.
         """
         n = len(self.rows)
         if test_size is None:
             test_size = n // (n_splits + 1)
         if isinstance(test_size, int):
             edges = [self.first_of_moment(n - k * test_size) for k in range(n_splits, -1, -1)]
-        else:
-            ends = [self.times[-1] - k * test_size for k in range(n_splits, -1, -1)]
-            edges = np.searchsorted(self.times, ends, side="right").tolist()
-        return list(pairwise(edges))
+            return list(pairwise(edges))
+        windows: list[tuple[int, int]] = []
+        end, back = n, 1  # a window ends `back` - 1 durations before the latest moment
+        while end and len(windows) < n_splits:
+            first = int(np.searchsorted(self.times, self.times[-1] - back * test_size, "right"))
+            if first < end:
+                windows.append((first, end))
+                back += 1
+            else:  # to the window of the next earlier row
+                back = max(back, int((self.times[-1] - self.times[end - 1]) // test_size)) + 1
+            end = first
+        return windows[::-1]
 
     def train_before(self, window: tuple[int, int], gap: Any, max_train_size: Any) -> Rows:
         """Return the positions of the training rows of a test window.
@@ -117,13 +130,25 @@ def time_series_splits(config: TimeSeriesConfig, dataset: Dataset) -> list[tuple
         parse_extent(f"cv.{key}", getattr(config, key), dataset.times)
         for key in ("test_size", "max_train_size", "gap")
     )
-    windows = timeline.windows(config.n_splits, test_size)
-    splits = []
-    for number, window in enumerate(windows, start=1):
-        train = timeline.train_before(window, gap, max_train_size)
-        _check_window(config, timeline, number, window, len(train))
-        splits.append((np.sort(timeline.rows[train]), np.sort(timeline.rows[slice(*window)])))
-    return splits
+    if test_size is not None and test_size <= test_size * 0:
+        raise UserError(f"cv.test_size: expected more than 0. Received: {config.test_size!r}")
+
+    def divide(n_splits: int) -> list[tuple[tuple[int, int], Rows]]:
+        """Return each window with the positions of its training rows; (0, 0) if it lacks rows."""
+        windows = timeline.windows(n_splits, test_size)
+        windows = [(0, 0)] * (n_splits - len(windows)) + windows
+        return [(it, timeline.train_before(it, gap, max_train_size)) for it in windows]
+
+    divided = divide(config.n_splits)
+    for number, (window, train) in enumerate(divided, start=1):
+        if not len(train) or window[0] == window[1]:
+            fewer = range(min(config.n_splits - 1, MAX_TRIED), 0, -1)
+            works = (n for n in fewer if all(len(t) and a < b for (a, b), t in divide(n)))
+            raise UserError(_explain(config, timeline, number, window, next(works, None)))
+    return [
+        (np.sort(timeline.rows[train]), np.sort(timeline.rows[slice(*window)]))
+        for window, train in divided
+    ]
 
 
 def latest_part(
@@ -200,35 +225,42 @@ def parse_extent(key: str, value: int | str | None, times: Times) -> Any:
     )
 
 
-def _check_window(
+def _explain(
     config: TimeSeriesConfig,
     timeline: Timeline,
     number: int,
     window: tuple[int, int],
-    n_train: int,
-) -> None:
-    """Raise UserError if a window has no rows to test, or none to train on."""
+    works: int | None,
+) -> str:
+    """Return the message of a window without rows to test or to train on.
+
+    Args:
+        config: The windows as configured.
+        timeline: All rows.
+        number: Number of the window, from 1.
+        window: Its first position and that behind it.
+        works: A smaller number of windows that all have such rows, if there is one.
+    """
     first, end = window
-    if n_train and first < end:
-        return
     settings = ", ".join(
         f"cv.{key}={getattr(config, key)}"
         for key in ("n_splits", "test_size", "max_train_size", "gap")
         if getattr(config, key)
     )
     where = f"window {number} of {config.n_splits}"
+    fewer = f". Type: cv.n_splits={works}" if works else ""
     if first == end:
-        raise UserError(
+        return (
             f"cv=time_series: expected rows in each window. Received: none in {where}, with "
             f"{settings} and {len(timeline.rows)} rows of {len(np.unique(timeline.times))} "
-            "different times. Choose fewer windows or larger ones: cv.n_splits, cv.test_size"
+            "different times. Choose fewer windows, or windows of another size: cv.n_splits, "
+            f"cv.test_size{fewer}"
         )
     has_groups = timeline.groups is not None and first > 0
     reason = " of other groups than those of the window" if has_groups else ""
     way = ", or leave out dataset.group_column to train and test on one group" if has_groups else ""
-    raise UserError(
+    return (
         f"cv=time_series: expected training rows{reason} before each window. Received: none before "
-        f"{where}, which begins at {timeline.times[min(first, len(timeline.rows) - 1)]}, with "
-        f"{settings}. Choose fewer or smaller windows, or a smaller gap: cv.n_splits, "
-        f"cv.test_size, cv.gap{way}"
+        f"{where}, which begins at {timeline.times[first]}, with {settings}. Choose fewer or "
+        f"smaller windows, or a smaller gap: cv.n_splits, cv.test_size, cv.gap{way}{fewer}"
     )

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pipeline.config import ArffConfig
 from pipeline.dataset.arff_parser import ArffTable, parse_arff
 from pipeline.dataset.column_roles import (
-    check_column_exists,
     check_disjoint_roles,
     check_unique_names,
     select_columns,
+    single_roles,
     without_dropped,
 )
 from pipeline.dataset.dataset import Dataset, Times
@@ -54,11 +54,27 @@ def load(config: ArffConfig) -> Dataset:
     return _build_dataset(config, path, table, labels)
 
 
-def _weights(config: ArffConfig, table: ArffTable) -> NDArray[np.float32] | None:
-    """Return the instance weights, unless they are to be ignored or all rows have weight 1."""
-    if config.instance_weights == "ignore" or (table.weights == 1).all():
-        return None
-    return table.weights.astype(np.float32)
+def _weights(config: ArffConfig, path: Path, table: ArffTable) -> NDArray[np.float32] | None:
+    """Return the weights of the attribute that has them, or the instance weights.
+
+    Instance weights are not returned if they are to be ignored, or are all 1.
+    """
+    has_weights = config.instance_weights != "ignore" and bool((table.weights != 1).any())
+    if config.weight_column is None:
+        return table.weights.astype(np.float32) if has_weights else None
+    if has_weights:
+        raise UserError(
+            f"{path}: expected one weight for each row. Received: dataset.weight_column, and "
+            "instance weights such as {2}. Ignore these: dataset.instance_weights=ignore"
+        )
+    names = [attribute.name for attribute in table.attributes]
+    column = names.index(config.weight_column)
+    if table.attributes[column].kind != "numeric":
+        raise UserError(
+            f"{path}: expected numbers in the attribute of dataset.weight_column. Received: "
+            f"{names[column]!r} of kind {table.attributes[column].kind}."
+        )
+    return table.values[:, column].astype(np.float32)
 
 
 def _find_xml(config: ArffConfig, path: Path) -> Path | None:
@@ -131,12 +147,11 @@ def _build_dataset(
     names = [attribute.name for attribute in table.attributes]
     drop = select_columns(str(path), "drop", config.drop, names)
     labels = without_dropped(labels, config.labels or (), drop)
-    time = () if config.time_column is None else (config.time_column,)
-    for name in time:
-        check_column_exists(str(path), "time_column", name, names)
-    check_disjoint_roles(str(path), {"labels": labels, "drop": drop, "time_column": time})
+    single = single_roles(str(path), config, names)
+    check_disjoint_roles(str(path), {"labels": labels, "drop": drop, **single})
+    time = single["time_column"]
     column_index = {name: j for j, name in enumerate(names)}
-    others = {*labels, *drop, *time}
+    others = {*labels, *drop, *time, *single["weight_column"]}
     features = [name for name in names if name not in others]
     for feature in (*features, *time):
         kind = table.attributes[column_index[feature]].kind
@@ -156,7 +171,7 @@ def _build_dataset(
     y = np.column_stack(
         [_encode_label(path, table, column_index[label], label_values) for label in labels]
     )
-    weights = _weights(config, table)
+    weights = _weights(config, path, table)
     note = "instance weights count in training; ignore them: dataset.instance_weights=ignore"
     return Dataset(
         name=config.name or _stem(path),

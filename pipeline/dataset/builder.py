@@ -102,6 +102,7 @@ def dataset_from_frame(
     warnings: tuple[str, ...] = (),
     label_values: LabelValues = DEFAULTS,
     time_column: str | None = None,
+    weight_column: str | None = None,
 ) -> Dataset:
     """Build a data set from one data frame that holds features and labels.
 
@@ -113,13 +114,18 @@ def dataset_from_frame(
         warnings: Warnings of the reader.
         label_values: Values that mean yes and no, and that a label is not known.
         time_column: Name of the column of times, which is no feature, or None.
+        weight_column: Name of the column of weights of rows, which is no feature, or None.
     """
     table = _to_arrow(source, frame)
     labels = dict.fromkeys(labels)
-    others = {*labels, time_column}
+    others = {*labels, time_column, weight_column}
     features = tuple(name for name in table.column_names if name not in others)
     roles = ColumnRoles(
-        features, tuple(labels), time_column=time_column, typed=True, label_values=label_values
+        *(features, tuple(labels)),
+        time_column=time_column,
+        weight_column=weight_column,
+        typed=True,
+        label_values=label_values,
     )
     return build_dataset(name, source, roles, table, warnings)
 

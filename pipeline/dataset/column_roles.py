@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
-from pipeline.config import TableConfig
+from pipeline.config import ArffConfig, OpenmlConfig, TableConfig
 from pipeline.dataset.label_values import LabelValues
 from pipeline.errors import UserError, suggest
 
@@ -171,6 +171,22 @@ def check_column_exists(source: str, key: str, name: str, names: Sequence[str]) 
             f"{source}: expected columns that exist in dataset.{key}. Received: {name!r}. "
             f"{suggest(name, names)}"
         )
+
+
+def single_roles(
+    source: str, config: ArffConfig | OpenmlConfig, names: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the columns of times and of weights by key, of one name or none.
+
+    Raises:
+        UserError: If a configured column does not exist.
+    """
+    keys = ("time_column", "weight_column")
+    chosen = {key: getattr(config, key) for key in keys}
+    for key, name in chosen.items():
+        if name is not None:
+            check_column_exists(source, key, name, names)
+    return {key: () if name is None else (name,) for key, name in chosen.items()}
 
 
 def check_unique_names(source: str, kind: str, names: Sequence[str]) -> None:

@@ -10,9 +10,9 @@ from sklearn.datasets import fetch_openml
 from pipeline.config import OpenmlConfig
 from pipeline.dataset.builder import dataset_from_frame
 from pipeline.dataset.column_roles import (
-    check_column_exists,
     check_disjoint_roles,
     select_columns,
+    single_roles,
     without_dropped,
 )
 from pipeline.dataset.dataset import Dataset
@@ -45,16 +45,16 @@ def load(config: OpenmlConfig) -> Dataset:
     labels = select_columns(source, "labels", targets, bunch.feature_names)
     drop = select_columns(source, "drop", config.drop, bunch.feature_names)
     labels = without_dropped(labels, config.labels or (), drop)
-    time = config.time_column
-    if time is not None:
-        check_column_exists(source, "time_column", time, bunch.feature_names)
-    check_disjoint_roles(
-        source, {"labels": labels, "drop": drop, "time_column": () if time is None else (time,)}
-    )
+    single = single_roles(source, config, bunch.feature_names)
+    check_disjoint_roles(source, {"labels": labels, "drop": drop, **single})
     name = config.name or str(bunch.details["name"])
     frame = frame.drop(columns=list(drop))
     label_values = LabelValues.of(config)
-    return dataset_from_frame(name, source, frame, labels, fetch_warnings, label_values, time)
+    return dataset_from_frame(
+        *(name, source, frame, labels, fetch_warnings, label_values),
+        time_column=config.time_column,
+        weight_column=config.weight_column,
+    )
 
 
 def _targets(source: str, details: dict[str, Any]) -> list[str]:

@@ -206,12 +206,12 @@ def held_out_predictions(evaluation: Evaluation) -> StoredPredictions:
 
 
 def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return one row per test row of each fold: repeat, fold, row, id, group, and label values.
+    """Return one row per test row of each fold: repeat, fold, row, id, time, group, label values.
 
     The values are `true_*`, missing where they are not known, the probabilities `score_*` and the
     predicted labels `pred_*`. Weights of rows are there if metrics are weighted.
     """
-    stored = held_out_predictions(evaluation)
+    stored, times = held_out_predictions(evaluation), evaluation.dataset.times
     labels, y_true = stored.label_names, [*stored.y_true.T]
     if stored.mask is not None:
         pairs = zip(stored.y_true.T, stored.mask.T, strict=True)
@@ -222,6 +222,7 @@ def predictions_table(evaluation: Evaluation) -> pd.DataFrame:
             "fold": stored.fold[:, 1],
             "row": stored.row,
             **({} if stored.ids is None else {"id": stored.ids}),
+            **({} if times is None else {"time": times[stored.row]}),
             **({} if stored.group is None else {"group": stored.group}),
             **({} if stored.weight is None else {"weight": stored.weight}),
             **{f"true_{label}": y_true[i] for i, label in enumerate(labels)},
