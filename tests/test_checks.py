@@ -266,6 +266,23 @@ def test_a_check_of_the_evaluation(make_config, code, settings, change, options)
     assert code in codes(config, dataset, changed, **options)
 
 
+@pytest.mark.parametrize("kind", ["group_kfold", "stratified_group_kfold"])
+def test_a_label_most_of_whose_rows_are_in_one_fold(make_config, kind):
+    config = make_config("dataset.n_samples=40", f"cv={kind}", "cv.n_splits=5", "scoring=default")
+    X, y, probabilities = draw(5)
+    groups = np.arange(N_ROWS) // 40  # five groups of 40 rows are the folds
+    y[:, 0] = 0
+    y[np.r_[0:12, 40, 80, 120, 160], 0] = 1
+    for dataset, expected in (
+        (replace(to_dataset(X, y), groups=groups), True),
+        (replace(to_dataset(X, y), groups=np.arange(N_ROWS) % 50), False),
+    ):
+        findings = check_evaluation(to_evaluation(config, dataset, probabilities))
+        messages = [it.message for it in findings if it.code == "MF020"]
+        assert bool(messages) == expected
+        assert not messages or messages[0].endswith("hangs: y0 (12 of 16 rows)")
+
+
 def entry(number, mean, **settings):
     metrics = {"accuracy_mean": mean, "accuracy_std": 0.02}
     metrics |= {"accuracy_ci_low": mean - 0.03, "accuracy_ci_high": mean + 0.03}
@@ -342,7 +359,7 @@ def test_the_edges_of_seeds_and_of_data_are_no_finding(key):
 
 
 def test_every_check_has_a_case_here():
-    of_evaluations = {"MF001", "MF002", "MF003", "MF010", "MF011", "MF015", "MF016"}
+    of_evaluations = {"MF001", "MF002", "MF003", "MF010", "MF011", "MF015", "MF016", "MF020"}
     assert CHECKS.keys() == IN_DATA | IN_SWEEPS | of_evaluations
 
 

@@ -25,9 +25,10 @@ CHECKS = {
     "MF017": "constant features",
     "MF018": "features of very different scales",
     "MF019": "seeds matter more than settings",
+    "MF020": "labels whose score hangs on one fold",
 }
 """Checks by code; a code is never used again for something else."""
-MISLEADING = {"MF001", "MF004", "MF005", "MF006", "MF007", "MF008", "MF016", "MF019"}
+MISLEADING = {"MF001", "MF004", "MF005", "MF006", "MF007", "MF008", "MF016", "MF019", "MF020"}
 """Checks whose findings say that a score may mislead; others say what may be improved."""
 MAX_NAMED = 5  # labels or features in a message
 

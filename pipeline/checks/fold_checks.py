@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtrc
 
 from pipeline.checks.baselines import check_baselines
 from pipeline.checks.data_checks import check_data
@@ -21,6 +22,9 @@ MIN_MISCALIBRATION = 0.05
 N_SIMULATIONS = 20
 MAX_CELLS = 1_000_000  # predictions whose labels are simulated; of more, those of some rows
 MIN_CASES = 5
+MIN_ROWS = 10  # with a label, from which on they may be expected in more than one fold
+MIN_FOLDS = 4
+MAX_CHANCE = 0.01  # that folds drawn by chance have any label concentrated like that
 MIN_PREDICTED = 0.95  # of the rows, from which on a label is always predicted
 
 Floats = NDArray[np.float64]
@@ -49,6 +53,7 @@ def check_evaluation(evaluation: Evaluation) -> list[Finding]:
         _check_calibration,
         _check_never_predicted,
         _check_always_predicted,
+        _check_concentrated,
     )
     return [finding for check in checks for finding in check(evaluation)]
 
@@ -179,4 +184,33 @@ def _check_always_predicted(evaluation: Evaluation) -> Iterator[Finding]:
             f"the F1 of {count_of(len(labels), len(f1), 'label')} is that of always saying yes, as "
             f"nearly every row is predicted to have it: {names}",
             "Judge them by ROC AUC or average precision, and tune the thresholds: decision=tuned",
+        )
+
+
+def _check_concentrated(evaluation: Evaluation) -> Iterator[Finding]:
+    """Find labels most of whose rows are test rows of one fold, on which their scores hang."""
+    first = evaluation.folds[0].split.repeat
+    splits = [it.split for it in evaluation.folds if it.split.repeat == first]
+    if len(splits) < MIN_FOLDS:
+        return
+    n_true = np.stack([evaluation.dataset.y[it.test].sum(axis=0, dtype=int) for it in splits])
+    total, most, fold = n_true.sum(axis=0), n_true.max(axis=0), n_true.argmax(axis=0)
+    sizes = np.array([len(it.test) for it in splits])
+    chance = n_true.size * bdtrc(most - 1, total, (sizes / sizes.sum())[fold])
+    labels = np.flatnonzero((total >= MIN_ROWS) & (most > total / 2) & (chance < MAX_CHANCE))
+    if len(labels):
+        names = list_names(
+            f"{evaluation.dataset.label_names[j]} ({most[j]} of {total[j]} rows)" for j in labels
+        )
+        remedies = {
+            "time_series": "Read its score in that window apart from the others, in folds.json",
+            "group_kfold": "Spread it over the folds: cv=stratified_group_kfold",
+            "stratified_group_kfold": "Score it on more groups that have it",
+        }
+        kind = evaluation.config.cv.kind
+        yield Finding(
+            "MF020",
+            f"most rows of {count_of(len(labels), len(total), 'label')} are in the test part of "
+            f"one fold, on which the score hangs: {names}",
+            remedies.get(kind, "Spread it over the folds: cv=multilabel_stratified"),
         )
