@@ -1,5 +1,6 @@
 """Repetition of runs: composed from what they logged, and compared score by score."""
 
+import re
 import shutil
 
 import numpy as np
@@ -63,6 +64,18 @@ def test_every_score_of_a_repetition_agrees_from_any_folder(store, command, tmp_
             for key in [f"fold/{metric}"]
         ]
         assert histories[0] == histories[1]
+
+
+def test_scores_of_outer_folds_are_compared(store, command, monkeypatch):
+    monkeypatch.chdir(store.folder)
+    settings = ("dataset=table", "dataset.path=data.csv", "dataset.labels=[tag_*]", *CV)
+    store.run_here(*settings, "model=logistic", "tracking.run_name=nested", "cv.outer_splits=2")
+    code, out, _ = command("nested")
+    assert code == 0
+    assert len([line for line in out.splitlines() if re.match("Outer .* last digit", line)]) == 5
+    code, out, _ = command("nested", "seed=2")
+    assert code == 0
+    assert "Outer accuracy" in out
 
 
 def test_other_data_are_named(store, command, tmp_path):

@@ -144,7 +144,8 @@ def _score(board: Leaderboard) -> NestedScores:
         key=lambda one: one.entries[0].job_number or 0,
     )
     with ThreadPoolExecutor(N_REQUESTS) as pool:
-        by_run = dict(pool.map(_read, [e.run_id for one in comparable for e in one.entries]))
+        run_ids = [entry.run_id for one in comparable for entry in one.entries]
+        by_run = dict(zip(run_ids, pool.map(read_outer_folds, run_ids), strict=True))
     tables = [[by_run[entry.run_id] for entry in one.entries] for one in comparable]
     n_folds = len(tables[0][0])
     criterion = f"{INNER}{summary_key(board.metric, board.criterion.statistic)}"
@@ -159,11 +160,18 @@ def _score(board: Leaderboard) -> NestedScores:
     return NestedScores(tuple(selections), _summarise(selections, board), final, n_folds, note)
 
 
-def _read(run_id: str) -> tuple[str, list[Row]]:
+def read_outer_folds(run_id: str) -> list[Row]:
     """Return a run's table of outer folds, one row for each."""
     with open_artifact(run_id, OUTER_FOLDS) as path:
         table = json.loads(path.read_text(encoding="utf-8"))
-    return run_id, [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def scored_metrics(rows: Sequence[Row]) -> list[str]:
+    """Return the names of the metrics in a table of outer folds."""
+    suffix = summary_key("", "mean")
+    means = [name for name in rows[0] if name.startswith(INNER) and name.endswith(suffix)]
+    return [name.removeprefix(INNER).removesuffix(suffix) for name in means]
 
 
 def _mean(rows: Sequence[Row], column: str) -> float:
@@ -180,15 +188,12 @@ def _best(scores: Sequence[float], *, minimize: bool) -> int | None:
 
 
 def _select(chosen: Configuration, rows: Sequence[Row], inner_score: float) -> OuterSelection:
-    suffix = summary_key("", "mean")
-    means = [name for name in rows[0] if name.startswith(INNER) and name.endswith(suffix)]
-    metrics = [name.removeprefix(INNER).removesuffix(suffix) for name in means]
     return OuterSelection(
         rows[0]["repeat"],
         rows[0]["fold"],
         chosen,
         inner_score,
-        {name: _mean(rows, name) for name in metrics},
+        {name: _mean(rows, name) for name in scored_metrics(rows)},
         rows[0]["n_test"] / rows[0]["n_train"],
     )
 

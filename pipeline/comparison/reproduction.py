@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.comparison.nested import read_outer_folds, scored_metrics
 from pipeline.comparison.ranking import mean_test_fraction
 from pipeline.scoring import are_constant, paired_test
 from pipeline.tracking import RunReader, RunRecord
@@ -79,6 +80,23 @@ def compare_runs(reader: RunReader, before: RunRecord, now: RunRecord) -> list[A
             for record, of_run in zip((before, now), sizes, strict=True)
         )
         rows.append(compare_scores(metric, first, second, test_fraction))
+    return rows + _compare_outer_folds(before, now)
+
+
+def _compare_outer_folds(before: RunRecord, now: RunRecord) -> list[Agreement]:
+    """Compare the scores on the test rows of outer folds; none if a run has no outer folds."""
+    if any(record.params.get("cv.outer_splits", "None") == "None" for record in (before, now)):
+        return []
+    tables = [read_outer_folds(record.run_id) for record in (before, now)]
+    n_folds = min(map(len, tables))
+    test_fraction = None
+    if now.params.get("cv.kind") != "time_series":
+        test_fraction = float(np.mean([row["n_test"] / row["n_train"] for row in tables[1]]))
+    rows = []
+    for metric in scored_metrics(tables[0]):
+        scores = [[row.get(metric) for row in table[:n_folds]] for table in tables]
+        first, second = np.array(scores, dtype=np.float64)
+        rows.append(compare_scores(f"outer_{metric}", first, second, test_fraction))
     return rows
 
 

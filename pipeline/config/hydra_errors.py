@@ -162,8 +162,8 @@ def _explain_unknown_key(key: str, arguments: Sequence[str]) -> list[str]:
     if not parent:
         return [f"{name}: no such key. {hint}"]
     options = ", ".join(_find_options(group, key))
-    owners = f" It belongs to {options}." if options else ""
-    return [f"{parent}.{name}: no such key.{owners} {hint}"]
+    belongs = f" It belongs to {options}." if options else ""
+    return [f"{parent}.{name}: no such key.{belongs} {hint}"]
 
 
 def _find_options(group: str, key: str) -> list[str]:
