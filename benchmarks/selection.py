@@ -1,12 +1,13 @@
-"""Expected score of the best of several configurations: bias and coverage of three estimates.
+"""Expected score of the best of several configurations: bias and coverage of four estimates.
 
 Fresh tables are drawn, ridge regressions on the labels as -1 and 1 (which have a closed form) are
 cross-validated on each, and the best by mean accuracy over folds is chosen. Its score is estimated
 by its mean over folds (naive), by that less the bias of Tibshirani and Tibshirani (A Bias
 Correction for the Minimum Error Rate in Cross-validation, Annals of Applied Statistics 3, 2009),
-and by the bootstrap bias correction of `pipeline.comparison.selection`. Its true score is the mean
-accuracy of its configuration over all tables. Bias is the mean of estimate minus true score;
-coverage is the fraction of tables whose 95% interval contains the true score.
+by the bootstrap bias correction of `pipeline.comparison.selection`, and by nested cross-validation
+with five outer folds. Its true score is the mean accuracy of its configuration over all tables.
+Bias is the mean of estimate minus true score; coverage is the fraction of tables whose 95% interval
+contains the true score.
 
 The configurations are equally good (each on other features out of equally informative ones), one
 good among bad ones (most see only one of the informative features), or a smooth family (penalties
@@ -30,7 +31,7 @@ from pipeline.scoring.statistics import summarise
 
 N_TABLES = 400
 N_ROWS, N_FEATURES, N_LABELS = 200, 20, 3
-N_SPLITS, N_REPEATS = 10, 1
+N_SPLITS, N_OUTER = 10, 5
 N_USED = 10  # features of an equal configuration
 N_CONFIGURATIONS = (5, 20, 100)
 TITLES = {
@@ -38,7 +39,12 @@ TITLES = {
     "one good": "one good among bad ones",
     "smooth": "a range of penalties",
 }
-COLOURS = {"naive": "#D55E00", "Tibshirani and Tibshirani": "#999999", "bootstrap": "#0072B2"}
+COLOURS = {
+    "naive": "#D55E00",
+    "Tibshirani and Tibshirani": "#999999",
+    "bootstrap": "#0072B2",
+    "nested": "#009E73",
+}
 
 Floats = NDArray[np.float64]
 
@@ -77,7 +83,7 @@ def predict(
     """Return held-out predictions, of shape (n_configurations, n_rows, n_labels)."""
     scores = np.empty((len(family), *y.shape))
     target = 2.0 * y - 1
-    for k in range(N_SPLITS):
+    for k in range(fold.max() + 1):
         train, test = fold != k, fold == k
         gram, right = x[train].T @ x[train], x[train].T @ target[train]
         for i, ridge in enumerate(family):
@@ -87,9 +93,40 @@ def predict(
     return scores
 
 
+def are_correct(
+    family: Sequence[Ridge], x: Floats, y: NDArray[np.int8], fold: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which rows have all labels right, of shape (n_configurations, n_rows)."""
+    is_correct: NDArray[np.bool_] = ((predict(family, x, y, fold) > 0) == y).all(axis=2)
+    return is_correct
+
+
+def mean_by_fold(is_correct: NDArray[np.bool_], fold: NDArray[np.int64]) -> Floats:
+    """Return accuracies, of shape (n_configurations, n_folds)."""
+    folds = range(fold.max() + 1)
+    return np.stack([is_correct[:, fold == k].mean(axis=1) for k in folds], axis=1)
+
+
+def estimate_nested(
+    family: Sequence[Ridge], x: Floats, y: NDArray[np.int8], rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Choose a configuration in each outer fold; return mean and interval of their accuracies."""
+    outer = rng.permutation(N_ROWS) % N_OUTER
+    scores = mean_by_fold(are_correct(family, x, y, outer), outer)
+    chosen = []
+    for k in range(N_OUTER):
+        train = outer != k
+        inner = rng.permutation(train.sum()) % N_SPLITS
+        by_fold = mean_by_fold(are_correct(family, x[train], y[train], inner), inner)
+        chosen.append(int(by_fold.mean(axis=1).argmax()))
+    values = [float(scores[best, k]) for k, best in enumerate(chosen)]
+    summary = summarise(values, 1 / (N_OUTER - 1), bounds=(0, 1))
+    return summary.mean, *(summary.ci or (summary.mean, summary.mean))
+
+
 def simulate(name: str, n: int, n_tables: int, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Return bias and coverage of each estimate."""
-    rng = np.random.default_rng(seed)
+    rng, rng_nested = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     family = make_family(name, n)
     means, chosen = np.empty((n_tables, n)), np.empty(n_tables, dtype=np.int64)
     estimates = {method: np.empty((n_tables, 3)) for method in COLOURS}
@@ -97,8 +134,7 @@ def simulate(name: str, n: int, n_tables: int, seed: int = 0) -> dict[str, tuple
         x, y = draw_table(rng)
         fold = rng.permutation(N_ROWS) % N_SPLITS
         y_pred = (predict(family, x, y, fold) > 0).astype(np.int8)
-        is_correct = (y_pred == y).all(axis=2)
-        by_fold = np.stack([is_correct[:, fold == k].mean(axis=1) for k in range(N_SPLITS)], axis=1)
+        by_fold = mean_by_fold((y_pred == y).all(axis=2), fold)
         means[table] = by_fold.mean(axis=1)
         best = chosen[table] = int(means[table].argmax())
         summary = summarise(by_fold[best].tolist(), 1 / (N_SPLITS - 1), bounds=(0, 1))
@@ -121,6 +157,7 @@ def simulate(name: str, n: int, n_tables: int, seed: int = 0) -> dict[str, tuple
             zero_division=0.0,
         )
         estimates["bootstrap"][table] = expected.mean, *expected.ci
+        estimates["nested"][table] = estimate_nested(family, x, y, rng_nested)
     true = means.mean(axis=0)[chosen]
     return {
         method: (

@@ -1,8 +1,8 @@
 """Nested cross-validation of a sweep: its choice of a configuration, repeated in each outer fold.
 
 In each outer fold, the configuration that is the best on folds of the training rows is chosen. Its
-score on the test rows, which had no part in that, is an unbiased estimate for the choice. Jobs log
-both for their configuration, so nothing is trained here.
+score on the test rows, which had no part in that, estimates without bias what choosing and training
+on as many rows achieve. Jobs log both for their configuration, so nothing is trained here.
 
 References:
     Varma and Simon, Bias in Error Estimation When Using Cross-validation for Model Selection,
