@@ -24,7 +24,11 @@ from tests.test_saved_model import load_served
 from tests.test_sklearn_trainer import run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+TITLES = {"xgboost": "XGBoost", "lightgbm": "LightGBM", "catboost": "CatBoost"}
 LIBRARIES = {"xgboost": "n_estimators", "lightgbm": "n_estimators", "catboost": "iterations"}
+TWO = ("model.ensemble_size=2",)
+ALL = ("model.params.subsample=1", "model.params.colsample_bytree=1")  # rows and columns
+PLAIN = ("+model.params.bootstrap_type='No'", "+model.params.random_strength=0")
 SMALL = (
     *("dataset.n_samples=120", "dataset.n_features=6", "cv.n_splits=2", "cv.n_repeats=1"),
     "preprocessing=standard",
@@ -299,6 +303,14 @@ def test_constant_labels_get_their_frequency(make_config, library):
         (("model=catboost", "training.class_weight=balanced"), "model.strategy=binary_relevance"),
         (("model=catboost", "training.early_stopping.min_delta=0.1"), "expected 0"),
         (("model=xgboost", "model.params.max_depth=-3"), "max_depth"),
+        (
+            ("model=xgboost", *TWO, "+model.params.random_state=3"),
+            r"the seed model\.params\.random_state=3",
+        ),
+        (("model=catboost", *TWO, "+model.params.random_seed=3"), "Leave out that parameter"),
+        (("model=xgboost", *TWO, *ALL), r"\+\+model\.params\.colsample_bytree=0\.5"),
+        (("model=lightgbm", *TWO, "model.params.subsample_freq=0", *ALL[1:]), "would be equal"),
+        (("model=catboost", *TWO, *PLAIN), r"\+\+model\.params\.rsm=0\.5"),
     ],
 )
 def test_wrong_settings_are_refused(make_config, options, message):
@@ -306,13 +318,46 @@ def test_wrong_settings_are_refused(make_config, options, message):
         run(make_config(*SMALL, *options))
 
 
+SAMPLED = {
+    "xgboost": ("model.params.subsample=1",),
+    "lightgbm": ("model.params.colsample_bytree=1",),
+    "catboost": ("+model.params.bootstrap_type='No'",),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_models_of_an_ensemble_differ_and_would_be_equal_where_they_are_refused(
+    make_config, library
+):
+    config = make_config(*settings(library, *TWO, *SAMPLED[library]))
+    _, ((_, one), (_, other), *_) = train_all(config)
+    assert (one.y_score != other.y_score).any()
+    equal = PLAIN if library == "catboost" else ALL
+    config = make_config(*settings(library, *TWO, *equal))
+    with patch("pipeline.model.boosting_checks._check_ensemble"):
+        _, ((_, one), (_, other), *_) = train_all(config)
+    np.testing.assert_array_equal(one.y_score, other.y_score)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_that_learns_no_label_is_named(make_config, library):
+    message = f"^model={library}: {TITLES[library]} cannot learn label 'y0' and 2 more"
+    with (
+        patch(f"pipeline.model.boosting._Fit.fit_{library}", side_effect=ValueError("no")),
+        pytest.raises(UserError, match=message),
+    ):
+        run(make_config(*settings(library)))
+
+
 def test_a_missing_library_fails_its_own_jobs_alone(tmp_path):
-    with patch("pipeline.model.boosting.is_installed", lambda name: name != "lightgbm"):
+    with patch("pipeline.model.boosting_checks.is_installed", lambda name: name != "lightgbm"):
         out, err = CommandRunner(tmp_path).run_here(
             "experiment=strong_baselines", "model=dummy,lightgbm", *SMALL[:4], "report=none",
             "dataset.predict_rows=[]", code=1,
         )  # fmt: skip
     assert "2 jobs: 1 finished, 1 failed" in " ".join(out.split())
+    assert "sampler grid" in out
+    assert "[2/2] model=lightgbm" in out
     assert "pip install 'manyfold[lightgbm]'" in " ".join((out + err).split())
 
 
@@ -320,7 +365,7 @@ def test_a_missing_library_fails_its_own_jobs_alone(tmp_path):
 def test_a_missing_library_says_how_to_install_it(make_config, library):
     config = make_config(*SMALL, f"model={library}")
     with (
-        patch("pipeline.model.boosting.is_installed", return_value=False),
+        patch("pipeline.model.boosting_checks.is_installed", return_value=False),
         pytest.raises(UserError, match=rf"pip install 'manyfold\[{library}\]'"),
     ):
         run(config)

@@ -1,6 +1,7 @@
 """Each check has something to say on a made-up case, and nothing on its clean twin."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.checks import CHECKS, check_data, check_evaluation, select
 from pipeline.checks.baselines import check_baselines, predict_logistic
+from pipeline.checks.fold_checks import REGULARISATION
 from pipeline.checks.sweep_checks import FoldScores, check_sweep
 from pipeline.comparison.entries import Entry
 from pipeline.comparison.leaderboard import Leaderboard
@@ -281,6 +283,16 @@ def test_a_label_most_of_whose_rows_are_in_one_fold(make_config, kind):
         messages = [it.message for it in findings if it.code == "MF020"]
         assert bool(messages) == expected
         assert not messages or messages[0].endswith("hangs: y0 (12 of 16 rows)")
+
+
+@pytest.mark.parametrize("kind", ["mlp", "mlp_plr", "tabm", "resnet"])
+def test_settings_against_learning_by_heart_are_those_of_the_network(make_config, kind):
+    hint = REGULARISATION[kind]
+    with_values = re.findall(r"model\.\w+=\S+", hint)
+    config = make_config(f"model={kind}", *with_values)
+    keys = re.findall(r"model\.(\w+)", hint)
+    assert keys
+    assert all(hasattr(config.model, key) for key in keys)
 
 
 def entry(number, mean, **settings):

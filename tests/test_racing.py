@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -218,6 +219,31 @@ def test_a_stopped_run_is_completed_without_racing(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(compare, "mlruns", lambda: tmp_path)
     assert compare.main(["good", run_id, f"tracking.uri={store.uri}"]) == 0
     assert "of 8 folds" in capsys.readouterr().out
+
+
+def test_weights_take_part_in_races_sweeps_and_resumed_runs(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(160, 3))
+    y = X[:, :2] + 0.5 * rng.normal(size=(160, 2)) > 0
+    names = ["a", "b", "c", "tag_a", "tag_b", "w"]
+    frame = pd.DataFrame(np.c_[X, y, rng.choice([0.5, 1, 4], 160)], columns=names)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = ("dataset=table", f"dataset.path='{tmp_path}/t.csv'", "dataset.labels=[tag_*]")
+    weighted = ("dataset.weight_column=w", "scoring.weighted=true")
+    options = (*table, *SMALL[2:], "scoring.metrics=[f1_macro]")
+    grid = ("hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "model=logistic,dummy")
+    sweep = ("--multirun", *options, *weighted, *grid)
+    store = CommandRunner(tmp_path)
+    out, _ = store.run_here(*sweep, "racing=first_repeat", "racing.alpha=0.4")
+    assert "Racing stopped 1 of 2 trials after their first repeat" in out
+    out, _ = store.run_here(*sweep, "resume=true")  # without racing
+    jobs, _ = store.jobs_and_parent()
+    assert {job.data.metrics.get("fits_saved", 0) for job in jobs} == {0}
+    alone, scores = CommandRunner(tmp_path / "alone"), []
+    for settings in (weighted, ("dataset.drop=[w]",)):
+        alone.run_here(*options, *settings, "model=dummy")
+        scores.append(histories(alone, alone.runs()[0])["fold/f1_macro"])
+    assert histories(store, jobs[1])["fold/f1_macro"] == scores[0] != scores[1]
 
 
 def test_a_race_that_no_longer_stops_a_run_completes_it(tmp_path):

@@ -1,5 +1,6 @@
 """A search from Hydra's sweep to its report; only the last test trains models."""
 
+import itertools
 import math
 import re
 import sys
@@ -177,6 +178,30 @@ def test_jobs_race_against_the_best_trial_so_far(search, capsys):
     printed = capsys.readouterr().out
     assert printed.splitlines().count("Best so far: accuracy_mean 0.800, trial 4") == 1
     assert "Racing stopped 1 of 5 trials after their first repeat: 21 of 155 fits" in printed
+
+
+def test_a_grid_runs_every_combination_once_in_order_and_races(search, capsys):
+    grid = {"model": ["mlp", "tabm"], "seed": [3, 5], "model.dropout": [0.1, 0.2, 0.3]}
+    space = ("model=mlp,tabm", "seed=range(3,7,2)", "model.dropout=range(0.1,0.35,0.1)")
+    options = (*space, "hydra.sweeper.sampler=grid", "racing=first_repeat")
+
+    def job(values):
+        if len(search.jobs) == 5:
+            raise KeyboardInterrupt
+        return outcome(accuracy=float(values["model.dropout"]))
+
+    def combinations():
+        return [tuple(job[key] for key in grid) for job in search.jobs]
+
+    expected = [tuple(map(str, values)) for values in itertools.product(*grid.values())]
+    with pytest.raises(KeyboardInterrupt):
+        search.run(job, *options)
+    assert combinations() == expected[:5]
+    assert all("racing.incumbent" in job for job in search.jobs[1:])
+    search.resume = True
+    search.run(lambda values: outcome(accuracy=0.5), *options)
+    assert combinations() == expected[4:]
+    assert "Search: 12 configurations" in capsys.readouterr().out
 
 
 def test_a_search_without_racing_completes_stopped_trials(search, capsys):

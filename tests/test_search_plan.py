@@ -22,10 +22,10 @@ INVALID_SEARCHES = {
     "model=mlp,mpl": "model/mpl",
     "hydra.sweeper.n_trials=0": "n_trials: expected a value greater than 0. Received: 0",
     "hydra.sweeper.n_trials=null": "n_trials: expected a valid integer. Received: None",
-    "hydra.sweeper.sampler=gird": "hydra.sweeper.sampler: expected 'tpe' or 'random'.",
+    "hydra.sweeper.sampler=gird": "hydra.sweeper.sampler: expected 'tpe', 'random' or 'grid'.",
     "hydra.sweeper.metrics=[f1_macros]": "Did you mean 'f1_macro'?",
     "model.l2=interval(-1,0.1)": "model.l2: expected a value greater than or equal to 0",
-    "hydra.sweeper.sampler=grid": "leave out hydra/sweeper=optuna: --multirun alone does that",
+    "hydra.sweeper.sampler=grid": "model.dropout: expected options or range(start,stop,step)",
 }
 
 
@@ -61,6 +61,8 @@ def test_outer_folds_need_samples_that_do_not_depend_on_scores(search):
     assert not search.jobs
     search.run(quadratic, *SPACE, *outer, "hydra.sweeper.sampler=random")
     assert len(search.jobs) == 1
+    search.run(quadratic, "seed=1,2", *outer, "hydra.sweeper.sampler=grid")
+    assert [job["seed"] for job in search.jobs] == ["1", "2"]
 
 
 @pytest.mark.parametrize(

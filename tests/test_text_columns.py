@@ -13,6 +13,7 @@ from sklearn.feature_extraction.text import (
 )
 from sklearn.pipeline import make_pipeline
 
+import pipeline
 from pipeline.cv import Split
 from pipeline.dataset import Dataset, load
 from pipeline.dataset.loading import drop_duplicates
@@ -20,7 +21,10 @@ from pipeline.errors import UserError
 from pipeline.evaluation.derived_inputs import derive_columns
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.evaluation.fingerprint import compute_fingerprint
+from pipeline.export import export_model
+from pipeline.model.loaded_model import LoadedModel
 from pipeline.model.saved_model import write_model
+from pipeline.prediction import ModelFolder
 from pipeline.preprocessing.fitting import fit_preprocessors
 from pipeline.preprocessing.preprocessor import Preprocessor
 from pipeline.preprocessing.table_schema import TableSchema
@@ -161,6 +165,28 @@ def test_the_column_beats_the_table_without_it(dataset, tmp_path, make_config):
     assert score_of(config, dataset) > 0.9 > 0.7 > score_of(without, load(without.dataset))
 
 
+def test_a_data_frame_is_evaluated_like_its_file(dataset, tmp_path, make_config):
+    frame = pd.read_csv(tmp_path / "texts.csv", keep_default_na=False)
+    X, y = frame[["x", "body"]], frame[["tag"]]
+    given = {"text_columns": ["body"], "model": "logistic", "folds": np.r_[TRAIN * 0, TEST * 0 + 1]}
+    evaluation = pipeline.evaluate(X, y, **given)
+    config = table_config(tmp_path, make_config, "model=logistic")
+    splits = [Split(0, 0, TEST, TRAIN), Split(0, 1, TRAIN, TEST)]
+    for fold, other in zip(
+        evaluation.folds, Evaluator(config, dataset, splits).folds(lambda n: None), strict=True
+    ):
+        np.testing.assert_array_equal(fold.y_score, other.y_score)
+    rows = pd.DataFrame({"x": [0, 0], "body": ["the red house", "a kitten"]})
+    assert evaluation.model.predict(rows).to_numpy().ravel().tolist() == [0, 1]
+    for wrong, message in (
+        ({"X": X.to_numpy()}, "text_columns: expected X as a data frame. Received: ndarray"),
+        ({"text_columns": ["boddy"]}, "columns that exist in text_columns.*Did you mean 'body'"),
+        ({"X": dataset, "y": None, "folds": None}, "text_columns: expected none beside a Dataset"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pipeline.evaluate(**{"X": X, "y": y, **given, **wrong})
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -175,6 +201,9 @@ def test_the_served_model_reads_texts(dataset, tmp_path, make_config, options):
     list(evaluator.folds(lambda n: None))
     final = evaluator.evaluation().final
     write_model(tmp_path, final, config.model)
+    folder = ModelFolder(LoadedModel(tmp_path / "model"), {}, tmp_path / "model")
+    with pytest.raises(UserError, match=r"no format counts words.*'dataset\.drop=\[body\]'"):
+        export_model(folder, "onnx", tmp_path, name="m", thresholds=final.rule.threshold)
     served = ServedModel()
     served.load(tmp_path / "model")
     rows = pd.read_csv(tmp_path / "texts.csv", keep_default_na=False)

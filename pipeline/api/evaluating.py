@@ -47,6 +47,7 @@ def evaluate(
     times: Any = None,
     sample_weight: Any = None,
     missing_labels: Literal["refuse", "mask"] | None = None,
+    text_columns: Sequence[str] | None = None,
     name: str = "data",
     settings: Sequence[str] = (),
     track: bool = False,
@@ -85,6 +86,8 @@ def evaluate(
         sample_weight: Weight of each row in training, at least 0, of shape (n_samples,).
         missing_labels: `mask` if a blank, ?, None or NaN in `y` means that the label is not known;
             else it is an error.
+        text_columns: Names of the columns of the data frame `X` that are free text, such as
+            `["body"]`; each becomes TF-IDF: `preprocessing={"text": {"max_features": 500}}`.
         name: Name of the data set, for titles and runs.
         settings: Further settings as on the command line, such as `["experiment=yeast"]`.
         track: Log the evaluation to MLflow, like the command line.
@@ -99,7 +102,7 @@ def evaluate(
     """
     with python_messages():
         row_columns = (groups, folds, ids, times, sample_weight)
-        dataset = _to_dataset(name, X, y, *row_columns, missing_labels)
+        dataset = _to_dataset(name, X, y, *row_columns, missing_labels, text_columns)
         if cv is None or (isinstance(cv, Mapping) and "kind" not in cv):
             settings = [*_default_cv(dataset), *settings]
         given = GivenModel([], {})
@@ -170,7 +173,7 @@ def make_config(*settings: str, **groups: Any) -> Config:
 
 def _to_dataset(name: str, X: Any, y: Any, *columns: Any) -> Dataset:
     """Return the data set of arrays; `columns` are the arguments of `make_dataset`."""
-    keys = ("groups", "folds", "ids", "times", "sample_weight", "missing_labels")
+    keys = ("groups", "folds", "ids", "times", "sample_weight", "missing_labels", "text_columns")
     given = dict(zip(keys, columns, strict=True))
     if not isinstance(X, Dataset):
         if y is None:

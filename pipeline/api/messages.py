@@ -12,6 +12,7 @@ ARGUMENTS = {
     "dataset.id_column": "ids",
     "dataset.time_column": "times",
     "dataset.weight_column": "sample_weight",
+    "dataset.text_columns": "text_columns",
 }
 """Arguments of `evaluate` that take the place of a configuration's keys."""
 _SETTING = re.compile(

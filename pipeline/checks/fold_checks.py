@@ -15,6 +15,13 @@ from pipeline.scoring import corrected_error
 from pipeline.scoring.classification_metrics import expected_calibration_error
 
 MAX_LOSS_RATIO = 2.0  # of held-out to training loss
+REGULARISATION = {  # settings of each network against learning by heart
+    "mlp": "model.dropout=0.3 or model.l2=0.001",
+    "mlp_plr": "model.dropout=0.5 or fewer model.hidden_units",
+    "tabm": "model.dropout=0.3 or fewer model.hidden_units",
+    "resnet": "model.hidden_dropout=0.5 or fewer model.hidden_units",
+    "keras": "dropout in your model, or training.early_stopping.patience=10",
+}
 MIN_RISE = 0.05  # of the held-out loss from its lowest value, relative to it
 MIN_T = 3.0
 EDGE = 0.02  # distance of a threshold from 0 or 1
@@ -60,8 +67,8 @@ def check_evaluation(evaluation: Evaluation) -> list[Finding]:
 
 def _check_losses(evaluation: Evaluation) -> Iterator[Finding]:
     """Compare held-out and training loss, and the held-out loss with its lowest value."""
-    folds = evaluation.folds
-    if evaluation.config.training.early_stopping.patience is not None:
+    config, folds = evaluation.config, evaluation.folds
+    if config.training.early_stopping.patience is not None:
         return
     if not all(len(fold.loss) and len(fold.loss) == len(fold.test_loss) for fold in folds):
         return
@@ -85,7 +92,7 @@ def _check_losses(evaluation: Evaluation) -> Iterator[Finding]:
             "MF002",
             f"the held-out loss, {held_out[:, -1].mean():.3g}, is {ratio:.1f} times the training "
             f"loss, {last:.3g}",
-            "The model learns training rows by heart; try model.dropout=0.3 or model.l2=0.001",
+            f"The model learns training rows by heart; try {REGULARISATION[config.model.kind]}",
         )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import (
     ColumnRoles,
+    check_column_exists,
     check_disjoint_roles,
     check_not_nested,
     check_unique_columns,
@@ -103,6 +104,7 @@ def dataset_from_frame(
     label_values: LabelValues = DEFAULTS,
     time_column: str | None = None,
     weight_column: str | None = None,
+    text_columns: Iterable[str] = (),
 ) -> Dataset:
     """Build a data set from one data frame that holds features and labels.
 
@@ -115,6 +117,7 @@ def dataset_from_frame(
         label_values: Values that mean yes and no, and that a label is not known.
         time_column: Name of the column of times, which is no feature, or None.
         weight_column: Name of the column of weights of rows, which is no feature, or None.
+        text_columns: Names of the features that are free text.
     """
     table = _to_arrow(source, frame)
     labels = dict.fromkeys(labels)
@@ -124,6 +127,7 @@ def dataset_from_frame(
         *(features, tuple(labels)),
         time_column=time_column,
         weight_column=weight_column,
+        text=frozenset(text_columns),
         typed=True,
         label_values=label_values,
     )
@@ -131,7 +135,12 @@ def dataset_from_frame(
 
 
 def dataset_from_features_and_labels(
-    name: str, source: str, X: Any, y: Any, label_values: LabelValues = DEFAULTS
+    name: str,
+    source: str,
+    X: Any,
+    y: Any,
+    label_values: LabelValues = DEFAULTS,
+    text_columns: Iterable[str] = (),
 ) -> Dataset:
     """Build a data set from features and labels; each an array, a sparse matrix or a data frame.
 
@@ -141,18 +150,32 @@ def dataset_from_features_and_labels(
         X: Features of shape (n_samples, n_features).
         y: Labels of shape (n_samples, n_labels).
         label_values: Values that mean yes and no, and that a label is not known.
+        text_columns: Names of the columns of `X` that are free text.
+
+    Raises:
+        UserError: If they are not the features and labels of a multi-label table.
     """
+    text_columns = tuple(text_columns)
     if hasattr(y, "to_frame") and not hasattr(y, "columns"):  # a pandas series
         y = y.to_frame()
+    if text_columns and not _is_frame(X):
+        raise UserError(
+            f"text_columns: expected X as a data frame. Received: {type(X).__name__}, whose "
+            "columns have no names."
+        )
     if not _is_frame(X) and not _is_frame(y):
         return dataset_from_arrays(name, source, X, y, label_values=label_values)
     features, labels = _to_arrow(source, X, "X"), _to_arrow(source, y, "y")
+    for text_column in text_columns:
+        check_column_exists(source, "text_columns", text_column, features.column_names)
     check_disjoint_roles(source, {"X": features.column_names, "y": labels.column_names})
     _check_equal_length(source, features.num_rows, labels.num_rows)
     for label in labels.column_names:
         features = features.append_column(label, labels.column(label))
     return dataset_from_frame(
-        name, source, features, labels.column_names, label_values=label_values
+        *(name, source, features, labels.column_names),
+        label_values=label_values,
+        text_columns=text_columns,
     )
 
 

@@ -1,5 +1,6 @@
 """Build a data set from arrays and data frames of a Python program."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ def make_dataset(
     times: Any = None,
     sample_weight: Any = None,
     missing_labels: Literal["refuse", "mask"] | None = None,
+    text_columns: Sequence[str] | None = None,
 ) -> Dataset:
     """Build a data set from features and labels.
 
@@ -42,13 +44,14 @@ def make_dataset(
         times: Date, duration or number that orders the rows, of shape (n_samples,).
         sample_weight: Weight of each row, at least 0, of shape (n_samples,).
         missing_labels: Reading of missing labels: an error, or as not known (mask).
+        text_columns: Names of the columns of a data frame that are free text.
 
     Raises:
         UserError: If these are not the arrays of a multi-label table.
     """
     label_values = MASKED if missing_labels == "mask" else DEFAULTS
     dataset = dataset_from_features_and_labels(
-        name, SOURCE, _to_table(X), _to_table(y), label_values
+        name, SOURCE, _to_table(X), _to_table(y), label_values, text_columns or ()
     )
     given = {"groups": groups, "folds": folds, "ids": ids, "sample_weight": sample_weight}
     columns = {

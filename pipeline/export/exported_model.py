@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from pipeline.config import format_setting
 from pipeline.errors import UserError, is_installed
 from pipeline.export.examples import FILES, make_example
 from pipeline.export.export_check import ExportError, check_export, make_rows
@@ -133,7 +134,8 @@ def export_model(
     if texts := model.model.schema.texts:
         raise UserError(
             "--format: expected a model without columns of texts, as no format counts words. "
-            f"Received: one with {', '.join(texts)}. Predict with manyfold predict or serve."
+            f"Received: one with {', '.join(texts)}. Predict with manyfold predict or serve, or "
+            f"train without them: {format_setting('dataset.drop', list(texts))}"
         )
     schema = {**model.model.serving, "threshold": thresholds.tolist()}
     path = folder / FILES[export_format]

@@ -10,7 +10,6 @@ References:
     Prokhorenkova et al., CatBoost: unbiased boosting with categorical features, NeurIPS 2018.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,23 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import BoostingConfig, EarlyStoppingConfig, TrainingConfig
-from pipeline.errors import UserError, is_installed, suggest
+from pipeline.config import BoostingConfig, EarlyStoppingConfig
 from pipeline.model.boosted_trees import BoostedTrees
+from pipeline.model.boosting_checks import SEEDS
 from pipeline.model.multilabel import FittedEstimator, MultilabelClassifier
 from pipeline.model.sklearn_models import label_frequencies
-
-SEEDS = ("random_state", "random_seed", "seed")  # names of one parameter
-OBJECTIVE = "the loss is binary cross-entropy"
-THREADS = "each fit has one thread; training.n_threads sets the number of fits side by side"
-STOPPING = "give training.early_stopping.patience"
-RESERVED = {
-    **dict.fromkeys(("objective", "loss_function", "eval_metric", "metric"), OBJECTIVE),
-    **dict.fromkeys(("n_jobs", "nthread", "num_threads", "thread_count"), THREADS),
-    **dict.fromkeys(("early_stopping_rounds", "early_stopping_round", "od_wait"), STOPPING),
-    **dict.fromkeys(("callbacks", "use_best_model"), STOPPING),
-}
-"""Parameters that Manyfold sets, and the reason or the key to use."""
 
 
 class Rows(NamedTuple):
@@ -68,59 +55,6 @@ class Rows(NamedTuple):
         y = self.y[rows, labels[0]] if len(labels) == 1 else self.y[:, labels]
         weight = None if self.weight is None else self.weight[rows]
         return Rows(self.X[rows], y, None, weight)
-
-
-def check_model(
-    config: BoostingConfig, training: TrainingConfig, *, has_missing_labels: bool = False
-) -> None:
-    """Raise UserError if the library is missing or does not support the configuration."""
-    library, params = config.library, config.params or {}
-    if not is_installed(library):
-        raise UserError(
-            f"model={library}: expected the package {library}. Received: it is not installed. "
-            f"Install it: pip install 'manyfold[{library}]', or in a checkout pip install "
-            f"'.[{library}]'"
-        )
-    accepted = _accepted_params(library)
-    for name in params:
-        if name in RESERVED:
-            raise UserError(f"model.params.{name}: expected no such parameter: {RESERVED[name]}.")
-        if name not in accepted:
-            raise UserError(
-                f"model.params.{name}: {config.title} has no such parameter. "
-                f"{suggest(name, accepted)}"
-            )
-    if library == "lightgbm" and config.strategy == "native":
-        raise UserError(
-            "model.strategy: expected binary_relevance, because a model of LightGBM predicts one "
-            "label. Received: native"
-        )
-    if has_missing_labels and config.strategy == "native":
-        raise UserError(
-            "model.strategy: expected binary_relevance with dataset.missing_labels=mask, because "
-            "one model of all labels cannot leave out single ones. Received: native"
-        )
-    if training.class_weight is not None and config.strategy == "native":
-        raise UserError(
-            "training.class_weight: expected null with model.strategy=native, because one model "
-            f"cannot balance each label. Received: {training.class_weight}. "
-            "Set model.strategy=binary_relevance"
-        )
-    if library == "catboost" and training.early_stopping.min_delta:
-        raise UserError(
-            "training.early_stopping.min_delta: expected 0, because CatBoost has no such setting. "
-            f"Received: {training.early_stopping.min_delta}"
-        )
-
-
-def _accepted_params(library: str) -> frozenset[str]:
-    """Return the names of the parameters of a library, with the aliases of LightGBM."""
-    module = import_module(library)
-    if library == "lightgbm":
-        aliases = module.basic._ConfigAliases._get_all_param_aliases()
-        return frozenset((*aliases, *(alias for each in aliases.values() for alias in each)))
-    model = module.XGBModel if library == "xgboost" else module.CatBoostClassifier
-    return frozenset(inspect.signature(model).parameters) - {"kwargs"}
 
 
 def fit_boosting(

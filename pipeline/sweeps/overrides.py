@@ -27,8 +27,8 @@ RESUMABLE = ("n_trials", "n_jobs", "max_batch_size")  # sweeper settings that ma
 
 
 def parse(config: DictConfig) -> list[Override]:
-    """Parse the overrides of the command line and the basic sweeper's `params`."""
-    params = (config.hydra.sweeper.params or {}) if is_basic(config) else {}
+    """Parse the overrides of the command line, and the sweeper's `params` of a grid."""
+    params = (config.hydra.sweeper.params or {}) if is_grid(config) else {}
     lines = [f"{key}={value}" for key, value in params.items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
@@ -38,6 +38,11 @@ def parse(config: DictConfig) -> list[Override]:
 def is_basic(config: DictConfig) -> bool:
     """Return whether Hydra's own sweeper runs the sweep."""
     return bool(config.hydra.sweeper._target_.endswith(".BasicSweeper"))
+
+
+def is_grid(config: DictConfig) -> bool:
+    """Return whether every combination of the values is run."""
+    return is_basic(config) or config.hydra.sweeper.get("sampler") == "grid"
 
 
 def check_former_names(config: DictConfig, overrides: Sequence[Override]) -> None:

@@ -38,7 +38,7 @@ from pipeline.report.artifacts import CHECKS, LEADERBOARD, NESTED, write_leaderb
 from pipeline.runtime import is_interrupted, uninterrupted
 from pipeline.scoring import summary_key
 from pipeline.stored_report import log_best_report
-from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, sweep_name
+from pipeline.sweeps.overrides import RESUMABLE, command_line, is_basic, is_grid, sweep_name
 from pipeline.tracking import (
     BEST,
     CODES,
@@ -201,7 +201,7 @@ def plan_sweep(config: DictConfig, overrides: Sequence[Override]) -> SweepPlan:
         command=command_line(),
         digest=digest("\n".join([repr(sweeper), *fixed_lines, *varied_lines])),
         fixed=(*keys, "tracking.uri", "tracking.parent_run_id", "tracking.experiment_name"),
-        n_jobs=prod(sizes.values()) if is_basic(config) else config.hydra.sweeper.get("n_trials"),
+        n_jobs=prod(sizes.values()) if is_grid(config) else config.hydra.sweeper.get("n_trials"),
         in_order=is_basic(config),
     )
 

@@ -38,7 +38,7 @@ KEY = "hydra.sweeper"
 class SearchConfig:
     """Settings of the search."""
 
-    sampler: Literal["tpe", "random"]
+    sampler: Literal["tpe", "random", "grid"]
     n_trials: PositiveInt
     n_jobs: PositiveInt
     seed: NonNegativeInt
@@ -54,11 +54,6 @@ def read_search_config(settings: Mapping[str, Any]) -> SearchConfig:
     Raises:
         UserError: If a value is invalid; the message names all invalid ones.
     """
-    if settings.get("sampler") == "grid":
-        raise UserError(
-            f"{KEY}.sampler: expected tpe or random. Received: grid. To run every combination, "
-            "leave out hydra/sweeper=optuna: --multirun alone does that."
-        )
     return parse_settings(SearchConfig, KEY, settings, depth=1)
 
 
@@ -114,6 +109,8 @@ def plan_search(
         for key, override in searched.items()
     }
     space = SearchSpace(parameters, fixed)
+    if search.sampler == "grid":
+        search = dataclasses.replace(search, n_trials=len(space.grid()))
     scoring, greater_is_better = base.scoring, dict(base.scoring.greater_is_better or {})
     check_directions(greater_is_better, [*scoring.metrics, base.decision.threshold_metric])
     objectives = make_objectives(
@@ -124,10 +121,10 @@ def plan_search(
         greater_is_better,
     )
     _check_space(space, config, config_loader)
-    if search.sampler != "random" and base.cv.get("outer_splits") is not None:
+    if search.sampler == "tpe" and base.cv.get("outer_splits") is not None:
         raise UserError(
-            "cv.outer_splits: expected hydra.sweeper.sampler=random, because another sampler "
-            "learns from scores on all rows, the test rows of the outer folds among them, and the "
+            "cv.outer_splits: expected hydra.sweeper.sampler=random or grid, because tpe learns "
+            "from scores on all rows, the test rows of the outer folds among them, and the "
             f"outer scores would be too good. Received: {KEY}.sampler={search.sampler}"
         )
     has_racing, note = _plan_racing(base, space, objectives)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 from math import ceil
 from typing import Literal
 
@@ -56,6 +57,13 @@ class Interval:
         """Lower and upper bound."""
         return self.low, self.high
 
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All values of an interval with a step."""
+        low, step = _exact(self.low), _exact(self.step or 1)
+        numbers = (low + i * step for i in range(int((_exact(self.high) - low) / step) + 1))
+        return tuple(int(it) if self.integer else float(it) for it in numbers)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -66,6 +74,11 @@ class Choice:
     def format_value(self, value: str) -> str:
         """Return a sampled option as the value of an override."""
         return value
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """All options."""
+        return self.options
 
     @property
     def bounds(self) -> tuple[str, str]:
@@ -94,6 +107,24 @@ class SearchSpace:
             f"{key}={parameter.format_value(values[key])}"  # type: ignore[arg-type]
             for key, parameter in self.parameters.items()
         )
+
+    def grid(self) -> list[dict[str, float | str]]:
+        """Return every combination of the values; the last parameter varies fastest.
+
+        Raises:
+            UserError: If a parameter has an interval of numbers.
+        """
+        values: list[tuple[float | str, ...]] = []
+        for key, parameter in self.parameters.items():
+            if isinstance(parameter, Interval) and parameter.step is None:
+                raise UserError(
+                    f"{key}: expected options or range(start,stop,step) with "
+                    "hydra.sweeper.sampler=grid. Received: an interval of numbers."
+                )
+            values.append(parameter.values)
+        return [
+            dict(zip(self.parameters, combination, strict=True)) for combination in product(*values)
+        ]
 
 
 def split_overrides(overrides: Iterable[Override]) -> tuple[dict[str, Override], tuple[str, ...]]:

@@ -173,6 +173,8 @@ class Study:
             config_index = 1 + max(self._last_trials(), default=-1)
             if config_index >= self._config.n_trials:
                 return None
+            if self._config.sampler == "grid":
+                self._study.enqueue_trial(self._space.grid()[config_index])
         self._study.sampler = make_sampler(self._config, config_index)
         trial = self._study.ask(self._distributions)
         trial.set_user_attr(CONFIG_INDEX, config_index)

@@ -74,7 +74,7 @@ def fit_one(
         if len(failures) > 1 or min(n_positive, len(fit.train) - n_positive) >= N_RARE:
             more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
             raise UserError(
-                f"model.estimator: {config.estimator} cannot learn label {label_names[label]!r}"
+                f"{_name(config)} cannot learn label {label_names[label]!r}"
                 f"{more} in {fit.name}: {reasons[label]}. Change model.params, the preprocessing "
                 "or the model."
             ) from error
@@ -168,6 +168,13 @@ def _check_range(
             f"Received: from {values.min():.3g} to {values.max():.3g} for label "
             f"{label_names[label]!r} in {fit.name}. Calibrate it: model.calibration=sigmoid"
         )
+
+
+def _name(config: EstimatorConfig) -> str:
+    """Return the setting that names the estimator, and its name."""
+    if isinstance(config, BoostingConfig):
+        return f"model={config.library}: {config.title}"
+    return f"model.estimator: {config.estimator}"
 
 
 def _describe(config: EstimatorConfig, error: Exception) -> str:

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.config import BoostingConfig, EstimatorConfig, TrainingConfig
-from pipeline.model import boosting
+from pipeline.model import boosting_checks
 from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.model.saved_model import check_savable
 from pipeline.model.sklearn_checks import check_model, check_takes_mask, check_takes_weights
@@ -64,7 +64,7 @@ class SklearnTrainer:
             UserError: If the estimator does not support the configuration or cannot be saved.
         """
         if isinstance(config, BoostingConfig):
-            boosting.check_model(config, training, has_missing_labels=label_mask is not None)
+            boosting_checks.check_model(config, training, has_missing_labels=label_mask is not None)
         else:
             check_model(config, y.shape[1], training.class_weight)
             if label_mask is not None:
