@@ -1,5 +1,6 @@
 """The summary of a data set, its tables and figure, and the `describe` command."""
 
+import io
 import json
 import subprocess
 import sys
@@ -61,6 +62,52 @@ def test_a_row_is_without_labels_only_if_every_label_is_known(small: Dataset) ->
     mask[2, 0] = mask[0, 2] = False  # one of the two rows that are negative, and another
     assert summarise(small).n_unlabelled == 2
     assert summarise(replace(small, label_mask=mask)).n_unlabelled == 1
+
+
+def test_the_summary_of_a_masked_table_counts_what_is_known(small: Dataset) -> None:
+    mask = np.ones(small.y.shape, dtype=bool)
+    mask[0, 2] = mask[1, 2] = mask[2, 0] = False
+    mask[6] = False
+    dataset = replace(small, label_mask=mask)
+    summary = summarise(dataset)
+    assert summary.label_counts.tolist() == [4, 3, 0]
+    assert summary.n_labelled.tolist() == [5, 6, 4]
+    assert summary.cardinality == pytest.approx(4 / 5 + 3 / 6 + 0 / 4)
+    assert summary.density == pytest.approx(summary.cardinality / 3)
+    assert dict(summary.label_sets) == {("warm", "loud"): 2, (): 1}  # of rows known as a whole
+    assert summary.n_label_sets == 2
+    assert summary.coverage
+    assert (summary.n_complete, summary.coverage.n_empty) == (3, 1)
+    patterns = [(labels.tolist(), n) for labels, n in summary.coverage.patterns]
+    assert patterns[:2] == [([], 3), ([2], 2)]
+    assert sorted(patterns[2:]) == [([0], 1), ([0, 1, 2], 1)]
+    for i in range(3):
+        for j in range(3):
+            rows = mask[:, j] & (dataset.y[:, i] == 1)
+            rate = dataset.y[rows, j].mean() if rows.any() else 0
+            assert summary.conditional_rates[i, j] == pytest.approx(rate)
+    read = json.loads(json.dumps(summary.as_dict(), allow_nan=False))["labels"]["known"]
+    assert read["rows"] == {"warm": 5, "loud": 6, "never": 4}
+    assert read["patterns"][1] == {"missing": ["never"], "rows": 2}
+    assert "known" not in summarise(small).as_dict()["labels"]
+    buffer = Console(file=io.StringIO(), width=100)
+    for part in tables(dataset, summary):
+        buffer.print(part)
+    text = " ".join(buffer.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "71.4% of the labels of all rows are known; every label in 3 rows, none in 1" in text
+    assert "1 rows that are known to have no label" in text
+    assert "warm, loud; 1 not known" in text
+    assert "warm 4 71.4% 80.0% loud 3" in text  # rows, known in, of these, most often with
+    draw_label_frequencies(summary)
+
+
+def test_a_table_without_a_row_that_is_known_as_a_whole(small: Dataset) -> None:
+    mask = np.ones(small.y.shape, dtype=bool)
+    mask[:, 2] = False
+    mask[0] = [False, False, True]
+    summary = summarise(replace(small, label_mask=mask))
+    assert (summary.label_sets, summary.n_label_sets, summary.n_complete) == ((), 0, 0)
+    assert list(tables(small, summary))
 
 
 def test_summary_of_a_small_table(small: Dataset) -> None:

@@ -3,6 +3,7 @@
 import io
 import warnings
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -352,3 +353,48 @@ def test_figures_of_early_stopping_and_divergence(make_config, rng):
     assert list(alt_texts(diverged)) == ALL
     unpredicted = replace_fields(evaluation, y_score=lambda fold: fold.y_score * np.nan)
     assert list(alt_texts(unpredicted)) == ["fold_scores", "training_curves", "label_scores"]
+
+
+def test_labels_that_are_not_known_have_no_part_in_curves_and_counts(predictions, rng):
+    mask = rng.random(predictions.y_true.shape) < 0.6
+    masked = replace(predictions, y_true=predictions.y_true * mask, mask=mask)
+    curves, bins = label_curves(masked), calibration_bins(masked)
+    for label in range(3):
+        rows = mask[:, label]
+        y_true, y_score = predictions.y_true[rows, label], predictions.y_score[rows, label]
+        assert curves.average_precision[label] == pytest.approx(
+            sk.average_precision_score(y_true, y_score)
+        )
+        assert curves.roc_auc[label] == pytest.approx(sk.roc_auc_score(y_true, y_score))
+        assert curves.prevalence[label] == y_true.mean()
+        assert curves.operating_points[1, label] == sk.recall_score(
+            y_true, predictions.y_pred[rows, label]
+        )
+    fraction, mean_score = calibration_curve(
+        predictions.y_true[mask], predictions.y_score[mask].astype(float), n_bins=N_BINS
+    )
+    np.testing.assert_allclose(bins.fraction_positive, fraction)
+    np.testing.assert_allclose(bins.mean_score, mean_score)
+    complete = masked.complete_rows()
+    keep = mask.all(axis=1)
+    np.testing.assert_array_equal(complete.y_true, predictions.y_true[keep])
+    assert count_labels(complete).table.sum() == keep.sum()
+    table = label_co_occurrence(masked)
+    for i, j in product(range(3), repeat=2):
+        first, second = table.labels[i], table.labels[j]
+        true, predicted = (
+            y[mask[:, first] & mask[:, second] & (y[:, first] == 1), second]
+            for y in (predictions.y_true, predictions.y_pred)
+        )
+        if i != j:
+            assert table.true[i, j] == true.mean()
+            assert table.predicted[i, j] == predicted.mean()
+
+
+def test_a_complete_mask_changes_no_figure(predictions):
+    masked = replace(predictions, mask=np.ones_like(predictions.y_true, dtype=bool))
+    for compute in (label_curves, calibration_bins, label_co_occurrence):
+        for one, other in zip(
+            vars(compute(predictions)).values(), vars(compute(masked)).values(), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -10,7 +11,7 @@ from pipeline.console.table_layout import make_table
 from pipeline.errors import shorten
 
 if TYPE_CHECKING:
-    from pipeline.dataset import Dataset, DataSummary, LabelRates
+    from pipeline.dataset import Dataset, DataSummary, LabelCoverage, LabelRates
 
 
 N_ROWS = 5  # first rows of the data set
@@ -42,14 +43,22 @@ def describe_dataset(dataset: "Dataset", summary: "DataSummary") -> Iterator[Ren
     yield ""
     yield (
         f"Labels: cardinality {summary.cardinality:.3f}, density {summary.density:.3f}, "
-        f"{summary.n_label_sets} distinct label sets, {summary.n_unlabelled} rows without a label"
+        f"{summary.n_label_sets} distinct label sets, {summary.describe_unlabelled()}"
     )
+    if summary.coverage:
+        yield (
+            f"{summary.describe_coverage()}. Percentages are of the rows in which the label is "
+            "known, and label sets of those in which every label is."
+        )
     yield _label_table(summary)
     if summary.label_rates:
         yield ""
         yield from _label_rates(summary, summary.label_rates)
     yield ""
     yield _label_set_table(summary)
+    if summary.coverage:
+        yield ""
+        yield _pattern_table(summary.label_names, summary.coverage)
     if pairs := summary.pairs(MAX_PAIRS_AND_SETS):
         yield ""
         table = make_table("most frequent pairs of labels", "", "rows >")
@@ -68,6 +77,8 @@ def _first_rows(dataset: "Dataset") -> Table:
         values = [shorten(dataset.value(row, feature), 12) for feature in features]
         present = [dataset.label_names[label] for label in dataset.y[row].nonzero()[0]]
         labels = _join(present, ", ", WIDTH)
+        if dataset.label_mask is not None and (n := int((~dataset.label_mask[row]).sum())):
+            labels += f"; {n} not known"
         table.add_row(*values, *([""] if n_more else []), labels)
     return table
 
@@ -102,18 +113,22 @@ def _label_table(summary: "DataSummary") -> Table:
     co_occurrence[range(summary.n_labels), range(summary.n_labels)] = -1
     by_count = sorted(range(summary.n_labels), key=lambda label: -counts[label])
     n_more = max(0, len(by_count) - MAX_LINES)
-    table = make_table("label", "rows >", "% of rows >", "most often with", "rows >")
+    columns = ("known in >", "% of rows >") if summary.coverage else ("% of rows >",)
+    table = make_table("label", "rows >", *columns, "most often with", "rows >")
     for line, label in enumerate(by_count):
         if n_more and MAX_LINES // 2 <= line < MAX_LINES // 2 + n_more:
             if line == MAX_LINES // 2:
-                table.add_row(f"... {n_more} more ...", "", "", "", "")
+                table.add_row(f"... {n_more} more ...", *[""] * (len(table.columns) - 1))
             continue
-        name, percentage = summary.label_names[label], f"{counts[label] / summary.n_samples:.1%}"
+        name, n_labelled = summary.label_names[label], summary.n_labelled[label]
+        cells = [f"{counts[label]}", f"{counts[label] / max(n_labelled, 1):.1%}"]
+        if summary.coverage:
+            cells.insert(1, f"{n_labelled / summary.n_samples:.1%}")
         partner = int(co_occurrence[label].argmax())
         n_common = co_occurrence[label, partner]
         partner_name = shorten(summary.label_names[partner], WIDTH)
         pair = (partner_name, f"{n_common}") if n_common > 0 else ("", "")
-        table.add_row(shorten(name, WIDTH), f"{counts[label]}", percentage, *pair)
+        table.add_row(shorten(name, WIDTH), *cells, *pair)
     return table
 
 
@@ -137,8 +152,23 @@ def _label_set_table(summary: "DataSummary") -> Table:
     table = make_table("most frequent label sets", "rows >", "% of rows >")
     for labels, n_rows in summary.label_sets[:MAX_PAIRS_AND_SETS]:
         name = _join(labels, " + ", 3 * WIDTH)
-        table.add_row(name, f"{n_rows}", f"{n_rows / summary.n_samples:.1%}")
+        table.add_row(name, f"{n_rows}", f"{n_rows / summary.n_complete:.1%}")
     return _add_more_row(table, summary.n_label_sets - MAX_PAIRS_AND_SETS)
+
+
+def _pattern_table(label_names: Sequence[str], coverage: "LabelCoverage") -> Table:
+    """Return the most frequent patterns of missing labels."""
+    table = make_table("labels that are not known", "rows >")
+    n_labels = len(label_names)
+    for missing, n_rows in coverage.patterns[:MAX_PAIRS_AND_SETS]:
+        text = _join([label_names[label] for label in missing.tolist()], ", ", 2 * WIDTH)
+        if len(missing) == n_labels:
+            text = "all"
+        elif len(missing) > n_labels / 2:
+            others = np.delete(np.arange(n_labels), missing).tolist()
+            text = f"all but {_join([label_names[label] for label in others], ', ', 2 * WIDTH)}"
+        table.add_row(text, f"{n_rows}")
+    return _add_more_row(table, coverage.n_patterns - MAX_PAIRS_AND_SETS)
 
 
 def _add_more_row(table: Table, n_more: int) -> Table:
@@ -149,7 +179,7 @@ def _add_more_row(table: Table, n_more: int) -> Table:
 
 def _join(names: Sequence[str], separator: str, width: int) -> str:
     """Join as many names as fit the width, at least one, and count the others."""
-    for n in range(len(names), 0, -1):
+    for n in range(min(len(names), width), 0, -1):
         more = f" and {len(names) - n} more" if n < len(names) else ""
         text = separator.join(names[:n])
         if len(text) + len(more) <= width or n == 1:

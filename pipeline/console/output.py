@@ -53,6 +53,8 @@ def show_dataset(dataset: "Dataset", summary: "DataSummary") -> None:
     show_notes(dataset.notes)
     counts = zip(summary.label_names, summary.label_counts, strict=True)
     shown = [f"{shorten(name, MAX_NAME)} {n}" for name, n in counts]
+    if summary.coverage:
+        shown = [f"{it} of {n}" for it, n in zip(shown, summary.n_labelled, strict=True)]
     more = f", and {len(shown) - MAX_LABELS} more" if len(shown) > MAX_LABELS else ""
     _out.print(f"rows with each label: {', '.join(shown[:MAX_LABELS])}{more}")
     for row in range(min(N_ROWS, dataset.n_samples)):
@@ -68,8 +70,10 @@ def show_shape(summary: "DataSummary") -> None:
     _out.print(
         f"{summary.name}: {summary.n_samples} rows, {summary.n_features} features, "
         f"{summary.n_labels} labels; {summary.cardinality:.3f} labels per row, "
-        f"{summary.n_unlabelled} rows without a label"
+        f"{summary.describe_unlabelled()}"
     )
+    if summary.coverage:
+        _out.print(f"{summary.describe_coverage()}.")
 
 
 def show_notes(notes: Sequence[str]) -> None:

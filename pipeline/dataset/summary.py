@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.label_coverage import LabelCoverage, count_pairs, count_patterns
 from pipeline.dataset.label_rates import LabelRates, label_rates
 
 N_LABEL_SETS = 10
 N_PAIRS = 50
-CHUNK = 100_000  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +33,11 @@ class DataSummary:
         label_names: Names of the labels.
         label_counts: Number of rows with each label, of shape (n_labels,).
         co_occurrence: Number of rows with both labels, of shape (n_labels, n_labels).
-        cardinality: Mean number of labels per row.
+        cardinality: Mean number of labels per row; the sum of the labels' rates, each among the
+            rows in which the label is known.
         density: Cardinality divided by the number of labels.
-        n_unlabelled: Number of rows without a label, of those of which every label is known.
-        n_label_sets: Number of distinct combinations of labels.
+        n_unlabelled: Number of rows without a label, of those in which every label is known.
+        n_label_sets: Number of distinct combinations of labels, in the same rows.
         label_sets: The most frequent combinations and their numbers of rows.
         n_duplicates: Number of rows with the features of a previous row; they leak between folds.
         n_conflicting: Number of duplicates whose labels differ from the first such row.
@@ -45,6 +46,7 @@ class DataSummary:
         weights: Smallest and largest weight of a row, number of rows of weight 0, and effective
             sample size, (sum of weights)^2 / sum of squared weights; None without weights.
         label_rates: Rates of the labels over time, or None.
+        coverage: Numbers of rows in which labels are known, or None if all are.
     """
 
     name: str
@@ -71,6 +73,43 @@ class DataSummary:
     largest_group: int | None
     weights: dict[str, float] | None = None
     label_rates: LabelRates | None = None
+    coverage: LabelCoverage | None = None
+
+    @property
+    def n_labelled(self) -> NDArray[np.int64]:
+        """Number of rows in which each label is known."""
+        if self.coverage is not None:
+            return self.coverage.n_rows
+        return np.full(self.n_labels, self.n_samples)
+
+    @property
+    def n_complete(self) -> int:
+        """Number of rows in which every label is known."""
+        return self.n_samples if self.coverage is None else self.coverage.n_complete
+
+    @property
+    def conditional_rates(self) -> NDArray[np.float64]:
+        """Fraction of the rows with a label that have another, of shape (n_labels, n_labels).
+
+        Of the rows in which the other label is known; 0 without any.
+        """
+        n_rows = self.label_counts[:, None] if self.coverage is None else self.coverage.pair_rows
+        return self.co_occurrence / np.maximum(n_rows, 1)
+
+    def describe_unlabelled(self) -> str:
+        """Return the number of rows without a label, in words."""
+        if self.coverage is None:
+            return f"{self.n_unlabelled:,} rows without a label"
+        return f"{self.n_unlabelled:,} rows that are known to have no label"
+
+    def describe_coverage(self) -> str:
+        """Return how much of the labels is known, in words; empty if all are."""
+        if self.coverage is None:
+            return ""
+        return (
+            f"{self.coverage.fraction(self.n_samples):.1%} of the labels of all rows are known; "
+            f"every label in {self.coverage.n_complete:,} rows, none in {self.coverage.n_empty:,}"
+        )
 
     def pairs(self, n: int) -> list[tuple[str, str, int]]:
         """Return the n most frequent pairs of labels and their numbers of rows."""
@@ -125,6 +164,7 @@ class DataSummary:
                     {"labels": [first, second], "rows": rows}
                     for first, second, rows in self.pairs(N_PAIRS)
                 ],
+                **({"known": self.coverage.as_dict(self.label_names)} if self.coverage else {}),
             },
             **values("n_duplicates", "n_conflicting", "n_groups", "largest_group", "weights"),
             **(
@@ -137,7 +177,10 @@ class DataSummary:
 
 def summarise(dataset: Dataset) -> DataSummary:
     """Compute summary statistics of a data set."""
+    mask = dataset.label_mask
     cardinality = float(dataset.y.sum(axis=1, dtype=np.int64).mean())
+    if mask is not None:
+        cardinality = float(dataset.label_rates.sum())
     sets, n_sets = _label_sets(dataset)
     n_duplicates, n_conflicting = _duplicates(dataset)
     missing = np.isnan(dataset.X)
@@ -164,7 +207,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         constant=_constant(dataset),
         label_names=dataset.label_names,
         label_counts=dataset.y.sum(axis=0, dtype=np.int64),
-        co_occurrence=_co_occurrence(dataset.y),
+        co_occurrence=count_pairs(dataset.y, dataset.y),
         cardinality=cardinality,
         density=cardinality / dataset.n_labels,
         n_unlabelled=_n_unlabelled(dataset),
@@ -176,6 +219,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         largest_group=int(max(group_sizes)) if len(group_sizes) else None,
         weights=None if dataset.sample_weight is None else _weights(dataset.sample_weight),
         label_rates=label_rates(dataset),
+        coverage=None if mask is None else LabelCoverage.of(dataset.y, mask),
     )
 
 
@@ -197,25 +241,14 @@ def _n_unlabelled(dataset: Dataset) -> int:
     return int(unlabelled.sum())
 
 
-def _co_occurrence(y: NDArray[np.int8]) -> NDArray[np.int64]:
-    counts = np.zeros((y.shape[1], y.shape[1]), dtype=np.int64)
-    for start in range(0, len(y), CHUNK):
-        rows = y[start : start + CHUNK].astype(np.float32)  # exact below 2**24, and BLAS is fast
-        counts += (rows.T @ rows).astype(np.int64)
-    return counts
-
-
 def _label_sets(dataset: Dataset) -> tuple[tuple[tuple[tuple[str, ...], int], ...], int]:
-    packed = np.packbits(dataset.y, axis=1)
-    _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
-    label_sets = tuple(
-        (
-            tuple(dataset.label_names[label] for label in np.flatnonzero(dataset.y[first[i]])),
-            int(counts[i]),
-        )
-        for i in np.argsort(-counts, kind="stable")[:N_LABEL_SETS]
-    )
-    return label_sets, len(counts)
+    y = dataset.y if dataset.label_mask is None else dataset.y[dataset.label_mask.all(axis=1)]
+    label_sets, counts = count_patterns(y)
+    names = dataset.label_names
+    most_frequent = zip(label_sets[:N_LABEL_SETS], counts[:N_LABEL_SETS], strict=True)
+    return tuple(
+        (tuple(names[label] for label in np.flatnonzero(row)), int(n)) for row, n in most_frequent
+    ), len(counts)
 
 
 def first_rows(X: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -43,14 +43,18 @@ class CalibrationBins:
 
 def calibration_bins(out_of_fold: OutOfFold) -> CalibrationBins:
     """Group the predictions into bins of equal width; an edge belongs to the bin below it."""
-    _, row_index = np.unique(out_of_fold.rows, return_inverse=True)
-    counts = np.zeros((row_index.max(initial=0) + 1, N_BINS), dtype=np.int64)  # of each row
+    _, row_of_prediction = np.unique(out_of_fold.rows, return_inverse=True)
+    counts = np.zeros((row_of_prediction.max(initial=0) + 1, N_BINS), dtype=np.int64)  # of each row
     positives, score_sum = np.zeros_like(counts), np.zeros(N_BINS)
-    for y_true, y_score in zip(out_of_fold.y_true.T, out_of_fold.y_score.T, strict=True):
-        scores = y_score.astype(np.float64)
+    mask = np.broadcast_to(True, out_of_fold.y_true.shape)
+    if out_of_fold.mask is not None:
+        mask = out_of_fold.mask
+    columns = zip(out_of_fold.y_true.T, out_of_fold.y_score.T, mask.T, strict=True)
+    for y_true, y_score, cells in columns:
+        scores, row_index = y_score[cells].astype(np.float64), row_of_prediction[cells]
         bins = np.clip(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
         np.add.at(counts, (row_index, bins), 1)
-        np.add.at(positives, (row_index, bins), y_true)
+        np.add.at(positives, (row_index, bins), y_true[cells])
         score_sum += np.bincount(bins, weights=scores, minlength=N_BINS)
     occupied = np.flatnonzero(counts.any(axis=0))
     counts, positives = counts[:, occupied], positives[:, occupied]

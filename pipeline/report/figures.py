@@ -40,7 +40,7 @@ def draw_figures(
 ) -> list[ReportFigure]:
     """Draw every figure for which the evaluation has data, the most informative first.
 
-    Curves, calibration and label sets of held-out rows need every label of the rows.
+    Numbers of labels per row are those of held-out rows in which every label is known.
 
     Args:
         evaluation: The evaluation.
@@ -59,14 +59,14 @@ def draw_figures(
         if importance:
             figures.append(draw_importance(importance, evaluation.dataset.name))
         colours: dict[int, str] = {}  # of labels, the same in all figures
-        if len(out_of_fold.y_true) and evaluation.dataset.label_mask is None:
+        if len(out_of_fold.y_true):
             curves = label_curves(out_of_fold)
             colours = {label: style[0] for label, style in label_styles(curves).items()}
             figures += [
                 draw_precision_recall(out_of_fold, curves),
                 draw_roc(out_of_fold, curves),
                 draw_calibration(out_of_fold),
-                draw_label_counts(out_of_fold),
+                draw_label_counts(out_of_fold.complete_rows()),
                 draw_co_occurrence(out_of_fold),
             ]
         if rates := label_rates(evaluation.dataset):

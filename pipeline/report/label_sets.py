@@ -8,6 +8,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from pipeline.dataset import count_pairs
 from pipeline.report.out_of_fold import OutOfFold
 from pipeline.report.style import (
     BLACK,
@@ -82,8 +83,14 @@ def _class_names(edges: NDArray[np.int64], width: int, largest: int) -> list[str
     return names
 
 
-def draw_label_counts(out_of_fold: OutOfFold) -> ReportFigure:
-    """Draw rows by true and predicted number of labels, below both distributions."""
+def draw_label_counts(out_of_fold: OutOfFold) -> ReportFigure | None:
+    """Draw rows by true and predicted number of labels, below both distributions.
+
+    Returns:
+        The figure, or None without rows.
+    """
+    if not len(out_of_fold.y_true):
+        return None
     counts = count_labels(out_of_fold)
     sheet = Sheet(
         f"Labels per row, true and predicted: {out_of_fold.name}",
@@ -159,10 +166,12 @@ class CoOccurrence:
     Attributes:
         labels: Indices of the most frequent labels, the most frequent first.
         true: Fraction of the rows with the label of the matrix row that also have the label of the
-            column, of shape (n, n); NaN on the diagonal and for labels without rows.
+            column, of those in which that is known, of shape (n, n); NaN on the diagonal and for
+            labels without rows.
         predicted: The same for the predicted labels.
         pairs: The pairs of labels, among all, whose true and predicted numbers of rows differ
-            most: both labels and the fractions of all rows, true and predicted, with both.
+            most: both labels and the fractions of all rows in which both are known, true and
+            predicted, with both.
     """
 
     labels: NDArray[np.int64]
@@ -173,32 +182,31 @@ class CoOccurrence:
 
 def label_co_occurrence(out_of_fold: OutOfFold) -> CoOccurrence:
     """Compute the co-occurrence of labels, true and predicted."""
-    n = len(out_of_fold.y_true)
-    true, predicted = _count_pairs(out_of_fold.y_true), _count_pairs(out_of_fold.y_pred)
+    y_true, y_pred, mask = out_of_fold.y_true, out_of_fold.y_pred, out_of_fold.mask
+    if mask is not None:
+        y_pred = y_pred & mask
+    true, predicted = count_pairs(y_true, y_true), count_pairs(y_pred, y_pred)
+    n_true, n_predicted = np.diag(true)[:, None], np.diag(predicted)[:, None]
+    n_rows = np.full_like(true, len(y_true))
+    if mask is not None:  # of each pair, the rows in which the second label is known, or both
+        n_true, n_predicted = count_pairs(y_true, mask), count_pairs(y_pred, mask)
+        n_rows = np.maximum(count_pairs(mask, mask), 1)
     labels = np.argsort(-np.diag(true), kind="stable")[:MAX_LABELS]
     shown = np.ix_(labels, labels)
     first, second = np.triu_indices(len(true), k=1)
-    difference = np.abs(predicted - true)[first, second]
+    difference = (np.abs(predicted - true) / n_rows)[first, second]
     largest = [i for i in np.argsort(-difference, kind="stable")[:N_PAIRS] if difference[i]]
     pairs = tuple(
-        (int(i), int(j), float(true[i, j] / n), float(predicted[i, j] / n))
+        (int(i), int(j), float(true[i, j] / n_rows[i, j]), float(predicted[i, j] / n_rows[i, j]))
         for i, j in zip(first[largest], second[largest], strict=True)
     )
-    return CoOccurrence(labels, _fractions(true[shown]), _fractions(predicted[shown]), pairs)
+    of_true, of_predicted = _fractions(true, n_true), _fractions(predicted, n_predicted)
+    return CoOccurrence(labels, of_true[shown], of_predicted[shown], pairs)
 
 
-def _count_pairs(y: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Count the rows with both labels of every pair, in blocks that float32 can count exactly."""
-    counts = np.zeros((y.shape[1], y.shape[1]), dtype=np.int64)
-    for start in range(0, len(y), 100_000):
-        rows = y[start : start + 100_000].astype(np.float32)
-        counts += (rows.T @ rows).astype(np.int64)
-    return counts
-
-
-def _fractions(pair_counts: NDArray[np.int64]) -> Fractions:
-    totals, unknown = np.diag(pair_counts)[:, None], np.full(pair_counts.shape, np.nan)
-    fractions: Fractions = np.divide(pair_counts, totals, out=unknown, where=totals > 0)
+def _fractions(pair_counts: NDArray[np.int64], totals: NDArray[np.int64]) -> Fractions:
+    fractions = np.full(pair_counts.shape, np.nan)
+    np.divide(pair_counts, totals, out=fractions, where=totals > 0)
     np.fill_diagonal(fractions, np.nan)
     return fractions
 

@@ -14,14 +14,13 @@ from pipeline.config import DecisionConfig
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.fold_results import Evaluation
 from pipeline.model.saved_model import MODEL_CARD
+from pipeline.report.data_facts import format_facts, format_shape
 from pipeline.report.page import (
     LABEL_METRICS,
     describe_intervals,
-    format_facts,
     format_folds,
     format_labels,
     format_results,
-    format_shape,
     format_warnings,
 )
 from pipeline.report.run_info import RunInfo

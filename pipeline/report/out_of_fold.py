@@ -20,6 +20,7 @@ class OutOfFold:
         y_pred: Predicted labels of the same shape.
         rows: Row of the data set of each prediction, of shape (n_predictions,); in repeated
             cross-validation, each row occurs several times.
+        mask: True where the label is known, of the shape of `y_true`; None if all are.
     """
 
     name: str
@@ -28,6 +29,7 @@ class OutOfFold:
     y_score: NDArray[np.float32]
     y_pred: NDArray[np.int8]
     rows: NDArray[np.int64]
+    mask: NDArray[np.bool_] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -38,25 +40,42 @@ class OutOfFold:
     def description(self) -> str:
         """Number of predictions and rows, as text."""
         n = len(self.y_true)
+        text = f"{n:,} predictions of {self.n_rows:,} held-out rows"
         if n == self.n_rows:
-            return f"{n:,} held-out rows"
-        return f"{n:,} predictions of {self.n_rows:,} held-out rows"
+            text = f"{n:,} held-out rows"
+        return text if self.mask is None else f"{text}, {self.mask.mean():.1%} of labels known"
+
+    def complete_rows(self) -> "OutOfFold":
+        """Return the predictions of rows in which every label is known."""
+        if self.mask is None:
+            return self
+        keep = self.mask.all(axis=1)
+        tables = (self.y_true[keep], self.y_score[keep], self.y_pred[keep], self.rows[keep])
+        return OutOfFold(self.name, self.label_names, *tables)
 
 
 def collect_out_of_fold(evaluation: Evaluation) -> OutOfFold:
-    """Concatenate the test rows of all folds, without rows whose probabilities are not finite."""
+    """Concatenate the test rows of all folds, without rows whose probabilities are not finite.
+
+    Labels that no training row of a fold knows count as not known in its test rows.
+    """
     dataset, folds = evaluation.dataset, evaluation.folds
+    y_true, mask, _ = evaluation.held_out_targets()
     rows = np.concatenate([fold.split.test for fold in folds])
     y_score = np.concatenate([fold.y_score for fold in folds])
     y_pred = np.concatenate([fold.y_pred for fold in folds])
     is_finite = np.isfinite(y_score).all(axis=1)
     if not is_finite.all():
         rows, y_score, y_pred = rows[is_finite], y_score[is_finite], y_pred[is_finite]
+        y_true, mask = y_true[is_finite], None if mask is None else mask[is_finite]
+    if mask is not None:
+        y_true = y_true * mask
     return OutOfFold(
         dataset.name,
         dataset.label_names,
-        dataset.y[rows],
+        y_true,
         y_score,
         y_pred,
         rows,
+        mask,
     )

@@ -15,6 +15,13 @@ from pipeline.config import flatten
 from pipeline.cv import check_splits
 from pipeline.dataset import DataSummary
 from pipeline.evaluation.fold_results import Evaluation
+from pipeline.report.data_facts import (
+    UNDEFINED,
+    format_facts,
+    format_label_rates,
+    format_label_sets,
+    format_shape,
+)
 from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import format_importance, review_tables
 from pipeline.scoring import (
@@ -35,8 +42,6 @@ if TYPE_CHECKING:
     from pipeline.report.style import ReportFigure
 
 MAX_WARNINGS = 10  # about the data set
-N_LABEL_SETS = 5
-N_RATES = 6  # labels whose rates over time are shown
 MAX_OPEN = 30  # labels, up to which their table is not collapsed
 LABEL_METRICS = {
     "f1": "F1",
@@ -45,7 +50,6 @@ LABEL_METRICS = {
     "roc_auc": "ROC AUC",
     "average_precision": "Average precision",
 }
-UNDEFINED = "\N{EN DASH}"
 
 
 class Result(NamedTuple):
@@ -121,10 +125,13 @@ def format_labels(
         evaluation: The evaluation.
         table: Table of scores by label, from `labels_table`.
     """
-    counts = evaluation.dataset.y.sum(axis=0, dtype=int)
+    counts = [f"{n:,}" for n in evaluation.dataset.y.sum(axis=0, dtype=int)]
+    if (mask := evaluation.dataset.label_mask) is not None:
+        n_labelled = mask.sum(axis=0)
+        counts = [f"{count} of {n:,}" for count, n in zip(counts, n_labelled, strict=True)]
     scores = [_format_scores(table, name, len(evaluation.folds)) for name in LABEL_METRICS]
     return [
-        (name, f"{count:,}", list(row))
+        (name, count, list(row))
         for name, count, *row in zip(table["label"], counts, *scores, strict=True)
     ]
 
@@ -150,56 +157,6 @@ def format_warnings(evaluation: Evaluation, findings: Sequence[Finding]) -> list
     split_warnings = check_splits(config.cv, dataset, splits, can_drop=can_drop)
     texts += [f"{warning}." for warning in evaluation.warnings[:MAX_WARNINGS]]
     return [*texts, *map(str, split_warnings), *(f"{finding}." for finding in findings)]
-
-
-def format_shape(summary: DataSummary) -> str:
-    """Format the numbers of rows, features and labels."""
-    labels = f"{summary.n_labels} label{'s' if summary.n_labels > 1 else ''}"
-    return f"{summary.n_samples:,} rows, {summary.n_features:,} features, {labels}"
-
-
-def format_facts(summary: DataSummary) -> list[tuple[str, str]]:
-    """Format the facts about the data set by name."""
-    n_categorical = len(summary.categories)
-    categorical = f" ({n_categorical:,} categorical)" if n_categorical else ""
-    facts = [
-        ("Rows", f"{summary.n_samples:,}"),
-        ("Features", f"{summary.n_features:,}{categorical}"),
-        ("Labels", f"{summary.n_labels:,}"),
-        ("Labels per row", f"{summary.cardinality:.2f}"),
-        ("Rows without a label", f"{summary.n_unlabelled:,}"),
-        ("Different label sets", f"{summary.n_label_sets:,}"),
-        ("Rows with missing values", f"{summary.n_missing_rows:,}"),
-        ("Duplicate rows", f"{summary.n_duplicates:,}"),
-        ("Constant features", f"{len(summary.constant):,}"),
-    ]
-    if summary.n_groups is not None:
-        groups = f"{summary.n_groups:,}, the largest with {summary.largest_group:,} rows"
-        facts.append(("Groups", groups))
-    return facts
-
-
-def format_label_sets(summary: DataSummary) -> list[tuple[tuple[str, ...], str]]:
-    """Format the most frequent label sets with their numbers of rows."""
-    return [(names, f"{rows:,}") for names, rows in summary.label_sets[:N_LABEL_SETS]]
-
-
-def format_label_rates(summary: DataSummary) -> list[tuple[str, ...]]:
-    """Format periods, numbers of rows and label rates, below a row of names; empty without times.
-
-    The labels are those whose rates vary most.
-    """
-    if (rates := summary.label_rates) is None:
-        return []
-    labels = rates.by_change[:N_RATES]
-    lines = zip(rates.periods, rates.n_rows, rates.rates[:, labels], strict=True)
-    return [
-        ("period", "rows", *(summary.label_names[label] for label in labels)),
-        *(
-            (period, f"{n:,}", *(UNDEFINED if it != it else f"{it:.1%}" for it in row))
-            for period, n, row in lines
-        ),
-    ]
 
 
 def format_settings(evaluation: Evaluation) -> dict[str, list[tuple[str, str]]]:
@@ -278,6 +235,7 @@ def write_page(
         importance=format_importance(importance) if importance else None,
         facts=format_facts(summary),
         label_sets=format_label_sets(summary),
+        has_unknown_labels=summary.coverage is not None,
         label_rates=format_label_rates(summary),
         settings=format_settings(evaluation),
         run_info=run_info,

@@ -67,7 +67,7 @@ def draw_label_frequencies(summary: DataSummary) -> Figure:
     size = float(np.clip(72 * 0.8 * side / n, 4, 9))  # points: most of the height of a line
     counts = summary.label_counts[shown]
     _draw_frequencies(bars, counts, names, size)
-    fractions = summary.co_occurrence[np.ix_(shown, shown)] / np.maximum(counts, 1)[:, None]
+    fractions = summary.conditional_rates[np.ix_(shown, shown)]
     np.fill_diagonal(fractions, np.nan)
     image = cells.imshow(fractions, cmap="Blues", norm=CO_OCCURRENCE_NORM, aspect="auto")
     cells.set_facecolor("#BBBBBB")
@@ -94,7 +94,8 @@ def _frequencies_title(summary: DataSummary) -> str:
     name, plural = replace_undrawable(summary.name), "s" if n > 1 else ""
     return (
         f"{name}: {summary.n_samples:,} rows, {n} label{plural}{shown}\n"
-        f"{summary.cardinality:.3g} labels per row, {summary.n_unlabelled:,} rows without a label"
+        f"{summary.cardinality:.3g} labels per row, {summary.describe_unlabelled()}"
+        + (f"\n{summary.describe_coverage()}" if summary.coverage else "")
     )
 
 

@@ -61,7 +61,8 @@ class LabelCurves:
         true_positive_rate: At each false positive rate of `GRID`; of the same shape.
         average_precision: Of shape (n_labels,).
         roc_auc: Of shape (n_labels,).
-        prevalence: Fraction of the rows with the label, of shape (n_labels,).
+        prevalence: Fraction of the rows with the label, of those in which it is known, of shape
+            (n_labels,).
         operating_points: Precision, recall (the true positive rate) and false positive rate of
             the predicted labels, of shape (3, n_labels).
     """
@@ -91,18 +92,21 @@ class CurveFigure(NamedTuple):
 def label_curves(out_of_fold: OutOfFold) -> LabelCurves:
     """Compute both curves of each label over the predictions of all folds."""
     y_true, y_score, y_pred = out_of_fold.y_true, out_of_fold.y_score, out_of_fold.y_pred
-    n_rows, n_labels = y_true.shape
-    counts = Counts.of(y_true, y_pred, "macro")
+    n_labels, mask = y_true.shape[1], out_of_fold.mask
+    n_rows = np.full(n_labels, len(y_true)) if mask is None else mask.sum(axis=0)
+    counts = Counts.of(y_true, y_pred, "macro", mask)
     precision, true_positive_rate = np.full((2, n_labels, len(GRID)), np.nan)
     average_precision, roc_auc, false_positive_rate = np.full((3, n_labels), np.nan)
     for label in np.flatnonzero(counts.true):
         labels, scores = y_true[:, label], y_score[:, label]
+        if mask is not None:
+            labels, scores = labels[mask[:, label]], scores[mask[:, label]]
         precisions, recalls, _ = precision_recall_curve(labels, scores)
         # Recall falls, and the last point belongs to no threshold.
         highest_threshold = np.searchsorted(recalls[-2::-1], GRID)
         precision[label] = precisions[-2::-1][highest_threshold]
         average_precision[label] = -np.sum(np.diff(recalls) * precisions[:-1])
-        if counts.true[label] < n_rows:
+        if counts.true[label] < n_rows[label]:
             fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
             true_positive_rate[label] = np.interp(GRID, fpr, tpr)
             roc_auc[label] = auc(fpr, tpr)
@@ -114,7 +118,7 @@ def label_curves(out_of_fold: OutOfFold) -> LabelCurves:
         true_positive_rate,
         average_precision,
         roc_auc,
-        counts.true / n_rows,
+        counts.true / np.maximum(n_rows, 1),
         np.stack([counts.precision(np.nan), counts.recall(np.nan), false_positive_rate]),
     )
 
