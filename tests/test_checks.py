@@ -223,7 +223,10 @@ def test_a_check_of_the_data(make_config, code, change, columns, settings):
     if change:
         change(X, y)
     of_table = [(columns or {}).get(i, Column(f"x{i}")) for i in range(N_FEATURES)]
-    assert codes_of_data(config, to_dataset(X, y, of_table)).count(code) == 1
+    dataset = to_dataset(X, y, of_table)
+    assert codes_of_data(config, dataset).count(code) == 1
+    known = np.random.default_rng(7).random(y.shape) < 0.8
+    assert codes_of_data(config, replace(dataset, label_mask=known)).count(code) == 1
 
 
 def test_folds_that_keep_copies_together_have_none_on_both_sides(config):

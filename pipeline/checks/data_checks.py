@@ -16,7 +16,7 @@ from pipeline.dataset import Dataset, DataSummary
 from pipeline.dataset.suspicious_columns import find_row_ids
 
 MAX_CELLS = 5_000_000  # of features and of labels; of larger tables, some rows are looked at
-MAX_LABELS = 100  # that are compared within groups
+MAX_LABELS = 100  # that are compared within groups, or have an AUC where some are not known
 LEAKING_AUC = 0.995  # of one column for one label
 MIN_CASES = 10  # rows with and without a label
 GROUP_SIZES = (2, 50)  # mean number of rows per value of a column that may be a group
@@ -57,13 +57,18 @@ def check_data(
 
 def _check_leaks(dataset: Dataset) -> Iterator[Finding]:
     """Find features whose values order the rows by a label almost perfectly."""
-    if dataset.label_mask is not None:
-        return
     rows = _some_rows(dataset)
-    y = dataset.y[rows]
-    n_true = y.sum(axis=0)
-    judged = np.flatnonzero((n_true >= MIN_CASES) & (len(y) - n_true >= MIN_CASES))
-    auc = _column_auc(dataset, rows, judged)
+    mask = None if dataset.label_mask is None else dataset.label_mask[rows]
+    n_true = dataset.y[rows].sum(axis=0)
+    n_false = (len(rows) if mask is None else mask.sum(axis=0)) - n_true
+    judged = np.flatnonzero((n_true >= MIN_CASES) & (n_false >= MIN_CASES))
+    if mask is None:
+        auc = _column_auc(dataset, rows, judged)
+    else:
+        judged = judged[np.argsort(-n_true[judged], kind="stable")[:MAX_LABELS]]
+        auc = np.full((dataset.n_features, len(judged)), 0.5)
+        for column, label in enumerate(judged):
+            auc[:, [column]] = _column_auc(dataset, rows[mask[:, label]], judged[[column]])
     strength = np.maximum(auc, 1 - auc)
     features = np.flatnonzero((strength >= LEAKING_AUC).any(axis=1))
     if not len(features):
@@ -173,7 +178,7 @@ def _sums(codes: NDArray[np.int64], y: NDArray[Any], n_codes: int) -> Floats:
 
 def _check_groups(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
     """Find columns whose equal values have equal labels, far more than neighbouring values."""
-    if dataset.groups is not None or config.kind not in SHUFFLED or dataset.label_mask is not None:
+    if dataset.groups is not None or config.kind not in SHUFFLED:
         return
     smallest, largest = GROUP_SIZES
     range_of = np.ptp(dataset.X, axis=0)  # NaN where a value is missing
@@ -185,7 +190,8 @@ def _check_groups(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
         _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
         if len(counts) < MIN_GROUPS or not smallest <= len(codes) / len(counts) <= largest:
             continue
-        agreement, t = _agreement(codes, counts, dataset.y[:, labels])
+        mask = None if dataset.label_mask is None else dataset.label_mask[:, labels]
+        agreement, t = _agreement(codes, counts, dataset.y[:, labels], mask)
         if agreement > MIN_AGREEMENT and t > MIN_T:
             name = format_value(column.name)
             yield Finding(
@@ -198,19 +204,27 @@ def _check_groups(config: CvConfig, dataset: Dataset) -> Iterator[Finding]:
 
 
 def _agreement(
-    codes: NDArray[np.int64], counts: NDArray[np.int64], y: NDArray[np.int8]
+    codes: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    y: NDArray[np.int8],
+    mask: NDArray[np.bool_] | None,
 ) -> tuple[float, float]:
     """Return how much more rows of a value agree than rows of neighbouring values, and its t."""
-    sums = _sums(codes, y, len(counts))
+    sums, sizes = _sums(codes, y, len(counts)), counts[:, None].astype(np.float64)
+    if mask is not None:
+        sizes = _sums(codes, mask, len(counts))
     is_used = counts >= 2
     if is_used.sum() < MIN_GROUPS:
         return 0.0, 0.0
-    sums, sizes = sums[is_used], counts[is_used][:, None].astype(np.float64)
+    sums, sizes = sums[is_used], sizes[is_used]
     zeros = sizes - sums
-    within = (sums * (sums - 1) + zeros * (zeros - 1)) / (sizes * (sizes - 1))
-    rates = sums / sizes
+    with np.errstate(invalid="ignore", divide="ignore"):  # of labels that the rows do not know
+        within = (sums * (sums - 1) + zeros * (zeros - 1)) / (sizes * (sizes - 1))
+        rates = sums / sizes
     between = rates[:-1] * rates[1:] + (1 - rates[:-1]) * (1 - rates[1:])
-    difference = (within[:-1] - between).mean(axis=1)
+    difference = np.ma.compressed(np.ma.masked_invalid(within[:-1] - between).mean(axis=1))
+    if len(difference) < MIN_GROUPS - 1:
+        return 0.0, 0.0
     error = difference.std(ddof=1) / np.sqrt(len(difference))
     return float(difference.mean()), float(difference.mean() / error) if error > 0 else 0.0
 

@@ -229,7 +229,8 @@ def draw_co_occurrence(out_of_fold: OutOfFold) -> ReportFigure | None:
     unpredicted = " Grey rows: labels that are never predicted." if has_unpredicted else ""
     sheet = Sheet(
         f"Label co-occurrence, true and predicted: {out_of_fold.name}",
-        "Fraction of the rows with the label on the left that also have the label below."
+        "Fraction of the rows with the label on the left that also have the label below"
+        f"{'' if out_of_fold.mask is None else ', of those in which both are known'}."
         f"{shown}{scale}{unpredicted}",
         bottom + 0.45 + 0.16 * (1 + len(result.pairs)),
     )

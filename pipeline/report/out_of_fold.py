@@ -21,6 +21,7 @@ class OutOfFold:
         rows: Row of the data set of each prediction, of shape (n_predictions,); in repeated
             cross-validation, each row occurs several times.
         mask: True where the label is known, of the shape of `y_true`; None if all are.
+        scope: What the rows have in common, as the end of `description`.
     """
 
     name: str
@@ -30,6 +31,7 @@ class OutOfFold:
     y_pred: NDArray[np.int8]
     rows: NDArray[np.int64]
     mask: NDArray[np.bool_] | None = None
+    scope: str = ""
 
     @property
     def n_rows(self) -> int:
@@ -43,6 +45,7 @@ class OutOfFold:
         text = f"{n:,} predictions of {self.n_rows:,} held-out rows"
         if n == self.n_rows:
             text = f"{n:,} held-out rows"
+        text += self.scope
         return text if self.mask is None else f"{text}, {self.mask.mean():.1%} of labels known"
 
     def complete_rows(self) -> "OutOfFold":
@@ -51,7 +54,7 @@ class OutOfFold:
             return self
         keep = self.mask.all(axis=1)
         tables = (self.y_true[keep], self.y_score[keep], self.y_pred[keep], self.rows[keep])
-        return OutOfFold(self.name, self.label_names, *tables)
+        return OutOfFold(self.name, self.label_names, *tables, scope=" with every label known")
 
 
 def collect_out_of_fold(evaluation: Evaluation) -> OutOfFold:

@@ -76,7 +76,7 @@ class MetricSummary:
             parts.append(f"for {self.n_undefined_labels} {labels} within folds")
         if self.n_partial_rows:
             rows = "row" if self.n_partial_rows == 1 else "rows"
-            parts.append(f"for {self.n_partial_rows} {rows} of which a label is not known")
+            parts.append(f"for {self.n_partial_rows} test {rows} of all folds with unknown labels")
         return f"undefined {' and '.join(parts)}" if parts else ""
 
 
