@@ -39,7 +39,7 @@ def test_a_label_that_no_training_row_knows_is_named_as_such() -> None:
     training, test = check_splits(config, dataset, make_splits(config, dataset))
     assert (training.problem, training.labels) == ("No training row knows", (("y1", 1),))
     assert training.hint == "try cv=multilabel_stratified."
-    assert (test.problem, test.labels) == ("No test row has", (("y1", 1),))
+    assert (test.problem, test.labels) == ("No test row knows", (("y1", 1),))
 
 
 def test_a_stratified_splitter_is_not_suggested_to_itself() -> None:

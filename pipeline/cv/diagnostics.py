@@ -66,13 +66,15 @@ def check_splits(
     n_test = np.stack([dataset.y[split.test].sum(axis=0, dtype=int) for split in splits])
     never_positive = dataset.y.sum(axis=0, dtype=int) == 0
     n_folds = 2 if isinstance(config, ShuffleSplitConfig | PredefinedConfig) else config.n_splits
-    unknown = np.zeros_like(n_train, dtype=bool)
+    unknown = untested = np.zeros_like(n_train, dtype=bool)
     if (mask := dataset.label_mask) is not None:
         unknown = np.stack([_n_train(mask, split) == 0 for split in splits])
+        untested = np.stack([~mask[split.test].any(axis=0) for split in splits])
     absent = [
         ("No training row knows", unknown, 2, mask),
         ("No training row has", (n_train == 0) & ~never_positive & ~unknown, 2, dataset.y),
-        ("No test row has", (n_test == 0) & ~never_positive, n_folds, dataset.y),
+        ("No test row knows", untested, n_folds, mask),
+        ("No test row has", (n_test == 0) & ~never_positive & ~untested, n_folds, dataset.y),
     ]
     split_warnings = [
         SplitWarning(
