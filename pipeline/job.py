@@ -33,7 +33,7 @@ from pipeline.report.artifacts import (
     write_result,
 )
 from pipeline.report.run_info import RunInfo
-from pipeline.report.tables import feature_importance, labels_table
+from pipeline.report.tables import feature_importance
 from pipeline.runtime import is_interrupted, raise_interrupt
 from pipeline.scoring.held_out import OUTER_FOLDS
 from pipeline.tracking import (
@@ -256,9 +256,8 @@ def _log_result(
             tables = [*TABLES, *[OUTER_FOLDS] * bool(evaluation.outer), CHECKS]
             summary = job.inputs.summary
             run_info = RunInfo.of(run.record(), job.config.tracking.experiment_name)
-            write_result(Path(name), evaluation, summary, run_info, findings)
+            labels = write_result(Path(name), evaluation, summary, run_info, findings)
             if job.has_report:
-                labels = labels_table(evaluation)
                 importance = feature_importance(evaluation)
                 write_report(
                     Path(name), evaluation, summary, run_info, labels, findings, importance

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
-from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
+from pipeline.scoring import label_ranking
+from pipeline.scoring.label_ranking import label_average_precision, label_roc_auc
 from pipeline.scoring.scorer import (
     BASIC_METRICS,
     CURVE_METRICS,
@@ -258,3 +259,18 @@ def test_every_metric_has_an_explanation_of_one_line():
     )
     assert explain_metric("tests.test_scoring_metrics.with_docstring") == "A constant."
     assert explain_metric("tests.test_scoring_metrics.without_docstring") == ""
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_labels_ranked_in_parts_score_as_ranked_together(monkeypatch, is_masked):
+    rng = np.random.default_rng(0)
+    y_true, y_score = (rng.random((40, 13)) < 0.3).astype(np.int8), rng.random((40, 13)).round(1)
+    mask = rng.random(y_true.shape) < 0.8 if is_masked else None
+    y_true = y_true if mask is None else y_true * mask
+    together = label_ranking.label_ranking_scores(y_true, y_score, mask)
+    monkeypatch.setattr(label_ranking, "MAX_RANKED", 100)
+    parts = [part for part, *_ in label_ranking.ranked_parts(y_true, y_score, mask)]
+    assert len(parts) == 5
+    np.testing.assert_array_equal(
+        label_ranking.label_ranking_scores(y_true, y_score, mask), together
+    )

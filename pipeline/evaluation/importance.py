@@ -24,7 +24,7 @@ from pipeline.decision import DecisionRule
 from pipeline.evaluation.fold_results import targets
 from pipeline.scoring import find_metric, lower_is_better
 from pipeline.scoring.classification_metrics import Labels, Mask, Scores, Weights, log_loss
-from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
+from pipeline.scoring.label_ranking import label_average_precision, label_roc_auc
 
 MAX_VALUES = 2**21  # features, or probabilities, of the permuted tables at once, to bound memory
 MAX_RANKED_ROWS = 20_000  # for the correlation of columns

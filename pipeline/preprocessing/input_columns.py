@@ -37,7 +37,8 @@ def find_input_columns(schema: TableSchema) -> InputColumns:
     parts = [(columns, it) for columns, it in _derived_columns(schema) if isinstance(it, DateParts)]
     replaced = {it.source for _, it in parts if it.replaces_source}
     dates = {it.source for _, it in parts} - replaced
-    is_input = np.array([name not in replaced for name in schema.names], dtype=bool)
+    names = schema.names
+    is_input = np.array([name not in replaced for name in names], dtype=bool)
     of_table = np.flatnonzero(schema.is_numeric & is_input)
     of_dates = [index for columns, _ in parts for index in columns]
     n_parts = len(of_dates)
@@ -55,7 +56,7 @@ def find_input_columns(schema: TableSchema) -> InputColumns:
             if isinstance(it, TextCounts)
         ),
         np.append(schema.offsets[of_table], np.zeros(n_parts)),
-        np.array([schema.names[j] in dates for j in of_table] + [False] * n_parts, dtype=bool),
+        np.array([names[j] in dates for j in of_table] + [False] * n_parts, dtype=bool),
         np.array([False] * len(of_table) + is_repeated, dtype=bool),
     )
 

@@ -61,8 +61,8 @@ def write_result(
     summary: DataSummary,
     run_info: RunInfo,
     findings: Sequence[Finding] = (),
-) -> None:
-    """Write the tables, the warnings and the model card.
+) -> pd.DataFrame:
+    """Write the tables, the warnings and the model card, and return the scores by label.
 
     Args:
         folder: An empty folder.
@@ -86,6 +86,7 @@ def write_result(
     if evaluation.final:
         card = format_model_card(evaluation, summary, run_info, labels, findings)
         (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+    return labels
 
 
 def write_report(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from pipeline.report.out_of_fold import OutOfFold
 from pipeline.report.style import (
@@ -29,6 +28,7 @@ from pipeline.report.style import (
 )
 from pipeline.scoring import format_number
 from pipeline.scoring.classification_metrics import Counts
+from pipeline.scoring.label_ranking import ranked_parts, ranking_scores
 
 GRID = np.linspace(0, 1, 201)  # recalls, or false positive rates, at which curves are kept
 MAX_HIGHLIGHTED = 6  # labels, up to which each has a colour; of more, only the best and the worst
@@ -97,19 +97,20 @@ def label_curves(out_of_fold: OutOfFold) -> LabelCurves:
     counts = Counts.of(y_true, y_pred, "macro", mask)
     precision, true_positive_rate = np.full((2, n_labels, len(GRID)), np.nan)
     average_precision, roc_auc, false_positive_rate = np.full((3, n_labels), np.nan)
-    for label in np.flatnonzero(counts.true):
-        labels, scores = y_true[:, label], y_score[:, label]
-        if mask is not None:
-            labels, scores = labels[mask[:, label]], scores[mask[:, label]]
-        precisions, recalls, _ = precision_recall_curve(labels, scores)
-        # Recall falls, and the last point belongs to no threshold.
-        highest_threshold = np.searchsorted(recalls[-2::-1], GRID)
-        precision[label] = precisions[-2::-1][highest_threshold]
-        average_precision[label] = -np.sum(np.diff(recalls) * precisions[:-1])
-        if counts.true[label] < n_rows[label]:
-            fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
-            true_positive_rate[label] = np.interp(GRID, fpr, tpr)
-            roc_auc[label] = auc(fpr, tpr)
+    for part, ranked, n_others in ranked_parts(y_true, y_score, mask):
+        roc_auc[part], average_precision[part] = ranking_scores(ranked, n_others)
+        for row in np.flatnonzero(ranked.n_relevant):
+            label, n_true, last = part.start + row, ranked.n_relevant[row], None
+            if mask is not None:
+                last = n_rows[label]  # the others are ranked last
+            n_true_positive = ranked.n_relevant_at_or_above[row, :last]
+            n_positive = ranked.n_at_or_above[row, :last]
+            highest_threshold = np.searchsorted(n_true_positive / n_true, GRID)
+            precision[label] = (n_true_positive / n_positive)[highest_threshold]
+            if n_others[row]:
+                fpr = np.append(0.0, (n_positive - n_true_positive) / n_others[row])
+                tpr = np.append(0.0, n_true_positive / n_true)
+                true_positive_rate[label] = np.interp(GRID, fpr, tpr)
     n_negative = n_rows - counts.true
     n_false_positive = counts.predicted - counts.true_positive
     np.divide(n_false_positive, n_negative, out=false_positive_rate, where=n_negative > 0)

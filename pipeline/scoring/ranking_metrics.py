@@ -1,10 +1,8 @@
 """Metrics of the ranking of labels or rows by their scores."""
 
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.scoring.classification_metrics import (
     Labels,
@@ -13,66 +11,15 @@ from pipeline.scoring.classification_metrics import (
     Weights,
     mask_rows,
     mean_metric,
-    weigh_cells,
 )
-
-Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Ranked:
-    """The entries of each row, ordered by descending score.
-
-    A row is a sample whose labels are ranked, a label whose samples are ranked, or the whole table.
-    Entries of equal score have equal numbers. With weights, numbers of entries are sums of weights.
-
-    Attributes:
-        relevant: 1 for true entries, 0 for others, of shape (n_rows, n_entries).
-        n_above: Number of entries with a higher score, of the same shape.
-        n_at_or_above: Number of entries with an equal or higher score.
-        n_relevant_above: Number of true entries with a higher score.
-        n_relevant_at_or_above: Number of true entries with an equal or higher score.
-        n_relevant: Number of true entries of each row, of shape (n_rows,).
-    """
-
-    relevant: NDArray[Any]
-    n_above: NDArray[Any]
-    n_at_or_above: NDArray[Any]
-    n_relevant_above: NDArray[Any]
-    n_relevant_at_or_above: NDArray[Any]
-    n_relevant: NDArray[Any]
-
-    @classmethod
-    def of(cls, y_true: Labels, y_score: Scores, weights: Weights = None) -> Self:
-        """Rank the entries of each row, which may have positive weights."""
-        order = np.argsort(-y_score, axis=1)
-        scores = np.take_along_axis(y_score, order, axis=1)
-        relevant: NDArray[Any] = np.take_along_axis(y_true, order, axis=1).astype(np.int64)
-        n_rows, n = scores.shape
-        differs = scores[:, 1:] != scores[:, :-1]
-        edge = np.ones((n_rows, 1), dtype=bool)  # the first and the last entry end a group of ties
-        starts = np.where(np.hstack([edge, differs]), np.arange(n), 0)
-        ends = np.where(np.hstack([differs, edge]), np.arange(1, n + 1), n)
-        n_above = np.maximum.accumulate(starts, axis=1)
-        n_at_or_above = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-        n_up_to: NDArray[Any] = n_at_or_above
-        n_before: NDArray[Any] = n_above
-        if weights is not None:
-            weights = np.take_along_axis(weights, order, axis=1)
-            sums = np.zeros((n_rows, n + 1))
-            np.cumsum(weights, axis=1, out=sums[:, 1:])
-            n_before, n_up_to = (np.take_along_axis(sums, it, 1) for it in (n_above, n_at_or_above))
-            relevant = relevant * weights
-        cumulative = np.zeros((n_rows, n + 1), dtype=relevant.dtype)  # true among the first ones
-        np.cumsum(relevant, axis=1, out=cumulative[:, 1:])
-        return cls(
-            relevant,
-            n_before,
-            n_up_to,
-            np.take_along_axis(cumulative, n_above, axis=1),
-            np.take_along_axis(cumulative, n_at_or_above, axis=1),
-            cumulative[:, -1],
-        )
+from pipeline.scoring.label_ranking import (
+    Ranked,
+    Values,
+    average_precision_of,
+    hide_unknown,
+    label_average_precision,
+    label_roc_auc,
+)
 
 
 @mean_metric
@@ -118,7 +65,7 @@ def label_ranking_average_precision(
 
     1 is best; a row without labels counts 1, as in scikit-learn.
     """
-    precisions = _average_precision(_rank_labels(y_true, y_score, mask))
+    precisions = average_precision_of(_rank_labels(y_true, y_score, mask))
     return mask_rows(np.where(np.isnan(precisions), 1.0, precisions), mask)
 
 
@@ -205,29 +152,6 @@ def average_precision(
     )
 
 
-def label_roc_auc(
-    y_true: Labels, y_score: Scores, mask: Mask = None, sample_weight: Weights = None
-) -> Values:
-    """Return the ROC-AUC of each label, NaN for those that are always or never present."""
-    ranked, n_others = _rank_rows(y_true, y_score, mask, sample_weight)
-    # Others with a higher score count twice and ties once, hence the division by 2.
-    n_above = (
-        ranked.n_at_or_above
-        + ranked.n_above
-        - ranked.n_relevant_at_or_above
-        - ranked.n_relevant_above
-    )
-    wrong = (ranked.relevant * n_above).sum(axis=1) / 2
-    return 1.0 - _divide(wrong, ranked.n_relevant * n_others)
-
-
-def label_average_precision(
-    y_true: Labels, y_score: Scores, mask: Mask = None, sample_weight: Weights = None
-) -> Values:
-    """Return the average precision of each label, NaN for those that are never present."""
-    return _average_precision(_rank_rows(y_true, y_score, mask, sample_weight)[0])
-
-
 def _to_column(
     y_true: Labels, y_score: Scores, mask: Mask, sample_weight: Weights
 ) -> tuple[Labels, Scores, Mask, Weights]:
@@ -238,53 +162,15 @@ def _to_column(
     return y_true.reshape(-1, 1), y_score.reshape(-1, 1), mask, sample_weight
 
 
-def hide_unknown(y_score: Scores, mask: NDArray[np.bool_]) -> Scores:
-    """Return the scores with those of labels that are not known below all others."""
-    return np.where(mask, y_score, -np.inf)
-
-
 def _rank_labels(y_true: Labels, y_score: Scores, mask: Mask) -> Ranked:
     """Rank the labels of each row; those that are not known are last, and not true."""
     return Ranked.of(y_true, y_score if mask is None else hide_unknown(y_score, mask))
-
-
-def _rank_rows(
-    y_true: Labels, y_score: Scores, mask: Mask, sample_weight: Weights
-) -> tuple[Ranked, NDArray[Any]]:
-    """Rank the rows of each label, and return the number of those without it, too."""
-    if sample_weight is not None:
-        has_weight = sample_weight > 0
-        y_true, y_score = y_true[has_weight], y_score[has_weight]
-        sample_weight = sample_weight[has_weight]
-        mask = None if mask is None else mask[has_weight]
-    if mask is not None:
-        y_score = hide_unknown(y_score, mask)
-    weights = weigh_cells(mask, sample_weight, y_true.shape)
-    if sample_weight is not None:
-        entry_weights = np.broadcast_to(sample_weight.astype(np.float64), y_true.T.shape)
-        others = (weights * (y_true == 0)).sum(axis=0)
-        return Ranked.of(y_true.T, y_score.T, entry_weights), others
-    ranked = Ranked.of(y_true.T, y_score.T)
-    n_rows = len(y_true) if weights is None else weights.sum(axis=0)
-    return ranked, n_rows - ranked.n_relevant
 
 
 def mean_of_defined(values: Values) -> float:
     """Return the mean of the values that are not NaN, or NaN if there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else np.nan
-
-
-def _average_precision(ranked: Ranked) -> Values:
-    """Return the mean precision at each row's true entries, NaN for rows that have none."""
-    total = (ranked.relevant * ranked.n_relevant_at_or_above / ranked.n_at_or_above).sum(axis=1)
-    return _divide(total, ranked.n_relevant)
-
-
-def _divide(numerator: Values, denominator: NDArray[Any]) -> Values:
-    quotient: Values = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
-    return quotient
 
 
 def _gain(ranked: Ranked, weights: Values) -> Values:

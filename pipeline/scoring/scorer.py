@@ -22,8 +22,8 @@ from pipeline.scoring.classification_metrics import (
     mean_ratio,
     weigh_cells,
 )
+from pipeline.scoring.label_ranking import label_ranking_scores
 from pipeline.scoring.own_metrics import CONFIG_KEY, DIRECTION_KEY, call_own
-from pipeline.scoring.ranking_metrics import label_average_precision, label_roc_auc
 from pipeline.scoring.statistics import MetricSummary, format_summary
 from pipeline.user_code import import_callable
 
@@ -282,9 +282,10 @@ def label_scores(
         ratio.__name__: np.where(unknown, np.nan, ratio(counts, zero_division))
         for ratio in (Counts.precision, Counts.recall, Counts.f1)
     }
+    roc_auc, average_precision = label_ranking_scores(y_true, y_score, mask, sample_weight)
     return {
         "support": y_true.sum(axis=0, dtype=np.float64),
         **ratios,
-        "roc_auc": label_roc_auc(y_true, y_score, mask, sample_weight),
-        "average_precision": label_average_precision(y_true, y_score, mask, sample_weight),
+        "roc_auc": roc_auc,
+        "average_precision": average_precision,
     }
