@@ -19,10 +19,12 @@ from pipeline.commands import describe as command
 from pipeline.console.dataset_tables import describe_dataset as tables
 from pipeline.cv.diagnostics import SplitWarning
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.label_coverage import LabelCoverage
 from pipeline.dataset.summary import DataSummary, summarise
 from pipeline.errors import shorten
 from pipeline.preprocessing.column import Column
 from pipeline.preprocessing.table_schema import TableSchema
+from pipeline.report.data_facts import format_facts, format_missing_labels
 from pipeline.report.per_label import draw_label_frequencies
 
 ROOT = Path(__file__).parents[1]
@@ -98,7 +100,22 @@ def test_the_summary_of_a_masked_table_counts_what_is_known(small: Dataset) -> N
     assert "1 rows that are known to have no label" in text
     assert "warm, loud; 1 not known" in text
     assert "warm 4 71.4% 80.0% loud 3" in text  # rows, known in, of these, most often with
+    assert "none 3 never 2" in text  # labels that are not known, and rows
+    assert summary.profile()["known_in"] == {"warm": 5, "loud": 6, "never": 4}
+    assert format_missing_labels(summary)[:2] == [("none", "3"), ("never", "2")]
+    assert dict(format_facts(summary))["Rows known to have no label"] == "1"
+    assert format_missing_labels(summarise(small)) == []
     draw_label_frequencies(summary)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([], "none"), ([0], "a"), ([1, 2], "all but a"), ([0, 1, 2], "all")],
+)
+def test_patterns_of_missing_labels_are_named_by_the_fewer_labels(labels, expected) -> None:
+    mask = np.ones((2, 3), dtype=bool)
+    coverage = LabelCoverage.of(np.zeros((2, 3), dtype=np.int8), mask)
+    assert coverage.describe_pattern(np.array(labels, dtype=int), ("a", "b", "c")) == expected
 
 
 def test_a_table_without_a_row_that_is_known_as_a_whole(small: Dataset) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -159,14 +158,8 @@ def _label_set_table(summary: "DataSummary") -> Table:
 def _pattern_table(label_names: Sequence[str], coverage: "LabelCoverage") -> Table:
     """Return the most frequent patterns of missing labels."""
     table = make_table("labels that are not known", "rows >")
-    n_labels = len(label_names)
-    for missing, n_rows in coverage.patterns[:MAX_PAIRS_AND_SETS]:
-        text = _join([label_names[label] for label in missing.tolist()], ", ", 2 * WIDTH)
-        if len(missing) == n_labels:
-            text = "all"
-        elif len(missing) > n_labels / 2:
-            others = np.delete(np.arange(n_labels), missing).tolist()
-            text = f"all but {_join([label_names[label] for label in others], ', ', 2 * WIDTH)}"
+    for labels, n_rows in coverage.patterns[:MAX_PAIRS_AND_SETS]:
+        text = shorten(coverage.describe_pattern(labels, label_names), 2 * WIDTH)
         table.add_row(text, f"{n_rows}")
     return _add_more_row(table, coverage.n_patterns - MAX_PAIRS_AND_SETS)
 

@@ -1,5 +1,6 @@
 """Coverage of the labels: in how many rows each is known, and which are missing together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,15 @@ class LabelCoverage:
     def fraction(self, n_samples: int) -> float:
         """Return the fraction of all labels of all rows that is known."""
         return float(self.n_rows.sum()) / (n_samples * len(self.n_rows))
+
+    def describe_pattern(self, labels: NDArray[np.int64], label_names: Sequence[str]) -> str:
+        """Return the names of the missing labels or, if these are most, of the others."""
+        if len(labels) == len(label_names):
+            return "all"
+        if len(labels) <= len(label_names) / 2:
+            return ", ".join(label_names[label] for label in labels.tolist()) or "none"
+        others = np.delete(np.arange(len(label_names)), labels).tolist()
+        return f"all but {', '.join(label_names[label] for label in others)}"
 
     def as_dict(self, label_names: tuple[str, ...]) -> dict[str, Any]:
         """Return the counts as JSON types."""

@@ -138,6 +138,11 @@ class DataSummary:
             "n_labels": self.n_labels,
             "label_counts": dict(zip(self.label_names, self.label_counts.tolist(), strict=True)),
             "cardinality": self.cardinality,
+            **(
+                {"known_in": dict(zip(self.label_names, self.n_labelled.tolist(), strict=True))}
+                if self.coverage
+                else {}
+            ),
         }
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Facts about a data set, as texts of the report and the model card."""
 
 from pipeline.dataset import DataSummary
+from pipeline.errors import shorten
 
-N_LABEL_SETS = 5
+N_LABEL_SETS = 5  # and patterns of missing labels
+MAX_PATTERN = 120  # characters
 N_RATES = 6  # labels whose rates over time are shown
 UNDEFINED = "\N{EN DASH}"
 
@@ -17,12 +19,13 @@ def format_facts(summary: DataSummary) -> list[tuple[str, str]]:
     """Format the facts about the data set by name."""
     n_categorical = len(summary.categories)
     categorical = f" ({n_categorical:,} categorical)" if n_categorical else ""
+    unlabelled = "Rows known to have no label" if summary.coverage else "Rows without a label"
     facts = [
         ("Rows", f"{summary.n_samples:,}"),
         ("Features", f"{summary.n_features:,}{categorical}"),
         ("Labels", f"{summary.n_labels:,}"),
         ("Labels per row", f"{summary.cardinality:.2f}"),
-        ("Rows without a label", f"{summary.n_unlabelled:,}"),
+        (unlabelled, f"{summary.n_unlabelled:,}"),
         ("Different label sets", f"{summary.n_label_sets:,}"),
         *_coverage_facts(summary),
         ("Rows with missing values", f"{summary.n_missing_rows:,}"),
@@ -48,6 +51,16 @@ def _coverage_facts(summary: DataSummary) -> list[tuple[str, str]]:
 def format_label_sets(summary: DataSummary) -> list[tuple[tuple[str, ...], str]]:
     """Format the most frequent label sets with their numbers of rows."""
     return [(names, f"{rows:,}") for names, rows in summary.label_sets[:N_LABEL_SETS]]
+
+
+def format_missing_labels(summary: DataSummary) -> list[tuple[str, str]]:
+    """Format the most frequent patterns of missing labels; empty if all labels are known."""
+    if (coverage := summary.coverage) is None:
+        return []
+    return [
+        (shorten(coverage.describe_pattern(labels, summary.label_names), MAX_PATTERN), f"{rows:,}")
+        for labels, rows in coverage.patterns[:N_LABEL_SETS]
+    ]
 
 
 def format_label_rates(summary: DataSummary) -> list[tuple[str, ...]]:

@@ -66,7 +66,7 @@ def draw_figures(
                 draw_precision_recall(out_of_fold, curves),
                 draw_roc(out_of_fold, curves),
                 draw_calibration(out_of_fold),
-                draw_label_counts(out_of_fold.complete_rows()),
+                draw_label_counts(out_of_fold),
                 draw_co_occurrence(out_of_fold),
             ]
         if rates := label_rates(evaluation.dataset):

@@ -86,16 +86,19 @@ def _class_names(edges: NDArray[np.int64], width: int, largest: int) -> list[str
 def draw_label_counts(out_of_fold: OutOfFold) -> ReportFigure | None:
     """Draw rows by true and predicted number of labels, below both distributions.
 
+    Rows in which a label is not known are left out.
+
     Returns:
         The figure, or None without rows.
     """
+    out_of_fold = out_of_fold.complete_rows()
     if not len(out_of_fold.y_true):
         return None
     counts = count_labels(out_of_fold)
     sheet = Sheet(
         f"Labels per row, true and predicted: {out_of_fold.name}",
-        f"{out_of_fold.description}. Each column: predicted numbers of labels of the rows with "
-        "this true number. Framed: the correct number.",
+        f"{out_of_fold.description}. Each column: predicted numbers of labels of the "
+        "rows with this true number. Framed: the correct number.",
         BAR_HEIGHT + 0.1 + SIDE + 0.5,
     )
     _draw_distributions(sheet.axes(LEFT, 0, SIDE, BAR_HEIGHT), counts)
@@ -268,7 +271,7 @@ def _draw_heat_map(axes: Axes, fractions: Fractions) -> None:
 def _write_pairs(sheet: Sheet, out_of_fold: OutOfFold, result: CoOccurrence, top: float) -> None:
     if not result.pairs:
         return
-    title = "Pairs of labels with the largest differences, as fractions of all rows:"
+    title = f"Pairs of labels with the largest differences, as fractions of {_rows(out_of_fold)}:"
     sheet.text(MARGIN, top, title, size=SMALL, color=GREY)
     for i, j, true, predicted in result.pairs:
         top += 0.16
@@ -279,11 +282,16 @@ def _write_pairs(sheet: Sheet, out_of_fold: OutOfFold, result: CoOccurrence, top
         sheet.text(MARGIN, top, f"{first} and {second}: {numbers}", size=SMALL)
 
 
+def _rows(out_of_fold: OutOfFold) -> str:
+    return "all rows" if out_of_fold.mask is None else "the rows in which both are known"
+
+
 def _co_occurrence_alt(out_of_fold: OutOfFold, result: CoOccurrence) -> str:
     pairs = [
         f"{out_of_fold.label_names[first]} and {out_of_fold.label_names[second]}: true {true:.1%}, "
         f"predicted {predicted:.1%}"
         for first, second, true, predicted in result.pairs
     ]
-    differences = f" Largest differences: {'; '.join(pairs)} of all rows." if pairs else ""
+    rows = _rows(out_of_fold)
+    differences = f" Largest differences: {'; '.join(pairs)} of {rows}." if pairs else ""
     return f"Heat maps of label co-occurrence, true and predicted.{differences}"

@@ -20,6 +20,7 @@ from pipeline.report.data_facts import (
     format_facts,
     format_label_rates,
     format_label_sets,
+    format_missing_labels,
     format_shape,
 )
 from pipeline.report.run_info import RunInfo
@@ -235,7 +236,7 @@ def write_page(
         importance=format_importance(importance) if importance else None,
         facts=format_facts(summary),
         label_sets=format_label_sets(summary),
-        has_unknown_labels=summary.coverage is not None,
+        missing_labels=format_missing_labels(summary),
         label_rates=format_label_rates(summary),
         settings=format_settings(evaluation),
         run_info=run_info,

@@ -75,6 +75,7 @@ def draw_label_frequencies(summary: DataSummary) -> Figure:
     cells.set_xticks(range(n), names, rotation=90, fontsize=size)
     cells.tick_params(length=0, labelleft=False)
     title = "fraction of the rows with the label on the left\nthat also have the label below"
+    title += ", where that is known" if summary.coverage else ""
     cells.set_title(title, size=9)
     if n <= MAX_LABELS_WITH_NUMBERS:
         for (row, column), fraction in np.ndenumerate(fractions):
@@ -133,19 +134,21 @@ def draw_label_scores(evaluation: "Evaluation", table: pd.DataFrame) -> ReportFi
     """
     f1 = table["f1_mean"].to_numpy(float)
     std = table["f1_std"].to_numpy(float) if len(evaluation.folds) > 1 else None
-    counts = evaluation.dataset.y.sum(axis=0, dtype=np.int64)
+    dataset = evaluation.dataset
+    counts = dataset.y.sum(axis=0, dtype=np.int64)
     groups = group_labels(f1, counts)
     has_scatter = len(groups) > 1
     n_lines = sum(map(len, groups.values())) + (GROUP_TITLE * len(groups) if has_scatter else 0)
     top = SCATTER_HEIGHT + 0.62 if has_scatter else 0.15
     sheet = Sheet(
-        f"F1 of each label: {evaluation.dataset.name}",
+        f"F1 of each label: {dataset.name}",
         _explanation(len(f1), len(evaluation.folds), has_scatter),
         top + n_lines * BAR_HEIGHT + 0.48,
     )
     if has_scatter:
         axes = sheet.axes(0.55, 0.2, WIDTH - 0.75, SCATTER_HEIGHT - 0.2)
-        _draw_scatter(axes, f1, counts, evaluation.dataset.n_samples)
+        n_rows = dataset.n_samples if dataset.label_mask is None else None
+        _draw_scatter(axes, f1, counts, table["f1_base"].to_numpy(float), n_rows)
     shown = np.concatenate([*groups.values()])
     names = {i: shorten_to_width(table["label"][i], MAX_NAME, SMALL) for i in shown}
     left = MARGIN + max(max_text_width([*names.values()], SMALL), 0.4) + 0.07
@@ -190,10 +193,14 @@ def _explanation(n_labels: int, n_folds: int, has_scatter: bool) -> str:
     return f"Points: all {n_labels} labels. {bars}"
 
 
-def _draw_scatter(axes: Axes, f1: Values, counts: Counts, n_rows: int) -> None:
+def _draw_scatter(axes: Axes, f1: Values, counts: Counts, base: Values, n_rows: int | None) -> None:
+    """Draw all labels, and always saying yes as a line or, if labels differ in rows, as points."""
     has_rows = counts > 0
-    x = np.geomspace(max(1, counts[has_rows].min(initial=n_rows)), max(2, counts.max()), 100)
-    axes.plot(x, 2 * x / (x + n_rows), color=VERMILION, linewidth=1.2)
+    if n_rows is None:
+        axes.plot(counts[has_rows], base[has_rows], "_", color=VERMILION, markersize=4)
+    else:
+        x = np.geomspace(max(1, counts[has_rows].min(initial=n_rows)), max(2, counts.max()), 100)
+        axes.plot(x, 2 * x / (x + n_rows), color=VERMILION, linewidth=1.2)
     axes.plot(counts[has_rows], f1[has_rows], "o", color=BLUE, alpha=0.45, markersize=4, mew=0)
     axes.set_xscale("log")
     set_log_ticks(axes.xaxis, *axes.get_xlim())
