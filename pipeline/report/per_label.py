@@ -75,7 +75,7 @@ def draw_label_frequencies(summary: DataSummary) -> Figure:
     cells.set_xticks(range(n), names, rotation=90, fontsize=size)
     cells.tick_params(length=0, labelleft=False)
     title = "fraction of the rows with the label on the left\nthat also have the label below"
-    title += ", where that is known" if summary.coverage else ""
+    title += ", of those in which both are known" if summary.coverage else ""
     cells.set_title(title, size=9)
     if n <= MAX_LABELS_WITH_NUMBERS:
         for (row, column), fraction in np.ndenumerate(fractions):
