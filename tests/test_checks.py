@@ -11,11 +11,13 @@ import pytest
 from scipy.special import expit
 from scipy.stats import nct, norm, t
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.checks import CHECKS, check_data, check_evaluation, select
 from pipeline.checks.baselines import check_baselines, predict_logistic
 from pipeline.checks.fold_checks import REGULARISATION
+from pipeline.checks.leaks import LEAKING_AUC, _masked_auc
 from pipeline.checks.sweep_checks import FoldScores, check_sweep
 from pipeline.comparison.entries import Entry
 from pipeline.comparison.leaderboard import Leaderboard
@@ -107,6 +109,39 @@ def test_labels_that_are_not_known_are_no_negatives(config):
         counts.update(set(codes_of_data(config, dataset)))
         counts.update(set(codes(config, dataset, probabilities)) - {"MF001"})  # of other scores
     assert max(counts.values(), default=0) <= 0.05 * n_tables, counts
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
+def test_features_that_give_away_labels_are_those_of_scikit_learn_on_rows_that_know_them(fraction):
+    rng = np.random.default_rng(0)
+    X, y, _ = draw(0, n_rows=1500)
+    mask = rng.random(y.shape) < fraction
+    X[:, 0] = np.where(mask[:, 0], 2 * y[:, 0] - 0.001 * rng.random(len(y)), rng.random(len(y)))
+    X[:, 1] = np.round(X[:, 1])  # ties
+    X[rng.random(len(y)) < 0.2, 2] = np.nan
+    X[:, 3] = y[:, 1] * (rng.random(len(y)) < 0.996)  # near the limit
+    dataset = replace(to_dataset(X, y * mask), label_mask=mask)
+    auc = _masked_auc(dataset, np.arange(len(y)), np.arange(N_LABELS), mask)
+    for feature, label in np.ndindex(auc.shape):
+        given = mask[:, label]
+        values = np.nan_to_num(X[given, feature], nan=-1e9)
+        expected = roc_auc_score(y[given, label], values)
+        may_be_skipped = max(expected, 1 - expected) < LEAKING_AUC
+        assert auc[feature, label] in ([pytest.approx(expected), 0.5][: 1 + may_be_skipped])
+    assert auc[0, 0] == 1
+    assert auc[3, 1] >= LEAKING_AUC
+    assert fraction < 0.3 or (auc == 0.5).mean() > 0.5  # few areas are computed
+
+
+def test_rows_without_any_known_label_are_no_copies(config):
+    X, y, _ = draw(3)
+    of_copies(X, y)
+    mask = np.ones_like(y, dtype=bool)
+    mask[100, 0] = False
+    dataset = to_dataset(X, y)
+    assert "MF006" in codes_of_data(config, replace(dataset, label_mask=mask))
+    mask[100:150] = False
+    assert "MF006" not in codes_of_data(config, replace(dataset, label_mask=mask))
 
 
 def test_models_as_good_as_a_logistic_regression_are_rarely_called_worse(config):

@@ -1,6 +1,7 @@
 """Check for equal, or nearly equal, rows on both sides of a split."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ def check_equal_rows(
 ) -> Iterator[Finding]:
     """Find test rows with the features of a training row, exactly or but for small differences.
 
+    Rows in which no label is known neither train a model nor score it, so they do not count.
+
     Rows are equal by chance, too, if there are few features or few values. So there have to be more
     of them than independent features with the same values would have, and hardly less than there
     are with coarser values.
@@ -28,6 +31,9 @@ def check_equal_rows(
     is_small = dataset.n_samples <= MAX_ROWS and dataset.X.size <= MAX_CELLS
     if not splits or (not summary.n_duplicates and not is_small):
         return
+    if dataset.label_mask is not None:
+        is_labelled = np.asarray(dataset.label_mask.any(axis=1))
+        splits = [_labelled(split, is_labelled) for split in splits]
     X = _round(dataset.X, DECIMALS) if is_small else dataset.X
     n_shared = _count_shared(X, splits)
     if not n_shared or n_shared <= MIN_RATIO * _expected_by_chance(X, splits):
@@ -43,6 +49,12 @@ def check_equal_rows(
         "Scores are too high if such rows are copies: dataset.drop_duplicates=true leaves "
         "equal ones out, cv=group_kfold with dataset.group_column=... keeps copies together",
     )
+
+
+def _labelled(split: Split, is_labelled: NDArray[np.bool_]) -> Split:
+    """Return the rows of a split in which a label is known."""
+    train, test = (rows[is_labelled[rows]] for rows in (split.train, split.test))
+    return replace(split, train=train, test=test)
 
 
 def _round(X: NDArray[np.float32], decimals: int) -> NDArray[np.float32]:
