@@ -9,6 +9,8 @@ from sklearn.metrics import f1_score, hamming_loss
 from pipeline.comparison.rescoring import rescore
 from pipeline.cv.splitters import Split
 from pipeline.dataset.dataset import Dataset
+from pipeline.decision import learn_rule
+from pipeline.evaluation import evaluator
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.prediction.thresholds import ChosenThresholds
 from pipeline.preprocessing.table_schema import TableSchema
@@ -79,6 +81,38 @@ def test_tables_by_label_and_stored_predictions_leave_it_out_as_well(evaluation,
     for name, values in rescored.items():
         scores = [fold.scores[name] for fold in evaluation.folds]
         np.testing.assert_allclose(values, scores, rtol=1e-6)
+
+
+def test_rows_of_early_stopping_count_as_training_rows_in_inner_folds_too(
+    make_config, dataset, monkeypatch
+):
+    config = make_config(
+        *("model=xgboost", "model.params.n_estimators=2", "cv.n_repeats=1", "seed=2"),
+        *("decision.threshold=per_label", "training.early_stopping.patience=1"),
+    )
+    mask = dataset.label_mask.copy()
+    mask[:, 1] = False
+    mask[[5, 25, 35, 55], 1] = True
+    masks = []
+
+    def learn(config, y_true, y_score, scoring, mask, weights):
+        masks.append(mask)
+        return learn_rule(config, y_true, y_score, scoring, mask, weights)
+
+    monkeypatch.setattr(evaluator, "learn_rule", learn)
+    splits = [Split(0, 0, FIRST, SECOND), Split(0, 1, SECOND, FIRST)]
+    evaluation = Evaluator(config, replace(dataset, label_mask=mask), splits)
+    list(evaluation.folds(lambda n: None))
+    of_training, of_fitting = [], []  # with the rows of early stopping, and without
+    for plan in (*evaluation._fold_plans, evaluation._final_plan):
+        fits = [evaluation._fits[indices[0]] for indices in plan.inner]
+        for cells, with_valid in ((of_training, True), (of_fitting, False)):
+            trains = [np.r_[fit.train, fit.valid[: len(fit.valid) * with_valid]] for fit in fits]
+            parts = zip(fits, trains, strict=True)
+            cells.append(np.concatenate([mask[f.test] & mask[t].any(axis=0) for f, t in parts]))
+    for given, expected in zip(masks, of_training, strict=True):
+        np.testing.assert_array_equal(given, expected)
+    assert any((one != other).any() for one, other in zip(of_training, of_fitting, strict=True))
 
 
 def test_a_label_that_some_training_row_knows_is_scored(make_config, dataset, evaluation):

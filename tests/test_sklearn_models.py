@@ -123,7 +123,6 @@ def test_weights_of_rows_are_repeated_rows(make_config, weight):
 @pytest.mark.parametrize(
     ("name", "check", "expected"),
     [
-        ("random_forest", check_takes_mask, "Received: native. Type: model.strategy=binary_rel"),
         ("classifier_chain", check_takes_mask, "Received: classifier_chain. Type: model.strategy="),
         ("classifier_chain", check_takes_weights, "Received: classifier_chain. Type: model.strat"),
         (

@@ -1,5 +1,7 @@
 """`SklearnTrainer` against scikit-learn's cross-validation over the same splits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -290,3 +292,17 @@ def test_the_frequency_of_a_label_that_cannot_be_learnt_is_predicted(make_config
     assert warning.endswith("Its frequency in the training rows is predicted there")
     texts = format_warnings(evaluation, ())
     assert f"{warning}." in texts
+
+
+def test_a_forest_of_all_labels_becomes_one_per_label_where_labels_are_missing(make_config):
+    small = ("model=random_forest", "model.params.n_estimators=3", "cv.n_splits=2")
+    configs = [make_config(*small, *it) for it in ((), ("model.strategy=binary_relevance",))]
+    dataset = load(configs[0].dataset)
+    mask = np.random.default_rng(0).random(dataset.y.shape) < 0.8
+    dataset = replace(dataset, y=dataset.y * mask, label_mask=mask)
+    fits, *_ = plan_fits(configs[0], dataset, make_splits(configs[0].cv, dataset))
+    trainers = [make_trainer(config, dataset, fits) for config in configs]
+    native, divided = (next(trainer.train(fit_indices=[0])).y_score for trainer in trainers)
+    np.testing.assert_array_equal(native, divided)
+    assert [len(trainer.warnings) for trainer in trainers] == [1, 0]
+    assert "one estimator per label instead of one of all labels" in trainers[0].warnings[0]

@@ -228,7 +228,8 @@ class Evaluator:
             ensemble = [next(trained).y_score for _ in fit_indices]
             y_score.append(_mean(ensemble))
             fit = self._fits[fit_indices[0]]
-            held_out.append(targets(self._config, self._dataset, fit.test, fit.train))
+            train = np.concatenate([fit.train, fit.valid])  # the rule of the outer folds
+            held_out.append(targets(self._config, self._dataset, fit.test, train))
         check_probabilities(np.concatenate(y_score))
         y_true, mask, weights = join_targets(held_out)
         scoring = self._config.scoring

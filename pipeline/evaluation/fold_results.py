@@ -177,8 +177,8 @@ def targets(
         config: The configuration.
         dataset: The data set.
         rows: The rows.
-        train: Training rows of the model that is scored on them: labels that none of these knows
-            are masked, because nothing was learnt of them.
+        train: Training rows of the fold, those of early stopping among them: labels that none of
+            these knows are masked, because nothing was learnt of them.
     """
     mask = dataset.label_mask
     weights = dataset.sample_weight if config.scoring.weighted else None

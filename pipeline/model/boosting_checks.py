@@ -20,9 +20,7 @@ RESERVED = {
 """Parameters that Manyfold sets, and the reason or the key to use."""
 
 
-def check_model(
-    config: BoostingConfig, training: TrainingConfig, *, has_missing_labels: bool = False
-) -> None:
+def check_model(config: BoostingConfig, training: TrainingConfig) -> None:
     """Raise UserError if the library is missing or does not support the configuration."""
     library, params = config.library, config.params or {}
     if not is_installed(library):
@@ -44,11 +42,6 @@ def check_model(
         raise UserError(
             "model.strategy: expected binary_relevance, because a model of LightGBM predicts one "
             "label. Received: native"
-        )
-    if has_missing_labels and config.strategy == "native":
-        raise UserError(
-            "model.strategy: expected binary_relevance with dataset.missing_labels=mask, because "
-            "one model of all labels cannot leave out single ones. Received: native"
         )
     if training.class_weight is not None and config.strategy == "native":
         raise UserError(

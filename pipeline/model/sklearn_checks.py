@@ -28,11 +28,11 @@ def check_model(config: SklearnModelConfig, n_labels: int, class_weight: str | N
 
 def check_takes_mask(config: SklearnModelConfig) -> None:
     """Raise UserError if the estimator cannot leave out single labels of a row."""
-    if config.strategy != "binary_relevance":
+    if config.strategy == "classifier_chain":
         raise UserError(
             "model.strategy: expected binary_relevance where labels are missing, because "
-            "scikit-learn's estimators of several labels need all labels of a row. Received: "
-            f"{config.strategy}. Type: model.strategy=binary_relevance"
+            "scikit-learn's chains need all labels of a row. Received: classifier_chain. Type: "
+            "model.strategy=binary_relevance"
         )
 
 

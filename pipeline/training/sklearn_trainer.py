@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -63,8 +64,11 @@ class SklearnTrainer:
         Raises:
             UserError: If the estimator does not support the configuration or cannot be saved.
         """
+        self._is_divided = label_mask is not None and config.strategy == "native"
+        if self._is_divided:  # one estimator of all labels cannot leave out single ones
+            config = replace(config, strategy="binary_relevance")
         if isinstance(config, BoostingConfig):
-            boosting_checks.check_model(config, training, has_missing_labels=label_mask is not None)
+            boosting_checks.check_model(config, training)
         else:
             check_model(config, y.shape[1], training.class_weight)
             if label_mask is not None:
@@ -86,7 +90,12 @@ class SklearnTrainer:
     def warnings(self) -> list[str]:
         """Labels not learnt, settings without effect, and warnings with the number of fits."""
         name, n_fits = self._config.title, len(self._fits)
+        divided = (
+            f"{name} fits one estimator per label instead of one of all labels, because labels are "
+            "missing (model.strategy=binary_relevance)"
+        )
         return [
+            *([divided] if self._is_divided else []),
             *map(self._describe_failures, sorted(self._failures)),
             *(f"{key} has no effect on {name}" for key in self._ignored_settings()),
             *(
