@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from pipeline.commands import describe as command
 from pipeline.console.dataset_tables import describe_dataset as tables
 from pipeline.cv.diagnostics import SplitWarning
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.duplicate_rows import first_rows
 from pipeline.dataset.label_coverage import LabelCoverage
 from pipeline.dataset.summary import DataSummary, summarise
 from pipeline.errors import shorten
@@ -231,6 +233,21 @@ def test_tables_fit_100_columns(n_labels: int) -> None:
     assert any("... 1 more ..." in line for line in lines) == (n_labels == 21)
     assert len(label_lines) >= min(n_labels, 20)
     assert not any(line.startswith(" ") for line in lines)  # nothing is wrapped
+
+
+def test_rows_are_equal_by_their_features_not_by_their_hashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    X = np.random.default_rng(0).integers(0, 3, (200, 4)).astype(np.float32)
+    X[::7, 1] = np.nan
+    X[::5, 0] *= -1  # -0.0
+    rows = [tuple(map(str, row + np.float32(0))) for row in X]
+    expected = [rows.index(row) for row in rows]
+    assert first_rows(X).tolist() == expected
+    equal = SimpleNamespace(integers=lambda high, size, dtype: np.ones(size, dtype))
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: equal)  # so that hashes collide
+    assert first_rows(X).tolist() == expected
+    assert first_rows(X[:1]).tolist() == [0]
 
 
 def test_first_rows_show_categories_and_missing_values(small: Dataset) -> None:

@@ -8,7 +8,11 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
 from pipeline.scoring import label_ranking
-from pipeline.scoring.label_ranking import label_average_precision, label_roc_auc
+from pipeline.scoring.label_ranking import (
+    label_average_precision,
+    label_ranking_scores,
+    label_roc_auc,
+)
 from pipeline.scoring.scorer import (
     BASIC_METRICS,
     CURVE_METRICS,
@@ -101,6 +105,7 @@ def test_curve_metrics_equal_scikit_learn_where_defined(table):
     y_true, y_score = table
     several, some = y_true.min(axis=0) < y_true.max(axis=0), y_true.any(axis=0)
     aucs = label_roc_auc(y_true, y_score)
+    np.testing.assert_array_equal(aucs, label_ranking_scores(y_true, y_score)[0])
     precisions = label_average_precision(y_true, y_score)
     np.testing.assert_array_equal(np.isnan(aucs), ~several)
     np.testing.assert_array_equal(np.isnan(precisions), ~some)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.checks.finding import Finding
 from pipeline.cv import Split
 from pipeline.dataset import Dataset, DataSummary
-from pipeline.dataset.summary import first_rows
+from pipeline.dataset.duplicate_rows import first_rows
 
 MAX_ROWS, MAX_CELLS = 50_000, 5_000_000  # of a table that is searched for nearly equal rows
 DECIMALS = 3  # of features in standard deviations, up to which rows are nearly equal

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig, DatasetConfig, TableConfig, format_setting
 from pipeline.dataset.dataset import MAX_SHOWN, TEST, TRAIN, Dataset, Times, constant_labels
+from pipeline.dataset.duplicate_rows import first_rows, labels_differ
 from pipeline.dataset.matrix import encode_matrix
-from pipeline.dataset.summary import first_rows, labels_differ
 from pipeline.dataset.suspicious_columns import find_row_ids, find_suspicious_columns
 from pipeline.errors import UserError
 from pipeline.preprocessing import TableSchema

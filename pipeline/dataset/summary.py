@@ -1,13 +1,13 @@
 """Summary statistics of a data set."""
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.duplicate_rows import first_rows, labels_differ
 from pipeline.dataset.label_coverage import LabelCoverage, count_pairs, count_patterns
 from pipeline.dataset.label_rates import LabelRates, label_rates
 
@@ -256,34 +256,10 @@ def _label_sets(dataset: Dataset) -> tuple[tuple[tuple[tuple[str, ...], int], ..
     ), len(counts)
 
 
-def first_rows(X: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the index of the first row with the same features, for each row."""
-    X = X + 0.0  # -0.0 becomes 0.0
-    X[np.isnan(X)] = np.nan  # NaN has several bit patterns
-    first: dict[bytes, int] = {}
-    return np.array(
-        [
-            first.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), i)
-            for i, row in enumerate(X)
-        ],
-        dtype=np.int64,
-    )
-
-
 def _duplicates(dataset: Dataset) -> tuple[int, int]:
     first = first_rows(dataset.X)
     later = np.flatnonzero(first != np.arange(len(first)))
     return len(later), int(labels_differ(dataset, first[later], later).sum())
-
-
-def labels_differ(
-    dataset: Dataset, rows: NDArray[np.int64], others: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Return whether two rows differ in a label that both know, for each pair of rows."""
-    differ = dataset.y[rows] != dataset.y[others]
-    if dataset.label_mask is not None:
-        differ &= dataset.label_mask[rows] & dataset.label_mask[others]
-    return np.asarray(differ.any(axis=1))
 
 
 def _constant(dataset: Dataset) -> tuple[str, ...]:

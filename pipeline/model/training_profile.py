@@ -37,10 +37,9 @@ def describe_training(
         `_make_edges` (see `count_values`); `label_rates` and, of `n_held_out` rows,
         `predicted_label_rates`; `reading` and `scoring`.
     """
-    X = dataset.X[rows]
     mask = None if dataset.label_mask is None else dataset.label_mask[rows]
     columns = {
-        column.name: _describe_column(column, X[:, j])
+        column.name: _describe_column(column, dataset.X[rows, j])
         for j, column in enumerate(dataset.schema.columns)
         if column.kind != "text"
     }
@@ -79,14 +78,15 @@ def _describe_column(column: Column, values: NDArray[np.float32]) -> dict[str, A
     if not len(present):
         return n_missing
     numbers = present.astype(np.float64) + column.offset
-    edges = _make_edges(np.sort(numbers))
+    ordered = np.sort(present).astype(np.float64) + column.offset  # fastest in float32
+    edges = _make_edges(ordered)
     return {
         **n_missing,
-        "min": float(numbers.min()),
-        "max": float(numbers.max()),
+        "min": float(ordered[0]),
+        "max": float(ordered[-1]),
         "mean": float(numbers.mean()),
         "edges": edges.tolist(),
-        "counts": count_values(edges, numbers).tolist(),
+        "counts": count_values(edges, ordered).tolist(),
     }
 
 
@@ -96,8 +96,8 @@ def count_values(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> ND
     A bin includes its upper edge, so that a value of many rows is in one bin. The first and the
     last bin have no outer edge.
     """
-    bins = np.searchsorted(edges[1:-1], numbers, side="left")
-    return np.bincount(bins, minlength=max(1, len(edges) - 1))
+    n_up_to = np.searchsorted(np.sort(numbers), edges[1:-1], side="right")
+    return np.diff(n_up_to, prepend=0, append=len(numbers))
 
 
 def _make_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from pipeline.report.style import BLUE, GREY, SKY, SMALL, ReportFigure, Sheet, S
 from pipeline.scoring import format_number
 
 N_BINS = 15  # as in the metric expected_calibration_error
+CHUNK = 50_000  # rows that are counted at once
 Z = 1.96  # normal quantile of a 95% interval
 LEFT, SIDE, BAR_HEIGHT = 0.62, 2.75, 0.75  # inches
 Values = NDArray[np.float64]
@@ -43,32 +44,34 @@ class CalibrationBins:
 
 def calibration_bins(out_of_fold: OutOfFold) -> CalibrationBins:
     """Group the predictions into bins of equal width; an edge belongs to the bin below it."""
-    _, row_of_prediction = np.unique(out_of_fold.rows, return_inverse=True)
-    counts = np.zeros((row_of_prediction.max(initial=0) + 1, N_BINS), dtype=np.int64)  # of each row
-    positives, score_sum = np.zeros_like(counts), np.zeros(N_BINS)
-    mask = np.broadcast_to(True, out_of_fold.y_true.shape)
-    if out_of_fold.mask is not None:
-        mask = out_of_fold.mask
-    columns = zip(out_of_fold.y_true.T, out_of_fold.y_score.T, mask.T, strict=True)
-    for y_true, y_score, cells in columns:
-        scores, row_index = y_score[cells].astype(np.float64), row_of_prediction[cells]
+    n, n_positive, n_rows, score_sum = np.zeros((4, N_BINS))
+    products = np.zeros((3, N_BINS))  # sums over rows, of whole numbers
+    for start in range(0, out_of_fold.rows.max(initial=-1) + 1, CHUNK):
+        is_in_chunk = (out_of_fold.rows >= start) & (out_of_fold.rows < start + CHUNK)
+        chosen = np.flatnonzero(is_in_chunk)
+        scores = out_of_fold.y_score[chosen].astype(np.float64)
         bins = np.clip(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
-        np.add.at(counts, (row_index, bins), 1)
-        np.add.at(positives, (row_index, bins), y_true[cells])
-        score_sum += np.bincount(bins, weights=scores, minlength=N_BINS)
-    occupied = np.flatnonzero(counts.any(axis=0))
-    counts, positives = counts[:, occupied], positives[:, occupied]
-    n = counts.sum(axis=0)
-    return CalibrationBins(
-        occupied,
-        score_sum[occupied] / n,
-        positives.sum(axis=0) / n,
-        n,
-        _n_independent(counts, positives),
-    )
+        cells = bins + N_BINS * (out_of_fold.rows[chosen, None] - start)
+        is_given = (
+            np.ones_like(bins, bool) if out_of_fold.mask is None else out_of_fold.mask[chosen]
+        )
+        counts, positives = (
+            np.bincount(cells[it], minlength=N_BINS * CHUNK).reshape(CHUNK, N_BINS)
+            for it in (is_given, is_given & (out_of_fold.y_true[chosen] == 1))
+        )
+        n += counts.sum(axis=0)
+        n_positive += positives.sum(axis=0)
+        n_rows += (counts > 0).sum(axis=0)
+        pairs = ((positives, positives), (positives, counts), (counts, counts))
+        products += [(one * other).sum(axis=0) for one, other in pairs]
+        score_sum += np.bincount(bins[is_given], weights=scores[is_given], minlength=N_BINS)
+    used = np.flatnonzero(n)
+    n, fraction = n[used], n_positive[used] / n[used]
+    n_independent = _n_independent(n, fraction, n_rows[used], products[:, used])
+    return CalibrationBins(used, score_sum[used] / n, fraction, n.astype(np.int64), n_independent)
 
 
-def _n_independent(counts: NDArray[np.int64], positives: NDArray[np.int64]) -> Values:
+def _n_independent(n: Values, fraction: Values, n_rows: Values, products: Values) -> Values:
     """Return the number of independent predictions whose fraction of positives varies as much.
 
     A row's labels depend on each other, and so do repeated predictions of it. So the variance is
@@ -76,17 +79,18 @@ def _n_independent(counts: NDArray[np.int64], positives: NDArray[np.int64]) -> V
     each row counts once.
 
     Args:
-        counts: Predictions of each row in each bin, of shape (n_rows, n_bins).
-        positives: Those whose label is present.
+        n: Number of predictions in each bin, of shape (n_bins,).
+        fraction: Fraction of them whose label is present.
+        n_rows: Number of rows with a prediction in each bin.
+        products: Sums over rows of the products of a row's number of positives p and number of
+            predictions c: of p p, p c and c c, of shape (3, n_bins).
 
     References:
         Korn and Graubard, Analysis of Health Surveys, Wiley 1999.
     """
-    n, n_rows = counts.sum(axis=0), (counts > 0).sum(axis=0)
-    fraction = positives.sum(axis=0) / n
-    residuals = positives - fraction * counts
-    variance = (residuals**2).sum(axis=0) / n**2 * n_rows / np.maximum(n_rows - 1, 1)
-    varies = (variance > 0) & (n_rows > 1)
+    squares = products[0] - 2 * fraction * products[1] + fraction**2 * products[2]  # of p - f c
+    variance = squares / n**2 * n_rows / np.maximum(n_rows - 1, 1)
+    varies = (squares > 1e-12 * products[2]) & (n_rows > 1)
     effective = np.divide(fraction * (1 - fraction), variance, out=n_rows * 1.0, where=varies)
     n_independent: Values = np.clip(effective, 1, n)
     return n_independent

@@ -36,7 +36,7 @@ class OutOfFold:
     @property
     def n_rows(self) -> int:
         """Number of distinct rows."""
-        return len(np.unique(self.rows))
+        return int(np.count_nonzero(np.bincount(self.rows)))
 
     @property
     def description(self) -> str:

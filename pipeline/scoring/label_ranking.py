@@ -74,8 +74,23 @@ def label_roc_auc(
     y_true: Labels, y_score: Scores, mask: Mask = None, sample_weight: Weights = None
 ) -> Values:
     """Return the ROC-AUC of each label, NaN for those that are always or never present."""
+    if sample_weight is None:
+        columns = range(y_true.shape[1])
+        masks = [None if mask is None else mask[:, j] for j in columns]
+        return np.array([_column_auc(y_true[:, j], y_score[:, j], masks[j]) for j in columns])
     area: Values = label_ranking_scores(y_true, y_score, mask, sample_weight)[0]
     return area
+
+
+def _column_auc(y_true: Labels, y_score: Scores, mask: Mask) -> float:
+    """Return the ROC-AUC of one label; two sorts are faster than the order of all its rows."""
+    is_other = y_true == 0 if mask is None else (y_true == 0) & mask
+    true, others = np.sort(y_score[y_true == 1]), np.sort(y_score[is_other])
+    n_below, n_at_or_below = (
+        np.searchsorted(others, true, side).sum() for side in ("left", "right")
+    )
+    n_pairs = len(true) * len(others)
+    return float(1.0 - (2 * n_pairs - n_below - n_at_or_below) / 2 / n_pairs) if n_pairs else np.nan
 
 
 def label_average_precision(
