@@ -4,19 +4,24 @@
 emotions, yeast and birds, as MULAN's ARFF and XML files. Each result is added to CELLS, a file of
 JSON lines, so that an interrupted benchmark continues there. Nothing is tuned: a model has the same
 settings on all tables. Networks and trees stop early on a tenth of the training rows of each fold.
-docs/models.md has the tables.
+Seconds are processor time of all threads and processes, which other programs on the machine change
+little. docs/models.md has the tables.
 """
 
 import argparse
 import json
 import os
-import time
+import resource
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from joblib.externals.loky import get_reusable_executor
 
 from benchmarks.tutorial import compose_config
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.evaluation.inputs import load_inputs
+from pipeline.runtime import heavy_imports
 
 FOLDS = ("cv.n_splits=5", "cv.n_repeats=1")
 STRATIFIED = ("dataset=arff", "cv=multilabel_stratified")
@@ -53,19 +58,26 @@ METRICS = {
 }
 
 
+def processor_seconds() -> float:
+    """Return the processor time so far, of this process and those that it started."""
+    get_reusable_executor().shutdown(wait=True)  # else the time of its processes does not count
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def evaluate(table: str, model: str, folder: str) -> dict[str, Any]:
-    """Return the mean of each metric over the folds, and the seconds of all fits."""
+    """Return the mean of each metric over the folds, and the processor time of all fits."""
     settings = [setting.format(folder=folder) for setting in TABLES[table]]
     metrics = f"scoring.metrics=[{','.join(METRICS)}]"
     config = compose_config(
         *settings, *FOLDS, f"model={model}", *MODELS[model], metrics, "dataset.predict_rows=[]"
     )
     inputs = load_inputs(config)
-    load, began = os.getloadavg()[0], time.perf_counter()
+    load, began = os.getloadavg()[0], processor_seconds()
     evaluator = Evaluator(config, inputs.dataset, list(inputs.splits))
     for _ in evaluator.folds(lambda n: None):
         pass
-    seconds = time.perf_counter() - began
+    seconds = processor_seconds() - began
     summary = evaluator.evaluation().summary
     scores = {name: [summary[name].mean, summary[name].std] for name in METRICS}
     return {"table": table, "model": model, "scores": scores, "seconds": seconds, "load": load}
@@ -74,15 +86,17 @@ def evaluate(table: str, model: str, folder: str) -> dict[str, Any]:
 def format_table(cells: list[dict[str, Any]], table: str) -> str:
     """Return a table of Markdown: one row per model, the best score of each metric in bold."""
     rows = {cell["model"]: cell for cell in cells if cell["table"] == table}
-    lines = [f"| {' | '.join(['model', *METRICS.values(), 'seconds'])} |"]
-    lines.append("|---" * (len(METRICS) + 2) + "|")
+    lines = [f"| {' | '.join(['model', *METRICS.values(), 'CPU seconds', 'x MLP'])} |"]
+    lines.append("|---" * (len(METRICS) + 3) + "|")
     for model in filter(rows.__contains__, MODELS):
         cell, texts = rows[model], []
         for name in METRICS:
             mean = cell["scores"][name][0]
             best = max(round(row["scores"][name][0], 3) for row in rows.values())
             texts.append(f"**{mean:.3f}**" if round(mean, 3) == best else f"{mean:.3f}")
-        lines.append(f"| {' | '.join([f'`{model}`', *texts, format(cell['seconds'], '.0f')])} |")
+        ratio = cell["seconds"] / rows["mlp"]["seconds"]
+        texts += [format(cell["seconds"], ".0f"), format(ratio, ".2g")]
+        lines.append(f"| {' | '.join([f'`{model}`', *texts])} |")
     loads = [cell["load"] for cell in rows.values()]
     lines.append(f"\nLoad of the machine at the starts: {min(loads):.1f} to {max(loads):.1f}.")
     return "\n".join(lines)
@@ -94,6 +108,9 @@ def main() -> None:
     parser.add_argument("cells", type=Path, help="file of finished results, as JSON lines")
     arguments = parser.parse_args()
     arguments.cells.touch()
+    with heavy_imports():  # else the first network would pay for them
+        import_module("pipeline.training.keras_trainer")
+        import_module("pipeline.training.sklearn_trainer")
     cells = [json.loads(line) for line in arguments.cells.read_text().splitlines()]
     finished = {(cell["table"], cell["model"]) for cell in cells}
     for table in TABLES:

@@ -182,7 +182,16 @@ def _restore_summary(job: PreparedJob, run_id: str) -> dict[str, MetricSummary]:
         return summary
     reader = RunReader(job.store)
     scores = {name: reader.fold_scores(run_id, name, n_folds).tolist() for name in names}
-    return {name: replace(it, windows=tuple(scores[name])) for name, it in summary.items()}
+    n_undefined = {name: sum(score != score for score in scores[name]) for name in names}
+    return {
+        name: replace(
+            it,
+            windows=tuple(scores[name]),
+            n_folds=n_folds - n_undefined[name],
+            n_undefined=n_undefined[name],
+        )
+        for name, it in summary.items()
+    }
 
 
 def show_run(job: PreparedJob, run_id: str) -> None:

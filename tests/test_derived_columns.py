@@ -70,6 +70,15 @@ def dataset(tmp_path, make_config):
     return load(make_config("dataset=table", path, "dataset.labels=[tag]").dataset)
 
 
+def test_dates_are_shown_as_such(dataset):
+    shown = [dataset.value(0, j) for j, it in enumerate(dataset.schema.columns)]
+    for column, text in zip(dataset.schema.columns, shown, strict=True):
+        if column.kind == "datetime":
+            assert pd.Timestamp(text).timestamp() == round(dataset.exact[column.name][0])
+    plain = [replace(dataset, exact={}).value(0, j) for j in range(len(shown))]
+    assert [text[:10] for text in plain] == [text[:10] for text in shown]
+
+
 def test_a_data_set_gets_the_parts_that_differ(dataset):
     derived = derive_columns(preprocessing(datetime=ALL), dataset)
     assert [it.parts for it in derived.schema.derived] == [ALL, (*ALL[:3], "days"), ("hour",)]

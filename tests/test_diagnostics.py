@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.config.schema_data import PredefinedConfig
+from pipeline.config.schema_data import PredefinedConfig, TimeSeriesConfig
 from pipeline.cv.diagnostics import check_splits
 from pipeline.cv.splitters import make_splits
 from tests.test_splitters import kfold, table
@@ -53,6 +53,16 @@ def test_a_stratified_splitter_is_not_suggested_to_itself() -> None:
     )
     config = kfold("multilabel_stratified", 4)
     assert check_splits(config, table(y), make_splits(config, table(y))) == []
+
+
+def test_larger_windows_are_suggested_to_a_time_series() -> None:
+    y = np.zeros((20, 1), dtype=np.int8)
+    y[:10] = 1
+    dataset = replace(table(y), times=np.arange(20))
+    sizes = {"test_size": 5, "max_train_size": None, "gap": 0, "outer_splits": None}
+    config = TimeSeriesConfig(kind="time_series", n_splits=2, **sizes)
+    (warning,) = check_splits(config, dataset, make_splits(config, dataset))
+    assert warning.hint == "try fewer or larger windows, cv.n_splits or cv.test_size."
 
 
 def test_divided_groups_are_a_warning() -> None:

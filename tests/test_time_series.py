@@ -197,6 +197,7 @@ def test_a_group_of_the_window_does_not_train_it() -> None:
         (windows(3, test_size="1d"), days([0, 1, 3]), "none before window 1 of 3"),
         (windows(3, test_size="1d"), days([0, 1, 3]), "Type: cv.n_splits=2"),
         (windows(4, test_size="1d"), days([0, 1, 3]), "none in window 1 of 4"),
+        (windows(3, test_size=2), np.arange(16) // 4, "Type: cv.n_splits=1 or cv.test_size=4"),
         (windows(1, test_size="0d"), days([0, 1]), "cv.test_size: expected more than 0"),
     ],
 )

@@ -124,9 +124,13 @@ def _hint(
     hint = []
     if (counts[labels] >= n_needed).any():
         better = "stratified_group_kfold" if unit == "groups" else "multilabel_stratified"
-        hint.append(
-            "try another cv.random_state" if config.kind in _STRATIFIED else f"try cv={better}"
-        )
+        if config.kind in _STRATIFIED:
+            better = "another cv.random_state"
+        elif config.kind == "time_series":
+            better = "fewer or larger windows, cv.n_splits or cv.test_size"
+        else:
+            better = f"cv={better}"
+        hint.append(f"try {better}")
     if fewest < n_needed:
         rare = [dataset.label_names[j] for j in np.flatnonzero(labels & (counts < n_needed))]
         dropped = format_setting("dataset.drop", rare) if can_drop else "other data without it"

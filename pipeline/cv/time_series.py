@@ -1,9 +1,9 @@
 """Windows in order of time: each is tested by a model of earlier rows alone."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -133,18 +133,29 @@ def time_series_splits(config: TimeSeriesConfig, dataset: Dataset) -> list[tuple
     if test_size is not None and test_size <= test_size * 0:
         raise UserError(f"cv.test_size: expected more than 0. Received: {config.test_size!r}")
 
-    def divide(n_splits: int) -> list[tuple[tuple[int, int], Rows]]:
+    def divide(n_splits: int, size: Any) -> list[tuple[tuple[int, int], Rows]]:
         """Return each window with the positions of its training rows; (0, 0) if it lacks rows."""
-        windows = timeline.windows(n_splits, test_size)
+        windows = timeline.windows(n_splits, size)
         windows = [(0, 0)] * (n_splits - len(windows)) + windows
         return [(it, timeline.train_before(it, gap, max_train_size)) for it in windows]
 
-    divided = divide(config.n_splits)
+    def works(n_splits: int, size: Any) -> bool:
+        return all(len(train) and a < b for (a, b), train in divide(n_splits, size))
+
+    divided = divide(config.n_splits, test_size)
     for number, (window, train) in enumerate(divided, start=1):
         if not len(train) or window[0] == window[1]:
-            fewer = range(min(config.n_splits - 1, MAX_TRIED), 0, -1)
-            works = (n for n in fewer if all(len(t) and a < b for (a, b), t in divide(n)))
-            raise UserError(_explain(config, timeline, number, window, next(works, None)))
+            most = min(config.n_splits - 1, sum(a < b for (a, b), _ in divided))
+            fewer = (n for n in range(most, max(most - MAX_TRIED, 0), -1) if works(n, test_size))
+            settings = [f"cv.n_splits={n}" for n in islice(fewer, 1)]
+            largest = int(np.unique(dataset.times, return_counts=True)[1].max())
+            if (
+                isinstance(test_size, int)
+                and test_size < largest
+                and works(config.n_splits, largest)
+            ):
+                settings.append(f"cv.test_size={largest}")
+            raise UserError(_explain(config, timeline, number, window, settings))
     return [
         (np.sort(timeline.rows[train]), np.sort(timeline.rows[slice(*window)]))
         for window, train in divided
@@ -230,7 +241,7 @@ def _explain(
     timeline: Timeline,
     number: int,
     window: tuple[int, int],
-    works: int | None,
+    works: Sequence[str],
 ) -> str:
     """Return the message of a window without rows to test or to train on.
 
@@ -239,7 +250,7 @@ def _explain(
         timeline: All rows.
         number: Number of the window, from 1.
         window: Its first position and that behind it.
-        works: A smaller number of windows that all have such rows, if there is one.
+        works: Settings with which all windows have such rows.
     """
     first, end = window
     settings = ", ".join(
@@ -248,7 +259,7 @@ def _explain(
         if getattr(config, key)
     )
     where = f"window {number} of {config.n_splits}"
-    fewer = f". Type: cv.n_splits={works}" if works else ""
+    fewer = f". Type: {' or '.join(works)}" if works else ""
     if first == end:
         return (
             f"cv=time_series: expected rows in each window. Received: none in {where}, with "

@@ -133,6 +133,11 @@ class Dataset:
             return column.categories[int(value)]
         if column.kind == "text":
             return str(self.exact[column.name][row])
+        if column.kind == "datetime":
+            has_exact = column.name in self.exact
+            seconds = self.exact[column.name][row] if has_exact else value + column.offset
+            text = str(np.datetime64(round(float(seconds)), "s"))
+            return text.replace("T00:00:00", "").replace("T", " ")
         return f"{value + column.offset:.4g}"
 
     def label_value(self, row: int, label: int) -> str:
