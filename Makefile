@@ -25,11 +25,11 @@ lint: .venv/installed
 docs: .venv/docs
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_site/html
 
-# Six comparisons, some twelve minutes in all; `python -m benchmarks.training` runs one of them.
-# Not among them: simulations that do not depend on the machine (comparison, intervals), a file of
-# half a gigabyte (load_table), and long sweeps (sweep, leaderboard, killing).
-bench: .venv/installed
-	set -e; for name in training inner command report accuracy stacking; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
+# Half an hour on two cores; ARGS='--only tutorial sweep' runs some pieces, --quick small works.
+# Not among them: simulations, which do not depend on the machine (comparison, intervals), long
+# sweeps (sweep, leaderboard, killing), and others that run by name: `python -m benchmarks.inner`.
+bench: .venv/bench
+	$(BIN)/python -m benchmarks $(ARGS)
 
 ui: .venv/installed
 	$(BIN)/python -m pipeline ui $(ARGS)
@@ -43,6 +43,11 @@ ui: .venv/installed
 
 .venv/docs: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	touch $@
+
+# PyTorch takes part in the benchmark where it is installed: its usual build is several gigabytes.
+.venv/bench: .venv/installed
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,bench]'
 	touch $@
 
 .venv/scale: .venv/installed

@@ -1,81 +1,132 @@
-"""The whole command `python -m pipeline` against a process that only imports what it needs.
+"""Whole commands: one run, a sweep in one process, a tall table and a wide sparse one.
 
-Both are child processes of this one: wall time from start to exit, and the peak of resident memory
-that the kernel reports of them. The command runs on a new SQLite store, which it creates, and then
-again on the same one; the import is `import tensorflow, mlflow`. The three take turns after one
-import that is not counted (it warms the file cache); the median of 3 counts, and the
-fastest is shown beside it, as other work on the machine only ever adds.
-
-Measured three times on 2 busy cores: import 5.7, 8.6 and 10.7 s, 741 MB; first run 1.85, 1.83 and
-1.78 times that; second run 2.07, 1.65 and 1.77 times; memory 1.39 times.
+Wall time from start to exit, and the peak of resident memory that the kernel reports. Each command
+uses a store and a cache of compiled programs of its own, in a temporary folder.
 """
 
-import os
-import subprocess
-import sys
+import json
+import sqlite3
 import tempfile
-import time
+from collections.abc import Callable
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any
+
+from benchmarks.contest import Say, cache_variables
+from benchmarks.process import Cost, measure
+from benchmarks.works import WORKS
 
 ROUNDS = 3
 IMPORT = ("-c", "import tensorflow, mlflow")
+RATES = "training.learning_rate=0.0003,0.001,0.003,0.01"
+N_SEEDS = 6  # with each of four learning rates: 24 configurations
+TALL = (
+    *("dataset=npz", "model.hidden_units=[64]", "training.batch_size=1024", "training.epochs=10"),
+    *("training.early_stopping.patience=2", "cv.n_splits=3", "cv.n_repeats=1"),
+)
+WIDE = (
+    *("dataset=svmlight", "model.hidden_units=[512]", "training.epochs=5", "cv.n_splits=3"),
+    "cv.n_repeats=1",
+)
+Result = dict[str, Any]
 
 
-class Cost(NamedTuple):
-    """What one process took."""
-
-    seconds: float
-    megabytes: float
-    processor: float  # seconds that the process and its own children kept a core busy
-
-
-def measure(*arguments: str) -> Cost:
-    """Run Python with these arguments and wait for its end."""
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=output)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - began
-        child.returncode = os.waitstatus_to_exitcode(status)  # already waited for
-        if child.returncode:
-            output.seek(0)
-            raise SystemExit(f"{arguments} failed:\n{output.read().decode()}")
-    return Cost(seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
+def run_command(folder: Path, *arguments: str) -> Cost:
+    """Run `python -m pipeline` with the store and the cache of a folder."""
+    locations = [f"tracking.uri=sqlite:///{folder}/mlflow.db"]
+    locations += [f"hydra.{mode}.dir={folder}/hydra" for mode in ("run", "sweep")]
+    return measure(
+        "-m", "pipeline", *arguments, *locations, environment=cache_variables(str(folder))
+    )
 
 
-def main() -> None:
-    measure(*IMPORT)
-    costs: dict[str, list[Cost]] = {"import": [], "first": [], "second": []}
-    for _ in range(ROUNDS):
-        with tempfile.TemporaryDirectory() as folder:
-            store = f"tracking.uri=sqlite:///{Path(folder) / 'mlflow.db'}"
-            command = ("-m", "pipeline", store, f"hydra.run.dir={folder}/hydra")
-            costs["import"].append(measure(*IMPORT))
-            costs["first"].append(measure(*command))
-            costs["second"].append(measure(*command))
-    middle = {
-        name: Cost(*(median(values) for values in zip(*those, strict=True)))
-        for name, those in costs.items()
+def _numbers(costs: list[Cost]) -> Result:
+    return {
+        "seconds": [cost.seconds for cost in costs],
+        "memory": max(cost.megabytes for cost in costs),
+        "processor": median(cost.processor for cost in costs),
     }
-    base = middle["import"]
-    print("The whole command, 30 fits and the final model, everything logged and served once:")
-    for name, title in (
-        ("import", "import tensorflow, mlflow"),
-        ("first", "python -m pipeline, first run"),
-        ("second", "python -m pipeline, second run"),
-    ):
-        seconds, megabytes, _ = middle[name]
-        fastest, fastest_base = (
-            min(cost.seconds for cost in costs[command]) for command in (name, "import")
-        )
-        print(
-            f"  {title:31} {seconds:6.2f} s ({seconds / base.seconds:.2f} times;"
-            f" fastest {fastest:5.2f} s, {fastest / fastest_base:.2f} times)"
-            f"  {megabytes:6.0f} MB ({megabytes / base.megabytes:.2f} times)"
-        )
 
 
-if __name__ == "__main__":
-    main()
+def run_commands(say: Say, *, rounds: int = ROUNDS) -> Result:
+    """Time the default experiment: its first run, later runs, and the bare imports, in turn."""
+    measure(*IMPORT)  # not counted: it fills the file cache
+    costs: dict[str, list[Cost]] = {"import": [], "first": [], "later": []}
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(rounds):
+            say(f"command: round {number + 1} of {rounds}")
+            folder = Path(name, str(number))
+            folder.mkdir()
+            costs["import"].append(measure(*IMPORT))
+            costs["first"].append(run_command(folder))
+            costs["later"].append(run_command(folder))
+    return {key: _numbers(those) for key, those in costs.items()}
+
+
+def run_sweep(say: Say, *, n_seeds: int = N_SEEDS) -> Result:
+    """Time configurations of the default experiment in one process."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        say("sweep: a single run, which creates the store")
+        run_command(folder)
+        say(f"sweep: {4 * n_seeds} configurations in one process")
+        cost = run_command(folder, "--multirun", RATES, f"seed=range(1,{n_seeds + 1})")
+        ends = _ends_of_jobs(folder / "mlflow.db")
+        return {
+            **_numbers([cost]),
+            "jobs": [later - earlier for earlier, later in pairwise(ends)],
+            "training": _training_seconds(folder),
+        }
+
+
+def _ends_of_jobs(database: Path) -> list[float]:
+    """Return when each job of the sweep ended, in seconds, in their order."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT end_time FROM runs JOIN tags USING (run_uuid) WHERE key = 'sweep_job' "
+            "ORDER BY end_time"
+        ).fetchall()
+    return [milliseconds / 1000 for (milliseconds,) in rows]
+
+
+def _training_seconds(folder: Path) -> list[float]:
+    """Return the seconds of all folds of each run, as the runs themselves report them."""
+    seconds = []
+    for path in folder.rglob("folds.json"):
+        table = json.loads(path.read_text())
+        column = table["columns"].index("seconds")
+        seconds.append(sum(row[column] for row in table["data"]))
+    return seconds
+
+
+def run_tall(say: Say) -> Result:
+    """Time the command on 1,000,000 rows with early stopping."""
+    return _run_on_file(say, "tall", "npz", TALL)
+
+
+def run_wide(say: Say) -> Result:
+    """Time the command on 5,000 sparse features and 1,000 labels."""
+    return _run_on_file(say, "wide", "svm", WIDE)
+
+
+def _run_on_file(say: Say, name: str, suffix: str, settings: tuple[str, ...]) -> Result:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        path = folder / f"table.{suffix}"
+        say(f"{name}_command: writing the table")
+        measure("-m", "benchmarks.works", WORKS[name].to_json(), str(folder), str(path))
+        costs = []
+        for title in ("first run", "second run"):
+            say(f"{name}_command: {title}")
+            costs.append(run_command(folder, *settings, f"dataset.path={path}"))
+    return {"command": " ".join(settings), **_numbers(costs)}
+
+
+PIECES: dict[str, Callable[[Say], Result]] = {
+    "command": run_commands,
+    "sweep": run_sweep,
+    "tall_command": run_tall,
+    "wide_command": run_wide,
+}

@@ -20,7 +20,7 @@ import numpy as np
 from mlflow.entities import Metric, Param
 from rich.console import Console
 
-from benchmarks.command import measure
+from benchmarks.process import measure
 from pipeline.comparison import BestJobEstimate
 from pipeline.comparison.leaderboard import Leaderboard, read_leaderboard
 from pipeline.console.leaderboard_tables import leaderboard_tables

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.command import measure
+from benchmarks.process import measure
 from benchmarks.tutorial import compose_config
 from pipeline.config.schema import Config
 from pipeline.cv.splitters import make_splits

@@ -1,21 +1,15 @@
-"""Time of a sweep in one process and in two, compared with single runs.
+"""Time of a sweep in one process and in two.
 
-One process: 24 configurations of the default experiment (4 learning rates x 6 seeds) compared with
-the median of two single runs, before and after the sweep, on the same SQLite store. The limit is 3
-times one run plus 1.5 s per configuration, on a machine on which the plain Keras loop of
-`benchmarks/training.py` takes about 160 s.
-
-Two processes: jobs of more than 20 s each with the basic launcher, whose jobs train in two threads,
-and with joblib, which has two workers of one thread each. There are 4 learning rates x 2 seeds;
-`python -m benchmarks.sweep 6` takes 6 seeds.
+Jobs of more than 20 s each with the basic launcher, whose jobs train in two threads, and with
+joblib, which has two workers of one thread each. There are 4 learning rates x 2 seeds;
+`python -m benchmarks.sweep 6` takes 6 seeds. `python -m benchmarks` times many short jobs.
 """
 
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 
-from benchmarks.command import measure
+from benchmarks.process import measure
 
 RATES = "training.learning_rate=0.0003,0.001,0.003,0.01"
 LONG = (
@@ -39,17 +33,7 @@ def main() -> None:
     n_seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        seconds_of(folder)  # creates the store
-        single = [seconds_of(folder)]
-        sweep_seconds = seconds_of(folder, "--multirun", RATES, "seed=range(1,7)")
-        single.append(seconds_of(folder))
-        one_run = median(single)
-        limit = 3 * one_run + 24 * 1.5
-        print(f"One run {one_run:.1f} s; a sweep of 24 {sweep_seconds:.1f} s, limit {limit:.1f} s")
-        print(
-            f"  {(sweep_seconds - one_run) / 23:.2f} s for each configuration after the first",
-            flush=True,
-        )
+        seconds_of(folder, "cv.n_splits=2", "training.epochs=1")  # creates the store
         sweep = ("--multirun", RATES, f"seed=range(1,{n_seeds + 1})", *LONG)
         seconds_by_launcher = {
             name: seconds_of(folder, *sweep, *options) for name, options in LAUNCHERS.items()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.preprocessing import Layout
 
-CACHE_BYTES = 4 * 2**20  # memory of one stack, by benchmarks/stacking.py on a server core of 2026
+CACHE_BYTES = 4 * 2**20  # memory of one stack, by `python -m benchmarks` on a server core of 2026
 MIN_STACKS = 4  # so that up to four cores share the stacks, given at least as many fits
 MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
 MAX_CALL_FLOPS = 2e9  # operations of one call: some tenths of a second between progress updates
