@@ -72,6 +72,7 @@ class Worker:
             ContestantError: If it cannot begin.
         """
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the process
+        self._last_line = ""
         arguments = ("-m", "benchmarks.worker")
         self._process = subprocess.Popen(
             [sys.executable, *arguments, module, work.to_json(), str(folder), *settings],
@@ -106,16 +107,12 @@ class Worker:
         self.close()
         if not ready:
             raise ContestantError(f"no answer in {TIMEOUT:.0f} s")
-        raise ContestantError(answer.get("error") or f"failed: {self._last_line()}")
-
-    def _last_line(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        code = self._process.returncode
-        return lines[-1] if code and code > 0 and lines else f"exit code {code}"
+        raise ContestantError(answer.get("error") or f"failed: {self._last_line}")
 
     def close(self) -> None:
         """End the process, by force if it is still busy."""
+        if self._errors.closed:
+            return
         assert self._process.stdin
         assert self._process.stdout
         with suppress(BrokenPipeError):
@@ -126,3 +123,8 @@ class Worker:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        code = self._process.returncode
+        self._last_line = lines[-1] if code > 0 and lines else f"exit code {code}"
+        self._errors.close()

@@ -1,5 +1,6 @@
 """A C program for one hidden layer, compiled here: the floor for small networks."""
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -30,7 +31,8 @@ class Contestant:
             raise ImportError("no C compiler", name="cc")
         self._compiler = compiler
         self._work, self._data = work, data
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
 
     def prepare(self) -> None:
         """Compile the program for the sizes of the network, and draw the initial weights."""
@@ -38,14 +40,14 @@ class Contestant:
         subprocess.run(
             [self._compiler, "-O3", "-march=native", "-ffast-math", "-pthread"]
             + [f"-D{name}={size}" for name, size in sizes.items()]
-            + [str(SOURCE), "-o", f"{self._folder.name}/mlp", "-lm"],
+            + [str(SOURCE), "-o", f"{self._folder}/mlp", "-lm"],
             check=True,
         )
         self._weights = [initial_weights(self._work, fit) for fit in range(self._work.n_fits)]
 
     def train(self, fits: Sequence[int]) -> list[NDArray[np.floating]]:
         """Return the probabilities for the test rows of each fit."""
-        path = Path(self._folder.name)
+        path = self._folder
         rows = [self._data.rows(fit) for fit in fits]
         header = [len(self._data.y), len(fits), self._work.batch_size, self._work.epochs, N_THREADS]
         with (path / "input").open("wb") as file:
