@@ -23,11 +23,12 @@ def draw_figure(results: Result, path: Path) -> None:
     pieces = results["pieces"]
     curves = dict(pieces["curves"]["points"]) if "curves" in pieces else {}
     n_panels = 1 + len(curves) + ("sweep" in pieces)
-    n_rows = -(-n_panels // N_COLUMNS)
+    n_columns = min(N_COLUMNS, n_panels)
+    n_rows = -(-n_panels // n_columns)
     figure, grid = plt.subplots(
         n_rows,
-        N_COLUMNS,
-        figsize=(4 * N_COLUMNS, 3.4 * n_rows),
+        n_columns,
+        figsize=(4 * n_columns, 3.4 * n_rows),
         squeeze=False,
         layout="constrained",
     )
