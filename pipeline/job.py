@@ -88,6 +88,7 @@ def _evaluate_job(
             _log_inputs(job, run)
             compiled.result()
         evaluation = _train(job, evaluator, run, checkpoint, finished, race)
+        del evaluator  # and with it the copy of the table on the device
         with console.waiting("checking data, folds and predictions"):
             findings = check_run(evaluation, job.inputs.summary)
         _log_result(job, run, evaluation, findings)
@@ -238,20 +239,20 @@ def _log_result(
         if importance := feature_importance(evaluation):
             console.show(*importance_tables(importance, MAX_FEATURES))
     with console.waiting("logging figures and the final model"):
-        run.log_metrics(evaluation.metrics())
-        if "fits_saved" in job.previous.metrics:  # of a run that a race had stopped
-            run.log_metrics([("fits_saved", evaluation.n_fits_skipped, 0)])
-        summaries = evaluation.summary.values()
-        run.log_n_undefined(sum(summary.n_undefined_labels for summary in summaries))
+        metrics, summaries = evaluation.metrics(), evaluation.summary.values()
+        if "fits_saved" in job.previous.metrics and not evaluation.n_fits_skipped:  # of a race
+            metrics.append(("fits_saved", evaluation.n_fits_skipped, 0))
+        tags = {CODES: " ".join(finding.code for finding in findings)}
         if evaluation.n_fits_skipped and evaluation.race and evaluation.decision:
             reason = describe_decision(evaluation.race, evaluation.decision)
-            run.set_tags({STOPPED: "1", STOPPED_BECAUSE: reason})
+            tags |= {STOPPED: "1", STOPPED_BECAUSE: reason}
             console.show(
                 f"Stopped after the first repeat: {reason}. "
                 f"{evaluation.n_fits_skipped} fits skipped."
             )
         if evaluation.final:
-            run.set_tags({FINAL_FIT: evaluation.final.describe_fit()})
+            tags[FINAL_FIT] = evaluation.final.describe_fit()
+        run.log_result(metrics, sum(it.n_undefined_labels for it in summaries), tags)
         with tempfile.TemporaryDirectory() as name:
             tables = [*TABLES, *[OUTER_FOLDS] * bool(evaluation.outer), CHECKS]
             summary = job.inputs.summary
@@ -263,7 +264,6 @@ def _log_result(
                     Path(name), evaluation, summary, run_info, labels, findings, importance
                 )
             run.log_files(Path(name), tables=tables)
-            run.set_tags({CODES: " ".join(finding.code for finding in findings)})
             card = (Path(name) / MODEL_CARD).read_text("utf-8") if evaluation.final else ""
         served = None
         if evaluation.final:

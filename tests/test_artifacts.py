@@ -1,10 +1,15 @@
 """Tables of the files of a run, from evaluations with random probabilities."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from pipeline.report.tables import folds_table, labels_table
+from pipeline.report import artifacts
+from pipeline.report.tables import folds_table, labels_table, predictions_table
 from tests.random_evaluation import ALL_LABELS_IN_ALL_FOLDS, make_rare_labels, random_evaluation
 
 
@@ -53,3 +58,16 @@ def test_base_rates_are_scores_without_knowledge(make_config):
         assert base["roc_auc"] == roc_auc_score(column, order)
         ap = average_precision_score(column, order)
         assert table["average_precision_base"][label] == pytest.approx(ap)
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 25, 1000])
+def test_predictions_are_written_a_few_folds_at_a_time(
+    make_config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(artifacts, "ROWS_AT_ONCE", rows_at_once)
+    evaluation = random_evaluation(make_config)  # 4 folds of 10 rows
+    artifacts.write_predictions(tmp_path / "predictions.parquet", evaluation)
+    n_parts = {1: 4, 25: 2, 1000: 1}[rows_at_once]
+    assert pq.ParquetFile(tmp_path / "predictions.parquet").num_row_groups == n_parts
+    written = pd.read_parquet(tmp_path / "predictions.parquet")
+    pd.testing.assert_frame_equal(written, predictions_table(evaluation))

@@ -1,13 +1,14 @@
 """Check of an evaluation against label frequencies and a logistic regression on its folds."""
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit, stdtr
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from pipeline.checks.finding import Finding
 from pipeline.errors import UserError
@@ -182,7 +183,13 @@ def predict_logistic(
         return value, (design.T @ errors + penalty).ravel()
 
     options = {"maxiter": N_ITERATIONS}
-    with threadpool_limits(1):  # threads slow such small products down
+    with _thread_pools().limit(limits=1):  # threads slow such small products down
         fitted = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     probabilities: Floats = expit(with_intercept(X_test) @ fitted.x.reshape(start.shape))
     return probabilities
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the thread pools of the loaded libraries; to find them takes as long as a fit."""
+    return ThreadpoolController()

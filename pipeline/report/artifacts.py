@@ -3,10 +3,16 @@
 import json
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.checks import Finding, to_table
 from pipeline.comparison import (
@@ -40,6 +46,7 @@ WARNINGS = "warnings.json"
 PAGE = "report.html"
 CHECKS = "checks.json"
 LEADERBOARD = "leaderboard.json"
+ROWS_AT_ONCE = 200_000  # of predictions, or those of one fold
 NESTED = "nested.json"
 
 
@@ -80,13 +87,27 @@ def write_result(
         (folder / name).write_text(json.dumps(_without_nan(columns)))
     (folder / CHECKS).write_text(json.dumps(to_table(findings)))
     (folder / WARNINGS).write_text(json.dumps(evaluation.warnings))
-    predictions_table(evaluation).to_parquet(folder / PREDICTIONS)
+    write_predictions(folder / PREDICTIONS, evaluation)
     write_importance(folder, evaluation)
     training_table(evaluation).to_parquet(folder / TRAINING)
     if evaluation.final:
         card = format_model_card(evaluation, summary, run_info, labels, findings)
         (folder / MODEL_CARD).write_text(card, encoding="utf-8")
     return labels
+
+
+def write_predictions(path: Path, evaluation: Evaluation) -> None:
+    """Write the held-out predictions, of many rows a few folds at a time."""
+    ends = np.cumsum([len(fold.split.test) for fold in evaluation.folds])
+    of_folds = zip(ends // ROWS_AT_ONCE, evaluation.folds, strict=True)
+    parts = [[fold for _, fold in part] for _, part in groupby(of_folds, lambda pair: pair[0])]
+    with ExitStack() as stack:
+        writer = None
+        for folds in parts:
+            frame = predictions_table(replace(evaluation, folds=tuple(folds)))
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            writer = writer or stack.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
 
 def write_report(

@@ -127,15 +127,12 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
     rows = np.unique(predictions.row)
     y_true = held_out.average(predictions.y_true) > 0.5
     probability = held_out.average(predictions.y_score)
-    probability = np.clip(probability, EPSILON, 1 - EPSILON)
+    np.clip(probability, EPSILON, 1 - EPSILON, out=probability)
     mask = held_out.row_mask
     is_given = np.ones_like(y_true) if mask is None else mask
-    of_given = np.where(is_given, probability, 0.0)
+    of_given = probability if mask is None else np.where(mask, probability, 0.0)
     names = np.array(predictions.label_names, dtype=object)
-    by_cell = -np.log(np.where(y_true, probability, 1 - probability))
-    losses = by_cell.mean(axis=1)
-    if mask is not None:
-        losses = (by_cell * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+    losses = _mean_losses(y_true, probability, mask)
 
     def describe(index: int) -> HardRow:
         given, predicted = names[y_true[index]], names[of_given[index] > LIKELY]
@@ -159,6 +156,17 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
         ),
         n_unlabelled=int(n_unlabelled),
     )
+
+
+def _mean_losses(
+    y_true: NDArray[np.bool_], probability: Floats, mask: NDArray[np.bool_] | None
+) -> Floats:
+    """Return the mean binary cross-entropy of each row over its labels."""
+    by_cell = np.where(y_true, probability, 1 - probability)
+    np.negative(np.log(by_cell, out=by_cell), out=by_cell)
+    if mask is None:
+        return np.asarray(by_cell.mean(axis=1))
+    return np.asarray((by_cell * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1))
 
 
 def find_wrong_cells(
@@ -194,9 +202,10 @@ def find_wrong_cells(
 
 def _largest(values: NDArray[np.floating[Any]], n: int) -> Integers:
     """Return the indices of the n largest values, the largest first, NaN last."""
-    values = np.where(np.isnan(values), -np.inf, values)
     if n == 0:
         return np.zeros(0, dtype=np.int64)
+    if np.isnan(values).any():
+        values = np.where(np.isnan(values), -np.inf, values)
     candidates = np.arange(len(values))
     if n < len(values):
         candidates = np.flatnonzero(values >= np.partition(values, -n)[-n])

@@ -66,9 +66,10 @@ class HeldOutPredictions:
     def average(self, values: NDArray[Any]) -> Values:
         """Average the values of the entries of each row: (n_entries, k) to (n_rows, k)."""
         entries, n_times = np.arange(len(self.row)), np.bincount(self.row)
-        matrix = csr_array(
-            (1 / n_times[self.row], (self.row, entries)), shape=(len(n_times), len(entries))
-        )
+        if len(n_times) == len(entries):  # once each
+            return values.reshape(len(entries), -1)[np.argsort(self.row)].astype(np.float64)
+        cells = (1 / n_times[self.row], (self.row, entries))
+        matrix = csr_array(cells, shape=(len(n_times), len(entries)))
         return np.asarray(matrix @ values.reshape(len(entries), -1).astype(np.float64))
 
     def sum_units(self, values: Values) -> Values:

@@ -14,7 +14,7 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
@@ -145,8 +145,11 @@ class TrackedRun:
             self.log_metrics([])
 
     @uninterrupted()
-    def log_metrics(self, values: Iterable[Value]) -> None:
-        """Send metrics; NaN and infinity, on which MLflow breaks, are counted instead."""
+    def log_metrics(self, values: Iterable[Value], tags: Mapping[str, str] | None = None) -> None:
+        """Send metrics, and tags in the same batch; too long tags are cut.
+
+        NaN and infinity, on which MLflow breaks, are counted instead.
+        """
         now = int(time.time() * 1000)
         values = [*self._pending, *values]
         self._pending, self._last_batch = [], time.monotonic()
@@ -159,8 +162,10 @@ class TrackedRun:
             or (not name.startswith(FOLD) and value != self._sent_metrics[name, step])
         ]
         self._last_metrics |= {it.key: it for it in new if not it.key.startswith(FOLD)}
-        for start in range(0, len(new), MAX_METRICS):
-            self._client.log_batch(self.run_id, metrics=new[start : start + MAX_METRICS])
+        of_batch = [RunTag(key, value[:MAX_TAG]) for key, value in (tags or {}).items()]
+        for start in range(0, max(len(new), len(of_batch)), MAX_METRICS):
+            batch = new[start : start + MAX_METRICS]
+            self._client.log_batch(self.run_id, metrics=batch, tags=[] if start else of_batch)
 
     def replace_metrics(self, prefixes: tuple[str, ...], values: Iterable[Value]) -> None:
         """Log metrics, and list others with these prefixes as outdated: MLflow deletes none."""
@@ -195,10 +200,14 @@ class TrackedRun:
         for start in range(0, len(linked), MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=linked[start : start + MAX_METRICS])
 
-    def log_n_undefined(self, n_more: int) -> None:
-        """Log how many values were undefined: those of `log_metrics` and `n_more`."""
-        self.log_metrics([])
-        self.log_metrics([("undefined_values", self._n_undefined + n_more, 0)])
+    def log_result(
+        self, values: Iterable[Value], n_undefined: int, tags: Mapping[str, str]
+    ) -> None:
+        """Log metrics, tags, and the number of undefined values: those logged and `n_undefined`."""
+        values = [*self._pending, *values]
+        self._pending = []
+        n_undefined += self._n_undefined + sum(not math.isfinite(value) for _, value, _ in values)
+        self.log_metrics([*values, ("undefined_values", n_undefined, 0)], tags)
 
     @uninterrupted()
     def set_tags(self, tags: Mapping[str, str]) -> None:
