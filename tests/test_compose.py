@@ -180,6 +180,29 @@ def test_groups_have_folders_of_their_names_and_defaults_are_there_alone():
     assert optional == {("Config", "racing")}  # a group without an option by default
 
 
+@pytest.mark.parametrize(
+    "model", ["mlp", "tabm", "resnet", "mlp_plr", "logistic", "xgboost", "lightgbm", "catboost"]
+)
+def test_any_model_can_be_chosen_in_an_experiment(make_config, model):
+    in_experiment = make_config("experiment=yeast", "dataset.path=yeast.arff", f"model={model}")
+    alone = make_config(f"model={model}")
+    if model in ("mlp", "tabm"):
+        assert in_experiment.model.hidden_units == (256, 128) != alone.model.hidden_units
+    else:
+        assert in_experiment.model == alone.model
+    assert in_experiment.training.epochs == 40
+
+
+def test_experiments_have_the_network_of_their_results(make_config):
+    for experiment, units, dropout in (
+        ("emotions", (64,), 0.3),
+        ("birds", (128,), 0.5),
+        ("yeast", (256, 128), 0.5),
+    ):
+        config = make_config(f"experiment={experiment}", "dataset.path=t.arff")
+        assert (config.model.hidden_units, config.model.dropout) == (units, dropout)
+
+
 def test_every_yaml_file_begins_with_a_comment():
     for path in CONF_DIR.rglob("*.yaml"):
         lines = path.read_text().removeprefix("# @package _global_\n")
