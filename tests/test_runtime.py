@@ -12,6 +12,7 @@ from pipeline.runtime import (
     THREAD_VARIABLES,
     divide_cores,
     is_parallel_job,
+    limit_kernels,
     n_cores,
 )
 
@@ -32,13 +33,23 @@ def test_jobs_divide_the_cores(n_jobs, expected):
     for _ in range(2):  # the second job of a process
         divide_cores(n_jobs)
         assert (n_cores(), is_parallel_job()) == (expected, True)
-    assert {os.environ[name] for name in THREAD_VARIABLES} == {str(expected)}
+    kernels, *others = sorted(THREAD_VARIABLES, key=lambda name: "INTRAOP" not in name)
+    assert {os.environ[name] for name in others} == {str(expected)}
+    assert os.environ[kernels] == "1"
+
+
+def test_kernels_have_the_threads_that_four_trainings_leave():
+    limit_kernels()
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
 
 
 def test_variables_that_the_user_has_set_are_kept(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
     divide_cores(2)
+    limit_kernels()
     assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "5"
 
 
 def test_without_affinity_as_on_macos_all_cores_count(monkeypatch):
