@@ -314,12 +314,13 @@ def test_only_the_requested_fits_are_trained():
 def test_threads_change_no_bit_of_a_large_layer():
     build = partial(mlp, n_labels=N_LABELS, hidden_units=(256,))
     fits = make_fits((40,) * 8)
-    one_thread, two_threads = (
+    one_thread, *several_threads = (
         train(fits, training_config(n_threads=n, fits_per_program=None, epochs=2), build)
-        for n in (1, 2)
+        for n in (1, 2, 8)
     )
-    for result, other in zip(one_thread, two_threads, strict=True):
-        np.testing.assert_array_equal(result.y_score, other.y_score)
+    for results in several_threads:
+        for result, other in zip(one_thread, results, strict=True):
+            np.testing.assert_array_equal(result.y_score, other.y_score)
 
 
 def test_every_fit_has_a_seed_of_its_own():

@@ -48,6 +48,24 @@ def test_small_models_are_stacked_and_large_ones_are_not():
     assert plan_stacks(31, 900, 32, 283, 1130, 100, 5, 1).fits_per_program == 5
 
 
+def size(n_fits, n_weights, epochs=100, n_train=900):
+    """Return the stack size for fits trained by Adam in batches of 32."""
+    plan = plan_stacks(n_fits, n_train, 32, n_weights, 3 * n_weights, epochs, None, 2)
+    return plan.fits_per_program
+
+
+def test_no_slot_is_idle_where_a_step_costs_little_beside_its_weights():
+    assert size(10, 61_000) == 1, "4 stacks of 3 would train 12 slots for 10 fits"
+    assert size(11, 61_000) == size(10, 283) == 3
+
+
+def test_long_trainings_have_stacks_for_more_than_four_cores():
+    assert (size(31, 283, epochs=100), size(31, 283, epochs=10_000)) == (8, 4)
+    plans = [plan_stacks(31, 900, 32, 283, 849, 10_000, None, n) for n in (2, 8, 64)]
+    assert [plan.n_threads for plan in plans] == [2, 8, 31]
+    assert -(-31 // plans[1].fits_per_program) == 8
+
+
 @pytest.mark.parametrize("n_fits", [1, 2, 11, 31, 200])
 def test_stacks_do_not_depend_on_cores(n_fits):
     plans = [plan_stacks(n_fits, 900, 32, 61_000, 183_000, 100, None, n) for n in (1, 2, 3, 64)]

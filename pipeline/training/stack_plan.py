@@ -3,7 +3,8 @@
 Fits that train in one program form a stack: each holds one slot along the leading axis of every
 tensor. Small networks train fastest in large stacks, because one step of a program has a fixed
 cost. Large networks train fastest alone, because the weights of a stack then exceed the CPU's
-cache. docs/measurements.md has the timings behind the constants below.
+cache. Slots without a fit and threads without a stack cost more than either, so the number of fits
+decides too. docs/measurements.md has the timings behind the constants below.
 """
 
 from collections import Counter
@@ -18,8 +19,13 @@ from numpy.typing import NDArray
 
 from pipeline.preprocessing import Layout
 
-CACHE_BYTES = 4 * 2**20  # memory of one stack, by `python -m benchmarks` on a server core of 2026
+CACHE_BYTES = 8 * 2**20  # memory of one stack, by `python -m benchmarks` on a server core of 2026
+STEP_SECONDS = 6e-6  # time that a fit adds to a step of a network without weights
+STEP_PRODUCTS = 50_000  # products of weights and rows that take as long
+STEP_COST = 2  # fixed cost of a step, as a multiple of STEP_SECONDS
 MIN_STACKS = 4  # so that up to four cores share the stacks, given at least as many fits
+N_CORES = (2, 4)  # for which a size is chosen, whatever this machine has
+LONG_SECONDS = 10  # of one core; longer trainings are worth eight cores too
 MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
 MAX_CALL_FLOPS = 2e9  # operations of one call: some tenths of a second between progress updates
 MIN_CALLS = 10  # calls per training, for the progress bar
@@ -116,7 +122,11 @@ def plan_stacks(
     """
     if fits_per_program is None:
         # Weights, gradients and optimizer variables are float32.
-        fits_per_program = _cheapest_size(n_fits, CACHE_BYTES / (4 * (n_state + n_weights)))
+        cached_size = CACHE_BYTES / (4 * (n_state + n_weights))
+        step_size = 1 + n_weights * min(batch_size, n_train) / STEP_PRODUCTS
+        seconds = STEP_SECONDS * step_size * n_fits * epochs * n_train / batch_size
+        n_cores = N_CORES if seconds < LONG_SECONDS else (*N_CORES, 2 * max(N_CORES))
+        fits_per_program = _cheapest_size(n_fits, cached_size, STEP_COST / step_size, n_cores)
     fits_per_program = min(fits_per_program, n_fits)
     # The longest call that still shows progress: bounded by its operations, by its steps (the
     # fixed cost of a step dominates in small networks) and by a tenth of the training.
@@ -132,19 +142,26 @@ def _max_size(n_fits: int) -> int:
     return -(-n_fits // MIN_STACKS)
 
 
-def _cheapest_size(n_fits: int, ideal_size: float) -> int:
-    """Return the stack size that gives the busiest of `MIN_STACKS` threads the least work.
+def _cheapest_size(
+    n_fits: int, cached_size: float, step_cost: float, n_cores: Sequence[int]
+) -> int:
+    """Return the stack size that wastes least on machines of different numbers of cores.
 
-    The number of cores has no influence: stacks of another size add up in another order, so their
-    results could differ in the last bit from one machine to the next. `ideal_size` fits fill the
-    cache.
+    The cores of this machine have no influence: stacks of another size add up in another order, so
+    their results could differ in the last bit from one machine to the next.
+
+    Args:
+        n_fits: Number of fits.
+        cached_size: Fits whose weights fill the cache.
+        step_cost: Fixed cost of a step, in steps of one fit.
+        n_cores: Numbers of cores; the time on each counts relative to an even division.
     """
 
     def cost(size: int) -> float:
-        # Idle slots of the last stack cost as much as fits, hence rounds * size. A size far from
-        # the ideal costs more per fit, by a fifth power that fits the benchmark.
-        rounds = -(-n_fits // (size * MIN_STACKS))
-        return float(rounds * size * max(size / ideal_size, ideal_size / size) ** 0.2)
+        # Idle slots of the last stack cost as much as fits, and threads wait for the last one.
+        n_stacks = -(-n_fits // size)
+        waste = sum(-(-n_stacks // n) * size / max(n_fits / n, 1) for n in n_cores)
+        return float(waste * (1 + step_cost / size) * max(size / cached_size, 1) ** 0.4)
 
     return min(range(1, _max_size(n_fits) + 1), key=cost)
 
