@@ -88,7 +88,7 @@ def _evaluate_job(
             _log_inputs(job, run)
             compiled.result()
         evaluation = _train(job, evaluator, run, checkpoint, finished, race)
-        del evaluator  # and with it the copy of the table on the device
+        evaluator.close()
         with console.waiting("checking data, folds and predictions"):
             findings = check_run(evaluation, job.inputs.summary)
         _log_result(job, run, evaluation, findings)

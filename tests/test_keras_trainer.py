@@ -1,5 +1,7 @@
 """`KerasTrainer` against `model.fit`, and against itself with other stacks, rows and threads."""
 
+import gc
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -296,6 +298,16 @@ def test_trainings_of_one_architecture_share_compiled_programs(monkeypatch):
         make_trainer("a", optimizer="sgd"),
     ):
         assert program not in other._programs.values()
+
+
+def test_cached_programs_keep_no_trainer_and_so_no_table():
+    build = partial(mlp, n_labels=N_LABELS, hidden_units=[3])
+    trainer = KerasTrainer(build, training_config(), X, Y, make_fits(), repr(build))
+    assert cached_programs._cache
+    reference = weakref.ref(trainer)
+    del trainer
+    gc.collect()
+    assert reference() is None
 
 
 def test_only_the_requested_fits_are_trained():

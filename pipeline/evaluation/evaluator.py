@@ -105,6 +105,13 @@ class Evaluator:
         """Request an early end of the training; `folds` then raises `Stopped`."""
         self._trainer.stop()
 
+    def close(self) -> None:
+        """Free the trainer, and with it the copy of the table on the device.
+
+        The evaluator itself can outlive the job: frames of the import of TensorFlow hold it.
+        """
+        del self._trainer
+
     def folds(
         self,
         progress: Callable[[int], None],

@@ -210,9 +210,11 @@ class KerasTrainer:
         return keras.Sequential([inputs, PreprocessingLayer(layout), model])
 
     def _find_program(self, architecture: str | None, key: ProgramKey) -> Program:
+        build, n_columns = self._build, key.layout.n_columns  # a cached program keeps no trainer
+
         def make() -> Program:
             optimizer = functional(make_optimizer(self._config, key.n_steps))
-            initializer = WeightInitializer(lambda: self._build(key.layout.n_columns))
+            initializer = WeightInitializer(lambda: build(n_columns))
             return Program(self._network(key.layout), optimizer, self._config, initializer)
 
         if architecture is None:
