@@ -10,12 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any, NamedTuple
 
 from benchmarks.works import Work
 
 ROOT = Path(__file__).parents[1]
-TIMEOUT = 300.0  # seconds of one answer
+TIMEOUT = 300.0  # seconds of one answer of a contestant
+COMMAND_TIMEOUT = 600.0  # seconds of a whole command
 
 
 class Cost(NamedTuple):
@@ -46,12 +48,16 @@ def measure(*arguments: str, environment: Mapping[str, str] | None = None) -> Co
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
         )
+        timer = Timer(COMMAND_TIMEOUT, child.kill)
+        timer.start()
         _, status, usage = os.wait4(child.pid, 0)
+        timer.cancel()
         seconds = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)  # already waited for
         if child.returncode:
             output.seek(0)
-            raise SystemExit(f"{arguments} failed:\n{output.read().decode()}")
+            code = f"exit code {child.returncode}, after {seconds:.0f} s"
+            raise SystemExit(f"{arguments} failed, {code}:\n{output.read().decode()}")
     return Cost(seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
 
