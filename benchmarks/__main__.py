@@ -102,7 +102,9 @@ def main() -> None:
     if arguments.only is not None and output and output.exists():
         earlier = json.loads(output.read_text())
         if requested and earlier["machine"] != results["machine"]:
-            parser.error(f"{output} is of another machine or of other versions; run all pieces")
+            parser.error(
+                f"{output} is of other hardware or versions; run all pieces, or add --output FILE"
+            )
         results = earlier
     began = time.perf_counter()
 
