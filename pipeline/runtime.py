@@ -30,7 +30,7 @@ def mlruns() -> Path:
 
 CORES_VARIABLE = "MANYFOLD_CORES"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-MIN_STACKS = 4  # of fits, that train side by side; given at least as many fits
+MIN_STACKS = 4  # of fits that share the cores, given at least as many fits
 CGROUP = Path("/sys/fs/cgroup")  # of Linux; limits the CPU time and memory of containers
 
 
