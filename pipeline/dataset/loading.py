@@ -27,9 +27,9 @@ def load(config: DatasetConfig) -> Dataset:
         dataset = _read_pair(config, config.test_path)
     else:
         dataset = _read(config)
-    _check_labels_given(config, dataset)
     if config.drop_duplicates:
         dataset = drop_duplicates(dataset)
+    _check_labels_given(config, dataset)
     return _add_warnings(config, dataset)
 
 
