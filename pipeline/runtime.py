@@ -29,8 +29,8 @@ def mlruns() -> Path:
 
 
 CORES_VARIABLE = "MANYFOLD_CORES"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-MIN_STACKS = 4  # of fits that share the cores, given at least as many fits
+KERNELS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", KERNELS_VARIABLE, "TF_NUM_INTEROP_THREADS")
 CGROUP = Path("/sys/fs/cgroup")  # of Linux; limits the CPU time and memory of containers
 
 
@@ -57,23 +57,17 @@ def limit_cores(n: int) -> None:
 
 def core_variables(n: int) -> dict[str, str]:
     """Return the environment variables that limit a process to a number of cores."""
-    variables = dict.fromkeys((CORES_VARIABLE, *THREAD_VARIABLES), str(n))
-    return {**variables, **kernel_variables(n)}
-
-
-def kernel_variables(n: int) -> dict[str, str]:
-    """Return the variable that limits a kernel of TensorFlow to its part of a number of cores.
-
-    Stacks of fits already train side by side. Threads of their kernels would wait for work by
-    spinning, at the cost of the other stacks: a quarter of the processor time of some networks.
-    """
-    return {"TF_NUM_INTRAOP_THREADS": str(max(1, n // MIN_STACKS))}
+    return {**dict.fromkeys((CORES_VARIABLE, *THREAD_VARIABLES), str(n)), KERNELS_VARIABLE: "1"}
 
 
 def limit_kernels() -> None:
-    """Let kernels use as many threads as trainings leave; call it before heavy imports."""
-    for variable, value in kernel_variables(n_cores()).items():
-        os.environ.setdefault(variable, value)
+    """Let each kernel of TensorFlow use one thread; call it before heavy imports.
+
+    A kernel that divides its work among threads adds up in another order, so results would depend
+    on the number of cores. Besides, stacks of fits train side by side already, and threads that
+    wait for work take up to a quarter of the processor time.
+    """
+    os.environ.setdefault(KERNELS_VARIABLE, "1")
 
 
 def is_parallel_job() -> bool:

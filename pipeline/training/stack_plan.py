@@ -18,12 +18,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.preprocessing import Layout
-from pipeline.runtime import MIN_STACKS
 
 CACHE_BYTES = 8 * 2**20  # memory of one stack, by `python -m benchmarks` on a server core of 2026
 STEP_SECONDS = 6e-6  # time that a fit adds to a step of a network without weights
 STEP_PRODUCTS = 50_000  # products of weights and rows that take as long
 STEP_COST = 2  # fixed cost of a step, as a multiple of STEP_SECONDS
+MIN_STACKS = 4  # so that up to four cores share the stacks, given at least as many fits
 N_CORES = (2, 4)  # for which a size is chosen, whatever this machine has
 LONG_SECONDS = 10  # of one core; longer trainings are worth eight cores too
 MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
