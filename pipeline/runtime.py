@@ -65,7 +65,7 @@ def limit_kernels() -> None:
 
     A kernel that divides its work among threads adds up in another order, so results would depend
     on the number of cores. Besides, stacks of fits train side by side already, and threads that
-    wait for work take up to a quarter of the processor time.
+    wait for work cost up to a quarter of the processor time.
     """
     os.environ.setdefault(KERNELS_VARIABLE, "1")
 
