@@ -1,5 +1,6 @@
 """Dataclasses of the configuration, one per group and kind; defaults are in `conf/` alone."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -96,9 +97,27 @@ def _label_weights(value: Any) -> tuple[float, ...] | dict[str, float] | None:
     return dict(value) if isinstance(value, dict) else tuple(map(float, value))
 
 
+_UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+
+
+def parse_bytes(size: str) -> int:
+    """Return the bytes of a size such as 4GB, 0.5GiB or 500MB; 0 of any other text."""
+    match = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})", size)
+    return int(float(match[1]) * _UNITS[match[2]]) if match else 0
+
+
+def _memory(value: object) -> str | None:
+    if value is not None and not (isinstance(value, str) and parse_bytes(value)):
+        raise PydanticCustomError("memory", "Input should be a size such as 4GB or 500MB, or null")
+    return value
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingConfig:
-    """Training of each fold; `n_threads` affects only speed, `fits_per_program` the last bits."""
+    """Training of each fold; `n_threads` affects only speed, `fits_per_program` the last bits.
+
+    So does `memory`, where it makes stacks smaller.
+    """
 
     optimizer: Name
     learning_rate: PositiveFloat
@@ -121,6 +140,7 @@ class TrainingConfig:
     final_fit: Literal["train", "all"] | None
     fits_per_program: PositiveInt | None
     n_threads: PositiveInt | None
+    memory: Annotated[str | None, PlainValidator(_memory)]
 
 
 def _zero_or_one(value: float) -> float:

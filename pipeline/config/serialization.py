@@ -39,9 +39,9 @@ def to_yaml(config: Config) -> str:
 def affects_scores(key: str, value: object) -> bool:
     """Return whether a setting can change a score.
 
-    The number of fits in a program can change the last bits, if it is set.
+    The number of fits in a program can change the last bits, if it or its memory is set.
     """
-    if key == "training.fits_per_program":
+    if key in ("training.fits_per_program", "training.memory"):
         return value not in (None, "None")
     return not key.startswith(_WITHOUT_INFLUENCE)
 
@@ -73,6 +73,7 @@ def flatten(config: Config) -> dict[str, str]:
         "dataset.time_column": "None",
         "dataset.weight_column": "None",
         "training.label_weights": "None",
+        "training.memory": "None",
         "cv.outer_splits": "None",
         "preprocessing.category_encoding": "onehot",
         "dataset.text_columns": "[]",

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pipeline.config import TrainingConfig
 from pipeline.training.optimization import cell_losses
+from pipeline.training.sparse_rows import SparseRows
 from pipeline.training.stack import PADDING, Inputs
 
 
@@ -34,12 +35,23 @@ def gather(inputs: Inputs, rows: tf.Tensor, first_row: tf.Tensor) -> Batch:
     indices = tf.where(is_row, rows, first_row)
     mask, weight = inputs.label_mask, inputs.sample_weight
     return Batch(
-        tf.gather(inputs.X, indices),
+        _gather_features(inputs.X, indices),
         tf.gather(inputs.y, indices),
         is_row,
         None if mask is None else tf.gather(mask, indices) & is_row[:, None],
         None if weight is None else tf.gather(weight, indices),
     )
+
+
+def _gather_features(X: tf.Tensor | SparseRows, indices: tf.Tensor) -> tf.Tensor:
+    """Return the dense features of some rows, of shape (n, n_features)."""
+    if not isinstance(X, SparseRows):
+        return tf.gather(X, indices)
+    columns, values = tf.gather(X.columns, indices), tf.gather(X.values, indices)
+    rows = tf.broadcast_to(tf.range(indices.shape[0])[:, None], columns.shape)
+    cells = tf.stack([rows, columns], axis=-1)
+    # A sum of one value and zeros of the padding, so it is the value itself.
+    return tf.scatter_nd(cells, values, (indices.shape[0], X.n_features))
 
 
 def total_loss(

@@ -15,21 +15,19 @@ from pipeline.errors import UserError
 from pipeline.model.keras_models import WeightInitializer
 from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
 from pipeline.preprocessing.preprocessor import Layout
-from pipeline.runtime import n_cores
 from pipeline.scoring import DIVERGED_HINT
 from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
 from pipeline.training.cached_programs import cached_program
 from pipeline.training.compiled import Program
+from pipeline.training.memory_plan import plan_training
 from pipeline.training.optimization import functional, make_optimizer
 from pipeline.training.program_cache import save_programs
 from pipeline.training.stack import Outputs, StackInputs, State, stack_states, varied_rows
 from pipeline.training.stack_plan import (
     ProgramKey,
     Stack,
-    StackPlan,
     assign_stacks,
     depends_on_batch,
-    plan_stacks,
     stack_shapes,
 )
 
@@ -70,17 +68,21 @@ class KerasTrainer:
             sample_weight: Weights of the rows in the loss; None for 1.
 
         Raises:
-            UserError: If the optimizer or one of its parameters is unknown.
+            UserError: If the optimizer or one of its parameters is unknown, or a single fit does
+                not fit into the memory.
         """
-        self._build, self._config, self._fits, self.warnings = build, config, fits, warnings
+        self._build, self._config, self._fits = build, config, fits
         self._n_features = X.shape[1]
         self._inputs = StackInputs(config, X, y, fits, label_mask, sample_weight)
         self._n_train = [len(fit.train) for fit in fits]
         keys = [self._program_key(fit) for fit in fits]
         self._programs = {key: self._find_program(architecture, key) for key in set(keys)}
         self._optimizer_states = {key: self._initial_optimizer_state(key) for key in set(keys)}
-        self._plan = self._plan_stacks(keys[0])
-        model = self._programs[keys[0]].network.layers[-1]
+        network, states = self._programs[keys[0]].network, self._optimizer_states[keys[0]]
+        n_optimizer = sum(state.size for state in states)
+        self._plan, message = plan_training(config, network, n_optimizer, fits)
+        self.warnings = [*warnings, *[message] * bool(message)]
+        model = network.layers[-1]
         self._shapes = stack_shapes(
             keys,
             self._n_train,
@@ -226,20 +228,6 @@ class KerasTrainer:
         optimizer = make_optimizer(self._config, key.n_steps)
         optimizer.build(self._programs[key].network.trainable_variables)
         return [variable.numpy() for variable in optimizer.variables]
-
-    def _plan_stacks(self, key: ProgramKey) -> StackPlan:
-        variables = self._programs[key].network.trainable_variables
-        n_weights = sum(int(np.prod(variable.shape)) for variable in variables)
-        return plan_stacks(
-            n_fits=len(self._fits),
-            n_train=max(self._n_train),
-            batch_size=self._config.batch_size,
-            n_weights=n_weights,
-            n_state=n_weights + sum(state.size for state in self._optimizer_states[key]),
-            epochs=self._config.epochs,
-            fits_per_program=self._config.fits_per_program,
-            n_threads=self._config.n_threads or n_cores(),
-        )
 
     def _initial_state(self, fit_index: int) -> State:
         key, fit = self._shapes[fit_index].key, self._fits[fit_index]

@@ -11,6 +11,7 @@ from pipeline.config import TrainingConfig
 from pipeline.preprocessing.layer import count_weights
 from pipeline.training.base import NO_ROWS, FitResult, FitSpec
 from pipeline.training.loss_weights import loss_weights
+from pipeline.training.sparse_rows import SparseRows, to_device
 from pipeline.training.stack_plan import Stack, n_steps
 
 PADDING = -1  # row number that stands for no row
@@ -54,7 +55,7 @@ class Inputs(NamedTuple):
     """Data of one call of a program; training does not change them.
 
     Attributes:
-        X: Encoded features of all rows, of shape (n_samples, n_features).
+        X: Encoded features of all rows, of shape (n_samples, n_features), or their `SparseRows`.
         y: Labels of all rows, of shape (n_samples, n_labels).
         first_rows: First training row of each slot, which stands in for `PADDING`, of shape
             (n_slots,). No other row may: its numbers could overflow in the network.
@@ -71,7 +72,7 @@ class Inputs(NamedTuple):
         sample_weight: Weights of all rows, of shape (n_samples,); None for 1.
     """
 
-    X: tf.Tensor
+    X: tf.Tensor | SparseRows
     y: tf.Tensor
     first_rows: tf.Tensor
     loss_weights: tf.Tensor
@@ -133,7 +134,7 @@ class StackInputs:
     ) -> None:
         """Copy the features, labels, mask and weights of all rows to the device."""
         self._fits = fits
-        self._X, self._y = tf.constant(X), tf.constant(y, tf.float32)
+        self._X, self._y = to_device(X), tf.constant(y, tf.float32)
         self._label_mask = None if label_mask is None else tf.constant(label_mask)
         self._sample_weight = None if sample_weight is None else tf.constant(sample_weight)
         self._n_given = None if label_mask is None else label_mask.sum(axis=1)

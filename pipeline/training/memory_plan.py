@@ -1,0 +1,168 @@
+"""Keep the fits that train at once within a budget of memory.
+
+The bytes of a slice, one fit of a stack, are known from shapes before anything is compiled. Stacks
+that would not fit train on fewer threads, which changes no score, and then in smaller stacks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+
+from pipeline.config import TrainingConfig
+from pipeline.config.schema import parse_bytes
+from pipeline.dataset.files import available_memory
+from pipeline.errors import UserError
+from pipeline.runtime import n_cores
+from pipeline.training.base import FitSpec
+from pipeline.training.stack import MAX_SCORED_ROWS
+from pipeline.training.stack_plan import StackPlan, plan_stacks
+
+AUTOMATIC_FRACTION = 0.5  # of the free memory; the rest is for the scores, figures and the model
+_STATE_COPIES = 2  # the state before a call of the program, and after it
+_GRADIENT_COPIES = 2  # the gradients, and the copy of a variable that XLA makes
+_ACTIVATION_COPIES = 2  # of the forward and of the backward pass
+_SCORE_COPIES = 3  # before a call, during it, and after it
+_BYTES = 4  # of float32
+
+
+@dataclass(frozen=True)
+class SliceMemory:
+    """Bytes of one fit of a stack while it trains.
+
+    Attributes:
+        weights: Weights, and those of the best epoch if early stopping restores them.
+        gradients: Gradients of the weights.
+        optimizer: Variables of the optimizer.
+        activations: Outputs of all layers, for a batch or for the rows that are scored at once.
+        scores: Probabilities of the test rows.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    scores: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        parts = (self.weights, self.gradients, self.optimizer, self.activations, self.scores)
+        return sum(parts)
+
+
+def plan_training(
+    config: TrainingConfig, network: keras.Model, n_optimizer: int, fits: Sequence[FitSpec]
+) -> tuple[StackPlan, str]:
+    """Plan the stacks, and return a message if the memory makes them smaller.
+
+    Args:
+        config: Epochs, batch size, and the user's choices.
+        network: The preprocessing layer and the model.
+        n_optimizer: Values of the optimizer's variables.
+        fits: All fits.
+
+    Raises:
+        UserError: If not even one fit fits into the memory.
+    """
+    n_train = max(len(fit.train) for fit in fits)
+    n_test = max(len(fit.test) for fit in fits)
+    n_weights = _n_values(network.trainable_variables)
+    plan = plan_stacks(
+        n_fits=len(fits),
+        n_train=n_train,
+        batch_size=config.batch_size,
+        n_weights=n_weights,
+        n_state=n_weights + n_optimizer,
+        epochs=config.epochs,
+        fits_per_program=config.fits_per_program,
+        n_threads=config.n_threads or n_cores(),
+    )
+    stopping = config.early_stopping
+    memory = slice_memory(
+        network,
+        n_optimizer,
+        min(config.batch_size, n_train),
+        min(n_test, MAX_SCORED_ROWS),
+        n_test,
+        restores_best=stopping.patience is not None and stopping.restore_best_weights,
+    )
+    return fit_to_memory(plan, memory.total, config.memory)
+
+
+def slice_memory(
+    network: keras.Model,
+    n_optimizer: int,
+    batch_size: int,
+    n_scored: int,
+    n_test: int,
+    *,
+    restores_best: bool,
+) -> SliceMemory:
+    """Return the bytes of one slice.
+
+    Args:
+        network: The preprocessing layer and the model.
+        n_optimizer: Values of the optimizer's variables.
+        batch_size: Rows of a training step.
+        n_scored: Rows that are scored at once.
+        n_test: Test rows of the largest fit.
+        restores_best: Whether early stopping keeps the weights of the best epoch.
+    """
+    n_trainable = _n_values(network.trainable_variables)
+    n_weights = n_trainable + _n_values(network.non_trainable_variables)
+    # The widest axis of a layer's weights is that of its inputs or outputs.
+    widths = [max(it.shape) for it in network.trainable_variables if len(it.shape) > 1]
+    n_inputs, n_labels = network.input_shape[-1], network.output_shape[-1]
+    n_activations = max(batch_size, n_scored) * (n_inputs + n_labels + sum(widths))
+    return SliceMemory(
+        weights=_BYTES * _STATE_COPIES * n_weights * (2 if restores_best else 1),
+        gradients=_BYTES * _GRADIENT_COPIES * n_trainable,
+        optimizer=_BYTES * _STATE_COPIES * n_optimizer,
+        activations=_BYTES * _ACTIVATION_COPIES * n_activations,
+        scores=_BYTES * _SCORE_COPIES * n_test * n_labels,
+    )
+
+
+def fit_to_memory(plan: StackPlan, per_slice: int, setting: str | None) -> tuple[StackPlan, str]:
+    """Return a plan whose stacks fit into the memory at once, and a message if it is another.
+
+    Args:
+        plan: Stacks as large, and threads as many, as is fastest.
+        per_slice: Bytes of one slice.
+        setting: `training.memory`.
+
+    Raises:
+        UserError: If not even one slice fits.
+    """
+    free = available_memory()
+    budget = int(free * AUTOMATIC_FRACTION) if setting is None else parse_bytes(setting)
+    if per_slice > (free if setting is None else budget):
+        owner = "are free" if setting is None else "training.memory allows"
+        limit = free if setting is None else budget
+        raise UserError(
+            f"training.memory: expected at least {_format(per_slice)}, which a single fit takes. "
+            f"Received: {_format(limit)} that {owner}. Train a smaller model "
+            "(model.hidden_units), in smaller batches (training.batch_size)"
+            + (", or on a machine with more memory." if setting is None else ", or allow more.")
+        )
+    n_slices = max(1, budget // per_slice)
+    size = min(plan.fits_per_program, n_slices)
+    n_threads = max(1, min(plan.n_threads, n_slices // size))
+    if (size, n_threads) == (plan.fits_per_program, plan.n_threads):
+        return plan, ""
+    message = (
+        f"{plan.n_threads} x {plan.fits_per_program} fits at once would take "
+        f"{_format(plan.n_threads * plan.fits_per_program * per_slice)}, more than the "
+        f"{_format(budget)} of training.memory, so {n_threads} x {size} train at once"
+    )
+    return replace(plan, fits_per_program=size, n_threads=n_threads), message
+
+
+def _n_values(variables: list[keras.Variable]) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+def _format(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.2f} MB"

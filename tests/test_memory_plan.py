@@ -1,0 +1,91 @@
+"""The memory of training: what is known of it beforehand, and what is done if it is too little."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from pipeline.config.schema import parse_bytes
+from pipeline.errors import UserError
+from pipeline.model.keras_models import mlp
+from pipeline.training import memory_plan
+from pipeline.training.memory_plan import fit_to_memory, slice_memory
+from pipeline.training.stack_plan import StackPlan
+from tests.keras_reference import make_fits, train, training_config
+
+PLAN = StackPlan(fits_per_program=8, n_threads=4, epochs_per_call=5)
+MB = 10**6
+
+
+def test_the_bytes_of_a_slice_are_those_of_its_arrays():
+    network = mlp(10, n_labels=4, hidden_units=(6,))
+    n_weights = 10 * 6 + 6 + 6 * 4 + 4
+    memory = slice_memory(network, 2 * n_weights + 1, 32, 100, 250, restores_best=False)
+    assert memory.weights == 2 * 4 * n_weights
+    assert memory.gradients == 2 * 4 * n_weights
+    assert memory.optimizer == 2 * 4 * (2 * n_weights + 1)
+    assert memory.activations == 2 * 4 * 100 * (10 + 4 + 10 + 6)
+    assert memory.scores == 3 * 4 * 250 * 4
+    best = slice_memory(network, 0, 32, 100, 250, restores_best=True)
+    assert best.weights == 2 * memory.weights
+
+
+@pytest.mark.parametrize(
+    ("budget", "size", "n_threads"),
+    [(32, 8, 4), (31, 8, 3), (9, 8, 1), (8, 8, 1), (7, 7, 1), (1, 1, 1)],
+)
+def test_threads_are_given_up_before_fits_of_a_stack(budget, size, n_threads):
+    plan, message = fit_to_memory(PLAN, MB, f"{budget}MB")
+    assert (plan.fits_per_program, plan.n_threads) == (size, n_threads)
+    assert plan.epochs_per_call == PLAN.epochs_per_call
+    assert bool(message) is (plan != PLAN)
+
+
+def test_half_of_the_free_memory_is_the_budget_unless_one_is_set(monkeypatch):
+    monkeypatch.setattr(memory_plan, "available_memory", lambda: 32 * MB)
+    plan, message = fit_to_memory(PLAN, MB, None)
+    assert (plan.fits_per_program, plan.n_threads) == (8, 2)
+    assert message == (
+        "4 x 8 fits at once would take 32.00 MB, more than the 16.00 MB of training.memory, "
+        "so 2 x 8 train at once"
+    )
+    assert fit_to_memory(PLAN, 20 * MB, None)[0].fits_per_program == 1  # more than the share
+    with pytest.raises(UserError, match=r"at least 33\.00 MB.*Received: 32\.00 MB that are free"):
+        fit_to_memory(PLAN, 33 * MB, None)
+    with pytest.raises(UserError, match=r"Received: 2\.00 MB that training\.memory allows"):
+        fit_to_memory(PLAN, 3 * MB, "2MB")
+
+
+@pytest.mark.parametrize(
+    ("size", "n_bytes"),
+    [("4GB", 4 * 10**9), ("0.5 GiB", 2**29), ("500MB", 5 * 10**8), ("1MiB", 2**20)]
+    + [(it, 0) for it in ("4", "GB", "-1GB", "0GB", "4gb", "1TB")],
+)
+def test_sizes(size, n_bytes):
+    assert parse_bytes(size) == n_bytes
+
+
+def test_other_sizes_are_refused(make_config):
+    assert make_config("training.memory=4GB").training.memory == "4GB"
+    with pytest.raises(UserError, match=r"training\.memory: .*a size such as 4GB"):
+        make_config("training.memory=4")
+    with pytest.raises(UserError, match=r"training\.memory: .*a size such as 4GB"):
+        make_config("training.memory=much")
+
+
+def test_a_small_budget_trains_smaller_stacks_to_the_same_result(monkeypatch):
+    fits, build = make_fits((40, 40, 40, 40)), partial(mlp, n_labels=3, hidden_units=(8,))
+    config = training_config(fits_per_program=4, n_threads=1, epochs=2)
+    together = train(fits, config, build)
+    seen, fit_to_memory = [], memory_plan.fit_to_memory
+
+    def record(plan, per_slice, setting):
+        seen.append(fit_to_memory(plan, per_slice, f"{2.5 * per_slice / MB:.6f}MB"))
+        return seen[-1]
+
+    monkeypatch.setattr(memory_plan, "fit_to_memory", record)
+    for result, expected in zip(train(fits, config, build), together, strict=True):
+        np.testing.assert_allclose(result.y_score, expected.y_score, rtol=0, atol=1e-6)
+    ((plan, message),) = seen
+    assert plan.fits_per_program == 2
+    assert "so 1 x 2 train at once" in message
