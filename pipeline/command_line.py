@@ -30,7 +30,6 @@ from pipeline.runtime import (
     escape_unprintable,
     handle_signals,
     heavy_imports,
-    limit_kernels,
     mlruns,
     raise_interrupt,
 )
@@ -207,7 +206,6 @@ def _train(composed: DictConfig, position: SweepPosition | None) -> Outcome:
     """Run one job. A single run refuses bad data before MLflow and TensorFlow are loaded."""
     escape_unprintable()  # also in the processes of a sweep
     set_keras_variables()
-    limit_kernels()
     if position is None:
         with heavy_imports():
             from pipeline import console

@@ -29,8 +29,7 @@ def mlruns() -> Path:
 
 
 CORES_VARIABLE = "MANYFOLD_CORES"
-KERNELS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", KERNELS_VARIABLE, "TF_NUM_INTEROP_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 CGROUP = Path("/sys/fs/cgroup")  # of Linux; limits the CPU time and memory of containers
 
 
@@ -57,17 +56,7 @@ def limit_cores(n: int) -> None:
 
 def core_variables(n: int) -> dict[str, str]:
     """Return the environment variables that limit a process to a number of cores."""
-    return {**dict.fromkeys((CORES_VARIABLE, *THREAD_VARIABLES), str(n)), KERNELS_VARIABLE: "1"}
-
-
-def limit_kernels() -> None:
-    """Let each kernel of TensorFlow use one thread; call it before heavy imports.
-
-    A kernel that divides its work among threads adds up in another order, so results would depend
-    on the number of cores. Besides, stacks of fits train side by side already, and threads that
-    wait for work cost up to a quarter of the processor time.
-    """
-    os.environ.setdefault(KERNELS_VARIABLE, "1")
+    return dict.fromkeys((CORES_VARIABLE, *THREAD_VARIABLES), str(n))
 
 
 def is_parallel_job() -> bool:

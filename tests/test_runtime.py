@@ -9,11 +9,9 @@ import pytest
 from pipeline import runtime
 from pipeline.runtime import (
     CORES_VARIABLE,
-    KERNELS_VARIABLE,
     THREAD_VARIABLES,
     divide_cores,
     is_parallel_job,
-    limit_kernels,
     n_cores,
 )
 
@@ -34,23 +32,13 @@ def test_jobs_divide_the_cores(n_jobs, expected):
     for _ in range(2):  # the second job of a process
         divide_cores(n_jobs)
         assert (n_cores(), is_parallel_job()) == (expected, True)
-    others = {*THREAD_VARIABLES} - {KERNELS_VARIABLE}
-    assert {os.environ[name] for name in others} == {str(expected)}
-    assert os.environ[KERNELS_VARIABLE] == "1"
-
-
-def test_kernels_have_one_thread_whatever_the_cores():
-    limit_kernels()
-    assert os.environ[KERNELS_VARIABLE] == "1"
+    assert {os.environ[name] for name in THREAD_VARIABLES} == {str(expected)}
 
 
 def test_variables_that_the_user_has_set_are_kept(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.setenv(KERNELS_VARIABLE, "5")
     divide_cores(2)
-    limit_kernels()
     assert os.environ["OMP_NUM_THREADS"] == "7"
-    assert os.environ[KERNELS_VARIABLE] == "5"
 
 
 def test_without_affinity_as_on_macos_all_cores_count(monkeypatch):

@@ -11,10 +11,9 @@ from pipeline.cv.splitters import Split
 from pipeline.dataset.in_memory import make_dataset
 from pipeline.evaluation.inputs import make_trainer, plan_fits
 from pipeline.keras_backend import reset_keras
-from pipeline.runtime import heavy_imports, limit_kernels
+from pipeline.runtime import heavy_imports
 from pipeline.training.program_cache import enable_program_cache
 
-limit_kernels()  # as the command does
 enable_program_cache()
 with heavy_imports():
     reset_keras()

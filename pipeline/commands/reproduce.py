@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.command_line import SETTINGS, add_run_argument, make_command_parser, parse, run
 from pipeline.config import TrackingConfig, affects_scores, recompose, restore_path
 from pipeline.errors import UserError
-from pipeline.runtime import heavy_imports, limit_kernels
+from pipeline.runtime import heavy_imports
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,7 +34,6 @@ def separate(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def _reproduce(
     arguments: argparse.Namespace, tracking: TrackingConfig, changes: Sequence[str]
 ) -> int:
-    limit_kernels()
     with heavy_imports():
         from pipeline import console
         from pipeline.comparison import NO_TEST
