@@ -333,6 +333,14 @@ def test_settings_against_learning_by_heart_are_those_of_the_network(make_config
     assert all(hasattr(config.model, key) for key in keys)
 
 
+def test_a_model_of_scikit_learn_is_advised_to_be_another_one(make_config):
+    config = make_config("dataset.n_samples=40", "cv.n_splits=5", "model=logistic")
+    X, y, probabilities = draw(5)
+    y_score = np.random.default_rng(0).random(probabilities.shape)
+    finding, *_ = check_evaluation(to_evaluation(config, to_dataset(X, y), y_score))
+    assert finding.remedy.endswith("describe, or try another model, such as model=mlp")
+
+
 def entry(number, mean, **settings):
     metrics = {"accuracy_mean": mean, "accuracy_std": 0.02}
     metrics |= {"accuracy_ci_low": mean - 0.03, "accuracy_ci_high": mean + 0.03}

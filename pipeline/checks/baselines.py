@@ -62,8 +62,13 @@ def check_baselines(evaluation: Evaluation) -> Iterator[Finding]:
             f"{metric_title(name)} {mean} is not {surely} better than {of_frequencies}, that of "
             "predicting the label frequencies of the training rows for every row"
             + (f"; a logistic regression has {of_linear}" if is_worse else ""),
-            "Look at features and labels with the command describe, train longer with "
-            "training.epochs=..., or try another model, such as model=logistic",
+            "Look at features and labels with the command describe, "
+            + (
+                "or try another model, such as model=mlp"
+                if evaluation.config.model.kind in ("sklearn", "boosting")
+                else "train longer with training.epochs=..., or try another model, such as "
+                "model=logistic"
+            ),
         )
     else:
         yield Finding(
