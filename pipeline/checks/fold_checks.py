@@ -10,7 +10,7 @@ from pipeline.checks.baselines import check_baselines
 from pipeline.checks.data_checks import check_data
 from pipeline.checks.finding import Finding, count_of, list_names, select
 from pipeline.dataset import DataSummary
-from pipeline.evaluation.fold_results import Evaluation, join_targets
+from pipeline.evaluation.fold_results import Evaluation, FoldResult, join_targets
 from pipeline.scoring import corrected_error
 from pipeline.scoring.classification_metrics import expected_calibration_error
 
@@ -142,12 +142,16 @@ def _check_calibration(evaluation: Evaluation) -> Iterator[Finding]:
         )
 
 
+def _folds_of_first_repeat(evaluation: Evaluation) -> list[FoldResult]:
+    first = evaluation.folds[0].split.repeat
+    return [fold for fold in evaluation.folds if fold.split.repeat == first]
+
+
 def _first_repeat(
     evaluation: Evaluation,
 ) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int8], NDArray[np.bool_] | None]:
     """Return labels, probabilities, predicted labels and mask of the first repeat's test rows."""
-    first = evaluation.folds[0].split.repeat
-    folds = [fold for fold in evaluation.folds if fold.split.repeat == first]
+    folds = _folds_of_first_repeat(evaluation)
     splits = [fold.split for fold in folds]
     y_true, mask, _ = join_targets([evaluation.targets(it.test, it.train) for it in splits])
     y_score = np.concatenate([fold.y_score for fold in folds])
@@ -196,8 +200,7 @@ def _check_always_predicted(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _check_concentrated(evaluation: Evaluation) -> Iterator[Finding]:
     """Find labels most of whose rows are test rows of one fold, on which their scores hang."""
-    first = evaluation.folds[0].split.repeat
-    splits = [it.split for it in evaluation.folds if it.split.repeat == first]
+    splits = [fold.split for fold in _folds_of_first_repeat(evaluation)]
     if len(splits) < MIN_FOLDS:
         return
     n_true = np.stack([evaluation.dataset.y[it.test].sum(axis=0, dtype=int) for it in splits])
