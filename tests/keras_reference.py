@@ -10,7 +10,7 @@ from pipeline.model.keras_models import mlp
 from pipeline.training.base import FitSpec, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.optimization import make_optimizer
-from pipeline.training.stack import epoch_order
+from pipeline.training.stack import epoch_order, monitored_test_rows
 from tests.test_preprocessor import fit_preprocessor, numeric_schema, preprocessing
 
 N_SAMPLES, N_FEATURES, N_LABELS = 50, 5, 3
@@ -72,7 +72,7 @@ def model_fit(fit, config, build=NETWORK, X=X, y=Y, loss="binary_crossentropy", 
     """Train one fit with `model.fit`, from the same initial weights and with the same batches.
 
     Returns:
-        Weights, loss of each epoch, probabilities and loss of the test rows.
+        Weights, loss of each epoch, probabilities of the test rows, and loss of the monitored ones.
     """
     keras.utils.set_random_seed(fit.seed)
     model = build(fit.preprocessor.n_columns)
@@ -95,7 +95,8 @@ def model_fit(fit, config, build=NETWORK, X=X, y=Y, loss="binary_crossentropy", 
     weights = [v.numpy() for v in (*model.trainable_variables, *model.non_trainable_variables)]
     test_loss = None
     if len(fit.test):
-        test_loss = model.test_on_batch(x[fit.test], y[fit.test], weigh(fit.test))
+        rows = monitored_test_rows(fit)
+        test_loss = model.test_on_batch(x[rows], y[rows], weigh(rows))
     return weights, losses, model(x[fit.test]).numpy(), test_loss
 
 

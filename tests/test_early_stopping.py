@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache, partial
+from unittest.mock import patch
 
 import keras
 import numpy as np
@@ -146,6 +147,28 @@ def test_a_fit_stops_the_same_alone_and_in_a_stack():
     ):
         np.testing.assert_allclose(result.val_loss, alone.val_loss, atol=1e-6)
         np.testing.assert_allclose(result.y_score, alone.y_score, atol=1e-6)
+
+
+def test_waiting_fits_train_in_the_slots_of_those_that_have_stopped():
+    fits = make_monitored_fits((30,) * 7)
+    config = replace(stopping_config(), fits_per_program=2, n_threads=1)
+    trainer = KerasTrainer(NETWORK, config, X, Y, fits, repr(NETWORK))
+    trainer.compile()
+    (program,) = trainer._programs.values()
+    with patch.object(program, "run", wraps=program.run) as run:
+        results = list(trainer.train())
+    for result, alone in zip(
+        results, train(fits, replace(config, fits_per_program=1)), strict=True
+    ):
+        np.testing.assert_allclose(result.val_loss, alone.val_loss, atol=1e-6)
+        np.testing.assert_allclose(result.y_score, alone.y_score, atol=1e-6)
+    # The next fit begins in whichever slot is free first.
+    calls = [-(-len(result.loss) // trainer._plan.epochs_per_call) for result in results]
+    ends = [0, 0]
+    for n_calls in calls:
+        ends[ends.index(min(ends))] += n_calls
+    in_pairs = sum(max(calls[start : start + 2]) for start in range(0, len(calls), 2))
+    assert run.call_count == max(ends) < in_pairs
 
 
 def test_a_loss_that_is_not_a_number_stops_the_fit():

@@ -25,7 +25,7 @@ def test_the_bytes_of_a_slice_are_those_of_its_arrays():
     assert memory.gradients == 2 * 4 * n_weights
     assert memory.optimizer == 2 * 4 * (2 * n_weights + 1)
     assert memory.activations == 2 * 4 * 100 * (10 + 4 + 10 + 6)
-    assert memory.scores == 3 * 4 * 250 * 4
+    assert memory.scores == 4 * 250 * 4
     best = slice_memory(network, 0, 32, 100, 250, restores_best=True)
     assert best.weights == 2 * memory.weights
 

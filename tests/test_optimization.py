@@ -8,6 +8,7 @@ import tensorflow as tf
 from pipeline.errors import UserError
 from pipeline.training.optimization import (
     _optimizers,
+    apply_gradients,
     cell_losses,
     functional,
     make_optimizer,
@@ -56,17 +57,20 @@ def trained():
     for one compilation takes far less time than one for each.
     """
     optimizers = {setting: functional(make(setting)) for setting in SETTINGS}
+    variables = [keras.Variable(weight[0]) for weight in WEIGHTS]
     for optimizer in optimizers.values():
-        optimizer.build([keras.Variable(weight[0]) for weight in WEIGHTS])
+        optimizer.build(variables)
     states = {
         setting: [np.stack([variable.numpy()] * N_FITS) for variable in optimizer.variables]
         for setting, optimizer in optimizers.items()
     }
 
     def step_of_fit(slices):
-        weights, states, gradients = slices
+        weights, states, gradients, is_trained = slices
         updated = {
-            setting: optimizer.stateless_apply(states[setting], gradients, weights[setting])
+            setting: apply_gradients(
+                *(optimizer, variables, weights[setting]), *(states[setting], gradients, is_trained)
+            )
             for setting, optimizer in optimizers.items()
         }
         return (
@@ -78,7 +82,10 @@ def trained():
     def train(weights, states, gradients):
         def step(i, weights, states):
             gradients_now = [gradient[i] for gradient in gradients]
-            return i + 1, *tf.vectorized_map(step_of_fit, (weights, states, gradients_now))
+            # The last fit is not trained in every other step.
+            is_trained = (tf.range(N_FITS) < N_FITS - 1) | (i % 2 == 0)
+            slices = (weights, states, gradients_now, is_trained)
+            return i + 1, *tf.vectorized_map(step_of_fit, slices)
 
         return tf.while_loop(lambda i, *_: i < N_STEPS, step, (tf.constant(0), weights, states))[1]
 
@@ -90,7 +97,7 @@ def test_every_optimizer_and_schedule_trains_each_fit_as_keras_does(trained, set
     for fit in range(N_FITS):
         optimizer = make(setting)
         variables = [keras.Variable(weight[fit]) for weight in WEIGHTS]
-        for step in range(N_STEPS):
+        for step in range(0, N_STEPS, 2 if fit == N_FITS - 1 else 1):
             gradients = [tf.constant(gradient[step, fit]) for gradient in GRADIENTS]
             optimizer.apply(gradients, variables)
         for weight, initial, variable in zip(trained[setting], WEIGHTS, variables, strict=True):

@@ -1,5 +1,7 @@
 """Rows that a fit does not train on have no influence on it, not even as padding."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from pipeline.errors import UserError
 from pipeline.preprocessing import TableSchema, fit_preprocessors
 from pipeline.training.base import FitSpec
 from pipeline.training.keras_trainer import KerasTrainer
+from pipeline.training.stack import monitored_test_rows
 from tests.keras_reference import LOGISTIC_REGRESSION, Y, make_fits, training_config
 from tests.keras_reference import X as TABLE
 from tests.test_preprocessor import preprocessing
@@ -41,6 +44,17 @@ def test_a_held_out_row_that_overflows_does_not_reach_the_loss():
             np.testing.assert_array_equal(result.loss, other.loss)
             for weight, other_weight in zip(result.weights, other.weights, strict=True):
                 np.testing.assert_array_equal(weight, other_weight)
+
+
+def test_the_monitored_test_rows_are_a_tenth_as_many_as_the_training_rows_at_most():
+    (fit,) = make_fits((45,))
+    monitored = monitored_test_rows(replace(fit, train=np.arange(45), test=np.arange(45, 55)))
+    assert len(set(monitored)) == 4
+    assert set(monitored) < set(range(45, 55))
+    other = replace(fit, seed=fit.seed + 1, train=np.arange(45), test=np.arange(45, 55))
+    assert set(monitored_test_rows(other)) != set(monitored)
+    few = replace(fit, train=np.arange(45), test=np.arange(45, 48))
+    np.testing.assert_array_equal(monitored_test_rows(few), few.test)
 
 
 @pytest.mark.parametrize("first", [TABLE[0], np.full(5, np.nan, np.float32)])

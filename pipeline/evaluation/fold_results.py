@@ -40,7 +40,8 @@ class FoldResult:
         n_undefined_labels: Labels that a macro metric skips as undefined, by metric name.
         loss: Training loss of each epoch, of shape (n_epochs,); empty for models without epochs.
         val_loss: Loss on the rows that early stopping monitors; empty without early stopping.
-        test_loss: Loss on the test rows of each epoch; reported, never used for training.
+        test_loss: Loss after each epoch on test rows, at most a tenth as many as training rows;
+            reported, never used for training.
         seconds: Training time of the fold.
         importance: Importance of the features, from `PermutationImportance.measure`; None unless
             it is configured.

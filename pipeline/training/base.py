@@ -51,8 +51,8 @@ class FitResult:
         loss: Mean training loss of each epoch, including penalties, of shape (n_epochs,); empty
             for models without epochs.
         val_loss: Loss on the rows `valid`; empty without such rows.
-        test_loss: Loss on the rows `test`; empty without such rows. It is only reported; training
-            never uses it.
+        test_loss: Loss on the rows `test`, or on some of them; empty without such rows. It is only
+            reported; training never uses it.
         weights: Trainable, then non-trainable variables of a Keras model, in its order, without
             those of the preprocessing.
         estimator: Fitted scikit-learn model; None for a Keras model, and for a fold whose model is

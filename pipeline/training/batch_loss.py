@@ -35,7 +35,7 @@ def gather(inputs: Inputs, rows: tf.Tensor, first_row: tf.Tensor) -> Batch:
     indices = tf.where(is_row, rows, first_row)
     mask, weight = inputs.label_mask, inputs.sample_weight
     return Batch(
-        _gather_features(inputs.X, indices),
+        gather_features(inputs.X, indices),
         tf.gather(inputs.y, indices),
         is_row,
         None if mask is None else tf.gather(mask, indices) & is_row[:, None],
@@ -43,7 +43,7 @@ def gather(inputs: Inputs, rows: tf.Tensor, first_row: tf.Tensor) -> Batch:
     )
 
 
-def _gather_features(X: tf.Tensor | SparseRows, indices: tf.Tensor) -> tf.Tensor:
+def gather_features(X: tf.Tensor | SparseRows, indices: tf.Tensor) -> tf.Tensor:
     """Return the dense features of some rows, of shape (n, n_features)."""
     if not isinstance(X, SparseRows):
         return tf.gather(X, indices)

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.model.keras_models import WeightInitializer
-from pipeline.training.batch_loss import gather, total_loss
+from pipeline.training.batch_loss import gather, gather_features, total_loss
+from pipeline.training.optimization import apply_gradients
+from pipeline.training.sparse_rows import SparseRows
 from pipeline.training.stack import (
     MAX_SCORED_ROWS,
     EarlyStoppingState,
@@ -51,20 +53,18 @@ class Program:
         self.initializer = initializer
         self._optimizer, self._config = optimizer, config
         self.run = tf.function(self._train_epochs, jit_compile=True, autograph=False)
+        self.score = tf.function(self._score_rows, jit_compile=True, autograph=False)
         self._predict = tf.function(self._predict_block, jit_compile=True, autograph=False)
 
-    def initial_stopping(self, state: State, n_idle: int, test: tf.Tensor) -> EarlyStoppingState:
-        """Return the state before the first epoch; the last `n_idle` slots count as stopped."""
-        n_chunks, n_slots, chunk_size = test.shape
-        n_labels = self.network.output_shape[-1]
+    def initial_stopping(self, state: State) -> EarlyStoppingState:
+        """Return the progress of one fit before its first epoch, from its initial state."""
         return EarlyStoppingState(
             list(state.trainable) if self._restores_best else [],
             list(state.non_trainable) if self._restores_best else [],
-            tf.fill([n_slots], np.float32(np.inf)),
-            tf.zeros(n_slots, tf.int32),
-            tf.zeros(n_slots, tf.int32),
-            tf.range(n_slots) >= n_slots - n_idle,
-            tf.zeros((n_slots, n_chunks, chunk_size, n_labels)),
+            np.float32(np.inf),
+            np.int32(0),
+            np.int32(0),
+            np.bool_(False),
         )
 
     @property
@@ -100,9 +100,7 @@ class Program:
         n_epochs, _, n_slots, _ = inputs.batches.shape
         losses = Losses(*[tf.zeros((n_epochs, n_slots))] * 3)
         _, *outputs = tf.while_loop(
-            lambda epoch, _, stopping, __: (
-                (epoch < inputs.n_epochs) & ~tf.reduce_all(stopping.stopped)
-            ),
+            lambda epoch, _, stopping, __: tf.reduce_any(_is_active(inputs, epoch, stopping)),
             lambda *loop_variables: self._train_epoch(inputs, *loop_variables),
             (tf.constant(0), state, stopping, losses),
         )
@@ -117,7 +115,7 @@ class Program:
         losses: Losses,
     ) -> tuple[Any, ...]:
         batches = inputs.batches[epoch]
-        active = ~stopping.stopped
+        active = _is_active(inputs, epoch, stopping)
 
         def step(i: tf.Tensor, state: State, total: tf.Tensor) -> tuple[Any, ...]:
             state, loss = self._train_step(inputs, state, active, batches[i])
@@ -132,10 +130,10 @@ class Program:
         if inputs.last_batches.shape[-1]:
             state, loss = self._train_step(inputs, state, active, inputs.last_batches[epoch])
             total += loss
-        test, y_score = self._score(inputs, state, inputs.test)
+        test = self._mean_loss(inputs, state, inputs.test)
         monitors = self._config.early_stopping.patience is not None
-        valid = self._score(inputs, state, inputs.valid)[0] if monitors else tf.zeros_like(test)
-        stopping = self._update_stopping(stopping, state, valid, y_score)
+        valid = self._mean_loss(inputs, state, inputs.valid) if monitors else tf.zeros_like(test)
+        stopping = self._update_stopping(stopping, state, active, valid)
         losses = Losses(
             *(
                 tf.tensor_scatter_nd_update(by_epoch, [[epoch]], loss[None])
@@ -145,18 +143,13 @@ class Program:
         return epoch + 1, state, stopping, losses
 
     def _update_stopping(
-        self, stopping: EarlyStoppingState, state: State, valid: tf.Tensor, y_score: tf.Tensor
+        self, stopping: EarlyStoppingState, state: State, active: tf.Tensor, valid: tf.Tensor
     ) -> EarlyStoppingState:
-        """Apply the rule of `keras.callbacks.EarlyStopping` to each slot after an epoch.
-
-        Probabilities of the test rows are kept with the weights they belong to, so that no further
-        call is needed to score the best epoch.
-        """
-        config, active = self._config.early_stopping, ~stopping.stopped
+        """Apply the rule of `keras.callbacks.EarlyStopping` to each slot after an epoch."""
+        config = self._config.early_stopping
         n_epochs = stopping.n_epochs + tf.cast(active, tf.int32)
         if config.patience is None:
-            y_score = _where(active, y_score, stopping.y_score)
-            return stopping._replace(n_epochs=n_epochs, y_score=y_score)
+            return stopping._replace(n_epochs=n_epochs)
         is_first = stopping.n_epochs == 0
         is_better = active & (is_first | (valid + config.min_delta < stopping.best))
         wait = tf.where(is_better, 0, stopping.wait + tf.cast(active, tf.int32))
@@ -175,7 +168,6 @@ class Program:
             wait,
             n_epochs,
             stopping.stopped | (~is_better & ~is_first & (wait >= config.patience)),
-            _where(is_better if config.restore_best_weights else active, y_score, stopping.y_score),
         )
 
     def _train_step(
@@ -201,63 +193,74 @@ class Program:
             gradients = tape.gradient(
                 loss, state.trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
-            trainable, optimizer = self._optimizer.stateless_apply(
-                state.optimizer, gradients, state.trainable
-            )
-            # All slots compute every step, because they share one program. So the old state of
-            # a slot is restored afterwards: even a gradient of zero would change Adam's moments.
-            updated = State(trainable, non_trainable, optimizer)
+            # All slots compute every step, because they share one program.
             is_trained = active & (n_terms > 0)
-            selected = tf.nest.map_structure(
-                lambda new, old: tf.where(is_trained, new, old), updated, state
+            trainable, optimizer = apply_gradients(
+                *(self._optimizer, self.network.trainable_variables, state.trainable),
+                *(state.optimizer, gradients, is_trained),
             )
-            return selected, loss * n_terms
+            non_trainable = [
+                tf.where(is_trained, new, old)
+                for new, old in zip(non_trainable, state.non_trainable, strict=True)
+            ]
+            return State(trainable, non_trainable, optimizer), loss * n_terms
 
         mapped: tuple[State, tf.Tensor] = tf.vectorized_map(
             train_slot, (state, active, rows, inputs.first_rows, inputs.loss_weights)
         )
         return mapped
 
-    def _score(self, inputs: Inputs, state: State, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Score rows in chunks, which bound the memory of a large test set.
+    def _mean_loss(self, inputs: Inputs, state: State, rows: tf.Tensor) -> tf.Tensor:
+        """Return the mean loss of rows in each slot, of shape (n_slots,).
 
-        Row numbers are of shape (n_chunks, n_slots, chunk_size), the mean losses of shape
-        (n_slots,), the probabilities of shape (n_slots, n_chunks, chunk_size, n_labels).
+        Row numbers are of shape (n_chunks, n_slots, chunk_size): chunks bound the memory.
         """
 
-        def score_slot(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def slot_loss(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
             state, rows, first_row, loss_weights = slot
             batch = gather(inputs, rows, first_row)
             y_score, _, penalties = self.network.stateless_call(
                 state.trainable, state.non_trainable, batch.X, training=False, return_losses=True
             )
             penalty = tf.add_n(penalties) if penalties else 0.0
-            total, n_terms = total_loss(self._config, batch, y_score, loss_weights, penalty)
-            return total, n_terms, y_score
+            return total_loss(self._config, batch, y_score, loss_weights, penalty)
 
-        def score_chunk(
-            i: tf.Tensor, total: tf.Tensor, n_terms: tf.Tensor, y_score: tf.Tensor
-        ) -> tuple[Any, ...]:
-            loss, n, chunk = tf.vectorized_map(
-                score_slot, (state, rows[i], inputs.first_rows, inputs.loss_weights)
+        def add_chunk(i: tf.Tensor, total: tf.Tensor, n_terms: tf.Tensor) -> tuple[Any, ...]:
+            loss, n = tf.vectorized_map(
+                slot_loss, (state, rows[i], inputs.first_rows, inputs.loss_weights)
             )
-            y_score = tf.tensor_scatter_nd_update(y_score, [[i]], chunk[None])
-            return i + 1, total + loss, n_terms + n, y_score
+            return i + 1, total + loss, n_terms + n
 
-        n_chunks, n_slots, chunk_size = rows.shape
-        loop_variables = (
-            tf.constant(0),
-            tf.zeros(n_slots),
-            tf.zeros(n_slots),
-            tf.zeros((n_chunks, n_slots, chunk_size, inputs.y.shape[1])),
-        )
+        n_chunks, n_slots, _ = rows.shape
+        loop_variables = tf.constant(0), tf.zeros(n_slots), tf.zeros(n_slots)
         if n_chunks == 1:  # saves the compilation of a loop
-            _, total, n_terms, y_score = score_chunk(*loop_variables)
+            _, total, n_terms = add_chunk(*loop_variables)
         else:
-            _, total, n_terms, y_score = tf.while_loop(
-                lambda i, *_: i < n_chunks, score_chunk, loop_variables
-            )
-        return total / tf.maximum(n_terms, 1.0), tf.transpose(y_score, [1, 0, 2, 3])
+            _, total, n_terms = tf.while_loop(lambda i, *_: i < n_chunks, add_chunk, loop_variables)
+        return total / tf.maximum(n_terms, 1.0)
+
+    def _score_rows(
+        self, weights: tuple[Tensors, Tensors], X: tf.Tensor | SparseRows, rows: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the probabilities of rows by each slot, of shape (n_slots, n, n_labels).
+
+        Args:
+            weights: Trainable and non-trainable variables of the slots.
+            X: As in `Inputs`.
+            rows: Row numbers, of shape (n_slots, n).
+        """
+
+        def score_slot(slot: tuple[Any, ...]) -> tf.Tensor:
+            (trainable, non_trainable), rows = slot
+            x = gather_features(X, rows)
+            return self.network.stateless_call(trainable, non_trainable, x, training=False)[0]
+
+        return tf.vectorized_map(score_slot, (weights, rows))
+
+
+def _is_active(inputs: Inputs, epoch: tf.Tensor, stopping: EarlyStoppingState) -> tf.Tensor:
+    """Return which slots train in an epoch of a call, of shape (n_slots,)."""
+    return ~stopping.stopped & (epoch < inputs.n_epochs)
 
 
 def _where(condition: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:

@@ -1,9 +1,11 @@
 """Train all fits of a Keras model in stacks that share compiled programs."""
 
-import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from operator import itemgetter
+from queue import SimpleQueue
 from threading import Event
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,20 +18,21 @@ from pipeline.model.keras_models import WeightInitializer
 from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
 from pipeline.preprocessing.preprocessor import Layout
 from pipeline.scoring import DIVERGED_HINT
-from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
+from pipeline.training.base import FitResult, FitSpec, Progress
 from pipeline.training.cached_programs import cached_program
 from pipeline.training.compiled import Program
 from pipeline.training.memory_plan import plan_training
 from pipeline.training.optimization import functional, make_optimizer
 from pipeline.training.program_cache import save_programs
-from pipeline.training.stack import Outputs, StackInputs, State, stack_states, varied_rows
+from pipeline.training.stack import StackInputs, State, varied_rows
 from pipeline.training.stack_plan import (
+    FitGroup,
     ProgramKey,
-    Stack,
-    assign_stacks,
     depends_on_batch,
+    group_fits,
     stack_shapes,
 )
+from pipeline.training.stack_training import StackTraining
 
 
 class KerasTrainer:
@@ -111,9 +114,12 @@ class KerasTrainer:
             UserError: If the model does not fit into memory or XLA cannot compile it.
         """
         fit_indices = range(len(self._fits))
-        one_per_shape = {it.shape: it for it in self._assign_stacks(fit_indices)}.values()
         with ThreadPoolExecutor(self._plan.n_threads) as executor:
-            compilations = [executor.submit(call) for call in map(self._trace, one_per_shape)]
+            compilations = [
+                executor.submit(call)
+                for group in self._group_fits(fit_indices)
+                for call in self._trace(group)
+            ]
             if not self._initial_states:
                 self._initial_states = [self._initial_state(index) for index in fit_indices]
             try:
@@ -138,20 +144,36 @@ class KerasTrainer:
     ) -> Generator[FitResult]:
         """Yield the result of each fit, as `Trainer.train` does.
 
-        Epochs that early stopping skips count as progress when a stack has stopped.
+        Epochs that early stopping skips count as progress when their fit has ended.
         """
         self._stop.clear()
         if not self._is_compiled:
             self.compile()
         fit_indices = range(len(self._fits)) if fit_indices is None else fit_indices
-        stacks = self._assign_stacks(fit_indices)
+        stacks = [
+            (first, training)
+            for group in self._group_fits(fit_indices)
+            for training in [self._stack_training(group)]
+            for first in group.firsts
+        ]
+        done: SimpleQueue[dict[int, FitResult] | Future[None]] = SimpleQueue()
+
+        def train_stack(training: StackTraining) -> None:
+            for results in training.run(progress, self._stop.is_set):
+                done.put(results)
+
         with ThreadPoolExecutor(self._plan.n_threads) as executor:
             try:
-                futures = [executor.submit(self._train_stack, stack, progress) for stack in stacks]
+                for _, training in sorted(stacks, key=itemgetter(0)):
+                    executor.submit(train_stack, training).add_done_callback(done.put)
                 results: dict[int, FitResult] = {}
                 for fit_index in fit_indices:
                     while fit_index not in results:
-                        results.update(futures.pop(0).result())
+                        ended = done.get()
+                        if isinstance(ended, Future):
+                            ended.result()  # raises its error, if any
+                        else:
+                            results.update(ended)
                     yield results.pop(fit_index)
             finally:
                 self.stop()
@@ -235,48 +257,29 @@ class KerasTrainer:
         arrays = weights_of(fit.preprocessor)
         return State(trainable, [*arrays, *non_trainable], self._optimizer_states[key])
 
-    def _assign_stacks(self, fit_indices: Sequence[int]) -> list[Stack]:
+    def _group_fits(self, fit_indices: Sequence[int]) -> list[FitGroup]:
         size = self._plan.fits_per_program
-        return assign_stacks(fit_indices, self._shapes, self._n_train, size)
+        return group_fits(fit_indices, self._shapes, self._n_train, size)
 
-    def _trace(self, stack: Stack) -> Callable[[], Outputs]:
-        """Trace the program of a stack; return a call that compiles it and trains no epoch."""
-        program = self._programs[stack.shape.key]
-        zeros = State(
-            [np.zeros(v.shape, v.dtype) for v in program.network.trainable_variables],
-            [np.zeros(v.shape, v.dtype) for v in program.network.non_trainable_variables],
-            self._optimizer_states[stack.shape.key],
+    def _stack_training(self, group: FitGroup) -> StackTraining:
+        return StackTraining(
+            self._programs[group.shape.key],
+            self._inputs,
+            group,
+            self._config.epochs,
+            self._plan.epochs_per_call,
+            lambda fit_index: self._initial_states[fit_index],
         )
-        state = stack_states([zeros] * stack.n_slots)
-        valid, test = self._inputs.scored_rows(stack)
-        stopping = program.initial_stopping(state, 0, test)
-        inputs = self._inputs.make(stack, range(0), self._plan.epochs_per_call, valid, test)
-        program.run.get_concrete_function(state, stopping, inputs)
-        return lambda: program.run(state, stopping, inputs)
 
-    def _train_stack(self, stack: Stack, progress: Progress) -> dict[int, FitResult]:
-        """Train one stack completely; runs in a thread of the pool."""
-        began = time.perf_counter()
-        program = self._programs[stack.shape.key]
-        state = stack_states([self._initial_states[fit_index] for fit_index in stack.slots])
-        valid, test = self._inputs.scored_rows(stack)
-        stopping = program.initial_stopping(state, stack.n_idle, test)
-        n_epochs, epochs_per_call = self._config.epochs, self._plan.epochs_per_call
-        losses = []
-        for first in range(0, n_epochs, epochs_per_call):
-            if self._stop.is_set():
-                raise Stopped
-            epochs = range(first, min(first + epochs_per_call, n_epochs))
-            inputs = self._inputs.make(stack, epochs, epochs_per_call, valid, test)
-            state, stopping, by_epoch = program.run(state, stopping, inputs)
-            losses.append(np.stack(by_epoch)[:, : len(epochs)])
-            all_stopped = bool(np.all(stopping.stopped))
-            n_done = n_epochs - first if all_stopped else len(epochs)
-            progress(n_done * len(stack.fit_indices))
-            if all_stopped:
-                break
-        seconds = (time.perf_counter() - began) / len(stack.fit_indices)
-        return self._inputs.results(stack, state, stopping, np.concatenate(losses, axis=1), seconds)
+    def _trace(self, group: FitGroup) -> list[Callable[[], Any]]:
+        """Trace the programs of a group; return calls that compile them and train no epoch."""
+        network = self._programs[group.shape.key].network
+        zeros = State(
+            [np.zeros(v.shape, v.dtype) for v in network.trainable_variables],
+            [np.zeros(v.shape, v.dtype) for v in network.non_trainable_variables],
+            self._optimizer_states[group.shape.key],
+        )
+        return self._stack_training(group).trace(zeros)
 
 
 def _first_line(error: Exception) -> str:

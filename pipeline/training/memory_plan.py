@@ -23,7 +23,6 @@ AUTOMATIC_FRACTION = 0.5  # of the free memory; the rest is for the scores, figu
 _STATE_COPIES = 2  # the state before a call of the program, and after it
 _GRADIENT_COPIES = 2  # the gradients, and the copy of a variable that XLA makes
 _ACTIVATION_COPIES = 2  # of the forward and of the backward pass
-_SCORE_COPIES = 3  # before a call, during it, and after it
 _BYTES = 4  # of float32
 
 
@@ -121,7 +120,7 @@ def slice_memory(
         gradients=_BYTES * _GRADIENT_COPIES * n_trainable,
         optimizer=_BYTES * _STATE_COPIES * n_optimizer,
         activations=_BYTES * _ACTIVATION_COPIES * n_activations,
-        scores=_BYTES * _SCORE_COPIES * n_test * n_labels,
+        scores=_BYTES * n_test * n_labels,
     )
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -101,7 +102,7 @@ def make_optimizer(config: TrainingConfig, n_steps: int | None = None) -> keras.
 
 
 # TFOptimizer overrides these methods of Keras's BaseOptimizer for `tf.distribute`, which needs real
-# variables. Restoring the base methods makes `stateless_apply` work. `_clip_by_norm` is unrelated.
+# variables. Restoring the base methods makes stateless updates work. `_clip_by_norm` is unrelated.
 _BASE_METHODS = {
     name: method
     for name, method in vars(BaseOptimizer).items()
@@ -111,16 +112,60 @@ _Stateless = type("_Stateless", (TFOptimizer,), _BASE_METHODS)
 
 
 def functional(optimizer: keras.Optimizer) -> keras.Optimizer:
-    """Enable `stateless_apply`, which Keras does not support with TensorFlow.
+    """Enable stateless updates, which Keras does not support with TensorFlow.
 
-    It takes and returns variables as tensors, so that it can be mapped over fits. The class of the
-    optimizer comes first in the method resolution order, which keeps its own overrides (Nadam,
+    They take and return variables as tensors, so that they can be mapped over fits. The class of
+    the optimizer comes first in the method resolution order, which keeps its own overrides (Nadam,
     Muon).
     """
     optimizer_class = type(optimizer)
     name = f"Stateless{optimizer_class.__name__}"
     optimizer.__class__ = type(name, (optimizer_class, _Stateless), {})
     return optimizer
+
+
+def apply_gradients(
+    optimizer: keras.Optimizer,
+    variables: Sequence[keras.Variable],
+    values: Sequence[tf.Tensor],
+    state: Sequence[tf.Tensor],
+    gradients: Sequence[tf.Tensor],
+    is_trained: tf.Tensor,
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Return the trainable and the optimizer variables after a step, or as they were without it.
+
+    Args:
+        optimizer: From `functional`, built for the variables.
+        variables: Trainable variables of the network.
+        values: Their values.
+        state: Values of the optimizer's variables.
+        gradients: Gradients of the trainable variables.
+        is_trained: Whether to take the step: a gradient of 0 would change the moments of Adam.
+    """
+    pairs = [*zip(variables, values, strict=True), *zip(optimizer.variables, state, strict=True)]
+    with _SelectiveScope(pairs, is_trained) as scope:
+        optimizer.apply(gradients)
+    return (
+        [scope.get_current_value(variable) for variable in variables],
+        [scope.get_current_value(variable) for variable in optimizer.variables],
+    )
+
+
+class _SelectiveScope(keras.StatelessScope):  # type: ignore[misc]
+    """A stateless scope that keeps the old values unless a condition holds.
+
+    It selects at each assignment. Selecting after the whole update would make XLA compute it twice
+    and copy all moments, because the new weights would be computed from the old moments.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Any, Any]], condition: tf.Tensor) -> None:
+        super().__init__(state_mapping=pairs)
+        self._condition = condition
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        variable, value = update
+        old = self.get_current_value(variable)
+        super().add_update((variable, tf.where(self._condition, value, old)))
 
 
 def _learning_rate(config: TrainingConfig, n_steps: int | None) -> float | LearningRateSchedule:

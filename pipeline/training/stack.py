@@ -8,14 +8,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
-from pipeline.preprocessing.layer import count_weights
-from pipeline.training.base import NO_ROWS, FitResult, FitSpec
+from pipeline.training.base import NO_ROWS, FitSpec
 from pipeline.training.loss_weights import loss_weights
 from pipeline.training.sparse_rows import SparseRows, to_device
-from pipeline.training.stack_plan import Stack, n_steps
+from pipeline.training.stack_plan import StackShape, n_steps
 
 PADDING = -1  # row number that stands for no row
 MAX_SCORED_ROWS = 4096  # rows per slot that are scored at once, to bound memory
+MIN_TRAIN_PER_MONITORED = 10  # training rows for each test row of the loss after each epoch
 
 Tensors = list[tf.Tensor]
 
@@ -37,9 +37,7 @@ class EarlyStoppingState(NamedTuple):
         best: Validation loss of the best epoch, of shape (n_slots,).
         wait: Epochs since the best epoch, of shape (n_slots,).
         n_epochs: Epochs trained, of shape (n_slots,).
-        stopped: Whether the training has ended, of shape (n_slots,).
-        y_score: Probabilities of the rows `Inputs.test` by the weights that are kept, of shape
-            (n_slots, n_chunks, chunk_size, n_labels).
+        stopped: Whether early stopping has ended the training, of shape (n_slots,).
     """
 
     trainable: Tensors
@@ -48,7 +46,6 @@ class EarlyStoppingState(NamedTuple):
     wait: tf.Tensor
     n_epochs: tf.Tensor
     stopped: tf.Tensor
-    y_score: tf.Tensor
 
 
 class Inputs(NamedTuple):
@@ -65,8 +62,8 @@ class Inputs(NamedTuple):
         last_batches: Row numbers of smaller last batches, of shape
             (n_epochs, n_slots, last_batch_size).
         valid: Row numbers that early stopping monitors, of shape (n_chunks, n_slots, chunk_size).
-        test: Row numbers to score, of shape (n_chunks, n_slots, chunk_size).
-        n_epochs: Epochs of `batches` to run.
+        test: Numbers of the test rows whose loss is computed after each epoch, likewise.
+        n_epochs: Epochs of `batches` to run, of shape (n_slots,); 0 for an idle slot.
         n_steps: Steps of each epoch to run.
         label_mask: True where the label is known, of shape (n_samples, n_labels); None if all are.
         sample_weight: Weights of all rows, of shape (n_samples,); None for 1.
@@ -110,16 +107,6 @@ class Outputs(NamedTuple):
     losses: Losses
 
 
-def stack_states(states: Sequence[State]) -> State:
-    """Stack the states of single fits along a new first axis."""
-    return State(
-        *(
-            [tf.constant(np.stack(slots)) for slots in zip(*variables, strict=True)]
-            for variables in zip(*states, strict=True)
-        )
-    )
-
-
 class StackInputs:
     """Makes the inputs of stacks from one table and its fits."""
 
@@ -133,109 +120,121 @@ class StackInputs:
         sample_weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Copy the features, labels, mask and weights of all rows to the device."""
+        self.X = to_device(X)
         self._fits = fits
-        self._X, self._y = to_device(X), tf.constant(y, tf.float32)
+        self._y = tf.constant(y, tf.float32)
         self._label_mask = None if label_mask is None else tf.constant(label_mask)
         self._sample_weight = None if sample_weight is None else tf.constant(sample_weight)
         self._n_given = None if label_mask is None else label_mask.sum(axis=1)
         self._loss_weights = [
             loss_weights(config, y, fit.train, label_mask, sample_weight) for fit in fits
         ]
+        self._monitored_test = [monitored_test_rows(fit) for fit in fits]
+        self._n_monitored_test = max(map(len, self._monitored_test))
         self._n_test = max(len(fit.test) for fit in fits)
         self._n_valid = max(len(fit.valid) for fit in fits)
 
-    def scored_rows(self, stack: Stack) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return `Inputs.valid` and `Inputs.test` of a stack."""
-        fits = [self._fits[fit_index] for fit_index in stack.fit_indices]
-        return (
-            pad_rows([fit.valid for fit in fits], stack.n_slots, self._n_valid),
-            pad_rows([fit.test for fit in fits], stack.n_slots, self._n_test),
-        )
-
     def make(
-        self, stack: Stack, epochs: range, n_compiled: int, valid: tf.Tensor, test: tf.Tensor
+        self,
+        shape: StackShape,
+        slots: Sequence[int | None],
+        epochs: Sequence[range],
+        n_compiled: int,
     ) -> Inputs:
         """Return the inputs of some epochs.
 
         Args:
-            stack: The stack.
-            epochs: Epochs to run.
+            shape: Shape of the stack.
+            slots: Index of the fit in each slot; None if it is idle.
+            epochs: Epochs to run in each slot.
             n_compiled: Epochs that the program is compiled for; at least as many.
-            valid: As from `scored_rows`.
-            test: As from `scored_rows`.
         """
-        fits = [self._fits[fit_index] for fit_index in stack.fit_indices]
-        idle = [NO_ROWS] * stack.n_idle
+        trained = [fit_index for fit_index in slots if fit_index is not None]
+        filled = [trained[0] if fit_index is None else fit_index for fit_index in slots]
         orders = [
-            [*(epoch_order(fit.seed, epoch, fit.train) for fit in fits), *idle] for epoch in epochs
+            [self._order(it, of_slot[i : i + 1]) for it, of_slot in zip(slots, epochs, strict=True)]
+            for i in range(n_compiled)
         ]
-        orders += [[NO_ROWS] * stack.n_slots] * (n_compiled - len(epochs))
-        shape = stack.shape
         batches, last_batches = make_batches(
             orders, shape.n_steps, shape.batch_size, shape.last_batch_size
         )
+        valid = [NO_ROWS if it is None else self._fits[it].valid for it in slots]
+        test = [NO_ROWS if it is None else self._monitored_test[it] for it in slots]
         return Inputs(
-            X=self._X,
+            X=self.X,
             y=self._y,
-            first_rows=tf.constant([self._fits[i].train[0] for i in stack.slots], tf.int32),
-            loss_weights=tf.constant(np.stack([self._loss_weights[i] for i in stack.slots])),
+            first_rows=tf.constant([self._fits[it].train[0] for it in filled], tf.int32),
+            loss_weights=tf.constant(np.stack([self._loss_weights[it] for it in filled])),
             batches=tf.constant(batches),
             last_batches=tf.constant(last_batches),
-            valid=valid,
-            test=test,
-            n_epochs=tf.constant(len(epochs)),
-            n_steps=tf.constant(max(n_steps(len(fit.train), shape) for fit in fits)),
+            valid=pad_rows(valid, self._n_valid),
+            test=pad_rows(test, self._n_monitored_test),
+            n_epochs=tf.constant([len(of_slot) for of_slot in epochs]),
+            n_steps=tf.constant(max(n_steps(len(self._fits[it].train), shape) for it in trained)),
             label_mask=self._label_mask,
             sample_weight=self._sample_weight,
         )
 
-    def results(
-        self,
-        stack: Stack,
-        state: State,
-        stopping: EarlyStoppingState,
-        losses: NDArray[np.float32],
-        seconds: float,
-    ) -> dict[int, FitResult]:
-        """Return the result of each fit of a trained stack, by fit index.
+    def _order(self, fit_index: int | None, epochs: range) -> NDArray[np.int64]:
+        """Return the training rows of a fit in their order in an epoch; without one, no rows."""
+        if fit_index is None or not epochs:
+            return NO_ROWS
+        fit = self._fits[fit_index]
+        return epoch_order(fit.seed, epochs[0], fit.train)
 
-        `losses` has all epochs in the order of `Losses`, of shape (3, n_epochs, n_slots); `seconds`
-        is the training time of each fit.
+    def scored_rows(self, slots: Sequence[int | None]) -> list[tf.Tensor]:
+        """Return the numbers of the test rows of each slot, in chunks of equal shape.
+
+        Shorter chunks are filled up with row 0.
         """
-        best = stopping if stopping.trainable or stopping.non_trainable else state
-        n_prepared = count_weights(stack.shape.key.layout)
-        model_weights = (*best.trainable, *best.non_trainable[n_prepared:])
-        weights = [tensor.numpy() for tensor in model_weights]
-        y_score = stopping.y_score.numpy()
-        y_score = y_score.reshape(len(y_score), -1, y_score.shape[-1])  # joins the chunks
-        n_epochs = stopping.n_epochs.numpy()
-        results = {}
-        for slot, fit_index in enumerate(stack.fit_indices):
-            fit = self._fits[fit_index]
-            loss, val_loss, test_loss = losses[:, : n_epochs[slot], slot]
-            results[fit_index] = FitResult(
-                y_score=y_score[slot, : len(fit.test)],
-                loss=loss / self._n_terms(fit.train),
-                val_loss=val_loss if self._n_terms(fit.valid) else val_loss[:0],
-                test_loss=test_loss if self._n_terms(fit.test) else test_loss[:0],
-                seconds=seconds,
-                weights=tuple(weight[slot] for weight in weights),
-            )
-        return results
+        test = [NO_ROWS if it is None else self._fits[it].test for it in slots]
+        return list(tf.maximum(pad_rows(test, self._n_test), 0))
 
-    def _n_terms(self, rows: NDArray[np.int64]) -> int:
+    def n_test(self, fit_index: int) -> int:
+        """Return the number of test rows of a fit."""
+        return len(self._fits[fit_index].test)
+
+    def n_terms(self, rows: NDArray[np.int64]) -> int:
         """Return the number of terms of the loss of rows: these, or their known cells."""
         return len(rows) if self._n_given is None else int(self._n_given[rows].sum())
 
+    def curves(
+        self, fit_index: int, losses: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the mean losses of a fit on its training, validation and test rows, by epoch.
 
-def pad_rows(rows: Sequence[NDArray[np.int64]], n_slots: int, n_rows: int) -> tf.Tensor:
-    """Pad the row numbers of each fit to `n_rows`, in shape (n_chunks, n_slots, chunk_size)."""
+        Args:
+            fit_index: The fit.
+            losses: Losses of its epochs in the order of `Losses`, of shape (3, n_epochs).
+        """
+        fit, (loss, val_loss, test_loss) = self._fits[fit_index], losses
+        n_test = self.n_terms(self._monitored_test[fit_index])
+        return (
+            loss / self.n_terms(fit.train),
+            val_loss if self.n_terms(fit.valid) else val_loss[:0],
+            test_loss if n_test else test_loss[:0],
+        )
+
+
+def monitored_test_rows(fit: FitSpec) -> NDArray[np.int64]:
+    """Draw test rows whose loss is computed after each epoch, a tenth as many as training rows.
+
+    More would take more than a thirtieth of the time of the training.
+    """
+    n_rows = max(1, len(fit.train) // MIN_TRAIN_PER_MONITORED)
+    if n_rows >= len(fit.test):
+        return fit.test
+    return np.sort(np.random.default_rng(fit.seed).choice(fit.test, n_rows, replace=False))
+
+
+def pad_rows(rows: Sequence[NDArray[np.int64]], n_rows: int) -> tf.Tensor:
+    """Pad the row numbers of each slot to `n_rows`, in shape (n_chunks, n_slots, chunk_size)."""
     chunk_size = max(1, min(n_rows, MAX_SCORED_ROWS))
     n_chunks = max(1, -(-n_rows // chunk_size))
-    padded = np.full((n_slots, n_chunks * chunk_size), PADDING, dtype=np.int32)
+    padded = np.full((len(rows), n_chunks * chunk_size), PADDING, dtype=np.int32)
     for slot, row_numbers in enumerate(rows):
         padded[slot, : len(row_numbers)] = row_numbers
-    return tf.constant(padded.reshape(n_slots, n_chunks, chunk_size).transpose(1, 0, 2))
+    return tf.constant(padded.reshape(len(rows), n_chunks, chunk_size).transpose(1, 0, 2))
 
 
 def epoch_order(seed: int, epoch: int, train: NDArray[np.int64]) -> NDArray[np.int64]:

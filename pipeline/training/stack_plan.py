@@ -59,13 +59,13 @@ class StackShape(NamedTuple):
     last_batch_size: int
 
 
-class Stack(NamedTuple):
-    """Fits that train together.
+class FitGroup(NamedTuple):
+    """Fits of equal shape, which train in stacks of equal size.
 
     Attributes:
-        fit_indices: The fits, by their index in the list of all fits; one per slot.
-        shape: Shape of the stack.
-        n_slots: Slots, of which the last ones can be idle.
+        fit_indices: The fits, by their index in the list of all fits, in the order of training.
+        shape: Shape of the stacks.
+        n_slots: Fits per stack, of which some can be missing.
     """
 
     fit_indices: tuple[int, ...]
@@ -73,14 +73,10 @@ class Stack(NamedTuple):
     n_slots: int
 
     @property
-    def n_idle(self) -> int:
-        """Number of slots without a fit."""
-        return self.n_slots - len(self.fit_indices)
-
-    @property
-    def slots(self) -> tuple[int, ...]:
-        """Fit index of each slot; idle slots hold copies of the first fit, for their shapes."""
-        return (*self.fit_indices, *self.fit_indices[:1] * self.n_idle)
+    def firsts(self) -> list[int]:
+        """Smallest index of the fits of each stack, if all fits train equally long."""
+        starts = range(0, len(self.fit_indices), self.n_slots)
+        return [min(self.fit_indices[start : start + self.n_slots]) for start in starts]
 
 
 @dataclass(frozen=True)
@@ -198,13 +194,13 @@ def n_steps(n_train: int, shape: StackShape) -> int:
     return -(-(n_train - shape.last_batch_size) // shape.batch_size)
 
 
-def assign_stacks(
+def group_fits(
     fit_indices: Sequence[int],
     shapes: Sequence[StackShape],
     n_train: Sequence[int],
     fits_per_program: int,
-) -> list[Stack]:
-    """Divide fits into stacks of equal shape, ordered by their first fit.
+) -> list[FitGroup]:
+    """Divide fits into groups of equal shape.
 
     The number of slots depends on all fits, not on the requested ones, so a resumed training
     compiles the same programs and gives the same results as a complete one.
@@ -219,7 +215,7 @@ def assign_stacks(
     for fit_index in fit_indices:
         by_shape.setdefault(shapes[fit_index], []).append(fit_index)
     n_equal = Counter(shapes)
-    stacks = []
+    groups = []
     for shape, group in by_shape.items():
         # `plan_stacks` chose the size for all fits together. A smaller group must be divided
         # again, or it would train in fewer stacks than there are cores.
@@ -228,11 +224,8 @@ def assign_stacks(
             n_slots = min(n_slots, _max_size(n_equal[shape]))
         # A stack takes as many steps as its longest fit, so fits of similar length go together.
         ordered = sorted(group, key=lambda index: -n_steps(n_train[index], shape))
-        stacks += [
-            Stack(tuple(ordered[start : start + n_slots]), shape, n_slots)
-            for start in range(0, len(ordered), n_slots)
-        ]
-    return sorted(stacks, key=lambda stack: min(stack.fit_indices))
+        groups.append(FitGroup(tuple(ordered), shape, n_slots))
+    return groups
 
 
 def depends_on_batch(model: keras.Model, x: NDArray[np.float32]) -> bool:

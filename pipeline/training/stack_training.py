@@ -1,0 +1,223 @@
+"""Train a stack of fits, and waiting fits in the slots of those that have ended.
+
+So early stopping saves the time of every fit that stops, not only of a stack that has stopped as a
+whole. A fit does not depend on the others in its stack.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pipeline.preprocessing.layer import count_weights
+from pipeline.training.base import FitResult, Progress, Stopped
+from pipeline.training.compiled import Program
+from pipeline.training.stack import EarlyStoppingState, StackInputs, State
+from pipeline.training.stack_plan import FitGroup
+
+
+class Slots(NamedTuple):
+    """The variables of a stack between two calls of its program."""
+
+    state: State
+    stopping: EarlyStoppingState
+
+
+@dataclass
+class _RunningFit:
+    """A fit in a slot of a stack.
+
+    Attributes:
+        fit_index: The fit.
+        first_epoch: The next epoch to train.
+        losses: Losses of the epochs of each call, of shape (3, n_epochs).
+        seconds: Its part of the time of the calls.
+    """
+
+    fit_index: int
+    first_epoch: int = 0
+    losses: list[NDArray[np.float32]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class StackTraining:
+    """Trains fits of one shape; a thread of its own can run each `run`.
+
+    Attributes:
+        waiting: Fits that no stack has begun, by their index.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        inputs: StackInputs,
+        group: FitGroup,
+        n_epochs: int,
+        epochs_per_call: int,
+        initial_state: Callable[[int], State],
+    ) -> None:
+        """Set what all stacks of the shape share.
+
+        Args:
+            program: Their program.
+            inputs: The table and its fits.
+            group: The fits, their shape and the size of a stack.
+            n_epochs: Epochs of each fit.
+            epochs_per_call: Epochs of one call of the program.
+            initial_state: Returns the state of a fit before the first step.
+        """
+        self.waiting = deque(group.fit_indices)
+        self._program, self._inputs = program, inputs
+        self._shape, self._n_slots = group.shape, group.n_slots
+        self._n_epochs, self._per_call = n_epochs, epochs_per_call
+        self._initial_state = initial_state
+
+    def trace(self, state: State) -> list[Callable[[], Any]]:
+        """Trace the programs of a stack; return calls that compile them and train nothing.
+
+        `state` is that of any fit; the values do not matter.
+        """
+        program, slots = self._program, [self.waiting[0]] * self._n_slots
+        carried = _stack([self._fresh(state)] * self._n_slots)
+        none = [range(0)] * self._n_slots
+        inputs = self._inputs.make(self._shape, slots, none, self._per_call)
+        rows = self._inputs.scored_rows(slots)[0]
+        weights = carried.state.trainable, carried.state.non_trainable
+        program.run.get_concrete_function(*carried, inputs)
+        program.score.get_concrete_function(weights, self._inputs.X, rows)
+        return [
+            lambda: program.run(*carried, inputs),
+            lambda: program.score(weights, self._inputs.X, rows),
+        ]
+
+    def run(
+        self, progress: Progress, is_stopped: Callable[[], bool]
+    ) -> Iterator[dict[int, FitResult]]:
+        """Train one stack until no fit is left; yield the results of the fits that have ended.
+
+        Args:
+            progress: Called with the epochs done since the last call; those that early stopping
+                skips count when the fit ends.
+            is_stopped: Whether to end early.
+
+        Raises:
+            Stopped: If it ends early.
+        """
+        running: list[_RunningFit | None] = [None] * self._n_slots
+        carried: Slots | None = None
+        while True:
+            carried = self._fill(running, carried)
+            if carried is None or not any(running):
+                return
+            if is_stopped():
+                raise Stopped
+            carried = self._call(running, carried)
+            ended, n_done = [], 0
+            stopped = carried.stopping.stopped.numpy()
+            for slot, fit in enumerate(running):
+                if fit is None:
+                    continue
+                n_done += len(self._next_epochs(fit))
+                fit.first_epoch += len(self._next_epochs(fit))
+                if stopped[slot] or fit.first_epoch == self._n_epochs:
+                    n_done += self._n_epochs - fit.first_epoch
+                    ended.append(slot)
+            progress(n_done)
+            if ended:
+                yield self._results(running, carried, ended)
+                for slot in ended:
+                    running[slot] = None
+
+    def _fill(self, running: list[_RunningFit | None], carried: Slots | None) -> Slots | None:
+        """Begin waiting fits in idle slots; return None if no fit was ever begun."""
+        fresh = {}
+        for slot, fit in enumerate(running):
+            if fit is None:
+                try:
+                    fit_index = self.waiting.popleft()
+                except IndexError:  # another thread may have begun the last one just now
+                    break
+                running[slot] = _RunningFit(fit_index)
+                fresh[slot] = self._fresh(self._initial_state(fit_index))
+        if carried is None:  # idle slots hold copies of a fit, for their shapes
+            return _stack([fresh.get(i, fresh[0]) for i in range(self._n_slots)]) if fresh else None
+        return _replace(carried, fresh) if fresh else carried
+
+    def _fresh(self, state: State) -> Slots:
+        return Slots(state, self._program.initial_stopping(state))
+
+    def _next_epochs(self, fit: _RunningFit | None) -> range:
+        """Return the epochs that a fit trains in the next call."""
+        if fit is None:
+            return range(0)
+        return range(fit.first_epoch, min(fit.first_epoch + self._per_call, self._n_epochs))
+
+    def _call(self, running: Sequence[_RunningFit | None], carried: Slots) -> Slots:
+        """Train some epochs of the fits, and keep their losses and times."""
+        began = time.perf_counter()
+        indices = [fit.fit_index if fit else None for fit in running]
+        epochs = [self._next_epochs(fit) for fit in running]
+        inputs = self._inputs.make(self._shape, indices, epochs, self._per_call)
+        state, stopping, by_epoch = self._program.run(*carried, inputs)
+        losses = np.stack(by_epoch)
+        fits = [fit for fit in running if fit]
+        seconds = (time.perf_counter() - began) / len(fits)
+        for slot, fit in enumerate(running):
+            if fit:
+                fit.losses.append(losses[:, : len(epochs[slot]), slot])
+                fit.seconds += seconds
+        return Slots(state, stopping)
+
+    def _results(
+        self, running: Sequence[_RunningFit | None], carried: Slots, ended: Sequence[int]
+    ) -> dict[int, FitResult]:
+        """Return the results of the fits in some slots, by fit index."""
+        state, stopping = carried
+        best = stopping if stopping.trainable or stopping.non_trainable else state
+        indices = [fit.fit_index if fit else None for fit in running]
+        chunks = [
+            self._program.score((best.trainable, best.non_trainable), self._inputs.X, rows)
+            for rows in self._inputs.scored_rows(indices)
+        ]
+        n_prepared = count_weights(self._shape.key.layout)
+        weights = [it.numpy() for it in (*best.trainable, *best.non_trainable[n_prepared:])]
+        n_epochs = stopping.n_epochs.numpy()
+        results = {}
+        for slot in ended:
+            fit = running[slot]
+            assert fit is not None
+            y_score = np.concatenate([chunk.numpy()[slot] for chunk in chunks])
+            losses = np.concatenate(fit.losses, axis=1)[:, : n_epochs[slot]]
+            loss, val_loss, test_loss = self._inputs.curves(fit.fit_index, losses)
+            results[fit.fit_index] = FitResult(
+                y_score=y_score[: self._inputs.n_test(fit.fit_index)],
+                loss=loss,
+                val_loss=val_loss,
+                test_loss=test_loss,
+                seconds=fit.seconds,
+                weights=tuple(weight[slot] for weight in weights),
+            )
+        return results
+
+
+def _stack(slots: Sequence[Slots]) -> Slots:
+    """Stack the variables of single fits along a new first axis."""
+    stacked: Slots = tf.nest.map_structure(lambda *values: tf.constant(np.stack(values)), *slots)
+    return stacked
+
+
+def _replace(carried: Slots, fresh: dict[int, Slots]) -> Slots:
+    """Replace the variables of some slots."""
+
+    def replace(tensor: tf.Tensor, *values: NDArray[np.generic]) -> tf.Tensor:
+        array = tensor.numpy().copy()
+        array[list(fresh)] = np.stack(values)
+        return tf.constant(array)
+
+    replaced: Slots = tf.nest.map_structure(replace, carried, *fresh.values())
+    return replaced
