@@ -49,7 +49,7 @@ from pipeline.tracking import (
     supersede,
     track,
 )
-from pipeline.tracking.store import CODES, STOPPED, STOPPED_BECAUSE
+from pipeline.tracking.store import CODES, DEVICE, STOPPED, STOPPED_BECAUSE
 from pipeline.training import Stopped
 
 if TYPE_CHECKING:
@@ -103,7 +103,11 @@ def _evaluate_job(
 def _make_evaluator(job: PreparedJob) -> Evaluator:
     with console.waiting("loading the trainer and learning the preprocessing of each fold"):
         inputs = job.inputs
-        return Evaluator(job.config, inputs.dataset, list(inputs.splits), inputs.nested_splits)
+        splits, nested = list(inputs.splits), inputs.nested_splits
+        evaluator = Evaluator(job.config, inputs.dataset, splits, nested)
+    if job.sweep_job is None or job.sweep_job.number == 0:
+        console.show(f"Device: {evaluator.device.description}")
+    return evaluator
 
 
 @contextmanager
@@ -121,9 +125,10 @@ def _open_run(
             compiled = stack.enter_context(ThreadPoolExecutor(1)).submit(evaluator.compile)
             with console.waiting("compiling the training and opening the MLflow store"):
                 experiment_id = open_store(job.store, job.config.tracking.experiment_name)
+            tags = job.tags | {DEVICE: str(evaluator.device)}
             parent = job.sweep_job.sweep.run_id if job.sweep_job else None
             run = stack.enter_context(
-                track(experiment_id, job.run_name, job.tags, parent, job.previous.run_id)
+                track(experiment_id, job.run_name, tags, parent, job.previous.run_id)
             )
         yield run, compiled
 
@@ -204,6 +209,8 @@ def _train(
 ) -> Evaluation:
     """Train all folds and the final model; log, print and keep each fold once it is scored."""
     is_quiet = job.sweep_job is not None
+    shown = [*evaluator.warnings]
+    console.show_warnings(shown)
     with console.progress_bar(evaluator.total, evaluator.unit, is_quiet) as advance:
 
         def progress(n: int) -> None:
@@ -223,7 +230,7 @@ def _train(
         except Stopped:
             raise_interrupt()
             raise
-    console.show_warnings(evaluator.warnings)
+    console.show_warnings(evaluator.warnings[len(shown) :])
     return evaluator.evaluation()
 
 

@@ -38,6 +38,11 @@ def n_cores() -> int:
     return int(os.environ.get(CORES_VARIABLE, 0)) or _available_cores()
 
 
+def core_fraction() -> float:
+    """Return the fraction of the usable cores that this job has: 1 unless jobs run in parallel."""
+    return min(1.0, n_cores() / _available_cores())
+
+
 def divide_cores(n_jobs: int) -> None:
     """Limit this process to its part of the cores.
 

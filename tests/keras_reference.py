@@ -45,6 +45,7 @@ def training_config(**changes) -> TrainingConfig:
         "final_fit": None,
         "fits_per_program": 2,
         "n_threads": None,
+        "deterministic": True,
         "memory": None,
     }
     return TrainingConfig(**{**defaults, **changes})

@@ -37,6 +37,9 @@ def test_it_prints_the_lines_of_the_tutorial_and_nothing_else(default):
     out, run = default
     lines = out.splitlines()
     assert lines[0].startswith("synthetic: 1000 rows, 10 features, 3 labels; ")
+    (device,) = [line for line in lines if line.startswith("Device: ")]
+    assert device.startswith(f"Device: {run.data.tags['device']}")
+    assert lines.index(device) < next(i for i, line in enumerate(lines) if line.startswith(">"))
     assert len([line for line in lines if re.fullmatch(r">0\.\d{3}", line)]) == 30
     (accuracy,) = [line for line in lines if re.fullmatch(r"Accuracy: 0\.\d{3} \(0\.\d{3}\)", line)]
     assert 0.79 < float(accuracy.split()[1]) < 0.84
@@ -111,7 +114,8 @@ def test_figures_and_report_are_logged(default):
     mean, low = (run.data.metrics[f"accuracy_{name}"] for name in ("mean", "ci_low"))
     assert f"{mean:.3f}" in page
     assert f"{low:.3f} to " in page
-    assert all(tag in page for tag in (run.info.run_id, run.data.tags["data_digest"]))
+    tags = run.data.tags
+    assert all(tag in page for tag in (run.info.run_id, tags["data_digest"], tags["device"]))
 
 
 def test_the_data_set_is_logged_with_the_digest_of_all_values(default):

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from pipeline import runtime
 from pipeline.config.schema import parse_bytes
 from pipeline.errors import UserError
 from pipeline.model.keras_models import mlp
@@ -35,25 +36,38 @@ def test_the_bytes_of_a_slice_are_those_of_its_arrays():
     [(32, 8, 4), (31, 8, 3), (9, 8, 1), (8, 8, 1), (7, 7, 1), (1, 1, 1)],
 )
 def test_threads_are_given_up_before_fits_of_a_stack(budget, size, n_threads):
-    plan, message = fit_to_memory(PLAN, MB, f"{budget}MB")
+    plan, message = fit_to_memory(PLAN, MB, f"{budget}MB", 0)
     assert (plan.fits_per_program, plan.n_threads) == (size, n_threads)
     assert plan.epochs_per_call == PLAN.epochs_per_call
     assert bool(message) is (plan != PLAN)
 
 
-def test_half_of_the_free_memory_is_the_budget_unless_one_is_set(monkeypatch):
-    monkeypatch.setattr(memory_plan, "available_memory", lambda: 32 * MB)
-    plan, message = fit_to_memory(PLAN, MB, None)
+def test_half_of_the_free_memory_is_the_budget_unless_one_is_set():
+    plan, message = fit_to_memory(PLAN, MB, None, 32 * MB)
     assert (plan.fits_per_program, plan.n_threads) == (8, 2)
     assert message == (
         "4 x 8 fits at once would take 32.00 MB, more than the 16.00 MB of training.memory, "
         "so 2 x 8 train at once"
     )
-    assert fit_to_memory(PLAN, 20 * MB, None)[0].fits_per_program == 1  # more than the share
+    assert (
+        fit_to_memory(PLAN, 20 * MB, None, 32 * MB)[0].fits_per_program == 1
+    )  # more than the share
     with pytest.raises(UserError, match=r"at least 33\.00 MB.*Received: 32\.00 MB that are free"):
-        fit_to_memory(PLAN, 33 * MB, None)
+        fit_to_memory(PLAN, 33 * MB, None, 32 * MB)
     with pytest.raises(UserError, match=r"Received: 2\.00 MB that training\.memory allows"):
-        fit_to_memory(PLAN, 3 * MB, "2MB")
+        fit_to_memory(PLAN, 3 * MB, "2MB", 32 * MB)
+
+
+def test_jobs_of_a_parallel_sweep_share_the_memory_as_they_share_the_cores(monkeypatch):
+    monkeypatch.setattr(runtime, "_available_cores", lambda: 4)
+    monkeypatch.setenv(runtime.CORES_VARIABLE, "1")
+    plan, message = fit_to_memory(PLAN, MB, None, 64 * MB)
+    assert (plan.fits_per_program, plan.n_threads) == (8, 1)
+    assert "more than the 8.00 MB" in message
+    monkeypatch.setenv(runtime.CORES_VARIABLE, "9")  # more than there are
+    assert fit_to_memory(PLAN, MB, None, 64 * MB) == (PLAN, "")
+    monkeypatch.delenv(runtime.CORES_VARIABLE)
+    assert fit_to_memory(PLAN, MB, None, 64 * MB) == (PLAN, "")
 
 
 @pytest.mark.parametrize(
@@ -79,8 +93,8 @@ def test_a_small_budget_trains_smaller_stacks_to_the_same_result(monkeypatch):
     together = train(fits, config, build)
     seen, fit_to_memory = [], memory_plan.fit_to_memory
 
-    def record(plan, per_slice, setting):
-        seen.append(fit_to_memory(plan, per_slice, f"{2.5 * per_slice / MB:.6f}MB"))
+    def record(plan, per_slice, setting, free):
+        seen.append(fit_to_memory(plan, per_slice, f"{2.5 * per_slice / MB:.6f}MB", free))
         return seen[-1]
 
     monkeypatch.setattr(memory_plan, "fit_to_memory", record)

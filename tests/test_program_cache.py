@@ -168,7 +168,8 @@ def test_a_child_replaces_the_folder_of_its_parent(root, monkeypatch):
     monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=0")
     own = start_process(monkeypatch)
     child = start_process(monkeypatch)
-    flags = f"--tf_xla_auto_jit=0 --tf_xla_persistent_cache_directory={child}"
+    of_cpu = "--tf_xla_persistent_cache_device_types=CPU"
+    flags = f"--tf_xla_auto_jit=0 {of_cpu} --tf_xla_persistent_cache_directory={child}"
     assert os.environ["TF_XLA_FLAGS"] == flags
     assert child.parent == own.parent
 

@@ -175,6 +175,11 @@ def test_causes_are_differences_of_tags():
     assert find_causes(record(**tags), record(**{**tags, "version.keras": "3.15"})) == [
         "keras: 3.14 before, 3.15 now"
     ]
+    on_gpu = {**tags, "device": "GPU (NVIDIA H100, 85.0 GB)"}
+    assert find_causes(record(**on_gpu), record(**{**tags, "device": "CPU"})) == [
+        "device: GPU (NVIDIA H100, 85.0 GB) before, CPU now"
+    ]
+    assert find_causes(record(**tags), record(**on_gpu)) == []  # of a run from before the tag
     assert find_causes(record(), record(data_digest="e" * 32)) == [
         "data: not logged before, eeeeeeeeeeee now"
     ]

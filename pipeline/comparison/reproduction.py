@@ -24,6 +24,7 @@ CAUSES = {
     "mlflow.source.git.commit": "commit",
     "machine": "machine",
 }
+IF_LOGGED = ("device", "version.")  # beginnings of tags that older runs may lack
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def compare_scores(
 
 def find_causes(before: RunRecord, now: RunRecord) -> list[str]:
     """Return what may explain other scores: a line for each difference of data, code or machine."""
-    names = {**CAUSES, **{key: key for key in sorted(before.tags) if key.startswith("version.")}}
+    names = CAUSES | {key: key for key in sorted(before.tags) if key.startswith(IF_LOGGED)}
     return [
         f"{name.removeprefix('version.')}: {_shown(before.tags, key)} before, "
         f"{_shown(now.tags, key)} now"
@@ -149,7 +150,7 @@ def find_causes(before: RunRecord, now: RunRecord) -> list[str]:
 
 def _shown(tags: Mapping[str, str], key: str) -> str:
     value = tags.get(key, "not logged")
-    return value if key == "machine" or key.startswith("version.") else value[:LENGTH]
+    return value if key.startswith(("machine", *IF_LOGGED)) else value[:LENGTH]
 
 
 def _mean(values: NDArray[np.float64]) -> float:

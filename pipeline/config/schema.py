@@ -140,6 +140,7 @@ class TrainingConfig:
     final_fit: Literal["train", "all"] | None
     fits_per_program: PositiveInt | None
     n_threads: PositiveInt | None
+    deterministic: bool
     memory: Annotated[str | None, PlainValidator(_memory)]
 
 

@@ -74,6 +74,7 @@ def flatten(config: Config) -> dict[str, str]:
         "dataset.weight_column": "None",
         "training.label_weights": "None",
         "training.memory": "None",
+        "training.deterministic": "True",
         "cv.outer_splits": "None",
         "preprocessing.category_encoding": "onehot",
         "dataset.text_columns": "[]",

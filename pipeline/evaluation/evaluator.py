@@ -13,9 +13,9 @@ from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule, fixed_rule, learn_rule, needs_inner
 from pipeline.evaluation.derived_inputs import derive_columns
-from pipeline.evaluation.fold_plan import FoldPlan
 from pipeline.evaluation.fold_results import (
     Evaluation,
+    FoldPlan,
     FoldResult,
     join_targets,
     summarise_folds,
@@ -28,7 +28,7 @@ from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
 from pipeline.scoring import check_probabilities, score
 from pipeline.training import FitResult, mean_curve
-from pipeline.training.base import fit_seed
+from pipeline.training.base import Device, fit_seed
 
 N_CHECKED_ROWS = 20  # whose probabilities the final model must have
 
@@ -79,6 +79,11 @@ class Evaluator:
     def unit(self) -> str:
         """Name of the unit of progress, such as epochs."""
         return self._trainer.unit
+
+    @property
+    def device(self) -> Device:
+        """Processor that trains."""
+        return self._trainer.device
 
     @property
     def warnings(self) -> Sequence[str]:

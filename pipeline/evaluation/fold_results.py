@@ -1,4 +1,4 @@
-"""Results of an evaluation: predictions and scores of folds, their summary, the final model."""
+"""Fits and results of folds, their summary, and the result of an evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +24,26 @@ from pipeline.training import mean_curve
 
 Targets = tuple[NDArray[np.int8], NDArray[np.bool_] | None, NDArray[np.float32] | None]
 """Labels, where they are known (None if everywhere), and weights in metrics (None if equal)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FoldPlan:
+    """The fits of one fold, or of the final model, as indices into the list of all fits.
+
+    Attributes:
+        split: Training and test rows; the final model has no test rows.
+        outer: Fits on all training rows, one for each model of the ensemble.
+        inner: Fits of each inner fold, which score a part of the training rows.
+    """
+
+    split: Split
+    outer: range
+    inner: tuple[range, ...]
+
+    @property
+    def fit_indices(self) -> list[int]:
+        """Indices of all its fits, ascending."""
+        return [index for part in (self.outer, *self.inner) for index in part]
 
 
 @dataclass(frozen=True, eq=False)

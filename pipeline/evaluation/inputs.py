@@ -24,7 +24,7 @@ from pipeline.decision import check_threshold_metric, needs_inner
 from pipeline.errors import UserError
 from pipeline.evaluation.derived_inputs import check_category_encoding
 from pipeline.evaluation.fingerprint import code_version
-from pipeline.evaluation.fold_plan import FoldPlan
+from pipeline.evaluation.fold_results import FoldPlan
 from pipeline.keras_backend import reset_keras
 from pipeline.preprocessing import Preprocessor, fit_preprocessors
 from pipeline.runtime import heavy_imports
@@ -265,6 +265,9 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
             warnings = [*cache_warnings, *reset_keras()]
         except ValueError as error:  # imported with another backend
             raise UserError(str(error)) from error
+        from pipeline.training.device import find_device
+
+        device = find_device(deterministic=training.deterministic)  # before a model is built
         from pipeline.model.category_embeddings import embed_categories
         from pipeline.model.keras_builder import check_model, describe_compilation
         from pipeline.model.keras_models import build_model
@@ -287,4 +290,4 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         warnings += describe_compilation(config.model, model, training)
         architecture += code_version([config.model.builder])  # a notebook can reload it
     X, y = dataset.X, dataset.y
-    return KerasTrainer(build, training, X, y, fits, architecture, warnings, mask, weight)
+    return KerasTrainer(build, training, X, y, fits, architecture, warnings, mask, weight, device)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 DIGESTS = ("config_digest", "data_digest", "split_digest")
 FINAL_FIT = "final_fit"  # tags of a run
+DEVICE = "device"
 COMMIT = "mlflow.source.git.commit"
 
 
@@ -42,6 +43,8 @@ class RunInfo:
         """
         details = {tag: value for tag, value in run.tags.items() if tag.startswith("version.")}
         details |= {digest: run.tags[digest] for digest in DIGESTS}
+        if DEVICE in run.tags:
+            details[DEVICE] = run.tags[DEVICE]
         if COMMIT in run.tags:
             details["commit"] = run.tags[COMMIT]
         started = datetime.fromtimestamp(run.started / 1000).astimezone()

@@ -29,6 +29,7 @@ SUPERSEDED = "superseded_by"  # tag: id of the run that a resumed sweep lists in
 STOPPED = "stopped_after_repeat"  # tag: number of repeats after which racing stopped the run
 OUTDATED = "outdated_metrics"  # tag with the names of metrics that no longer hold
 CODES = "checks"  # tag with the codes of the findings
+DEVICE = "device"  # tag: the processor that trained, in words
 CRITERION = "criterion"  # tag of a search: what its leaderboard ranks by
 FINAL_FIT = "final_fit"  # tag: the rows that the logged model is trained on, in words
 STOPPED_BECAUSE = "stopped_because"  # tag: outcome of the race that stopped the run

@@ -18,6 +18,37 @@ class Stopped(Exception):
     """Training was stopped before it was complete."""
 
 
+@dataclass(frozen=True)
+class Device:
+    """The processor that trains.
+
+    Attributes:
+        kind: A GPU trains all fits in one program, a CPU smaller stacks in several threads.
+        name: Name of the GPU.
+        memory: Bytes of the GPU's memory; None if they are unknown.
+        reason: Why no GPU trains.
+    """
+
+    kind: Literal["cpu", "gpu"]
+    name: str = ""
+    memory: int | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Return kind, name and memory, such as `GPU (NVIDIA H100, 85.0 GB)`."""
+        size = f"{self.memory / 1e9:.1f} GB" if self.memory else ""
+        details = ", ".join(filter(None, (self.name, size)))
+        return self.kind.upper() + (f" ({details})" if details else "")
+
+    @property
+    def description(self) -> str:
+        """The device, and why it is not a GPU."""
+        return f"{self} ({self.reason})" if self.reason else str(self)
+
+
+CPU = Device("cpu")
+
+
 @dataclass(frozen=True, eq=False)
 class FitSpec:
     """The rows, the seed and the preprocessing of one fit.
@@ -83,6 +114,9 @@ class Trainer(Protocol):
 
     unit: str
     """Name of the unit of progress, such as epochs."""
+
+    device: Device
+    """Processor that trains."""
 
     @property
     def warnings(self) -> Sequence[str]:

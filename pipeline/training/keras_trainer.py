@@ -18,7 +18,7 @@ from pipeline.model.keras_models import WeightInitializer
 from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
 from pipeline.preprocessing.preprocessor import Layout
 from pipeline.scoring import DIVERGED_HINT
-from pipeline.training.base import FitResult, FitSpec, Progress
+from pipeline.training.base import CPU, Device, FitResult, FitSpec, Progress
 from pipeline.training.cached_programs import cached_program
 from pipeline.training.compiled import Program
 from pipeline.training.memory_plan import plan_training
@@ -54,6 +54,7 @@ class KerasTrainer:
         warnings: Sequence[str] = (),
         label_mask: NDArray[np.bool_] | None = None,
         sample_weight: NDArray[np.float32] | None = None,
+        device: Device = CPU,
     ) -> None:
         """Build the programs and plan the stacks; nothing is compiled yet.
 
@@ -69,11 +70,13 @@ class KerasTrainer:
             warnings: Messages for the user about the model.
             label_mask: True where a label is known, of the shape of y; None if all are.
             sample_weight: Weights of the rows in the loss; None for 1.
+            device: Processor that trains.
 
         Raises:
             UserError: If the optimizer or one of its parameters is unknown, or a single fit does
                 not fit into the memory.
         """
+        self.device = device
         self._build, self._config, self._fits = build, config, fits
         self._n_features = X.shape[1]
         self._inputs = StackInputs(config, X, y, fits, label_mask, sample_weight)
@@ -83,7 +86,7 @@ class KerasTrainer:
         self._optimizer_states = {key: self._initial_optimizer_state(key) for key in set(keys)}
         network, states = self._programs[keys[0]].network, self._optimizer_states[keys[0]]
         n_optimizer = sum(state.size for state in states)
-        self._plan, message = plan_training(config, network, n_optimizer, fits)
+        self._plan, message = plan_training(config, network, n_optimizer, fits, device)
         self.warnings = [*warnings, *[message] * bool(message)]
         model = network.layers[-1]
         self._shapes = stack_shapes(
@@ -258,8 +261,7 @@ class KerasTrainer:
         return State(trainable, [*arrays, *non_trainable], self._optimizer_states[key])
 
     def _group_fits(self, fit_indices: Sequence[int]) -> list[FitGroup]:
-        size = self._plan.fits_per_program
-        return group_fits(fit_indices, self._shapes, self._n_train, size)
+        return group_fits(fit_indices, self._shapes, self._n_train, self._plan)
 
     def _stack_training(self, group: FitGroup) -> StackTraining:
         return StackTraining(

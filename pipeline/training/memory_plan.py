@@ -12,14 +12,15 @@ import numpy as np
 
 from pipeline.config import TrainingConfig
 from pipeline.config.schema import parse_bytes
-from pipeline.dataset.files import available_memory
 from pipeline.errors import UserError
-from pipeline.runtime import n_cores
-from pipeline.training.base import FitSpec
+from pipeline.runtime import core_fraction, n_cores
+from pipeline.training.base import Device, FitSpec
+from pipeline.training.device import free_memory
 from pipeline.training.stack import MAX_SCORED_ROWS
 from pipeline.training.stack_plan import StackPlan, plan_stacks
 
 AUTOMATIC_FRACTION = 0.5  # of the free memory; the rest is for the scores, figures and the model
+# Jobs of a parallel sweep share it as they share the cores.
 _STATE_COPIES = 2  # the state before a call of the program, and after it
 _GRADIENT_COPIES = 2  # the gradients, and the copy of a variable that XLA makes
 _ACTIVATION_COPIES = 2  # of the forward and of the backward pass
@@ -52,19 +53,28 @@ class SliceMemory:
 
 
 def plan_training(
-    config: TrainingConfig, network: keras.Model, n_optimizer: int, fits: Sequence[FitSpec]
+    config: TrainingConfig,
+    network: keras.Model,
+    n_optimizer: int,
+    fits: Sequence[FitSpec],
+    device: Device,
 ) -> tuple[StackPlan, str]:
     """Plan the stacks, and return a message if the memory makes them smaller.
+
+    A GPU trains all fits in one stack: a step takes it no longer for many fits than for one, and
+    stacks side by side would take turns.
 
     Args:
         config: Epochs, batch size, and the user's choices.
         network: The preprocessing layer and the model.
         n_optimizer: Values of the optimizer's variables.
         fits: All fits.
+        device: Processor that trains.
 
     Raises:
         UserError: If not even one fit fits into the memory.
     """
+    is_gpu = device.kind == "gpu"
     n_train = max(len(fit.train) for fit in fits)
     n_test = max(len(fit.test) for fit in fits)
     n_weights = _n_values(network.trainable_variables)
@@ -75,9 +85,11 @@ def plan_training(
         n_weights=n_weights,
         n_state=n_weights + n_optimizer,
         epochs=config.epochs,
-        fits_per_program=config.fits_per_program,
-        n_threads=config.n_threads or n_cores(),
+        fits_per_program=config.fits_per_program or (len(fits) if is_gpu else None),
+        n_threads=config.n_threads or (1 if is_gpu else n_cores()),
     )
+    if is_gpu:
+        plan = replace(plan, min_stacks=1)
     stopping = config.early_stopping
     memory = slice_memory(
         network,
@@ -87,7 +99,7 @@ def plan_training(
         n_test,
         restores_best=stopping.patience is not None and stopping.restore_best_weights,
     )
-    return fit_to_memory(plan, memory.total, config.memory)
+    return fit_to_memory(plan, memory.total, config.memory, free_memory(device))
 
 
 def slice_memory(
@@ -124,22 +136,28 @@ def slice_memory(
     )
 
 
-def fit_to_memory(plan: StackPlan, per_slice: int, setting: str | None) -> tuple[StackPlan, str]:
+def fit_to_memory(
+    plan: StackPlan, per_slice: int, setting: str | None, free: int | None
+) -> tuple[StackPlan, str]:
     """Return a plan whose stacks fit into the memory at once, and a message if it is another.
 
     Args:
         plan: Stacks as large, and threads as many, as is fastest.
         per_slice: Bytes of one slice.
         setting: `training.memory`.
+        free: Free bytes of the device; None if they are unknown.
 
     Raises:
         UserError: If not even one slice fits.
     """
-    free = available_memory()
-    budget = int(free * AUTOMATIC_FRACTION) if setting is None else parse_bytes(setting)
-    if per_slice > (free if setting is None else budget):
+    if setting is not None:
+        limit = budget = parse_bytes(setting)
+    elif free is None:
+        return plan, ""
+    else:
+        limit, budget = free, int(free * AUTOMATIC_FRACTION * core_fraction())
+    if per_slice > limit:
         owner = "are free" if setting is None else "training.memory allows"
-        limit = free if setting is None else budget
         raise UserError(
             f"training.memory: expected at least {_format(per_slice)}, which a single fit takes. "
             f"Received: {_format(limit)} that {owner}. Train a smaller model "

@@ -29,6 +29,8 @@ MIN_FREE_BYTES = 2**28  # TensorFlow cannot train if it fails to write a program
 SECONDS_UNUSED = 86_400  # after which the folder of a process that was killed is removed
 SETTINGS = ("XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", *THREAD_VARIABLES)  # that change native code
 _OPTION = "--tf_xla_persistent_cache_directory="
+# Folders of machines and keys of programs name neither the GPU nor `training.deterministic`.
+_DEVICES = "--tf_xla_persistent_cache_device_types=CPU"
 _PROCESS = "process-"
 _own: dict[int, Path] = {}  # folder of this process, by its id, which a fork changes
 
@@ -45,7 +47,8 @@ def enable_program_cache() -> list[str]:
     root = _root()
     if os.getpid() in _own or root is None or sys.platform == "win32":
         return []
-    flags = re.sub(rf"{_OPTION}{re.escape(str(root))}\S*", "", flags).strip()  # of the parent
+    of_parent = rf"{_DEVICES} {_OPTION}{re.escape(str(root))}\S*"
+    flags = re.sub(of_parent, "", flags).strip()
     if _OPTION in flags:
         return []
     try:
@@ -59,7 +62,7 @@ def enable_program_cache() -> list[str]:
     except OSError as error:
         return [f"compiled programs are not kept for later runs: {error} ({VARIABLE}=off)"]
     _own[os.getpid()] = own
-    os.environ["TF_XLA_FLAGS"] = f"{flags} {_OPTION}{own}".strip()
+    os.environ["TF_XLA_FLAGS"] = f"{flags} {_DEVICES} {_OPTION}{own}".strip()
     # Of each program read, TensorFlow logs two errors that are none: the file is not text, and
     # tuning options are no features of the processor. Errors of its own raise exceptions too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -20,7 +20,7 @@ from pipeline.model.multilabel import MultilabelEnsemble
 from pipeline.model.saved_model import check_savable
 from pipeline.model.sklearn_checks import check_model, check_takes_mask, check_takes_weights
 from pipeline.runtime import n_cores
-from pipeline.training.base import FitResult, FitSpec, Progress, Stopped
+from pipeline.training.base import CPU, FitResult, FitSpec, Progress, Stopped
 from pipeline.training.sklearn_fit import Completed, fit_for, fit_one, predict_labels
 from pipeline.user_code import lent
 
@@ -34,6 +34,7 @@ class SklearnTrainer:
     A result depends on the seed and the rows of its fit only: each fit has a single thread.
     """
 
+    device = CPU
     unit = "fits"
     units_per_fit = 1
 

@@ -87,11 +87,13 @@ class StackPlan:
         fits_per_program: Largest number of fits in one stack.
         n_threads: Stacks that train side by side.
         epochs_per_call: Epochs per call of a program, that is between two progress updates.
+        min_stacks: Least number of stacks of fits of one shape, if they differ in shape.
     """
 
     fits_per_program: int
     n_threads: int
     epochs_per_call: int
+    min_stacks: int = MIN_STACKS
 
 
 def plan_stacks(
@@ -133,9 +135,9 @@ def plan_stacks(
     return StackPlan(fits_per_program, min(n_threads, n_fits), epochs_per_call)
 
 
-def _max_size(n_fits: int) -> int:
-    """Return the largest stack size that leaves at least `MIN_STACKS` stacks."""
-    return -(-n_fits // MIN_STACKS)
+def _max_size(n_fits: int, min_stacks: int = MIN_STACKS) -> int:
+    """Return the largest stack size that leaves at least so many stacks."""
+    return -(-n_fits // min_stacks)
 
 
 def _cheapest_size(
@@ -198,7 +200,7 @@ def group_fits(
     fit_indices: Sequence[int],
     shapes: Sequence[StackShape],
     n_train: Sequence[int],
-    fits_per_program: int,
+    plan: StackPlan,
 ) -> list[FitGroup]:
     """Divide fits into groups of equal shape.
 
@@ -209,7 +211,7 @@ def group_fits(
         fit_indices: Fits to train now, in ascending order.
         shapes: Shape of each of all fits.
         n_train: Training rows of each of all fits.
-        fits_per_program: Most fits per stack.
+        plan: Size and number of stacks.
     """
     by_shape: dict[StackShape, list[int]] = {}
     for fit_index in fit_indices:
@@ -219,9 +221,9 @@ def group_fits(
     for shape, group in by_shape.items():
         # `plan_stacks` chose the size for all fits together. A smaller group must be divided
         # again, or it would train in fewer stacks than there are cores.
-        n_slots = fits_per_program
+        n_slots = plan.fits_per_program
         if len(n_equal) > 1:
-            n_slots = min(n_slots, _max_size(n_equal[shape]))
+            n_slots = min(n_slots, _max_size(n_equal[shape], plan.min_stacks))
         # A stack takes as many steps as its longest fit, so fits of similar length go together.
         ordered = sorted(group, key=lambda index: -n_steps(n_train[index], shape))
         groups.append(FitGroup(tuple(ordered), shape, n_slots))
