@@ -30,6 +30,7 @@ def mlruns() -> Path:
 
 CORES_VARIABLE = "MANYFOLD_CORES"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+PROC = Path("/proc")  # of Linux
 CGROUP = Path("/sys/fs/cgroup")  # of Linux; limits the CPU time and memory of containers
 
 
@@ -82,18 +83,39 @@ def _available_cores() -> int:
 
 
 def _cpu_quota() -> int | None:
-    """Return the CPU quota of the container in cores, rounded up, or None without a quota."""
+    """Return the least CPU quota of the control groups in cores, rounded up; None without one."""
+    quotas = []
+    for group, version in control_groups("cpu"):
+        names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        try:
+            quota, period = " ".join((group / name).read_text() for name in names).split()
+        except (OSError, ValueError):  # no limit, or a group outside the container
+            continue
+        if quota.isdigit() and int(period) > 0:  # else "max" or -1: no quota
+            quotas.append(math.ceil(int(quota) / int(period)))
+    return min(quotas, default=None)
+
+
+def control_groups(controller: str) -> Iterator[tuple[Path, int]]:
+    """Yield the folders of this process's control groups that limit it, from the root.
+
+    The number beside each is the version of cgroups, 1 or 2.
+
+    Args:
+        controller: Name of the limited resource, cpu or memory.
+    """
     try:
-        quota, period = (CGROUP / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:  # version 1 of cgroups
-            quota = (CGROUP / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (CGROUP / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if not (quota.isdigit() and int(period) > 0):  # "max" or -1: no quota
-        return None
-    return math.ceil(int(quota) / int(period))
+        lines = (PROC / "self" / "cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root, version = (CGROUP / controller, 1) if controllers else (CGROUP, 2)
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts) + 1):
+            yield root.joinpath(*parts[:depth]), version
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.dataset.matrix import encode_matrix
 from pipeline.model.keras_models import mlp
-from pipeline.training import cached_programs
+from pipeline.training import cached_programs, memory_plan
 from pipeline.training.base import FitSpec, Stopped, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.loss_weights import loss_weights
@@ -143,6 +143,18 @@ def test_a_fit_does_not_depend_on_its_stack_or_on_threads():
     for result, other in zip(alone, stacked, strict=True):
         np.testing.assert_allclose(result.y_score, other.y_score, atol=1e-6)
         assert_equal_weights(result, other, atol=1e-6)
+
+
+def test_results_are_the_same_to_the_last_bit_on_any_number_of_cores(monkeypatch):
+    fits, config = make_fits((40, 38) * 6), training_config(fits_per_program=None)
+    results = {}
+    for n in (1, 2, 64):
+        monkeypatch.setattr(memory_plan, "n_cores", lambda n=n: n)
+        results[n] = train(fits, config)
+    for one, two, many in zip(*results.values(), strict=True):
+        np.testing.assert_array_equal(one.y_score, two.y_score)
+        np.testing.assert_array_equal(one.y_score, many.y_score)
+        assert_equal_weights(one, many, atol=0)
 
 
 def test_the_seed_of_a_fit_decides_its_dropout_masks():

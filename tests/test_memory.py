@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from scipy import sparse
 
+from pipeline import runtime
 from pipeline.dataset import files as reader
 from pipeline.dataset import loading
 from pipeline.dataset.builder import dataset_from_features_and_labels
@@ -28,7 +29,7 @@ def memory(tmp_path, monkeypatch):
     """Make so many bytes of memory available to the process."""
     proc = tmp_path / "proc"
     proc.mkdir()
-    monkeypatch.setattr(reader, "PROC", proc)
+    monkeypatch.setattr(runtime, "PROC", proc)
 
     def limit(n: int) -> None:
         (proc / "meminfo").write_text(f"MemAvailable: {n // 1024} kB\n")
@@ -206,8 +207,8 @@ STAT = "anon 5\ninactive_file 30\nactive_file 20\n"
     ],
 )
 def test_the_memory_limit_of_a_container_counts(tmp_path, monkeypatch, groups, files, expected):
-    monkeypatch.setattr(reader, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(reader, "CGROUP", tmp_path)
+    monkeypatch.setattr(runtime, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(runtime, "CGROUP", tmp_path)
     files = {f"{tmp_path}/{name}": text for name, text in files.items()}
     files[f"{tmp_path}/proc/self/cgroup"] = groups
     files[f"{tmp_path}/proc/meminfo"] = "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 2 kB\n"
@@ -218,8 +219,8 @@ def test_the_memory_limit_of_a_container_counts(tmp_path, monkeypatch, groups, f
 
 
 def test_without_proc_as_on_macos_all_memory_counts(monkeypatch, tmp_path):
-    monkeypatch.setattr(reader, "CGROUP", tmp_path)
-    monkeypatch.setattr(reader, "PROC", tmp_path)
+    monkeypatch.setattr(runtime, "CGROUP", tmp_path)
+    monkeypatch.setattr(runtime, "PROC", tmp_path)
     sizes = {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 7}
     monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
     assert reader.available_memory() == 700

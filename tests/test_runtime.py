@@ -24,6 +24,7 @@ def eight_cores(monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(runtime, "CGROUP", tmp_path)
+    monkeypatch.setattr(runtime, "PROC", tmp_path / "proc")
 
 
 @pytest.mark.parametrize(("n_jobs", "expected"), [(2, 4), (3, 2), (8, 1), (20, 1)])
@@ -50,19 +51,32 @@ def test_without_affinity_as_on_macos_all_cores_count(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    ("groups", "files", "expected"),
     [
-        ({"cpu.max": "max 100000\n"}, 8),
-        ({"cpu.max": "250000 100000\n"}, 3),
-        ({"cpu.max": "10000 100000\n"}, 1),
-        ({"cpu.max": "1600000 100000\n"}, 8),
-        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ("0::/", {}, 8),
+        ("0::/", {"cpu.max": "max 100000\n"}, 8),
+        ("0::/", {"cpu.max": "250000 100000\n"}, 3),
+        ("0::/", {"cpu.max": "10000 100000\n"}, 1),
+        ("0::/", {"cpu.max": "1600000 100000\n"}, 8),
+        ("0::/a/b", {"a/cpu.max": "200000 100000\n", "a/b/cpu.max": "max 100000\n"}, 2),
+        ("0::/a/b", {"a/cpu.max": "400000 100000\n", "a/b/cpu.max": "100000 100000\n"}, 1),
+        ("0::/a", {"b/cpu.max": "100000 100000\n"}, 8),  # of another group
+        (
+            "5:cpuacct,cpu:/",
+            {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            2,
+        ),
+        (
+            "5:cpu:/",
+            {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            8,
+        ),
+        ("5:cpuset:/", {"cpu.max": "100000 100000\n"}, 8),
     ],
 )
-def test_the_cpu_quota_of_a_container_limits_the_cores(tmp_path, files, expected):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+def test_the_cpu_quota_of_a_container_limits_the_cores(tmp_path, groups, files, expected):
+    for name, text in {"proc/self/cgroup": groups, **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert n_cores() == expected
 

@@ -59,11 +59,30 @@ def test_no_slot_is_idle_where_a_step_costs_little_beside_its_weights():
     assert size(11, 61_000) == size(10, 283) == 3
 
 
-def test_long_trainings_have_stacks_for_more_than_four_cores():
-    assert (size(31, 283, epochs=100), size(31, 283, epochs=10_000)) == (8, 4)
-    plans = [plan_stacks(31, 900, 32, 283, 849, 10_000, None, n) for n in (2, 8, 64)]
-    assert [plan.n_threads for plan in plans] == [2, 8, 31]
-    assert -(-31 // plans[1].fits_per_program) == 8
+@pytest.mark.parametrize(
+    ("n_weights", "seconds", "n_stacks"),
+    [
+        # A step of a small network has a high fixed cost: many fits share it.
+        (283, 1, 4),
+        (283, 50, 8),
+        (283, 500, 8),
+        (283, 5_000, 16),
+        # A step of a large one has not: each core gets a stack.
+        (20_000, 1, 4),
+        (20_000, 50, 8),
+        (20_000, 500, 16),
+        (20_000, 5_000, 31),
+    ],
+)
+def test_longer_trainings_have_stacks_for_more_cores(n_weights, seconds, n_stacks):
+    seconds_per_epoch = 6e-6 * (1 + n_weights * 32 / 50_000) * 31 * 900 / 32
+    epochs = int(seconds / seconds_per_epoch)
+    plans = [
+        plan_stacks(31, 900, 32, n_weights, 3 * n_weights, epochs, None, n)
+        for n in (1, 2, 4, 8, 16, 32, 64)
+    ]
+    assert [plan.n_threads for plan in plans] == [1, 2, 4, 8, 16, 31, 31]
+    assert {-(-31 // plan.fits_per_program) for plan in plans} == {n_stacks}
 
 
 @pytest.mark.parametrize("n_fits", [1, 2, 11, 31, 200])

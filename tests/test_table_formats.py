@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.feather
 import pytest
 
+from pipeline import runtime
 from pipeline.dataset import excel, loading
-from pipeline.dataset import files as reader
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import UserError
 
@@ -336,7 +336,7 @@ def test_files_that_cannot_be_read_are_named(case, load):
 )
 def test_files_that_unpack_to_more_than_the_memory(file, make, load, tmp_path, monkeypatch):
     (tmp_path / "meminfo").write_text(f"MemAvailable: {2**15} kB\n")
-    monkeypatch.setattr(reader, "PROC", tmp_path)
+    monkeypatch.setattr(runtime, "PROC", tmp_path)
     content, before = make(), pa.total_allocated_bytes()
     with pytest.raises(UserError, match="expected a table that fits into memory"):
         load(content, file, L)

@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline import runtime
 from pipeline.errors import UserError
-from pipeline.runtime import CGROUP, expand_user
+from pipeline.runtime import expand_user
 
-PROC = Path("/proc")  # of Linux
 _FILE_CACHES = ("inactive_file", "active_file")
 _BLOCK_SIZE = 2**24  # bytes
 _COPIES = 3  # of a file's content: its bytes, its text and the lines of it
@@ -118,7 +118,7 @@ def available_memory() -> int:
     process when it uses it.
     """
     try:
-        lines = (PROC / "meminfo").read_text().splitlines()
+        lines = (runtime.PROC / "meminfo").read_text().splitlines()
         free = 1024 * next(int(it.split()[1]) for it in lines if it.startswith("MemAvailable:"))
     except (OSError, StopIteration):  # macOS
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -127,26 +127,15 @@ def available_memory() -> int:
 
 def _cgroup_memory() -> Iterator[int]:
     """Yield the bytes that are left of each memory limit of this process's control groups."""
-    try:
-        lines = (PROC / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            root, names = CGROUP, ("memory.max", "memory.current")
-        elif "memory" in controllers.split(","):  # version 1 of cgroups
-            root, names = CGROUP / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        else:
+    for group, version in runtime.control_groups("memory"):
+        names = ("memory.max", "memory.current")
+        if version == 1:
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        try:
+            limit, used = (int((group / name).read_text()) for name in names)
+            usage = dict(it.split() for it in (group / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):  # no limit, or a group outside the container
             continue
-        parts = [part for part in path.split("/") if part]
-        for depth in range(len(parts) + 1):
-            group = root.joinpath(*parts[:depth])
-            try:
-                limit, used = (int((group / name).read_text()) for name in names)
-                usage = dict(it.split() for it in (group / "memory.stat").read_text().splitlines())
-            except (OSError, ValueError):  # no limit, or a group outside the container
-                continue
-            # Cached files count as used, but give way to the process.
-            cached = [usage.get(f"total_{it}", usage.get(it, 0)) for it in _FILE_CACHES]
-            yield limit - used + sum(map(int, cached))
+        # Cached files count as used, but give way to the process.
+        cached = [usage.get(f"total_{it}", usage.get(it, 0)) for it in _FILE_CACHES]
+        yield limit - used + sum(map(int, cached))

@@ -25,7 +25,8 @@ STEP_PRODUCTS = 50_000  # products of weights and rows that take as long
 STEP_COST = 2  # fixed cost of a step, as a multiple of STEP_SECONDS
 MIN_STACKS = 4  # so that up to four cores share the stacks, given at least as many fits
 N_CORES = (2, 4)  # for which a size is chosen, whatever this machine has
-LONG_SECONDS = 10  # of one core; longer trainings are worth eight cores too
+LONG_SECONDS = 10  # of one core; longer trainings are worth 8 cores too, ten times longer ones 16
+MAX_CORES = 64
 MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
 MAX_CALL_FLOPS = 2e9  # operations of one call: some tenths of a second between progress updates
 MIN_CALLS = 10  # calls per training, for the progress bar
@@ -123,8 +124,8 @@ def plan_stacks(
         cached_size = CACHE_BYTES / (4 * (n_state + n_weights))
         step_size = 1 + n_weights * min(batch_size, n_train) / STEP_PRODUCTS
         seconds = STEP_SECONDS * step_size * n_fits * epochs * n_train / batch_size
-        n_cores = N_CORES if seconds < LONG_SECONDS else (*N_CORES, 2 * max(N_CORES))
-        fits_per_program = _cheapest_size(n_fits, cached_size, STEP_COST / step_size, n_cores)
+        step_cost, n_cores = STEP_COST / step_size, _numbers_of_cores(seconds)
+        fits_per_program = _cheapest_size(n_fits, cached_size, step_cost, n_cores)
     fits_per_program = min(fits_per_program, n_fits)
     # The longest call that still shows progress: bounded by its operations, by its steps (the
     # fixed cost of a step dominates in small networks) and by a tenth of the training.
@@ -138,6 +139,15 @@ def plan_stacks(
 def _max_size(n_fits: int, min_stacks: int = MIN_STACKS) -> int:
     """Return the largest stack size that leaves at least so many stacks."""
     return -(-n_fits // min_stacks)
+
+
+def _numbers_of_cores(seconds: float) -> list[int]:
+    """Return the numbers of cores that a training of so many seconds of one core is worth."""
+    numbers = list(N_CORES)
+    while seconds >= LONG_SECONDS and numbers[-1] < MAX_CORES:
+        numbers.append(2 * numbers[-1])
+        seconds /= 10
+    return numbers
 
 
 def _cheapest_size(
