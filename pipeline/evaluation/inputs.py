@@ -289,5 +289,9 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
         check_model(config.model, model, rows)
         warnings += describe_compilation(config.model, model, training)
         architecture += code_version([config.model.builder])  # a notebook can reload it
+    # A builder of the user can depend on anything, such as other files.
+    code = None if isinstance(config.model, KerasModelConfig) else code_version()
     X, y = dataset.X, dataset.y
-    return KerasTrainer(build, training, X, y, fits, architecture, warnings, mask, weight, device)
+    return KerasTrainer(
+        *(build, training, X, y, fits, architecture, warnings, mask, weight, device, code)
+    )

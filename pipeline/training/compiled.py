@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.config import TrainingConfig
 from pipeline.model.keras_models import WeightInitializer
 from pipeline.training.batch_loss import gather, gather_features, total_loss
+from pipeline.training.compiled_function import CompiledFunction
 from pipeline.training.optimization import apply_gradients
 from pipeline.training.sparse_rows import SparseRows
 from pipeline.training.stack import (
@@ -46,15 +47,21 @@ class Program:
         optimizer: keras.Optimizer,
         config: TrainingConfig,
         initializer: WeightInitializer,
+        trace_key: str | None = None,
     ) -> None:
-        """Build the functional optimizer; compilation waits for the first calls."""
+        """Build the functional optimizer; compilation waits for the first calls.
+
+        `trace_key` identifies the network, the settings and their code in all processes; None if
+        traces are not to be kept.
+        """
         optimizer.build(network.trainable_variables)
         self.network = network
         self.initializer = initializer
         self._optimizer, self._config = optimizer, config
-        self.run = tf.function(self._train_epochs, jit_compile=True, autograph=False)
-        self.score = tf.function(self._score_rows, jit_compile=True, autograph=False)
-        self._predict = tf.function(self._predict_block, jit_compile=True, autograph=False)
+        keys = [trace_key and f"{name} {trace_key}" for name in ("run", "score", "predict")]
+        self.run = CompiledFunction(self._train_epochs, _output_structure, keys[0])
+        self.score = CompiledFunction(self._score_rows, key=keys[1])
+        self._predict = CompiledFunction(self._predict_block, key=keys[2])
 
     def initial_stopping(self, state: State) -> EarlyStoppingState:
         """Return the progress of one fit before its first epoch, from its initial state."""
@@ -256,6 +263,10 @@ class Program:
             return self.network.stateless_call(trainable, non_trainable, x, training=False)[0]
 
         return tf.vectorized_map(score_slot, (weights, rows))
+
+
+def _output_structure(state: State, stopping: EarlyStoppingState, _: Inputs) -> Outputs:
+    return Outputs(state, stopping, Losses(0, 0, 0))
 
 
 def _is_active(inputs: Inputs, epoch: tf.Tensor, stopping: EarlyStoppingState) -> tf.Tensor:

@@ -55,6 +55,7 @@ class KerasTrainer:
         label_mask: NDArray[np.bool_] | None = None,
         sample_weight: NDArray[np.float32] | None = None,
         device: Device = CPU,
+        code: str | None = None,
     ) -> None:
         """Build the programs and plan the stacks; nothing is compiled yet.
 
@@ -71,6 +72,8 @@ class KerasTrainer:
             label_mask: True where a label is known, of the shape of y; None if all are.
             sample_weight: Weights of the rows in the loss; None for 1.
             device: Processor that trains.
+            code: Version of the code behind `architecture`; later processes then reuse the traces
+                of the programs. None if the architecture depends on anything else.
 
         Raises:
             UserError: If the optimizer or one of its parameters is unknown, or a single fit does
@@ -82,7 +85,7 @@ class KerasTrainer:
         self._inputs = StackInputs(config, X, y, fits, label_mask, sample_weight)
         self._n_train = [len(fit.train) for fit in fits]
         keys = [self._program_key(fit) for fit in fits]
-        self._programs = {key: self._find_program(architecture, key) for key in set(keys)}
+        self._programs = {key: self._find_program(architecture, code, key) for key in set(keys)}
         self._optimizer_states = {key: self._initial_optimizer_state(key) for key in set(keys)}
         network, states = self._programs[keys[0]].network, self._optimizer_states[keys[0]]
         n_optimizer = sum(state.size for state in states)
@@ -236,13 +239,15 @@ class KerasTrainer:
         inputs = keras.Input((self._n_features,))
         return keras.Sequential([inputs, PreprocessingLayer(layout), model])
 
-    def _find_program(self, architecture: str | None, key: ProgramKey) -> Program:
+    def _find_program(self, architecture: str | None, code: str | None, key: ProgramKey) -> Program:
         build, n_columns = self._build, key.layout.n_columns  # a cached program keeps no trainer
 
-        def make() -> Program:
+        def make(name: str = "") -> Program:
             optimizer = functional(make_optimizer(self._config, key.n_steps))
             initializer = WeightInitializer(lambda: build(n_columns))
-            return Program(self._network(key.layout), optimizer, self._config, initializer)
+            trace_key = code and f"{code} {name}"
+            network = self._network(key.layout)
+            return Program(network, optimizer, self._config, initializer, trace_key)
 
         if architecture is None:
             return make()

@@ -3,7 +3,8 @@
 TensorFlow reads and writes its persistent cache without checks: a file that another process is
 writing, or that is damaged, ends the training or crashes it. So each process has a folder of its
 own below that of the user. It begins with links to all programs whose SHA-256 is that of their
-name, and gives its new programs to the other processes once they are complete.
+name, and gives its new programs to the other processes once they are complete. Traced graphs, which
+Manyfold reads and writes itself, lie beside the programs.
 """
 
 import atexit
@@ -32,6 +33,7 @@ _OPTION = "--tf_xla_persistent_cache_directory="
 # Folders of machines and keys of programs name neither the GPU nor `training.deterministic`.
 _DEVICES = "--tf_xla_persistent_cache_device_types=CPU"
 _PROCESS = "process-"
+_TRACE = ".trace."
 _own: dict[int, Path] = {}  # folder of this process, by its id, which a fork changes
 
 
@@ -79,6 +81,30 @@ def save_programs() -> None:
         for path in own.glob("*.pb"):
             if path.stat().st_nlink == 1:
                 os.link(path, own.parent / f"{path.name}.{_digest(path)}")
+
+
+def read_trace(name: str) -> bytes | None:
+    """Return the traced graph of a program that this or another process has kept."""
+    own = _own.get(os.getpid())
+    if own is None:
+        return None
+    for path in own.parent.glob(f"{name}{_TRACE}*"):
+        with suppress(OSError):  # another process has removed it
+            if _digest(path) == path.suffix[1:]:
+                return path.read_bytes()
+            path.unlink()
+    return None
+
+
+def write_trace(name: str, content: bytes) -> None:
+    """Keep the traced graph of a program for later processes."""
+    own = _own.get(os.getpid())
+    if own is None:
+        return
+    with suppress(OSError):  # as in `save_programs`
+        path = own / name
+        path.write_bytes(content)
+        path.rename(own.parent / f"{name}{_TRACE}{hashlib.sha256(content).hexdigest()}")
 
 
 def _root() -> Path | None:

@@ -88,8 +88,8 @@ class StackTraining:
         inputs = self._inputs.make(self._shape, slots, none, self._per_call)
         rows = self._inputs.scored_rows(slots)[0]
         weights = carried.state.trainable, carried.state.non_trainable
-        program.run.get_concrete_function(*carried, inputs)
-        program.score.get_concrete_function(weights, self._inputs.X, rows)
+        program.run.trace(*carried, inputs)
+        program.score.trace(weights, self._inputs.X, rows)
         return [
             lambda: program.run(*carried, inputs),
             lambda: program.score(weights, self._inputs.X, rows),

@@ -1,0 +1,131 @@
+"""A function that XLA compiles, whose trace can be kept on disk for later processes.
+
+Tracing a training step takes longer than reading its compiled program from the cache. So the traced
+graph is kept too, as a library of TensorFlow functions. Their names come from a digest, not from a
+counter of the process, because XLA's cache knows a program by the name of its function.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
+from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
+from tensorflow.python.eager import context
+
+from pipeline.training.program_cache import read_trace, write_trace
+
+_captures: dict[str, list[tf.Tensor]] = {}  # of the functions that TensorFlow knows, by name
+_lock = Lock()
+
+
+class CompiledFunction:
+    """Calls a function of nested tensors in a program that is compiled for each of their shapes.
+
+    Attributes:
+        names: Names of the traced functions, one for each combination of shapes.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        structure: Callable[..., Any] = lambda *_: 0,
+        key: str | None = None,
+    ) -> None:
+        """Keep the function; nothing is traced yet.
+
+        Args:
+            function: Takes and returns nested tensors, and has no state.
+            structure: Returns a nest of the structure of the results, given the arguments; a single
+                tensor by default.
+            key: Identifies the function and the code behind it in all processes; None if its trace
+                is not to be kept.
+        """
+        self._function, self._structure, self._key = function, structure, key or uuid.uuid4().hex
+        self._is_kept = key is not None
+        self.names: set[str] = set()
+
+    def trace(self, *args: Any) -> str:
+        """Trace the function for arguments of these shapes; return the name of the result."""
+        leaves = tf.nest.flatten(args)
+        shapes = [
+            f"{leaf.dtype}{leaf.shape}" if _is_tensor(leaf) else repr(leaf) for leaf in leaves
+        ]
+        structure = repr(tf.nest.map_structure(lambda _: 0, args))
+        digest = sha256("\n".join((self._key, structure, *shapes)).encode()).hexdigest()
+        name = f"manyfold_{digest[:32]}"
+        with _lock:
+            if name not in _captures:
+                kept = read_trace(name) if self._is_kept else None
+                if kept is None:
+                    library, captures = self._trace(name, args)
+                else:
+                    library, captures = FunctionDefLibrary.FromString(kept), []
+                for function in library.function:
+                    context.context().add_function_def(function)
+                _captures[name] = captures
+            self.names.add(name)
+        return name
+
+    def __call__(self, *args: Any) -> Any:
+        """Return the results of the function, and compile it first if the shapes are new."""
+        name = self.trace(*args)
+        structure = self._structure(*args)
+        inputs = [tf.convert_to_tensor(it) for it in tf.nest.flatten(args) if _is_tensor(it)]
+        outputs = context.context().call_function(
+            name.encode(),
+            [*inputs, *_captures[name]],
+            len(tf.nest.flatten(structure)),
+        )
+        return tf.nest.pack_sequence_as(structure, outputs)
+
+    def _trace(
+        self, name: str, args: tuple[Any, ...]
+    ) -> tuple[FunctionDefLibrary, list[tf.Tensor]]:
+        """Trace the function, and keep it unless it needs tensors of this process."""
+        traced = tf.function(self._function, jit_compile=True, autograph=False)
+        concrete = traced.get_concrete_function(*args)
+        library = concrete.graph.as_graph_def().library
+        main = concrete.function_def
+        library.function.append(main)
+        library = _rename(library, main.signature.name, name)
+        captures = list(concrete.captured_inputs)
+        if self._is_kept and not captures:
+            write_trace(name, library.SerializeToString(deterministic=True))
+        return library, captures
+
+
+def _is_tensor(leaf: Any) -> bool:
+    return tf.is_tensor(leaf) or isinstance(leaf, np.ndarray | np.generic)
+
+
+def _rename(library: FunctionDefLibrary, main: str, name: str) -> FunctionDefLibrary:
+    """Name the main function, and all others after it, also where they are called."""
+    names = {it.signature.name: f"{name}_{i}" for i, it in enumerate(library.function)}
+    names[main] = name
+    renamed = FunctionDefLibrary()
+    for function in library.function:
+        copy = renamed.function.add()
+        copy.CopyFrom(function)
+        copy.signature.name = names[function.signature.name]
+        for called in _references(copy):
+            called.name = names.get(called.name, called.name)
+        for node in copy.node_def:
+            node.op = names.get(node.op, node.op)
+        if copy.signature.name == name:
+            copy.attr["_XlaMustCompile"].CopyFrom(AttrValue(b=True))
+    return renamed
+
+
+def _references(function: FunctionDef) -> Iterator[Any]:
+    """Yield the attributes of nodes that name a function."""
+    for node in function.node_def:
+        for value in node.attr.values():
+            if value.HasField("func"):
+                yield value.func
+            elif value.HasField("list"):
+                yield from value.list.func
