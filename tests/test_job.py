@@ -162,6 +162,19 @@ def test_the_summaries_are_linked_to_the_logged_model(default, store):
         assert len(store.client.get_metric_history(run.info.run_id, key)) == 1
 
 
+def test_a_plan_that_the_memory_makes_smaller_is_shown_before_the_training(store):
+    small = ("tracking.experiment_name=memory", "report=none", "training.epochs=2")
+    out, _ = store.run_here(*small, "training.n_threads=2", "training.memory=0.5MB")
+    lines = out.splitlines()
+    (warning,) = [line for line in lines if line.startswith("Warning: ")]
+    assert re.fullmatch(
+        r"Warning: 2 x 8 fits at once would take \d+\.\d\d MB, more than the 0\.50 MB of "
+        r"training\.memory, so 1 x [1-7] train at once\.",
+        warning,
+    )
+    assert lines.index(warning) < next(i for i, line in enumerate(lines) if line.startswith(">"))
+
+
 @pytest.fixture(scope="module")
 def repeated(default, store):
     """Two runs like the default one: one without a report, in another process, and other seed."""

@@ -1,5 +1,9 @@
 """The memory of training: what is known of it beforehand, and what is done if it is too little."""
 
+import json
+import subprocess
+import sys
+from dataclasses import fields
 from functools import partial
 
 import numpy as np
@@ -21,13 +25,16 @@ MB = 10**6
 def test_the_bytes_of_a_slice_are_those_of_its_arrays():
     network = mlp(10, n_labels=4, hidden_units=(6,))
     n_weights = 10 * 6 + 6 + 6 * 4 + 4
-    memory = slice_memory(network, 2 * n_weights + 1, 32, 100, 250, restores_best=False)
+    memory = slice_memory(network, 2 * n_weights + 1, 32, 100, 250, 3000, restores_best=False)
     assert memory.weights == 2 * 4 * n_weights
     assert memory.gradients == 2 * 4 * n_weights
     assert memory.optimizer == 2 * 4 * (2 * n_weights + 1)
     assert memory.activations == 2 * 4 * 100 * (10 + 4 + 10 + 6)
     assert memory.scores == 4 * 250 * 4
-    best = slice_memory(network, 0, 32, 100, 250, restores_best=True)
+    assert memory.batches == 3000 * (8 + 3 * 4)
+    parts = [getattr(memory, field.name) for field in fields(memory)]
+    assert memory.total == sum(parts)
+    best = slice_memory(network, 0, 32, 100, 250, 3000, restores_best=True)
     assert best.weights == 2 * memory.weights
 
 
@@ -103,3 +110,78 @@ def test_a_small_budget_trains_smaller_stacks_to_the_same_result(monkeypatch):
     ((plan, message),) = seen
     assert plan.fits_per_program == 2
     assert "so 1 x 2 train at once" in message
+
+
+PROGRAM = """
+import ctypes, gc, json, sys
+from functools import partial
+from pathlib import Path
+import numpy as np
+from pipeline.config.schema import EarlyStoppingConfig
+from pipeline.model.keras_models import mlp
+from pipeline.training import memory_plan
+from pipeline.training.base import FitSpec, fit_seed
+from pipeline.training.keras_trainer import KerasTrainer
+from tests.keras_reference import training_config
+from tests.test_preprocessor import fit_preprocessor, numeric_schema, preprocessing
+
+n_rows, n_features, hidden_units, patience, settings = json.loads(sys.argv[1])
+rng = np.random.default_rng(0)
+X = rng.normal(size=(n_rows, n_features)).astype(np.float32)
+y = (rng.random((n_rows, 5)) > 0.5).astype(np.int8)
+preprocessor = fit_preprocessor(preprocessing(), X, numeric_schema(X), np.arange(n_rows))
+parts = (rng.permutation(n_rows) for _ in range(8))
+valid, test = n_rows * 7 // 10, n_rows * 8 // 10
+fits = [
+    FitSpec(fit_seed(7, (0, fold)), rows[:valid], rows[test:], preprocessor, rows[valid:test])
+    for fold, rows in enumerate(parts)
+]
+stopping = EarlyStoppingConfig(
+    patience=patience, min_delta=0.0, restore_best_weights=True, validation_fraction=0.1
+)
+config = training_config(early_stopping=stopping, memory="20GB", **settings)
+estimates, fit_to_memory = [], memory_plan.fit_to_memory
+
+def record(plan, per_slice, *rest):
+    estimates.append(per_slice * plan.fits_per_program * plan.n_threads)
+    return fit_to_memory(plan, per_slice, *rest)
+
+memory_plan.fit_to_memory = record
+build = partial(mlp, n_labels=5, hidden_units=hidden_units)
+trainer = KerasTrainer(build, config, X, y, fits)
+trainer.compile()
+
+def kilobytes(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+gc.collect()
+ctypes.CDLL(None).malloc_trim(0)  # gives freed memory back, else training would use it unseen
+Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+before = kilobytes("VmRSS")
+for _ in trainer.train():
+    pass
+print(json.dumps([estimates[0], 1024 * (kilobytes("VmHWM") - before)]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of a process from /proc")
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "hidden_units", "patience", "settings"),
+    [
+        (2_000, 500, [1_000, 1_000], 1, {"fits_per_program": 2, "n_threads": 2}),
+        (500_000, 10, [20], None, {"fits_per_program": 4, "n_threads": 2, "batch_size": 1024}),
+    ],
+    ids=["many weights", "many rows"],
+)
+def test_the_estimate_is_about_the_peak_of_a_training(
+    n_rows, n_features, hidden_units, patience, settings
+):
+    arguments = json.dumps([n_rows, n_features, hidden_units, patience, settings])
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM, arguments], capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    estimate, peak = json.loads(process.stdout)
+    assert peak > 50 * MB  # else other objects of the process would count
+    assert 0.5 < peak / estimate < 2

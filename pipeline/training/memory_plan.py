@@ -5,7 +5,7 @@ that would not fit train on fewer threads, which changes no score, and then in s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import keras
 import numpy as np
@@ -25,6 +25,7 @@ _STATE_COPIES = 2  # the state before a call of the program, and after it
 _GRADIENT_COPIES = 2  # the gradients, and the copy of a variable that XLA makes
 _ACTIVATION_COPIES = 2  # of the forward and of the backward pass
 _BYTES = 4  # of float32
+_ROW_BYTES = 20  # of a row's number: drawn in int64; padded, in batches and on the device in int32
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class SliceMemory:
         optimizer: Variables of the optimizer.
         activations: Outputs of all layers, for a batch or for the rows that are scored at once.
         scores: Probabilities of the test rows.
+        batches: Row numbers of the batches of one call of the program.
     """
 
     weights: int
@@ -44,12 +46,12 @@ class SliceMemory:
     optimizer: int
     activations: int
     scores: int
+    batches: int
 
     @property
     def total(self) -> int:
         """Bytes of all parts."""
-        parts = (self.weights, self.gradients, self.optimizer, self.activations, self.scores)
-        return sum(parts)
+        return sum(astuple(self))
 
 
 def plan_training(
@@ -97,6 +99,7 @@ def plan_training(
         min(config.batch_size, n_train),
         min(n_test, MAX_SCORED_ROWS),
         n_test,
+        n_train * plan.epochs_per_call,
         restores_best=stopping.patience is not None and stopping.restore_best_weights,
     )
     return fit_to_memory(plan, memory.total, config.memory, free_memory(device))
@@ -108,6 +111,7 @@ def slice_memory(
     batch_size: int,
     n_scored: int,
     n_test: int,
+    n_visited: int,
     *,
     restores_best: bool,
 ) -> SliceMemory:
@@ -119,6 +123,7 @@ def slice_memory(
         batch_size: Rows of a training step.
         n_scored: Rows that are scored at once.
         n_test: Test rows of the largest fit.
+        n_visited: Training rows of all epochs of one call.
         restores_best: Whether early stopping keeps the weights of the best epoch.
     """
     n_trainable = _n_values(network.trainable_variables)
@@ -133,6 +138,7 @@ def slice_memory(
         optimizer=_BYTES * _STATE_COPIES * n_optimizer,
         activations=_BYTES * _ACTIVATION_COPIES * n_activations,
         scores=_BYTES * n_test * n_labels,
+        batches=_ROW_BYTES * n_visited,
     )
 
 
