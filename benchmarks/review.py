@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.datasets import make_multilabel_classification
 
 import pipeline
-from pipeline.scoring.label_review import find_wrong_cells
+from pipeline.scoring.wrong_cells import Block, find_wrong_cells
 
 N_ROWS, N_FEATURES, N_LABELS = 1000, 20, 5
 FLIPPED = 0.05
@@ -32,7 +32,8 @@ def precision(model: str, seed: int) -> float:
     )
     table = evaluation.predictions.groupby("row").mean(numeric_only=True)
     probability = table.filter(like="score_").to_numpy(dtype=np.float64)
-    cells, _ = find_wrong_cells(noisy.astype(bool), probability, int(is_flipped.sum()))
+    block = Block(noisy.astype(bool), probability)
+    cells, *_ = find_wrong_cells(lambda: [block], int(is_flipped.sum()))
     return float(is_flipped[tuple(cells.T)].mean())
 
 

@@ -197,6 +197,27 @@ def test_summary_agrees_with_counting_one_by_one(X: np.ndarray, seed: int) -> No
     json.dumps(summary.as_dict(), allow_nan=False)
 
 
+def test_of_very_many_labels_the_most_frequent_are_paired(small: Dataset, monkeypatch) -> None:
+    y = small.y[:, [2, 0, 1]]  # the label of no row comes first
+    dataset = replace(small, y=y, label_names=("never", "warm", "loud"))
+    monkeypatch.setattr("pipeline.dataset.label_coverage.MAX_PAIRED", 2)
+    for mask in (None, np.arange(21).reshape(7, 3) % 5 > 0):
+        summary = summarise(replace(dataset, label_mask=mask))
+        assert summary.paired.tolist() == [1, 2]
+        known = np.ones_like(y) if mask is None else mask
+        n_both = (y[:, 1] & y[:, 2] & known[:, 1] & known[:, 2]).sum()
+        assert summary.pairs(5) == [("warm", "loud", n_both)]
+        assert (
+            summary.conditional_rates[0, 1] == n_both / (y[:, 1] & known[:, 1] & known[:, 2]).sum()
+        )
+        draw_label_frequencies(replace(summary, label_names=("never", "warm", "loud")))
+        buffer = Console(file=io.StringIO(), width=100)
+        for part in tables(dataset, summary):
+            buffer.print(part)
+        text = " ".join(buffer.file.getvalue().split())  # type: ignore[attr-defined]
+        assert f"loud {n_both}" in text
+
+
 def test_the_summary_does_not_change_the_data(small: Dataset) -> None:
     before = small.X.copy()
     summarise(small)

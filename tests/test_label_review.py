@@ -13,10 +13,10 @@ from pipeline.scoring.held_out import StoredPredictions
 from pipeline.scoring.label_review import (
     COLUMNS,
     MAX_LISTED,
-    find_wrong_cells,
     ids_by_row,
     review_labels,
 )
+from pipeline.scoring.wrong_cells import Block, find_wrong_cells
 from tests.command_runner import CommandRunner
 
 PROBABILITY = np.array([[0.9, 0.1], [0.8, 0.2], [0.9, 0.9], [0.1, 0.9], [0.1, 0.6]])
@@ -69,7 +69,8 @@ def test_flipped_labels_come_first():
     true = rng.random((500, 4)) < 0.4
     probability = np.where(true, rng.beta(6, 2, true.shape), rng.beta(2, 6, true.shape))
     is_flipped = rng.random(true.shape) < 0.05
-    cells, _ = find_wrong_cells(true ^ is_flipped, probability, int(is_flipped.sum()))
+    block = Block(true ^ is_flipped, probability)
+    cells, *_ = find_wrong_cells(lambda: [block], int(is_flipped.sum()))
     assert is_flipped[tuple(cells.T)].mean() > 0.6
 
 
@@ -144,3 +145,33 @@ def test_large_tables_are_listed_in_part_and_counted_whole():
     losses = [it.loss for it in part.rows]
     assert losses == sorted(losses, reverse=True)
     assert len(ids_by_row(predictions, part)) <= 2 * MAX_LISTED + 5
+
+
+@pytest.mark.parametrize("n_repeats", [1, 2])
+def test_a_review_of_a_few_rows_at_a_time_is_that_of_all(monkeypatch, n_repeats):
+    rng = np.random.default_rng(2)
+    given, probability = rng.integers(0, 2, (300, 6)), rng.random((300, 6))
+    predictions = store_predictions(given, probability, n_repeats)
+    mask = rng.random(predictions.y_true.shape) < 0.9
+    mask = mask if n_repeats == 1 else np.tile(mask[:300], (n_repeats, 1))
+    order = rng.permutation(len(mask))
+    shuffled = replace(predictions, mask=mask).take(order)
+    for stored in (predictions, shuffled):
+        whole = [review_labels(stored), review_labels(stored, 7)]
+        monkeypatch.setattr("pipeline.scoring.held_out.MAX_CELLS", 100)
+        assert [review_labels(stored), review_labels(stored, 7)] == whole
+        monkeypatch.undo()
+
+
+def test_of_very_many_labels_the_most_confused_are_paired(monkeypatch):
+    rng = np.random.default_rng(3)
+    given, probability = rng.random((400, 8)) < 0.5, rng.random((400, 8))
+    probability[:, 2:] = np.where(given[:, 2:], 0.9, 0.1)
+    stored = store_predictions(given, probability)
+    monkeypatch.setattr("pipeline.dataset.label_coverage.MAX_PAIRED", 2)
+    is_missed, is_wrong = given & (probability < 0.5), ~given & (probability > 0.5)
+    pairs = {(it.true, it.predicted): it.n_rows for it in review_labels(stored).pairs}
+    assert pairs == {
+        ("a", "b"): (is_missed[:, 0] & is_wrong[:, 1]).sum(),
+        ("b", "a"): (is_missed[:, 1] & is_wrong[:, 0]).sum(),
+    }

@@ -279,3 +279,20 @@ def test_labels_ranked_in_parts_score_as_ranked_together(monkeypatch, is_masked)
     np.testing.assert_array_equal(
         label_ranking.label_ranking_scores(y_true, y_score, mask), together
     )
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+@pytest.mark.parametrize("name", ALL)
+def test_a_metric_of_a_few_rows_at_a_time_is_that_of_all(name, is_masked, monkeypatch):
+    rng = np.random.default_rng(0)
+    y_true = (rng.random((50, 7)) < 0.3).astype(np.int8)
+    y_score, mask = rng.random((50, 7), dtype=np.float32), None
+    if is_masked:
+        mask = rng.random(y_true.shape) < 0.8
+        y_true[~mask] = 0
+    table = (y_true, y_score, (y_score > 0.5).astype(np.int8), mask)
+    for weights in (None, rng.random(50).astype(np.float32)):
+        whole = find_metric(name, 0.0)(*table, weights)
+        monkeypatch.setattr("pipeline.scoring.classification_metrics.MAX_CELLS", 30)
+        assert find_metric(name, 0.0)(*table, weights) == whole
+        monkeypatch.undo()

@@ -28,6 +28,7 @@ EDGE = 0.02  # distance of a threshold from 0 or 1
 MIN_MISCALIBRATION = 0.05
 N_SIMULATIONS = 20
 MAX_CELLS = 1_000_000  # predictions whose labels are simulated; of more, those of some rows
+MIN_SIMULATED = 100  # rows
 MIN_CASES = 5
 MIN_ROWS = 10  # with a label, from which on they may be expected in more than one fold
 MIN_FOLDS = 4
@@ -116,7 +117,7 @@ def _check_calibration(evaluation: Evaluation) -> Iterator[Finding]:
     """Compare the calibration error with that of labels expected from the probabilities."""
     y_true, y_score, y_pred, mask = _first_repeat(evaluation)
     n_rows, rng = len(y_true), np.random.default_rng(0)
-    if n_rows > (n_used := max(1000, MAX_CELLS // y_true.shape[1])):
+    if n_rows > (n_used := max(MIN_SIMULATED, MAX_CELLS // y_true.shape[1])):
         rows = rng.choice(n_rows, n_used, replace=False)
         y_true, y_score, y_pred = y_true[rows], y_score[rows], y_pred[rows]
         mask = None if mask is None else mask[rows]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -109,7 +110,7 @@ def _feature_table(summary: "DataSummary") -> Table:
 
 def _label_table(summary: "DataSummary") -> Table:
     counts, co_occurrence = summary.label_counts, summary.co_occurrence.copy()
-    co_occurrence[range(summary.n_labels), range(summary.n_labels)] = -1
+    np.fill_diagonal(co_occurrence, -1)
     by_count = sorted(range(summary.n_labels), key=lambda label: -counts[label])
     n_more = max(0, len(by_count) - MAX_LINES)
     columns = ("known in >", "% of rows >") if summary.coverage else ("% of rows >",)
@@ -123,10 +124,12 @@ def _label_table(summary: "DataSummary") -> Table:
         cells = [f"{counts[label]}", f"{counts[label] / max(n_labelled, 1):.1%}"]
         if summary.coverage:
             cells.insert(1, f"{n_labelled / summary.n_samples:.1%}")
-        partner = int(co_occurrence[label].argmax())
-        n_common = co_occurrence[label, partner]
-        partner_name = shorten(summary.label_names[partner], WIDTH)
-        pair = (partner_name, f"{n_common}") if n_common > 0 else ("", "")
+        pair = ("", "")
+        for with_others in co_occurrence[summary.paired == label]:  # none of a rare label
+            partner = int(with_others.argmax())
+            if with_others[partner] > 0:
+                partner_name = summary.label_names[summary.paired[partner]]
+                pair = (shorten(partner_name, WIDTH), f"{with_others[partner]}")
         table.add_row(shorten(name, WIDTH), *cells, *pair)
     return table
 

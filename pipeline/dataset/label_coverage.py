@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_PATTERNS = 10
+MAX_PAIRED = 1000  # labels of which pairs are counted, the most frequent ones
 CHUNK = 100_000  # rows
 
 
@@ -18,7 +19,7 @@ class LabelCoverage:
     Attributes:
         n_rows: Rows in which each label is known, of shape (n_labels,).
         pair_rows: Rows with the label of the first axis in which that of the second is known, of
-            shape (n_labels, n_labels).
+            shape (n_paired, n_paired), of the labels of `most_frequent`.
         n_complete: Rows in which every label is known.
         n_empty: Rows in which none is.
         n_patterns: Number of distinct patterns of missing labels.
@@ -41,9 +42,10 @@ class LabelCoverage:
             mask: True where it is known, of the same shape.
         """
         missing, counts = count_patterns(~mask)
+        paired = most_frequent(y.sum(axis=0, dtype=np.int64))
         return cls(
             n_rows=mask.sum(axis=0, dtype=np.int64),
-            pair_rows=count_pairs(y, mask),
+            pair_rows=count_pairs(y[:, paired], mask[:, paired]),
             n_complete=int(mask.all(axis=1).sum()),
             n_empty=int((~mask.any(axis=1)).sum()),
             n_patterns=len(counts),
@@ -86,6 +88,11 @@ def count_patterns(table: NDArray[np.int8 | np.bool_]) -> tuple[NDArray[Any], ND
     _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return table[first[order]], counts[order]
+
+
+def most_frequent(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices, ascending, of the at most `MAX_PAIRED` labels with the most rows."""
+    return np.sort(np.argsort(-counts, kind="stable")[:MAX_PAIRED])
 
 
 def count_pairs(

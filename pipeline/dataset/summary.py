@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.duplicate_rows import first_rows, labels_differ
-from pipeline.dataset.label_coverage import LabelCoverage, count_pairs, count_patterns
+from pipeline.dataset.label_coverage import (
+    LabelCoverage,
+    count_pairs,
+    count_patterns,
+    most_frequent,
+)
 from pipeline.dataset.label_rates import LabelRates, label_rates
 
 N_LABEL_SETS = 10
@@ -32,7 +37,9 @@ class DataSummary:
         constant: Features with fewer than two distinct values.
         label_names: Names of the labels.
         label_counts: Number of rows with each label, of shape (n_labels,).
-        co_occurrence: Number of rows with both labels, of shape (n_labels, n_labels).
+        paired: Indices, ascending, of the labels of which pairs are counted: all, or of very many
+            labels the most frequent.
+        co_occurrence: Number of rows with both labels, of shape (n_paired, n_paired).
         cardinality: Mean number of labels per row; the sum of the labels' rates, each among the
             rows in which the label is known.
         density: Cardinality divided by the number of labels.
@@ -61,6 +68,7 @@ class DataSummary:
     constant: tuple[str, ...]
     label_names: tuple[str, ...]
     label_counts: NDArray[np.int64]
+    paired: NDArray[np.int64]
     co_occurrence: NDArray[np.int64]
     cardinality: float
     density: float
@@ -89,11 +97,15 @@ class DataSummary:
 
     @property
     def conditional_rates(self) -> NDArray[np.float64]:
-        """Fraction of the rows with a label that have another, of shape (n_labels, n_labels).
+        """Fraction of the rows with a label that have another, of shape (n_paired, n_paired).
 
         Of the rows in which the other label is known; 0 without any.
         """
-        n_rows = self.label_counts[:, None] if self.coverage is None else self.coverage.pair_rows
+        n_rows = (
+            self.label_counts[self.paired, None]
+            if self.coverage is None
+            else self.coverage.pair_rows
+        )
         return self.co_occurrence / np.maximum(n_rows, 1)
 
     def describe_unlabelled(self) -> str:
@@ -113,10 +125,11 @@ class DataSummary:
 
     def pairs(self, n: int) -> list[tuple[str, str, int]]:
         """Return the n most frequent pairs of labels and their numbers of rows."""
-        first, second = np.triu_indices(self.n_labels, k=1)
-        counts = self.co_occurrence[first, second]
+        first, second = np.triu_indices(len(self.paired), k=1)
+        counts, names = self.co_occurrence[first, second], self.label_names
+        first, second = self.paired[first], self.paired[second]
         return [
-            (self.label_names[first[pair]], self.label_names[second[pair]], int(counts[pair]))
+            (names[first[pair]], names[second[pair]], int(counts[pair]))
             for pair in np.argsort(-counts, kind="stable")[:n]
             if counts[pair]
         ]
@@ -192,6 +205,9 @@ def summarise(dataset: Dataset) -> DataSummary:
     n_missing = missing.sum(axis=0)
     groups = () if dataset.groups is None else dataset.groups
     group_sizes = np.unique_counts(np.asarray(groups)).counts
+    label_counts = dataset.y.sum(axis=0, dtype=np.int64)
+    paired = most_frequent(label_counts)
+    y_paired = dataset.y[:, paired]
     return DataSummary(
         name=dataset.name,
         digest=dataset.digest,
@@ -211,8 +227,9 @@ def summarise(dataset: Dataset) -> DataSummary:
         n_missing_rows=int(missing.any(axis=1).sum()),
         constant=_constant(dataset),
         label_names=dataset.label_names,
-        label_counts=dataset.y.sum(axis=0, dtype=np.int64),
-        co_occurrence=count_pairs(dataset.y, dataset.y),
+        label_counts=label_counts,
+        paired=paired,
+        co_occurrence=count_pairs(y_paired, y_paired),
         cardinality=cardinality,
         density=cardinality / dataset.n_labels,
         n_unlabelled=_n_unlabelled(dataset),

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.scoring import Counts, Labels, Mask, Scores, Weights
+from pipeline.scoring.classification_metrics import row_blocks
 
 CANDIDATES = np.arange(1, 100) / 100
 MAX_ROUNDS = 3  # of coordinate descent over all labels
@@ -124,6 +125,37 @@ def _sums_above(
     """Return, for each candidate, the number or the weight of the rows whose score exceeds it."""
     sums = np.bincount(n_exceeded, weights, minlength=len(CANDIDATES) + 1)
     return sums[:0:-1].cumsum()[::-1]
+
+
+def count_candidates(
+    y_true: Labels, y_score: Scores, weights: NDArray[Any] | None = None
+) -> tuple[Counts, NDArray[Any]]:
+    """Count the labels at each candidate for all thresholds, in one pass over the scores.
+
+    Args:
+        y_true: Labels of shape (n, n_labels).
+        y_score: Probabilities of the same shape.
+        weights: Weights of the cells, or True where they are known; None if all count once.
+
+    Returns:
+        Counts of shape (n_labels, n_candidates), and of shape (n_labels, 1) the number of all cells
+        of a label; with weights, sums of weights.
+    """
+    n_bins, n_labels = len(CANDIDATES) + 1, y_true.shape[1]
+    is_float = weights is not None and weights.dtype.kind == "f"
+    sums = np.zeros((2, n_labels, n_bins), np.float64 if is_float else np.int64)
+    for rows in row_blocks(*y_true.shape):
+        bins = np.searchsorted(CANDIDATES, y_score[rows]) + n_bins * np.arange(n_labels)
+        is_true = y_true[rows] == 1
+        for number, is_counted in enumerate((np.ones_like(is_true), is_true)):
+            if weights is not None:
+                is_counted = is_counted & (weights[rows] > 0)
+            values = weights[rows][is_counted] if is_float and weights is not None else None
+            part = np.bincount(bins[is_counted], values, minlength=n_labels * n_bins)
+            sums[number] += part.reshape(n_labels, n_bins)
+    above = sums[:, :, :0:-1].cumsum(axis=2)[:, :, ::-1]
+    total, true = sums.sum(axis=2, keepdims=True)
+    return Counts(above[1], np.broadcast_to(true, above[1].shape), above[0]), total
 
 
 def best_candidates(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EDGE = float(np.finfo(np.float32).eps)  # probabilities are clipped to [EDGE, 1 - EDGE]
+MAX_CELLS = 2**20  # probabilities that are calibrated at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,12 @@ def apply_temperature(
     """Divide the log-odds of probabilities by the temperature of each label."""
     if (temperature == 1).all():
         return y_score
-    return (1 / (1 + np.exp(-log_odds(y_score) / temperature))).astype(np.float32)
+    calibrated = np.empty(y_score.shape, dtype=np.float32)
+    n_rows = max(1, MAX_CELLS // len(temperature))
+    for first in range(0, len(y_score), n_rows):
+        rows = slice(first, first + n_rows)
+        calibrated[rows] = 1 / (1 + np.exp(-log_odds(y_score[rows]) / temperature))
+    return calibrated
 
 
 def log_odds(y_score: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from pipeline.decision.coordinate_descent import (
     RowCounts,
     best_candidates,
     coordinate_descent,
+    count_candidates,
 )
 from pipeline.decision.rule import DecisionRule, apply_temperature
 from pipeline.decision.temperatures import fit_temperatures
@@ -19,7 +20,6 @@ from pipeline.errors import UserError, suggest
 from pipeline.scoring import (
     DECISION_METRICS,
     RATIO_METRICS,
-    Counts,
     Labels,
     Mask,
     Metric,
@@ -129,22 +129,11 @@ def _label_values(
         return None
     if family not in ("hamming", "f1", "jaccard", "precision", "recall"):
         return None
-    values = []
-    for candidate in CANDIDATES:
-        y_pred = (y_score > candidate).astype(np.int8)
-        if family == "hamming":
-            correct = y_true == y_pred
-            values.append(correct.mean(axis=0) if weights is None else _mean(correct, weights))
-        else:
-            counts = Counts.of(y_true, y_pred, "macro", weights)
-            values.append(getattr(counts, family)(zero_division))
-    return np.stack(values, axis=1)
-
-
-def _mean(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the weighted mean of each label, 0 without weight."""
-    total = weights.sum(axis=0)
-    return np.asarray((values * weights).sum(axis=0) / np.where(total > 0, total, 1))
+    counts, total = count_candidates(y_true, y_score, weights)
+    if family != "hamming":
+        return np.asarray(getattr(counts, family)(zero_division))
+    correct = total - counts.true - counts.predicted + 2 * counts.true_positive
+    return np.asarray(correct / np.where(total > 0, total, 1))
 
 
 def check_threshold_metric(config: DecisionConfig, scoring: ScoringConfig) -> None:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pipeline.report.out_of_fold import OutOfFold
 from pipeline.report.style import BLUE, GREY, SKY, SMALL, ReportFigure, Sheet, Style
 from pipeline.scoring import format_number
+from pipeline.scoring.classification_metrics import MAX_CELLS
 
 N_BINS = 15  # as in the metric expected_calibration_error
-CHUNK = 50_000  # rows that are counted at once
+MAX_ROWS = 50_000  # that are counted at once
 Z = 1.96  # normal quantile of a 95% interval
 LEFT, SIDE, BAR_HEIGHT = 0.62, 2.75, 0.75  # inches
 Values = NDArray[np.float64]
@@ -46,9 +47,11 @@ def calibration_bins(out_of_fold: OutOfFold) -> CalibrationBins:
     """Group the predictions into bins of equal width; an edge belongs to the bin below it."""
     n, n_positive, n_rows, score_sum = np.zeros((4, N_BINS))
     products = np.zeros((3, N_BINS))  # sums over rows, of whole numbers
-    for start in range(0, out_of_fold.rows.max(initial=-1) + 1, CHUNK):
-        is_in_chunk = (out_of_fold.rows >= start) & (out_of_fold.rows < start + CHUNK)
-        chosen = np.flatnonzero(is_in_chunk)
+    n_at_once = min(MAX_ROWS, max(1, MAX_CELLS // out_of_fold.y_true.shape[1]))
+    order = np.argsort(out_of_fold.rows, kind="stable")
+    starts = np.arange(0, out_of_fold.rows.max(initial=-1) + 1, n_at_once)
+    edges = np.searchsorted(out_of_fold.rows[order], starts[1:])
+    for start, chosen in zip(starts, np.split(order, edges), strict=False):
         scores = out_of_fold.y_score[chosen].astype(np.float64)
         bins = np.clip(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
         cells = bins + N_BINS * (out_of_fold.rows[chosen, None] - start)
@@ -56,7 +59,7 @@ def calibration_bins(out_of_fold: OutOfFold) -> CalibrationBins:
             np.ones_like(bins, bool) if out_of_fold.mask is None else out_of_fold.mask[chosen]
         )
         counts, positives = (
-            np.bincount(cells[it], minlength=N_BINS * CHUNK).reshape(CHUNK, N_BINS)
+            np.bincount(cells[it], minlength=N_BINS * n_at_once).reshape(-1, N_BINS)
             for it in (is_given, is_given & (out_of_fold.y_true[chosen] == 1))
         )
         n += counts.sum(axis=0)

@@ -8,7 +8,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pipeline.dataset import count_pairs
+from pipeline.dataset import count_pairs, most_frequent
 from pipeline.report.out_of_fold import OutOfFold
 from pipeline.report.style import (
     BLACK,
@@ -172,9 +172,9 @@ class CoOccurrence:
             column, of those in which that is known, of shape (n, n); NaN on the diagonal and for
             labels without rows.
         predicted: The same for the predicted labels.
-        pairs: The pairs of labels, among all, whose true and predicted numbers of rows differ
-            most: both labels and the fractions of all rows in which both are known, true and
-            predicted, with both.
+        pairs: The pairs of labels, among the most frequent, whose true and predicted numbers of
+            rows differ most: both labels and the fractions of all rows in which both are known,
+            true and predicted, with both.
     """
 
     labels: NDArray[np.int64]
@@ -185,7 +185,9 @@ class CoOccurrence:
 
 def label_co_occurrence(out_of_fold: OutOfFold) -> CoOccurrence:
     """Compute the co-occurrence of labels, true and predicted."""
-    y_true, y_pred, mask = out_of_fold.y_true, out_of_fold.y_pred, out_of_fold.mask
+    paired = most_frequent(out_of_fold.y_true.sum(axis=0, dtype=np.int64))
+    y_true, y_pred = out_of_fold.y_true[:, paired], out_of_fold.y_pred[:, paired]
+    mask = None if out_of_fold.mask is None else out_of_fold.mask[:, paired]
     if mask is not None:
         y_pred = y_pred & mask
     true, predicted = count_pairs(y_true, y_true), count_pairs(y_pred, y_pred)
@@ -200,11 +202,11 @@ def label_co_occurrence(out_of_fold: OutOfFold) -> CoOccurrence:
     difference = (np.abs(predicted - true) / n_rows)[first, second]
     largest = [i for i in np.argsort(-difference, kind="stable")[:N_PAIRS] if difference[i]]
     pairs = tuple(
-        (int(i), int(j), float(true[i, j] / n_rows[i, j]), float(predicted[i, j] / n_rows[i, j]))
+        (*paired[[i, j]].tolist(), *((it[i, j] / n_rows[i, j]).item() for it in (true, predicted)))
         for i, j in zip(first[largest], second[largest], strict=True)
     )
     of_true, of_predicted = _fractions(true, n_true), _fractions(predicted, n_predicted)
-    return CoOccurrence(labels, of_true[shown], of_predicted[shown], pairs)
+    return CoOccurrence(paired[labels], of_true[shown], of_predicted[shown], pairs)
 
 
 def _fractions(pair_counts: NDArray[np.int64], totals: NDArray[np.int64]) -> Fractions:

@@ -67,7 +67,8 @@ def draw_label_frequencies(summary: DataSummary) -> Figure:
     size = float(np.clip(72 * 0.8 * side / n, 4, 9))  # points: most of the height of a line
     counts = summary.label_counts[shown]
     _draw_frequencies(bars, counts, names, size)
-    fractions = summary.conditional_rates[np.ix_(shown, shown)]
+    position = np.searchsorted(summary.paired, shown)
+    fractions = summary.conditional_rates[np.ix_(position, position)]
     np.fill_diagonal(fractions, np.nan)
     image = cells.imshow(fractions, cmap="Blues", norm=CO_OCCURRENCE_NORM, aspect="auto")
     cells.set_facecolor("#BBBBBB")

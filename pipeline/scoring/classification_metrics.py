@@ -19,6 +19,7 @@ Further arguments are `mask` of that shape, True where a label is known (None if
 0 elsewhere), and `sample_weight` of shape (n_samples,).
 """
 Average = Literal["samples", "micro", "macro", "weighted"]
+MAX_CELLS = 2**20  # labels of rows that are scored at once
 
 
 def mean_metric(function: Callable[..., NDArray[Any]]) -> Metric:
@@ -37,7 +38,17 @@ def mean_metric(function: Callable[..., NDArray[Any]]) -> Metric:
         sample_weight: Weights = None,
         **options: Any,
     ) -> float:
-        values = function(y_true, y_score, y_pred, mask, **options)
+        blocks = row_blocks(*y_true.shape)
+        parts = [
+            function(
+                y_true[it], y_score[it], y_pred[it], None if mask is None else mask[it], **options
+            )
+            for it in blocks
+        ]
+        values: NDArray[Any] = parts[0]
+        if len(parts) > 1:
+            join: Callable[..., Any] = np.concatenate if mask is None else np.ma.concatenate
+            values = join(parts)
         if mask is None and sample_weight is None:
             return float(values.mean())
         counts: NDArray[Any] = ~np.ma.getmaskarray(values)
@@ -46,6 +57,12 @@ def mean_metric(function: Callable[..., NDArray[Any]]) -> Metric:
         return weighted_mean(np.ma.getdata(values), counts)
 
     return metric
+
+
+def row_blocks(n_rows: int, n_labels: int) -> list[slice]:
+    """Return slices of rows with at most about `MAX_CELLS` cells each, at least one slice."""
+    step = max(1, MAX_CELLS // max(1, n_labels))
+    return [slice(first, first + step) for first in range(0, max(1, n_rows), step)]
 
 
 def weighted_mean(values: NDArray[Any], weights: NDArray[Any]) -> float:
@@ -249,10 +266,15 @@ def expected_calibration_error(
 
 def bin_differences(y_true: Labels, y_score: Scores, mask: Mask = None) -> NDArray[np.float64]:
     """Return probabilities minus labels, summed by row and bin, of shape (n_samples, 15)."""
-    scores = y_score.astype(np.float64)
-    bins = np.maximum(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0)  # the first bin has 0
-    cells = bins + N_BINS * np.arange(len(scores))[:, None]
-    size = N_BINS * len(scores)
-    differences = scores - y_true if mask is None else (scores - y_true) * mask
-    sums = np.bincount(cells.ravel(), weights=differences.ravel(), minlength=size)
-    return sums.astype(np.float64).reshape(-1, N_BINS)
+    sums = np.empty((len(y_score), N_BINS))
+    for rows in row_blocks(*y_score.shape):
+        scores = y_score[rows].astype(np.float64)
+        bins = np.maximum(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0)  # the first bin has 0
+        cells = bins + N_BINS * np.arange(len(scores))[:, None]
+        differences = scores - y_true[rows]
+        if mask is not None:
+            differences *= mask[rows]
+        size = N_BINS * len(scores)
+        counts = np.bincount(cells.ravel(), weights=differences.ravel(), minlength=size)
+        sums[rows] = counts.reshape(-1, N_BINS)
+    return sums

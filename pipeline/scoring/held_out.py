@@ -1,6 +1,6 @@
 """Read the held-out predictions that a run stored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ INNER = "inner_"  # prefix of its columns with scores on folds of the training r
 TRUE, SCORE, PREDICTED = "true_", "score_", "pred_"  # prefixes of columns, before the label's name
 MAX_UNITS = 20_000  # rows or groups; larger tables are sampled in random blocks of rows
 SEED = 0  # of these blocks
+MAX_CELLS = 2**20  # predictions that are handled at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,23 @@ class StoredPredictions:
         weight = None if self.weight is None else self.weight[first]
         cells = (self.y_true, self.y_score, self.y_pred)
         return HeldOutPredictions(*cells, row, units, self.mask, weight)
+
+    def blocks(self) -> Iterator["StoredPredictions"]:
+        """Yield all entries of some rows at a time, to bound memory, in the order of the rows."""
+        order = np.argsort(self.row, kind="stable")
+        _, starts = np.unique(self.row[order], return_index=True)
+        n_rows = max(1, MAX_CELLS * len(starts) // max(1, self.y_true.size))
+        for entries in np.split(order, starts[n_rows::n_rows]):
+            yield self.take(entries)
+
+    def take(self, entries: NDArray[np.int64]) -> "StoredPredictions":
+        """Return some of the entries."""
+
+        def taken(name: str) -> Any:
+            values = getattr(self, name)
+            return None if values is None else values[entries]
+
+        return StoredPredictions(self.label_names, *map(taken, _of_entries()))
 
     def targets(
         self, entries: NDArray[np.bool_]
@@ -108,5 +126,9 @@ def join(parts: Sequence[StoredPredictions]) -> StoredPredictions:
         arrays = [getattr(part, name) for part in parts]
         return None if any(array is None for array in arrays) else np.concatenate(arrays)
 
-    names = [field.name for field in fields(StoredPredictions) if field.name != "label_names"]
-    return StoredPredictions(parts[0].label_names, *(concatenate(name) for name in names))
+    return StoredPredictions(parts[0].label_names, *map(concatenate, _of_entries()))
+
+
+def _of_entries() -> list[str]:
+    """Return the names of the attributes that have a value for each entry."""
+    return [field.name for field in fields(StoredPredictions) if field.name != "label_names"]

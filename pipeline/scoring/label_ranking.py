@@ -12,6 +12,7 @@ from pipeline.scoring.classification_metrics import Labels, Mask, Scores, Weight
 
 Values = NDArray[np.float64]
 MAX_RANKED = 2**20  # cells that are ranked at once
+MAX_INT32 = 2**30  # cells, of which twice the number is an int32
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +41,16 @@ class Ranked:
     @classmethod
     def of(cls, y_true: Labels, y_score: Scores, weights: Weights = None) -> Self:
         """Rank the entries of each row, which may have positive weights."""
+        integer = np.int32 if y_true.size < MAX_INT32 else np.int64  # half of the memory
         order = np.argsort(-y_score, axis=1)
         scores = np.take_along_axis(y_score, order, axis=1)
-        relevant: NDArray[Any] = np.take_along_axis(y_true, order, axis=1).astype(np.int64)
+        relevant: NDArray[Any] = np.take_along_axis(y_true, order, axis=1).astype(integer)
         n_rows, n = scores.shape
         differs = scores[:, 1:] != scores[:, :-1]
         edge = np.ones((n_rows, 1), dtype=bool)  # the first and the last entry end a group of ties
-        starts = np.where(np.hstack([edge, differs]), np.arange(n), 0)
-        ends = np.where(np.hstack([differs, edge]), np.arange(1, n + 1), n)
+        starts = np.where(np.hstack([edge, differs]), np.arange(n, dtype=integer), integer(0))
+        positions = np.arange(1, n + 1, dtype=integer)
+        ends = np.where(np.hstack([differs, edge]), positions, integer(n))
         n_above = np.maximum.accumulate(starts, axis=1)
         n_at_or_above = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
         n_up_to: NDArray[Any] = n_at_or_above
@@ -66,7 +69,7 @@ class Ranked:
             n_up_to,
             np.take_along_axis(cumulative, n_above, axis=1),
             np.take_along_axis(cumulative, n_at_or_above, axis=1),
-            cumulative[:, -1],
+            cumulative[:, -1] if weights is not None else cumulative[:, -1].astype(np.int64),
         )
 
 
@@ -117,7 +120,7 @@ def ranked_parts(
 ) -> Iterator[tuple[slice, Ranked, NDArray[Any]]]:
     """Yield parts of the labels, their ranked rows, and the number of rows without each label."""
     n_rows, n_labels = y_true.shape
-    n_parts = max(1, min(n_labels // 2, n_rows * n_labels // MAX_RANKED))
+    n_parts = max(1, min(n_labels, n_rows * n_labels // MAX_RANKED))
     edges = np.linspace(0, n_labels, n_parts + 1).astype(int)
     for first, last in itertools.pairwise(edges):
         part = slice(int(first), int(last))

@@ -10,20 +10,23 @@ References:
     Journal of Artificial Intelligence Research 70, 2021.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.dataset.label_coverage import count_pairs, most_frequent
 from pipeline.scoring.classification_metrics import EPSILON
 from pipeline.scoring.held_out import StoredPredictions
+from pipeline.scoring.wrong_cells import LIKELY, Block, find_wrong_cells, largest
 
 if TYPE_CHECKING:
     from pipeline.dataset import Dataset
 
-LIKELY = 0.5  # probability from which on a row without a label looks labelled
 MAX_LISTED = 100  # rows, and pairs of labels
 
 COLUMNS = pa.schema(
@@ -40,9 +43,6 @@ COLUMNS = pa.schema(
         "n_rows": pa.int64(),
     }
 )
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,15 @@ class Review:
     n_unlabelled: int
 
 
+def _average(predictions: StoredPredictions) -> Iterator[Block]:
+    """Yield the rows of the predictions, some at a time."""
+    for part in predictions.blocks():
+        held_out = part.to_units()
+        probability = held_out.average(part.y_score)
+        np.clip(probability, EPSILON, 1 - EPSILON, out=probability)
+        yield Block(held_out.average(part.y_true) > 0.5, probability, held_out.row_mask)
+
+
 def review_labels(predictions: StoredPredictions, max_cells: int | None = None) -> Review:
     """Review the labels of the rows that were held out.
 
@@ -123,103 +132,45 @@ def review_labels(predictions: StoredPredictions, max_cells: int | None = None) 
         predictions: The held-out predictions.
         max_cells: Number of likely wrong cells to list; None for all.
     """
-    held_out = predictions.to_units()
-    rows = np.unique(predictions.row)
-    y_true = held_out.average(predictions.y_true) > 0.5
-    probability = held_out.average(predictions.y_score)
-    np.clip(probability, EPSILON, 1 - EPSILON, out=probability)
-    mask = held_out.row_mask
-    is_given = np.ones_like(y_true) if mask is None else mask
-    of_given = probability if mask is None else np.where(mask, probability, 0.0)
-    names = np.array(predictions.label_names, dtype=object)
-    losses = _mean_losses(y_true, probability, mask)
+    rows, names = np.unique(predictions.row), np.array(predictions.label_names, dtype=object)
+    parts = [
+        (block.y_true, block.of_given > LIKELY, block.mean_losses(), block.looks_labelled)
+        for block in _average(predictions)
+    ]
+    y_true, y_pred, losses, looks_labelled = map(np.concatenate, zip(*parts, strict=True))
 
     def describe(index: int) -> HardRow:
-        given, predicted = names[y_true[index]], names[of_given[index] > LIKELY]
+        given, predicted = names[y_true[index]], names[y_pred[index]]
         return HardRow(int(rows[index]), float(losses[index]), tuple(given), tuple(predicted))
 
-    is_empty = ~y_true.any(axis=1) & is_given.all(axis=1)
-    looks_labelled = is_empty & (of_given.max(axis=1) > LIKELY)
     of_unlabelled, n_unlabelled = np.where(looks_labelled, losses, -np.inf), looks_labelled.sum()
-    cells, n_cells = find_wrong_cells(y_true, probability, max_cells, mask)
+    cells, probability, n_cells = find_wrong_cells(partial(_average, predictions), max_cells)
     n_listed = len(rows) if max_cells is None else MAX_LISTED
     return Review(
         cells=tuple(
-            Cell(int(rows[i]), str(names[j]), int(y_true[i, j]), float(probability[i, j]))
-            for i, j in cells
+            Cell(int(rows[i]), str(names[j]), int(y_true[i, j]), float(value))
+            for (i, j), value in zip(cells, probability, strict=True)
         ),
         n_cells=n_cells,
-        rows=tuple(describe(i) for i in _largest(losses, MAX_LISTED).tolist()),
-        pairs=tuple(_confused_pairs(y_true, of_given > LIKELY, names)),
+        rows=tuple(describe(i) for i in largest(losses, MAX_LISTED).tolist()),
+        pairs=tuple(_confused_pairs(y_true, y_pred, names)),
         unlabelled=tuple(
-            describe(i) for i in _largest(of_unlabelled, min(n_unlabelled, n_listed)).tolist()
+            describe(i) for i in largest(of_unlabelled, min(n_unlabelled, n_listed)).tolist()
         ),
         n_unlabelled=int(n_unlabelled),
     )
 
 
-def _mean_losses(
-    y_true: NDArray[np.bool_], probability: Floats, mask: NDArray[np.bool_] | None
-) -> Floats:
-    """Return the mean binary cross-entropy of each row over its labels."""
-    by_cell = np.where(y_true, probability, 1 - probability)
-    np.negative(np.log(by_cell, out=by_cell), out=by_cell)
-    if mask is None:
-        return np.asarray(by_cell.mean(axis=1))
-    return np.asarray((by_cell * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1))
-
-
-def find_wrong_cells(
-    y_true: NDArray[np.bool_],
-    probability: Floats,
-    max_cells: int | None = None,
-    mask: NDArray[np.bool_] | None = None,
-) -> tuple[Integers, int]:
-    """Return row and column of the cells that are likely wrong, the most likely first.
-
-    Args:
-        y_true: Given labels of shape (n_rows, n_labels).
-        probability: Held-out probabilities of the same shape.
-        max_cells: Number of cells to return; None for all.
-        mask: True where a label is known, of the same shape; None if all are.
-
-    Returns:
-        Rows and columns, of shape (n_cells, 2), and the number of all such cells.
-    """
-    n_true = y_true.sum(axis=0)
-    is_false = ~y_true if mask is None else ~y_true & mask
-    with np.errstate(invalid="ignore"):
-        mean_true = (probability * y_true).sum(axis=0) / n_true
-        mean_false = ((1 - probability) * is_false).sum(axis=0) / is_false.sum(axis=0)
-    of_other = np.where(y_true, 1 - probability, np.where(is_false, probability, 0.0))
-    needed = np.where(y_true, mean_false, mean_true)
-    with np.errstate(invalid="ignore"):
-        n_wrong = int(((of_other >= needed) & (of_other > LIKELY)).sum())
-    n = n_wrong if max_cells is None else min(n_wrong, max_cells)
-    cells = np.unravel_index(_largest(of_other.ravel(), n), of_other.shape)
-    return np.column_stack(cells), n_wrong
-
-
-def _largest(values: NDArray[np.floating[Any]], n: int) -> Integers:
-    """Return the indices of the n largest values, the largest first, NaN last."""
-    if n == 0:
-        return np.zeros(0, dtype=np.int64)
-    if np.isnan(values).any():
-        values = np.where(np.isnan(values), -np.inf, values)
-    candidates = np.arange(len(values))
-    if n < len(values):
-        candidates = np.flatnonzero(values >= np.partition(values, -n)[-n])
-    return candidates[np.argsort(-values[candidates], kind="stable")[:n]]
-
-
 def _confused_pairs(
     y_true: NDArray[np.bool_], y_pred: NDArray[np.bool_], names: NDArray[np.object_]
 ) -> list[ConfusedPair]:
-    missed, wrong = (y_true & ~y_pred).astype(np.float32), (y_pred & ~y_true).astype(np.float32)
-    counts = missed.T @ wrong
-    first, second = np.unravel_index(_largest(counts.ravel(), MAX_LISTED), counts.shape)
+    """Return the most confused pairs; of very many labels, among those most often confused."""
+    missed, wrong = y_true & ~y_pred, y_pred & ~y_true
+    true, predicted = (most_frequent(it.sum(axis=0)) for it in (missed, wrong))
+    counts = count_pairs(missed[:, true], wrong[:, predicted])
+    first, second = np.unravel_index(largest(counts.ravel(), MAX_LISTED), counts.shape)
     return [
-        ConfusedPair(str(names[i]), str(names[j]), int(counts[i, j]))
+        ConfusedPair(str(names[true[i]]), str(names[predicted[j]]), int(counts[i, j]))
         for i, j in zip(first, second, strict=True)
         if counts[i, j]
     ]
