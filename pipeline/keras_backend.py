@@ -119,4 +119,6 @@ def _filtered_stderr(is_kept: Callable[[bytes, bool], bool]) -> Iterator[None]:
 
 @cache
 def _imported_with_logs() -> bool:
-    return "tensorflow" in sys.modules and "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    # Keras imports JAX where it is installed, which sets the level to 1 if the user has not.
+    unset = (None, "1") if "jax" in sys.modules else (None,)
+    return "tensorflow" in sys.modules and os.environ.get("TF_CPP_MIN_LOG_LEVEL") in unset
