@@ -40,7 +40,8 @@ def log_final_model(
     config, dataset = evaluation.config, evaluation.dataset
     rows = final_rows(config, dataset, splits)
     y_pred = np.concatenate([fold.y_pred for fold in evaluation.folds])
-    n_held_out = len(np.unique(np.concatenate([fold.split.test for fold in evaluation.folds])))
+    held_out = np.concatenate([fold.split.test for fold in evaluation.folds])
+    n_held_out = int(np.count_nonzero(np.bincount(held_out)))  # np.unique would sort
     training = describe_training(dataset, rows, y_pred, n_held_out, config.dataset, config.scoring)
     X = dataset.X[:N_CHECKED_ROWS].copy()
     may_miss = ~final.schema.is_numeric | (not final.requires_complete_rows)

@@ -289,11 +289,11 @@ def test_the_figure_names_its_labels(n_labels: int) -> None:
     figure = draw_label_frequencies(summary)
     bars, cells, _ = figure.axes
     names = [tick.get_text() for tick in cells.get_xticklabels()]
-    assert len(names) == len(bars.patches) == min(n_labels, 160)
-    assert [bar.get_width() for bar in bars.patches] == sorted(summary.label_counts)[::-1][:160]
+    assert len(names) == len(bars.patches) == min(n_labels, 80)
+    assert [bar.get_width() for bar in bars.patches] == sorted(summary.label_counts)[::-1][:80]
     title = figure.get_suptitle()
     assert title.startswith(f"many / labels: name: 200 rows, {n_labels} label")
-    assert ("the 160 most frequent shown" in title) == (n_labels > 160)
+    assert ("the 80 most frequent shown" in title) == (n_labels > 80)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Check for features that give a label away, and areas under the ROC curve of single features."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from pipeline.config import format_value
 from pipeline.dataset import Dataset
 
 MAX_CELLS = 5_000_000  # of features and of labels; of larger tables, some rows are looked at
+MAX_RANKED = 2**20  # values, and areas, that are held in float64 at once
 MAX_LABELS = 100  # that are judged by categories where labels are not known
 LEAKING_AUC = 0.995  # of one column for one label
 MIN_CASES = 10  # rows with and without a label
@@ -30,21 +31,27 @@ def check_leaks(dataset: Dataset) -> Iterator[Finding]:
     n_rows = np.full(len(n_true), len(rows)) if mask is None else mask.sum(axis=0)
     n_fewest = np.minimum(n_true, n_rows - n_true)
     judged = np.flatnonzero(n_fewest >= MIN_CASES)
-    if mask is None:
-        auc = _column_auc(dataset, rows, judged)
-    else:
+    if mask is not None:
         judged = judged[n_rows[judged] >= MIN_ROWS]
-        auc = _masked_auc(dataset, rows, judged, mask[:, judged])
-    strength = np.maximum(auc, 1 - auc)
-    features = np.flatnonzero((strength >= LEAKING_AUC).any(axis=1))
+    if not len(judged):
+        return
+    areas: Iterable[Floats]
+    if mask is None:
+        n_parts = -(-dataset.n_features * max(len(rows), len(judged)) // MAX_RANKED)
+        parts = np.array_split(np.arange(dataset.n_features), n_parts)
+        areas = (_column_auc(dataset, rows, judged, features) for features in parts)
+    else:
+        areas = [_masked_auc(dataset, rows, judged, mask[:, judged])]
+    strongest = [_strongest(auc) for auc in areas]
+    strength, label = map(np.concatenate, zip(*strongest, strict=True))
+    features = np.flatnonzero(strength >= LEAKING_AUC)
     if not len(features):
         return
-    best = sorted(features.tolist(), key=lambda feature: -strength[feature].max())
+    best = sorted(features.tolist(), key=lambda feature: -strength[feature])
     named = list_names(
-        f"{dataset.feature_names[feature]!r} {dataset.label_names[judged[label]]} "
-        f"(ROC AUC {strength[feature, label]:.3f})"
+        f"{dataset.feature_names[feature]!r} {dataset.label_names[judged[label[feature]]]} "
+        f"(ROC AUC {strength[feature]:.3f})"
         for feature in best
-        for label in [strength[feature].argmax()]
     )
     subject = "1 feature gives" if len(best) == 1 else f"{len(best)} features give"
     yield Finding(
@@ -53,6 +60,12 @@ def check_leaks(dataset: Dataset) -> Iterator[Finding]:
         "Leave out what is not known when the labels are to be predicted: "
         f"'dataset.drop=[{format_value(dataset.feature_names[best[0]])}]'",
     )
+
+
+def _strongest(auc: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Return how well each feature orders the rows by any label, and that label's position."""
+    strength = np.maximum(auc, 1 - auc)
+    return strength.max(axis=1), strength.argmax(axis=1)
 
 
 def some_rows(dataset: Dataset) -> NDArray[np.int64]:
@@ -64,20 +77,22 @@ def some_rows(dataset: Dataset) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(SEED).choice(rows, n, replace=False))
 
 
-def _column_auc(dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> Floats:
-    """Return the ROC AUC of each feature for each label, of shape (n_features, n_labels).
+def _column_auc(
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    features: NDArray[np.int64],
+) -> Floats:
+    """Return the ROC AUC of some features for each label, of shape (n_features, n_labels).
 
     Categories are ordered by the frequency of the label in every other row, and judged by the rest.
     """
     y = dataset.y[rows][:, labels].astype(np.float64)
-    auc = np.full((dataset.n_features, len(labels)), 0.5)
-    if not len(labels):
-        return auc
-    is_number = dataset.schema.is_numeric
-    for feature in np.flatnonzero(dataset.schema.is_categorical):
-        auc[feature] = _category_auc(dataset.X[rows, feature], y)
-    if len(numbers := np.flatnonzero(is_number)):
-        X = _numbers(dataset, rows, numbers)
+    auc = np.full((len(features), len(labels)), 0.5)
+    for position in np.flatnonzero(dataset.schema.is_categorical[features]):
+        auc[position] = _category_auc(dataset.X[rows, features[position]], y)
+    if len(numbers := np.flatnonzero(dataset.schema.is_numeric[features])):
+        X = _numbers(dataset, rows, features[numbers])
         auc[numbers] = _auc_of_ranks(rankdata(X, axis=0), y)
     return auc
 
@@ -126,7 +141,7 @@ def _masked_auc(
 
 def _numbers(dataset: Dataset, rows: NDArray[np.int64], features: NDArray[np.int64]) -> Floats:
     """Return numeric features of some rows, below all others where they are missing."""
-    X = dataset.X[rows][:, features]
+    X = dataset.X[np.ix_(rows, features)]
     return np.where(np.isnan(X), -np.inf, X)
 
 

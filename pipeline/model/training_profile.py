@@ -86,7 +86,7 @@ def _describe_column(column: Column, values: NDArray[np.float32]) -> dict[str, A
         "max": float(ordered[-1]),
         "mean": float(numbers.mean()),
         "edges": edges.tolist(),
-        "counts": count_values(edges, ordered).tolist(),
+        "counts": _count_sorted(edges, ordered).tolist(),
     }
 
 
@@ -96,7 +96,11 @@ def count_values(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> ND
     A bin includes its upper edge, so that a value of many rows is in one bin. The first and the
     last bin have no outer edge.
     """
-    n_up_to = np.searchsorted(np.sort(numbers), edges[1:-1], side="right")
+    return _count_sorted(edges, np.sort(numbers))
+
+
+def _count_sorted(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    n_up_to = np.searchsorted(numbers, edges[1:-1], side="right")
     return np.diff(n_up_to, prepend=0, append=len(numbers))
 
 
@@ -105,7 +109,8 @@ def _make_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
     A value of so many rows that several deciles are equal to it gets a bin of its own.
     """
-    deciles = np.quantile(numbers, QUANTILES, method="inverted_cdf")
+    last = np.maximum(np.ceil(len(numbers) * QUANTILES - 1), 0)  # as NumPy's inverted_cdf
+    deciles = numbers[last.astype(np.int64)]
     values, counts = np.unique(deciles, return_counts=True)
     starts = np.searchsorted(numbers, values[counts > 1])
     below = numbers[starts[starts > 0] - 1]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-MAX_FREQUENCIES = 160  # labels, the most frequent ones
+MAX_FREQUENCIES = 80  # labels, the most frequent ones
 MAX_LABELS_WITH_NUMBERS = 12  # in the cells of the heat map
 MAX_CHARACTERS = 24  # of a label's name
 CO_OCCURRENCE_NORM = PowerNorm(0.5, vmin=0, vmax=1)  # most fractions are small

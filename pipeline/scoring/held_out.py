@@ -64,7 +64,7 @@ class StoredPredictions:
     def blocks(self) -> Iterator["StoredPredictions"]:
         """Yield all entries of some rows at a time, to bound memory, in the order of the rows."""
         order = np.argsort(self.row, kind="stable")
-        _, starts = np.unique(self.row[order], return_index=True)
+        starts = np.flatnonzero(np.diff(self.row[order], prepend=-1))
         n_rows = max(1, MAX_CELLS * len(starts) // max(1, self.y_true.size))
         for entries in np.split(order, starts[n_rows::n_rows]):
             yield self.take(entries)
