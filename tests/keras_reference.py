@@ -8,9 +8,10 @@ import numpy as np
 from pipeline.config.schema import EarlyStoppingConfig, TrainingConfig
 from pipeline.model.keras_models import mlp
 from pipeline.training.base import FitSpec, fit_seed
+from pipeline.training.batches import epoch_order
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.optimization import make_optimizer
-from pipeline.training.stack import epoch_order, monitored_test_rows
+from pipeline.training.stack import monitored_test_rows
 from tests.test_preprocessor import fit_preprocessor, numeric_schema, preprocessing
 
 N_SAMPLES, N_FEATURES, N_LABELS = 50, 5, 3

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.training.base import NO_ROWS
+from pipeline.training.batches import epoch_order
 from pipeline.training.optimization import make_optimizer
-from pipeline.training.stack import epoch_order, monitored_test_rows
+from pipeline.training.stack import monitored_test_rows
 from tests.keras_reference import (
     LOGISTIC_REGRESSION,
     N_SAMPLES,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import EarlyStoppingConfig
+from pipeline.training.batches import epoch_order
 from pipeline.training.keras_trainer import KerasTrainer
-from pipeline.training.stack import epoch_order
 from tests.keras_reference import N_SAMPLES, NETWORK, X, Y, make_fits, train, training_config
 
 EPOCHS = 40

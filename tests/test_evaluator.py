@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.model.keras_models import mlp
 from pipeline.training.base import fit_seed
-from pipeline.training.stack import epoch_order
+from pipeline.training.batches import epoch_order
 
 SMALL = (
     "dataset.n_samples=70",

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pipeline.training.stack import PADDING, epoch_order, make_batches
+from pipeline.training.batches import MAX_KEPT_ROWS, PADDING, epoch_order, make_batches
 from pipeline.training.stack_plan import depends_on_batch, plan_stacks
 from tests.keras_reference import N_FEATURES, NETWORK, X
 from tests.test_keras_trainer import custom_model
@@ -90,3 +90,11 @@ def test_stacks_do_not_depend_on_cores(n_fits):
     plans = [plan_stacks(n_fits, 900, 32, 61_000, 183_000, 100, None, n) for n in (1, 2, 3, 64)]
     assert len({plan.fits_per_program for plan in plans}) == 1
     assert all(plan.n_threads <= n_fits for plan in plans)
+
+
+def test_the_order_of_an_epoch_is_that_of_numpy_whether_it_is_kept_or_not():
+    for n in (5, MAX_KEPT_ROWS, MAX_KEPT_ROWS + 1):
+        train = np.arange(n) * 3
+        for _ in range(2):
+            expected = np.random.default_rng([7, 2]).permutation(train)
+            np.testing.assert_array_equal(epoch_order(7, 2, train), expected)

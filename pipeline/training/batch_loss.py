@@ -6,9 +6,10 @@ import keras
 import tensorflow as tf
 
 from pipeline.config import TrainingConfig
+from pipeline.training.batches import PADDING
 from pipeline.training.optimization import cell_losses
 from pipeline.training.sparse_rows import SparseRows
-from pipeline.training.stack import PADDING, Inputs
+from pipeline.training.stack import Inputs
 
 
 class Batch(NamedTuple):

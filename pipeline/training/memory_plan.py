@@ -15,8 +15,8 @@ from pipeline.config.schema import parse_bytes
 from pipeline.errors import UserError
 from pipeline.runtime import core_fraction, n_cores
 from pipeline.training.base import Device, FitSpec
+from pipeline.training.batches import MAX_SCORED_ROWS
 from pipeline.training.device import free_memory
-from pipeline.training.stack import MAX_SCORED_ROWS
 from pipeline.training.stack_plan import StackPlan, plan_stacks
 
 AUTOMATIC_FRACTION = 0.5  # of the free memory; the rest is for the scores, figures and the model

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.training.base import NO_ROWS, FitSpec
+from pipeline.training.batches import MAX_SCORED_ROWS, epoch_order, make_batches, pad_rows
 from pipeline.training.loss_weights import loss_weights
 from pipeline.training.sparse_rows import SparseRows, to_device
 from pipeline.training.stack_plan import StackShape, n_steps
 
-PADDING = -1  # row number that stands for no row
-MAX_SCORED_ROWS = 4096  # rows per slot that are scored at once, to bound memory
 MIN_TRAIN_PER_MONITORED = 10  # training rows for each test row of the loss after each epoch
 
 Tensors = list[tf.Tensor]
@@ -134,8 +133,36 @@ class StackInputs:
         self._n_test = max(len(fit.test) for fit in fits)
         self._n_valid = max(len(fit.valid) for fit in fits)
 
-    def make(
+    def of_slots(self, shape: StackShape, slots: Sequence[int | None]) -> Inputs:
+        """Return the inputs of some fits, with no epochs yet.
+
+        Args:
+            shape: Shape of the stack.
+            slots: Index of the fit in each slot; None if it is idle.
+        """
+        trained = [fit_index for fit_index in slots if fit_index is not None]
+        filled = [trained[0] if fit_index is None else fit_index for fit_index in slots]
+        valid = [NO_ROWS if it is None else self._fits[it].valid for it in slots]
+        test = [NO_ROWS if it is None else self._monitored_test[it] for it in slots]
+        no_batches = tf.zeros((0, 0, len(slots), 0), tf.int32)
+        return Inputs(
+            X=self.X,
+            y=self._y,
+            first_rows=tf.constant([self._fits[it].train[0] for it in filled], tf.int32),
+            loss_weights=tf.constant(np.stack([self._loss_weights[it] for it in filled])),
+            batches=no_batches,
+            last_batches=no_batches,
+            valid=pad_rows(valid, self._n_valid),
+            test=pad_rows(test, self._n_monitored_test),
+            n_epochs=tf.zeros(len(slots), tf.int32),
+            n_steps=tf.constant(max(n_steps(len(self._fits[it].train), shape) for it in trained)),
+            label_mask=self._label_mask,
+            sample_weight=self._sample_weight,
+        )
+
+    def of_epochs(
         self,
+        inputs: Inputs,
         shape: StackShape,
         slots: Sequence[int | None],
         epochs: Sequence[range],
@@ -144,13 +171,12 @@ class StackInputs:
         """Return the inputs of some epochs.
 
         Args:
+            inputs: From `of_slots`.
             shape: Shape of the stack.
             slots: Index of the fit in each slot; None if it is idle.
             epochs: Epochs to run in each slot.
             n_compiled: Epochs that the program is compiled for; at least as many.
         """
-        trained = [fit_index for fit_index in slots if fit_index is not None]
-        filled = [trained[0] if fit_index is None else fit_index for fit_index in slots]
         orders = [
             [self._order(it, of_slot[i : i + 1]) for it, of_slot in zip(slots, epochs, strict=True)]
             for i in range(n_compiled)
@@ -158,21 +184,10 @@ class StackInputs:
         batches, last_batches = make_batches(
             orders, shape.n_steps, shape.batch_size, shape.last_batch_size
         )
-        valid = [NO_ROWS if it is None else self._fits[it].valid for it in slots]
-        test = [NO_ROWS if it is None else self._monitored_test[it] for it in slots]
-        return Inputs(
-            X=self.X,
-            y=self._y,
-            first_rows=tf.constant([self._fits[it].train[0] for it in filled], tf.int32),
-            loss_weights=tf.constant(np.stack([self._loss_weights[it] for it in filled])),
+        return inputs._replace(
             batches=tf.constant(batches),
             last_batches=tf.constant(last_batches),
-            valid=pad_rows(valid, self._n_valid),
-            test=pad_rows(test, self._n_monitored_test),
-            n_epochs=tf.constant([len(of_slot) for of_slot in epochs]),
-            n_steps=tf.constant(max(n_steps(len(self._fits[it].train), shape) for it in trained)),
-            label_mask=self._label_mask,
-            sample_weight=self._sample_weight,
+            n_epochs=tf.constant(np.array([len(of_slot) for of_slot in epochs], np.int32)),
         )
 
     def _order(self, fit_index: int | None, epochs: range) -> NDArray[np.int64]:
@@ -225,48 +240,6 @@ def monitored_test_rows(fit: FitSpec) -> NDArray[np.int64]:
     if n_rows >= len(fit.test):
         return fit.test
     return np.sort(np.random.default_rng(fit.seed).choice(fit.test, n_rows, replace=False))
-
-
-def pad_rows(rows: Sequence[NDArray[np.int64]], n_rows: int) -> tf.Tensor:
-    """Pad the row numbers of each slot to `n_rows`, in shape (n_chunks, n_slots, chunk_size)."""
-    chunk_size = max(1, min(n_rows, MAX_SCORED_ROWS))
-    n_chunks = max(1, -(-n_rows // chunk_size))
-    padded = np.full((len(rows), n_chunks * chunk_size), PADDING, dtype=np.int32)
-    for slot, row_numbers in enumerate(rows):
-        padded[slot, : len(row_numbers)] = row_numbers
-    return tf.constant(padded.reshape(len(rows), n_chunks, chunk_size).transpose(1, 0, 2))
-
-
-def epoch_order(seed: int, epoch: int, train: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the training rows in their order in one epoch."""
-    return np.random.default_rng([seed, epoch]).permutation(train)
-
-
-def make_batches(
-    orders: Sequence[Sequence[NDArray[np.int64]]],
-    n_steps: int,
-    batch_size: int,
-    last_batch_size: int,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Divide the training rows of several epochs into batches.
-
-    Args:
-        orders: Row numbers by epoch, then by slot; idle slots have none.
-        n_steps: Batches of full size per epoch.
-        batch_size: Rows per batch.
-        last_batch_size: Rows of a smaller last batch; 0 pads the last full batch instead.
-
-    Returns:
-        Row numbers of shape (n_epochs, n_steps, n_slots, batch_size), and those of the smaller
-        batches, of shape (n_epochs, n_slots, last_batch_size), both filled up with `PADDING`.
-    """
-    n_epochs, n_slots, n_full = len(orders), len(orders[0]), n_steps * batch_size
-    rows = np.full((n_epochs, n_slots, n_full + last_batch_size), PADDING, dtype=np.int32)
-    for epoch, by_slot in enumerate(orders):
-        for slot, order in enumerate(by_slot):
-            rows[epoch, slot, : len(order)] = order
-    batches = rows[:, :, :n_full].reshape(n_epochs, n_slots, n_steps, batch_size)
-    return np.ascontiguousarray(batches.transpose(0, 2, 1, 3)), rows[:, :, n_full:]
 
 
 def varied_rows(fit: FitSpec, X: NDArray[np.float32]) -> NDArray[np.float32]:

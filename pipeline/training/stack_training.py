@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.preprocessing.layer import count_weights
 from pipeline.training.base import FitResult, Progress, Stopped
 from pipeline.training.compiled import Program
-from pipeline.training.stack import EarlyStoppingState, StackInputs, State
+from pipeline.training.stack import EarlyStoppingState, Inputs, StackInputs, State
 from pipeline.training.stack_plan import FitGroup
 
 
@@ -85,7 +85,8 @@ class StackTraining:
         program, slots = self._program, [self.waiting[0]] * self._n_slots
         carried = _stack([self._fresh(state)] * self._n_slots)
         none = [range(0)] * self._n_slots
-        inputs = self._inputs.make(self._shape, slots, none, self._per_call)
+        inputs = self._inputs.of_slots(self._shape, slots)
+        inputs = self._inputs.of_epochs(inputs, self._shape, slots, none, self._per_call)
         rows = self._inputs.scored_rows(slots)[0]
         weights = carried.state.trainable, carried.state.non_trainable
         program.run.trace(*carried, inputs)
@@ -110,31 +111,20 @@ class StackTraining:
         """
         running: list[_RunningFit | None] = [None] * self._n_slots
         carried: Slots | None = None
-        while True:
-            carried = self._fill(running, carried)
-            if carried is None or not any(running):
-                return
-            if is_stopped():
-                raise Stopped
-            carried = self._call(running, carried)
-            ended, n_done = [], 0
-            stopped = carried.stopping.stopped.numpy()
-            for slot, fit in enumerate(running):
-                if fit is None:
-                    continue
-                n_done += len(self._next_epochs(fit))
-                fit.first_epoch += len(self._next_epochs(fit))
-                if stopped[slot] or fit.first_epoch == self._n_epochs:
-                    n_done += self._n_epochs - fit.first_epoch
-                    ended.append(slot)
-            progress(n_done)
-            if ended:
-                yield self._results(running, carried, ended)
-                for slot in ended:
-                    running[slot] = None
+        while (carried := self._fill(running, carried)) is not None:
+            indices = [fit.fit_index if fit else None for fit in running]
+            inputs = self._inputs.of_slots(self._shape, indices)
+            ended: list[int] = []
+            while not ended:
+                if is_stopped():
+                    raise Stopped
+                carried, ended = self._call(running, carried, inputs, progress)
+            yield self._results(running, carried, ended)
+            for slot in ended:
+                running[slot] = None
 
     def _fill(self, running: list[_RunningFit | None], carried: Slots | None) -> Slots | None:
-        """Begin waiting fits in idle slots; return None if no fit was ever begun."""
+        """Begin waiting fits in idle slots; return None if no fit is left."""
         fresh = {}
         for slot, fit in enumerate(running):
             if fit is None:
@@ -144,8 +134,10 @@ class StackTraining:
                     break
                 running[slot] = _RunningFit(fit_index)
                 fresh[slot] = self._fresh(self._initial_state(fit_index))
+        if not any(running):
+            return None
         if carried is None:  # idle slots hold copies of a fit, for their shapes
-            return _stack([fresh.get(i, fresh[0]) for i in range(self._n_slots)]) if fresh else None
+            return _stack([fresh.get(slot, fresh[0]) for slot in range(self._n_slots)])
         return _replace(carried, fresh) if fresh else carried
 
     def _fresh(self, state: State) -> Slots:
@@ -157,21 +149,33 @@ class StackTraining:
             return range(0)
         return range(fit.first_epoch, min(fit.first_epoch + self._per_call, self._n_epochs))
 
-    def _call(self, running: Sequence[_RunningFit | None], carried: Slots) -> Slots:
-        """Train some epochs of the fits, and keep their losses and times."""
+    def _call(
+        self,
+        running: Sequence[_RunningFit | None],
+        carried: Slots,
+        inputs: Inputs,
+        progress: Progress,
+    ) -> tuple[Slots, list[int]]:
+        """Train some epochs of the fits; return the slots of those that have ended too."""
         began = time.perf_counter()
         indices = [fit.fit_index if fit else None for fit in running]
         epochs = [self._next_epochs(fit) for fit in running]
-        inputs = self._inputs.make(self._shape, indices, epochs, self._per_call)
+        inputs = self._inputs.of_epochs(inputs, self._shape, indices, epochs, self._per_call)
         state, stopping, by_epoch = self._program.run(*carried, inputs)
-        losses = np.stack(by_epoch)
-        fits = [fit for fit in running if fit]
+        losses, stopped = np.stack(by_epoch), stopping.stopped.numpy()
+        fits = [(slot, fit) for slot, fit in enumerate(running) if fit]
         seconds = (time.perf_counter() - began) / len(fits)
-        for slot, fit in enumerate(running):
-            if fit:
-                fit.losses.append(losses[:, : len(epochs[slot]), slot])
-                fit.seconds += seconds
-        return Slots(state, stopping)
+        ended, n_done = [], 0
+        for slot, fit in fits:
+            fit.losses.append(losses[:, : len(epochs[slot]), slot])
+            fit.seconds += seconds
+            fit.first_epoch = epochs[slot].stop
+            n_done += len(epochs[slot])
+            if stopped[slot] or fit.first_epoch == self._n_epochs:
+                n_done += self._n_epochs - fit.first_epoch
+                ended.append(slot)
+        progress(n_done)
+        return Slots(state, stopping), ended
 
     def _results(
         self, running: Sequence[_RunningFit | None], carried: Slots, ended: Sequence[int]
