@@ -64,8 +64,8 @@ def test_base_rates_are_scores_without_knowledge(make_config):
 def test_predictions_are_written_a_few_folds_at_a_time(
     make_config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows_at_once: int
 ) -> None:
-    monkeypatch.setattr(artifacts, "ROWS_AT_ONCE", rows_at_once)
     evaluation = random_evaluation(make_config)  # 4 folds of 10 rows
+    monkeypatch.setattr(artifacts, "MAX_CELLS", rows_at_once * evaluation.dataset.n_labels)
     artifacts.write_predictions(tmp_path / "predictions.parquet", evaluation)
     n_parts = {1: 4, 25: 2, 1000: 1}[rows_at_once]
     assert pq.ParquetFile(tmp_path / "predictions.parquet").num_row_groups == n_parts

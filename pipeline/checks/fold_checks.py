@@ -115,7 +115,8 @@ def _check_thresholds(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _check_calibration(evaluation: Evaluation) -> Iterator[Finding]:
     """Compare the calibration error with that of labels expected from the probabilities."""
-    y_true, y_score, y_pred, mask = _first_repeat(evaluation)
+    y_true, y_pred, mask = _first_repeat(evaluation)
+    y_score = np.concatenate([fold.y_score for fold in _folds_of_first_repeat(evaluation)])
     n_rows, rng = len(y_true), np.random.default_rng(0)
     if n_rows > (n_used := max(MIN_SIMULATED, MAX_CELLS // y_true.shape[1])):
         rows = rng.choice(n_rows, n_used, replace=False)
@@ -150,13 +151,12 @@ def _folds_of_first_repeat(evaluation: Evaluation) -> list[FoldResult]:
 
 def _first_repeat(
     evaluation: Evaluation,
-) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int8], NDArray[np.bool_] | None]:
-    """Return labels, probabilities, predicted labels and mask of the first repeat's test rows."""
+) -> tuple[NDArray[np.int8], NDArray[np.int8], NDArray[np.bool_] | None]:
+    """Return labels, predicted labels and mask of the first repeat's test rows."""
     folds = _folds_of_first_repeat(evaluation)
     splits = [fold.split for fold in folds]
     y_true, mask, _ = join_targets([evaluation.targets(it.test, it.train) for it in splits])
-    y_score = np.concatenate([fold.y_score for fold in folds])
-    return y_true, y_score, np.concatenate([fold.y_pred for fold in folds]), mask
+    return y_true, np.concatenate([fold.y_pred for fold in folds]), mask
 
 
 def _check_never_predicted(evaluation: Evaluation) -> Iterator[Finding]:
@@ -177,7 +177,7 @@ def _check_never_predicted(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _check_always_predicted(evaluation: Evaluation) -> Iterator[Finding]:
     """Find labels that are predicted for about all rows and have no better F1 than that."""
-    y_true, _, y_pred, mask = _first_repeat(evaluation)
+    y_true, y_pred, mask = _first_repeat(evaluation)
     n_rows = np.full(y_true.shape[1], len(y_true))
     if mask is not None:
         n_rows, y_pred = mask.sum(axis=0), y_pred & mask

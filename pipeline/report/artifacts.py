@@ -46,7 +46,7 @@ WARNINGS = "warnings.json"
 PAGE = "report.html"
 CHECKS = "checks.json"
 LEADERBOARD = "leaderboard.json"
-ROWS_AT_ONCE = 200_000  # of predictions, or those of one fold
+MAX_CELLS = 2_000_000  # predictions that are written at once, or those of one fold
 NESTED = "nested.json"
 
 
@@ -97,9 +97,9 @@ def write_result(
 
 
 def write_predictions(path: Path, evaluation: Evaluation) -> None:
-    """Write the held-out predictions, of many rows a few folds at a time."""
-    ends = np.cumsum([len(fold.split.test) for fold in evaluation.folds])
-    of_folds = zip(ends // ROWS_AT_ONCE, evaluation.folds, strict=True)
+    """Write the held-out predictions, of many rows or labels a few folds at a time."""
+    ends = np.cumsum([fold.y_score.size for fold in evaluation.folds])
+    of_folds = zip(ends // MAX_CELLS, evaluation.folds, strict=True)
     parts = [[fold for _, fold in part] for _, part in groupby(of_folds, lambda pair: pair[0])]
     with ExitStack() as stack:
         writer = None
