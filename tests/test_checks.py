@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.checks import CHECKS, check_data, check_evaluation, select
+from pipeline.checks import CHECKS, baselines, check_data, check_evaluation, select
 from pipeline.checks.baselines import check_baselines, predict_logistic
 from pipeline.checks.fold_checks import REGULARISATION
 from pipeline.checks.leaks import LEAKING_AUC, _masked_auc
@@ -181,6 +181,37 @@ def test_a_model_is_compared_with_a_logistic_regression_where_that_is_cheap(conf
     wide = TableSchema((*dataset.schema.columns[:-1], Column("c", "category", ("a",) * 10**6)))
     expensive = to_evaluation(config, replace(dataset, schema=wide), probabilities[::-1])
     assert ["logistic regression has" in str(it) for it in check_baselines(expensive)] == [False]
+
+
+def test_jobs_with_equal_data_folds_and_preprocessing_fit_the_logistic_regression_once(
+    config, monkeypatch
+):
+    fits = []
+
+    def count(*arguments):
+        fits.append(1)
+        return predict_logistic(*arguments)
+
+    def n_fits(config, dataset, y_score):
+        fits.clear()
+        found = [str(it) for it in check_baselines(to_evaluation(config, dataset, y_score))]
+        return len(fits), found
+
+    monkeypatch.setattr(baselines, "predict_logistic", count)
+    monkeypatch.setattr(baselines, "_logistic_scores", {})
+    X, y, probabilities = draw(5)
+    dataset, poor = to_dataset(X, y), probabilities[::-1]
+    n_folds = len(make_splits(config.cv, dataset))
+    first = n_fits(config, dataset, poor)
+    assert first[0] == n_folds
+    assert n_fits(config, dataset, probabilities) == (0, [])
+    assert n_fits(config, to_dataset(X.copy(), y.copy()), poor) == (0, first[1])
+    scaled = replace(config, preprocessing=replace(config.preprocessing, scaling="minmax"))
+    other_metric = replace(config, scoring=replace(config.scoring, metrics=("f1_macro",)))
+    other_folds = replace(config, cv=replace(config.cv, random_state=7))
+    others = (scaled, other_metric, other_folds)
+    assert [n_fits(it, dataset, poor)[0] for it in others] == [n_folds] * 3
+    assert n_fits(config, to_dataset(2 * X, y), poor)[0] == n_folds
 
 
 def of_leak(X, y):

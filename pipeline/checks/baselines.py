@@ -11,6 +11,7 @@ from scipy.special import expit, logit, stdtr
 from threadpoolctl import ThreadpoolController
 
 from pipeline.checks.finding import Finding
+from pipeline.cv import split_digest
 from pipeline.errors import UserError
 from pipeline.evaluation.fold_results import Evaluation
 from pipeline.preprocessing import fit_preprocessors
@@ -31,6 +32,8 @@ FREE = 10**9  # multiplications that take about half a second
 
 Floats = NDArray[np.float64]
 
+_logistic_scores: dict[str, Floats] = {}  # of the jobs of this process
+
 
 def check_baselines(evaluation: Evaluation) -> Iterator[Finding]:
     """Find models no better than the label frequencies, or worse than a logistic regression.
@@ -43,7 +46,7 @@ def check_baselines(evaluation: Evaluation) -> Iterator[Finding]:
     try:
         frequencies = _score(evaluation, _predict_frequencies(evaluation))
         is_cheap = len(scores) > 1 and _is_cheap(evaluation)
-        linear = _score(evaluation, _predict_logistic(evaluation)) if is_cheap else scores
+        linear = _score_logistic(evaluation) if is_cheap else scores
     except UserError:  # of the user's own metric, which need not cope with constant predictions
         return
     is_poor = _p_not_better(evaluation, scores, frequencies) > ALPHA
@@ -113,6 +116,21 @@ def _score(evaluation: Evaluation, predictions: Iterator[NDArray[np.float32]]) -
         for y_true, *given in [evaluation.targets(fold.split.test, fold.split.train)]
     ]
     return np.array(scores)
+
+
+def _score_logistic(evaluation: Evaluation) -> Floats:
+    """Return the scores of the logistic regressions, fitted once for all jobs of a sweep.
+
+    They depend on data, folds, preprocessing and metric, which most jobs have in common. The user's
+    own metrics are computed anew, as a notebook can reload them.
+    """
+    config, dataset = evaluation.config, evaluation.dataset
+    metric, folds = config.scoring.metrics[0], split_digest([it.split for it in evaluation.folds])
+    scoring = metric, config.scoring.zero_division, config.scoring.weighted
+    key = repr((dataset.digest, folds, config.preprocessing, scoring))
+    if "." in metric or key not in _logistic_scores:
+        _logistic_scores[key] = _score(evaluation, _predict_logistic(evaluation))
+    return _logistic_scores[key]
 
 
 def _predict_frequencies(evaluation: Evaluation) -> Iterator[NDArray[np.float32]]:
