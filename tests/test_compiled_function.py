@@ -1,13 +1,16 @@
 """Traced functions, in this process and in later ones."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from pipeline.training.compiled_function import CompiledFunction
 
@@ -92,6 +95,27 @@ def test_a_function_is_traced_once_for_each_shape_whatever_the_thread():
 def test_functions_without_a_key_share_nothing():
     one, two = (CompiledFunction(function) for function in (lambda x: x + 1, lambda x: x + 2))
     assert (float(one(tf.constant(1.0))), float(two(tf.constant(1.0)))) == (2, 3)
+
+
+def test_a_function_without_a_key_leaves_nothing_behind():
+    def known():
+        names = context.context().list_function_names()
+        return {name for name in names if name.startswith("manyfold_")}
+
+    def call():
+        constant = tf.range(2000.0)  # large enough to be an input of the graph
+        function = CompiledFunction(
+            lambda x: tf.while_loop(lambda x: x[0] < 1, lambda x: [x + constant + 1], [x])[0]
+        )
+        assert function(tf.zeros(2000)).numpy()[-1] == 2000
+        assert len(known() - before) > 1, "the loop is a function too"
+        return weakref.ref(constant)
+
+    before = known()
+    captured = call()
+    gc.collect()
+    assert known() <= before
+    assert captured() is None
 
 
 def test_tensors_of_the_process_are_passed_and_not_kept(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ counter of the process, because XLA's cache knows a program by the name of its f
 """
 
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from threading import Lock
@@ -20,6 +21,7 @@ from tensorflow.python.eager import context
 from pipeline.training.program_cache import read_trace, write_trace
 
 _captures: dict[str, list[tf.Tensor]] = {}  # of the functions that TensorFlow knows, by name
+_functions: dict[str, list[str]] = {}  # names of these and of the functions they call
 _lock = Lock()
 
 
@@ -48,6 +50,8 @@ class CompiledFunction:
         self._function, self._structure, self._key = function, structure, key or uuid.uuid4().hex
         self._is_kept = key is not None
         self.names: set[str] = set()
+        if not self._is_kept:  # no other function has its key, so nobody can use the traces then
+            weakref.finalize(self, _remove, self.names).atexit = False
 
     def trace(self, *args: Any) -> str:
         """Trace the function for arguments of these shapes; return the name of the result."""
@@ -67,6 +71,7 @@ class CompiledFunction:
                     library, captures = FunctionDefLibrary.FromString(kept), []
                 for function in library.function:
                     context.context().add_function_def(function)
+                _functions[name] = [function.signature.name for function in library.function]
                 _captures[name] = captures
             self.names.add(name)
         return name
@@ -97,6 +102,14 @@ class CompiledFunction:
         if self._is_kept and not captures:
             write_trace(name, library.SerializeToString(deterministic=True))
         return library, captures
+
+
+def _remove(names: set[str]) -> None:
+    """Remove traced functions, the functions they call, and the tensors they capture."""
+    for name in names:
+        for function in _functions.pop(name):
+            context.context().remove_function(function)
+        del _captures[name]
 
 
 def _is_tensor(leaf: Any) -> bool:

@@ -24,7 +24,7 @@ from pathlib import Path
 from pipeline.runtime import THREAD_VARIABLES, n_cores
 
 VARIABLE = "MANYFOLD_CACHE_DIR"
-MAX_BYTES = 2**26  # of the programs of one kind of machine
+MAX_BYTES = 2**26  # of the programs and traced graphs of one kind of machine
 MAX_MACHINES = 8  # versions of TensorFlow, processors and settings with programs of their own
 MIN_FREE_BYTES = 2**28  # TensorFlow cannot train if it fails to write a program
 SECONDS_UNUSED = 86_400  # after which the folder of a process that was killed is removed
@@ -144,7 +144,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _clean(root: Path, folder: Path) -> None:
-    """Remove the oldest programs beyond the limits, and what killed processes have left."""
+    """Remove the oldest files beyond the limits, and what killed processes have left."""
     os.utime(folder)
     machines = sorted(root.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
     for path in machines[MAX_MACHINES:]:

@@ -34,19 +34,19 @@ class _RunningFit:
 
     Attributes:
         fit_index: The fit.
-        first_epoch: The next epoch to train.
+        next_epoch: The next epoch to train.
         losses: Losses of the epochs of each call, of shape (3, n_epochs).
         seconds: Its part of the time of the calls.
     """
 
     fit_index: int
-    first_epoch: int = 0
+    next_epoch: int = 0
     losses: list[NDArray[np.float32]] = field(default_factory=list)
     seconds: float = 0.0
 
 
 class StackTraining:
-    """Trains fits of one shape; a thread of its own can run each `run`.
+    """Trains fits of one shape; several threads can call `run`, each for a stack of its own.
 
     Attributes:
         waiting: Fits that no stack has begun, by their index.
@@ -147,7 +147,7 @@ class StackTraining:
         """Return the epochs that a fit trains in the next call."""
         if fit is None:
             return range(0)
-        return range(fit.first_epoch, min(fit.first_epoch + self._per_call, self._n_epochs))
+        return range(fit.next_epoch, min(fit.next_epoch + self._per_call, self._n_epochs))
 
     def _call(
         self,
@@ -169,10 +169,10 @@ class StackTraining:
         for slot, fit in fits:
             fit.losses.append(losses[:, : len(epochs[slot]), slot])
             fit.seconds += seconds
-            fit.first_epoch = epochs[slot].stop
+            fit.next_epoch = epochs[slot].stop
             n_done += len(epochs[slot])
-            if stopped[slot] or fit.first_epoch == self._n_epochs:
-                n_done += self._n_epochs - fit.first_epoch
+            if stopped[slot] or fit.next_epoch == self._n_epochs:
+                n_done += self._n_epochs - fit.next_epoch
                 ended.append(slot)
         progress(n_done)
         return Slots(state, stopping), ended
