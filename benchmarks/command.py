@@ -121,7 +121,7 @@ def _run_on_file(say: Say, name: str, suffix: str, settings: tuple[str, ...]) ->
         for title in ("first run", "second run"):
             say(f"{name}_command: {title}")
             costs.append(run_command(folder, *settings, f"dataset.path={path}"))
-    return {"command": " ".join(settings), **_numbers(costs)}
+    return {"command": " ".join([*settings, f"dataset.path={path.name}"]), **_numbers(costs)}
 
 
 PIECES: dict[str, Callable[[Say], Result]] = {

@@ -71,7 +71,8 @@ def _draw_contest(ax: Axes, pieces: Result) -> None:
                 label=contender.title,
             )
     if ax.lines:
-        ax.legend(fontsize=6)
+        # Below the axes: no corner is free of lines.
+        ax.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     _label(ax, "floating-point operations of the work", "seconds after compiling")
 
 
