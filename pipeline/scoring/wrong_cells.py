@@ -76,15 +76,17 @@ def find_wrong_cells(
     with np.errstate(invalid="ignore"):
         mean_true, mean_false = true / n_true, false / n_false
     n_wrong, first, candidates = 0, 0, []
-    for y_true, probability, mask in blocks():
-        is_false = Block(y_true, probability, mask).is_false
-        of_other = np.where(y_true, 1 - probability, np.where(is_false, probability, 0.0))
-        is_likely = of_other > LIKELY
-        n_wrong += int((is_likely & (of_other >= np.where(y_true, mean_false, mean_true))).sum())
+    for block in blocks():
+        of_false = np.where(block.is_false, block.probability, 0.0)
+        of_other = np.where(block.y_true, 1 - block.probability, of_false)
+        is_likely, needed = of_other > LIKELY, np.where(block.y_true, mean_false, mean_true)
+        n_wrong += int((is_likely & (of_other >= needed)).sum())
         cells, values = np.argwhere(is_likely), of_other[is_likely]
         most = largest(values, len(values) if max_cells is None else min(len(values), max_cells))
-        candidates.append((cells[most] + [first, 0], values[most], probability[is_likely][most]))
-        first += len(y_true)
+        candidates.append(
+            (cells[most] + [first, 0], values[most], block.probability[is_likely][most])
+        )
+        first += len(block.y_true)
     cells, values, probability = map(np.concatenate, zip(*candidates, strict=True))
     most = largest(values, n_wrong if max_cells is None else min(n_wrong, max_cells))
     return cells[most], probability[most], n_wrong

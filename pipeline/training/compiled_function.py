@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +20,20 @@ from tensorflow.python.eager import context
 
 from pipeline.training.program_cache import read_trace, write_trace
 
-_captures: dict[str, list[tf.Tensor]] = {}  # of the functions that TensorFlow knows, by name
-_functions: dict[str, list[str]] = {}  # names of these and of the functions they call
+
+class _Defined(NamedTuple):
+    """A function that TensorFlow knows.
+
+    Attributes:
+        functions: Names of it and of the functions that it calls.
+        captures: Tensors of this process that it needs.
+    """
+
+    functions: list[str]
+    captures: list[tf.Tensor]
+
+
+_defined: dict[str, _Defined] = {}  # by name
 _lock = Lock()
 
 
@@ -63,7 +75,7 @@ class CompiledFunction:
         digest = sha256("\n".join((self._key, structure, *shapes)).encode()).hexdigest()
         name = f"manyfold_{digest[:32]}"
         with _lock:
-            if name not in _captures:
+            if name not in _defined:
                 kept = read_trace(name) if self._is_kept else None
                 if kept is None:
                     library, captures = self._trace(name, args)
@@ -71,8 +83,8 @@ class CompiledFunction:
                     library, captures = FunctionDefLibrary.FromString(kept), []
                 for function in library.function:
                     context.context().add_function_def(function)
-                _functions[name] = [function.signature.name for function in library.function]
-                _captures[name] = captures
+                names = [function.signature.name for function in library.function]
+                _defined[name] = _Defined(names, captures)
             self.names.add(name)
         return name
 
@@ -83,7 +95,7 @@ class CompiledFunction:
         inputs = [tf.convert_to_tensor(it) for it in tf.nest.flatten(args) if _is_tensor(it)]
         outputs = context.context().call_function(
             name.encode(),
-            [*inputs, *_captures[name]],
+            [*inputs, *_defined[name].captures],
             len(tf.nest.flatten(structure)),
         )
         return tf.nest.pack_sequence_as(structure, outputs)
@@ -107,9 +119,8 @@ class CompiledFunction:
 def _remove(names: set[str]) -> None:
     """Remove traced functions, the functions they call, and the tensors they capture."""
     for name in names:
-        for function in _functions.pop(name):
+        for function in _defined.pop(name).functions:
             context.context().remove_function(function)
-        del _captures[name]
 
 
 def _is_tensor(leaf: Any) -> bool:

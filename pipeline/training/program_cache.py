@@ -90,8 +90,9 @@ def read_trace(name: str) -> bytes | None:
         return None
     for path in own.parent.glob(f"{name}{_TRACE}*"):
         with suppress(OSError):  # another process has removed it
-            if _digest(path) == path.suffix[1:]:
-                return path.read_bytes()
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == path.suffix[1:]:
+                return content
             path.unlink()
     return None
 

@@ -209,7 +209,7 @@ class StackInputs:
         """Return the number of test rows of a fit."""
         return len(self._fits[fit_index].test)
 
-    def n_terms(self, rows: NDArray[np.int64]) -> int:
+    def _n_terms(self, rows: NDArray[np.int64]) -> int:
         """Return the number of terms of the loss of rows: these, or their known cells."""
         return len(rows) if self._n_given is None else int(self._n_given[rows].sum())
 
@@ -223,10 +223,10 @@ class StackInputs:
             losses: Losses of its epochs in the order of `Losses`, of shape (3, n_epochs).
         """
         fit, (loss, val_loss, test_loss) = self._fits[fit_index], losses
-        n_test = self.n_terms(self._monitored_test[fit_index])
+        n_test = self._n_terms(self._monitored_test[fit_index])
         return (
-            loss / self.n_terms(fit.train),
-            val_loss if self.n_terms(fit.valid) else val_loss[:0],
+            loss / self._n_terms(fit.train),
+            val_loss if self._n_terms(fit.valid) else val_loss[:0],
             test_loss if n_test else test_loss[:0],
         )
 

@@ -112,8 +112,7 @@ class StackTraining:
         running: list[_RunningFit | None] = [None] * self._n_slots
         carried: Slots | None = None
         while (carried := self._fill(running, carried)) is not None:
-            indices = [fit.fit_index if fit else None for fit in running]
-            inputs = self._inputs.of_slots(self._shape, indices)
+            inputs = self._inputs.of_slots(self._shape, _indices(running))
             ended: list[int] = []
             while not ended:
                 if is_stopped():
@@ -158,9 +157,8 @@ class StackTraining:
     ) -> tuple[Slots, list[int]]:
         """Train some epochs of the fits; return the slots of those that have ended too."""
         began = time.perf_counter()
-        indices = [fit.fit_index if fit else None for fit in running]
-        epochs = [self._next_epochs(fit) for fit in running]
-        inputs = self._inputs.of_epochs(inputs, self._shape, indices, epochs, self._per_call)
+        slots, epochs = _indices(running), [self._next_epochs(fit) for fit in running]
+        inputs = self._inputs.of_epochs(inputs, self._shape, slots, epochs, self._per_call)
         state, stopping, by_epoch = self._program.run(*carried, inputs)
         losses, stopped = np.stack(by_epoch), stopping.stopped.numpy()
         fits = [(slot, fit) for slot, fit in enumerate(running) if fit]
@@ -183,10 +181,9 @@ class StackTraining:
         """Return the results of the fits in some slots, by fit index."""
         state, stopping = carried
         best = stopping if stopping.trainable or stopping.non_trainable else state
-        indices = [fit.fit_index if fit else None for fit in running]
         chunks = [
             self._program.score((best.trainable, best.non_trainable), self._inputs.X, rows)
-            for rows in self._inputs.scored_rows(indices)
+            for rows in self._inputs.scored_rows(_indices(running))
         ]
         n_prepared = count_weights(self._shape.key.layout)
         weights = [it.numpy() for it in (*best.trainable, *best.non_trainable[n_prepared:])]
@@ -207,6 +204,11 @@ class StackTraining:
                 weights=tuple(weight[slot] for weight in weights),
             )
         return results
+
+
+def _indices(running: Sequence[_RunningFit | None]) -> list[int | None]:
+    """Return the index of the fit in each slot; None if it is idle."""
+    return [fit.fit_index if fit else None for fit in running]
 
 
 def _stack(slots: Sequence[Slots]) -> Slots:
