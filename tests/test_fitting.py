@@ -163,13 +163,13 @@ def test_without_missing_values_medians_are_learnt_for_the_final_model_alone():
 
 def test_blocks_of_test_rows_are_read_once(monkeypatch):
     X, read = mixed_table(N_ROWS), []
-    of_rows = fitting._Statistics.of_rows
+    of_rows = fitting.ColumnStatistics.of_rows
 
     def counting(X, schema, rows):
         read.append(sorted(rows))
         return of_rows(X, schema, rows)
 
-    monkeypatch.setattr(fitting._Statistics, "of_rows", counting)
+    monkeypatch.setattr(fitting.ColumnStatistics, "of_rows", counting)
     fit_preprocessors(preprocessing(), X, SCHEMA, folds(10))
     assert len(read) == 10
     assert sorted(row for rows in read for row in rows) == ALL_ROWS.tolist()

@@ -29,6 +29,7 @@ ALPHA = 0.05
 N_ITERATIONS = 20  # of the logistic regression; later ones hardly change its scores
 MAX_FRACTION = 0.1  # of the multiplications of the training
 FREE = 10**9  # multiplications that take about half a second
+MAX_CELLS = 2**27  # of features, which a logistic regression copies in float64
 
 Floats = NDArray[np.float64]
 
@@ -146,6 +147,8 @@ def _is_cheap(evaluation: Evaluation) -> bool:
     dataset, folds = evaluation.dataset, evaluation.folds
     n_columns = sum(max(1, len(column.categories)) for column in dataset.schema.columns)
     n_rows = sum(len(fold.split.train) for fold in folds)
+    if dataset.X.size > MAX_CELLS:
+        return False
     n_multiplications = 2 * N_ITERATIONS * n_rows * n_columns * dataset.n_labels
     n_of_training = 0  # not counted, of scikit-learn's models
     if evaluation.final and hasattr(evaluation.final.model, "count_params"):

@@ -10,6 +10,7 @@ from pipeline.checks.finding import Finding
 from pipeline.cv import Split
 from pipeline.dataset import Dataset, DataSummary
 from pipeline.dataset.duplicate_rows import first_rows
+from pipeline.preprocessing.matrix_blocks import read_columns
 
 MAX_ROWS, MAX_CELLS = 50_000, 5_000_000  # of a table that is searched for nearly equal rows
 DECIMALS = 3  # of features in standard deviations, up to which rows are nearly equal
@@ -78,7 +79,7 @@ def _expected_by_chance(X: NDArray[np.float32], splits: Sequence[Split]) -> floa
     """Return the expected number of such test rows if the features were independent."""
     log = np.zeros(len(X))  # of the probability that another row has the values of a row
     with np.errstate(divide="ignore"):
-        for values in X.T:
+        for values in read_columns(X, np.arange(len(X)), np.arange(X.shape[1])):
             _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
             log += np.log((counts - 1) / (len(X) - 1))[codes]
     p = np.exp(log)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.config import format_setting
 from pipeline.errors import UserError, locate
 from pipeline.preprocessing import TableSchema
+from pipeline.preprocessing.matrix_blocks import row_blocks
 
 Times: TypeAlias = (
     NDArray[np.datetime64] | NDArray[np.timedelta64] | NDArray[np.int64] | NDArray[np.float64]
@@ -71,9 +72,7 @@ class Dataset:
         self._check_not_empty()
         self._check_unique_names()
         if np.isinf([np.fmax.reduce(self.X, axis=None), np.fmin.reduce(self.X, axis=None)]).any():
-            self._raise_invalid(
-                np.isinf(self.X), "finite features", "Correct them or drop the rows."
-            )
+            self._check_values(np.isinf, "finite features", "Correct them or drop the rows.")
         self._check_not_all_missing()
         self._check_weights()
         if self.label_mask is not None:
@@ -152,10 +151,9 @@ class Dataset:
     def check_complete(self) -> None:
         """Raise UserError if a number is missing, because nothing imputes it."""
         numeric = self.schema.is_numeric
-        missing = np.isnan(self.X) & numeric if np.isnan(self.X.max()) else np.zeros((1, 1), bool)
-        if missing.any():
+        if np.isnan(self.X.max()):
             hint = "Fill it in, drop the row, or choose preprocessing.imputation=median."
-            self._raise_invalid(missing, "no missing value", hint)
+            self._check_values(lambda X: np.isnan(X) & numeric, "no missing value", hint)
 
     def check_predict_rows(self, rows: Sequence[Sequence[float | str | None]]) -> None:
         """Raise UserError if rows to predict do not suit the columns of the features.
@@ -176,13 +174,27 @@ class Dataset:
             except ValueError as error:
                 raise locate("dataset.predict_rows", error) from error
 
-    def _raise_invalid(self, invalid: NDArray[np.bool_], expected: str, hint: str) -> None:
-        row, column = np.argwhere(invalid)[0]
-        raise UserError(
-            f"{self._where}: expected {expected}. Received: {self.X[row, column]} in row {row}, "
-            f"feature {self.feature_names[column]!r} ({invalid.sum()} such values in "
-            f"{invalid.any(axis=1).sum()} rows; the first row is 0). {hint}"
-        )
+    def _check_values(
+        self,
+        find_invalid: Callable[[NDArray[np.float32]], NDArray[np.bool_]],
+        expected: str,
+        hint: str,
+    ) -> None:
+        """Raise UserError with the first invalid value and the number of them, if there is one."""
+        first, n_values, n_rows = None, 0, 0
+        for rows in row_blocks(*self.X.shape):
+            invalid = find_invalid(self.X[rows])
+            if first is None and invalid.any():
+                first = np.argwhere(invalid)[0] + (rows.start, 0)
+            n_values += int(invalid.sum())
+            n_rows += int(invalid.any(axis=1).sum())
+        if first is not None:
+            row, column = first
+            raise UserError(
+                f"{self._where}: expected {expected}. Received: {self.X[row, column]} in row "
+                f"{row}, feature {self.feature_names[column]!r} ({n_values} such values in "
+                f"{n_rows} rows; the first row is 0). {hint}"
+            )
 
     def _check_not_empty(self) -> None:
         if not (len(self.X) and self.feature_names and self.label_names):

@@ -15,6 +15,7 @@ from pipeline.dataset.label_coverage import (
     most_frequent,
 )
 from pipeline.dataset.label_rates import LabelRates, label_rates
+from pipeline.preprocessing.matrix_blocks import row_blocks
 
 N_LABEL_SETS = 10
 N_PAIRS = 50
@@ -201,8 +202,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         cardinality = float(dataset.label_rates.sum())
     sets, n_sets = _label_sets(dataset)
     n_duplicates, n_conflicting = _duplicates(dataset)
-    missing = np.isnan(dataset.X)
-    n_missing = missing.sum(axis=0)
+    n_missing, n_missing_rows = _count_missing(dataset.X)
     groups = () if dataset.groups is None else dataset.groups
     group_sizes = np.unique_counts(np.asarray(groups)).counts
     label_counts = dataset.y.sum(axis=0, dtype=np.int64)
@@ -224,7 +224,7 @@ def summarise(dataset: Dataset) -> DataSummary:
             dataset.feature_names[feature]: int(n_missing[feature])
             for feature in np.flatnonzero(n_missing)
         },
-        n_missing_rows=int(missing.any(axis=1).sum()),
+        n_missing_rows=n_missing_rows,
         constant=_constant(dataset),
         label_names=dataset.label_names,
         label_counts=label_counts,
@@ -243,6 +243,16 @@ def summarise(dataset: Dataset) -> DataSummary:
         label_rates=label_rates(dataset),
         coverage=None if mask is None else LabelCoverage.of(dataset.y, mask),
     )
+
+
+def _count_missing(X: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
+    """Return the number of missing values of each feature, and of rows with one."""
+    by_feature, n_rows = np.zeros(X.shape[1], dtype=np.int64), 0
+    for rows in row_blocks(*X.shape):
+        missing = np.isnan(X[rows])
+        by_feature += missing.sum(axis=0)
+        n_rows += int(missing.any(axis=1).sum())
+    return by_feature, n_rows
 
 
 def _weights(sample_weight: NDArray[np.float32]) -> dict[str, float]:

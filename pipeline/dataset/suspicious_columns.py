@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ArffConfig, DatasetConfig, OpenmlConfig, TableConfig
 from pipeline.dataset.dataset import MAX_SHOWN, Dataset
+from pipeline.preprocessing import Column
 from pipeline.preprocessing.date_formats import is_iso_date
 
 _BINARY_TEXTS = [{"0", "1"}, {"no", "yes"}, {"n", "y"}, {"false", "true"}, {"f", "t"}]
@@ -194,10 +195,12 @@ def _find_distinct(
     dataset: Dataset, candidates: list[int]
 ) -> Iterator[tuple[int, NDArray[np.float64], int]]:
     """Yield features that may be ids, each with its values and the number of different ones."""
+    ranges = np.fmax.reduce(dataset.X) - np.fmin.reduce(dataset.X)
     for feature in candidates:
         column = dataset.schema.columns[feature]
         named = is_named_like_id(column.name)
-        if column.kind in ("number", "category") and (named or _may_be_id(dataset, feature)):
+        may_be_id = named or _may_be_id(dataset, column, ranges[feature])
+        if column.kind in ("number", "category") and may_be_id:
             values = dataset.X[:, feature].astype(np.float64) + column.offset
             present = values[~np.isnan(values)]
             yield feature, present, len(np.unique(present))
@@ -228,15 +231,13 @@ def is_named_like_id(name: str) -> bool:
     return any(word in _ID_NAMES for word in parts) or lower.endswith(("uuid", "guid", "rowid"))
 
 
-def _may_be_id(dataset: Dataset, feature: int) -> bool:
+def _may_be_id(dataset: Dataset, column: Column, range_of_values: np.float32) -> bool:
     """Return at once whether a column without such a name has to be looked at in full."""
-    column = dataset.schema.columns[feature]
     if dataset.n_samples < _MIN_ROWS:
         return False
     if column.kind == "category":
         return len(column.categories) >= dataset.n_samples * _DISTINCT
-    low, high = np.fmin.reduce(dataset.X[:, feature]), np.fmax.reduce(dataset.X[:, feature])
-    return bool(high - low == dataset.n_samples - 1)
+    return bool(range_of_values == dataset.n_samples - 1)
 
 
 def _is_id(dataset: Dataset, feature: int, present: NDArray[np.floating], n_distinct: int) -> bool:

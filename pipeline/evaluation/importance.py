@@ -22,6 +22,7 @@ from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule
 from pipeline.evaluation.fold_results import targets
+from pipeline.preprocessing.matrix_blocks import row_blocks
 from pipeline.scoring import find_metric, lower_is_better
 from pipeline.scoring.classification_metrics import Labels, Mask, Scores, Weights, log_loss
 from pipeline.scoring.label_ranking import label_average_precision, label_roc_auc
@@ -95,20 +96,20 @@ class PermutationImportance:
             Decrease of the headline metric, then of the metric of each label, of shape
             (n_groups, 1 + n_labels); NaN where the metric is undefined.
         """
-        X = self._dataset.X[split.test]
+        X, rows = self._dataset.X, split.test
         y, mask, weights = targets(self._config, self._dataset, split.test, split.train)
-        orders = permutations(len(X), self._n_repeats, seed)
+        orders = permutations(len(rows), self._n_repeats, seed)
         permuted = [(columns, order) for columns in self._encoded for order in orders]
         permuted.insert(0, (np.arange(0), orders[0]))  # no column: the table as it is
-        n_at_once = max(1, MAX_VALUES // (len(X) * max(X.shape[1], y.shape[1])))
+        n_at_once = max(1, MAX_VALUES // (len(rows) * max(X.shape[1], y.shape[1])))
         scores = []
         for start in range(0, len(permuted), n_at_once):
             part = permuted[start : start + n_at_once]
-            tables = np.repeat(X[None], len(part), axis=0)
-            for table, (columns, order) in zip(tables, part, strict=True):
-                table[:, columns] = X[np.ix_(order, columns)]
-            y_score = predict(tables.reshape(-1, X.shape[1])).reshape(len(part), *y.shape)
-            scores.append(self._score(y, mask, weights, rule, y_score))
+            y_score = [
+                predict(_permute(X, rows, block, part)).reshape(len(part), -1, y.shape[1])
+                for block in row_blocks(len(rows), X.shape[1])
+            ]
+            scores.append(self._score(y, mask, weights, rule, np.concatenate(y_score, axis=1)))
         before, *after = np.concatenate(scores)
         decrease = (before - np.array(after)) * self._signs
         shape = len(self.groups), self._n_repeats, len(self._signs)
@@ -127,6 +128,19 @@ class PermutationImportance:
         masks = None if mask is None else np.tile(mask, n_tables)
         by_label = self._label_metric(np.tile(y, n_tables), side_by_side, masks, weights)
         return np.column_stack([overall, by_label.reshape(n_tables, n_labels)])
+
+
+def _permute(
+    X: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    block: slice,
+    permuted: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> NDArray[np.float32]:
+    """Return some of the rows once for each permutation, with its columns from other rows."""
+    tables = np.repeat(X[rows[block]][None], len(permuted), axis=0)
+    for table, (columns, order) in zip(tables, permuted, strict=True):
+        table[:, columns] = X[np.ix_(rows[order[block]], columns)]
+    return tables.reshape(-1, X.shape[1])
 
 
 def permutations(n: int, n_repeats: int, seed: int) -> list[NDArray[np.int64]]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipeline.config import DatasetConfig, ScoringConfig, TableConfig
 from pipeline.dataset import Dataset
 from pipeline.preprocessing import Column
+from pipeline.preprocessing.matrix_blocks import read_columns
 
 QUANTILES = np.arange(11) / 10
 
@@ -38,10 +39,14 @@ def describe_training(
         `predicted_label_rates`; `reading` and `scoring`.
     """
     mask = None if dataset.label_mask is None else dataset.label_mask[rows]
+    described = [j for j, it in enumerate(dataset.schema.columns) if it.kind != "text"]
     columns = {
-        column.name: _describe_column(column, dataset.X[rows, j])
-        for j, column in enumerate(dataset.schema.columns)
-        if column.kind != "text"
+        dataset.feature_names[j]: _describe_column(dataset.schema.columns[j], values)
+        for j, values in zip(
+            described,
+            read_columns(dataset.X, rows, np.array(described, dtype=np.int64)),
+            strict=True,
+        )
     }
     return {
         "n_rows": len(rows),

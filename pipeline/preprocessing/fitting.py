@@ -1,7 +1,6 @@
 """Fit preprocessors to the training rows of all folds at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -10,105 +9,16 @@ from numpy.typing import NDArray
 from sklearn.utils import murmurhash3_32
 
 from pipeline.config import PreprocessingConfig
+from pipeline.preprocessing.column_statistics import ColumnStatistics
 from pipeline.preprocessing.derived_columns import DAY
 from pipeline.preprocessing.input_columns import find_input_columns
+from pipeline.preprocessing.matrix_blocks import MAX_CELLS, read_columns
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor, round_up
 from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.preprocessing.text_fitting import fit_text
 
 FLAG_CATEGORIES = {"0", "1"}
 MAX_BLOCKS_PER_FOLD = 2  # more blocks than this would not save time
-MAX_CELLS = 2**22  # that are held in float64 at once
-
-
-@dataclass(frozen=True, eq=False)
-class _Statistics:
-    """Statistics of the numeric features in some rows; each array of shape (n_numeric,).
-
-    Attributes:
-        n: Number of values that are not missing.
-        mean: Their mean; 0 without any.
-        m2: Sum of their squared differences from the mean.
-        low: The smallest; infinite without any.
-        high: The largest; minus infinite without any.
-        n_missing: Number of missing values.
-        category_counts: Number of rows of each category, for each categorical feature.
-    """
-
-    n: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    m2: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    n_missing: NDArray[np.int64]
-    category_counts: tuple[NDArray[np.int64], ...]
-
-    @classmethod
-    def of_rows(
-        cls, X: NDArray[np.floating], schema: TableSchema, rows: NDArray[np.int64]
-    ) -> "_Statistics":
-        columns = find_input_columns(schema)
-        numeric, categorical = columns.numeric, columns.categorical
-        numbers = X[np.ix_(rows, numeric)] if len(numeric) < X.shape[1] else X[rows]
-        missing = np.isnan(numbers)
-        n_missing = missing.sum(axis=0)
-        n = len(rows) - n_missing
-        present = np.where(missing, 0, numbers) if n_missing.any() else numbers
-        mean = present.sum(axis=0, dtype=np.float64) / np.maximum(n, 1)
-        m2 = np.empty(len(numeric))
-        step = max(1, MAX_CELLS // len(rows))
-        for first in range(0, len(numeric), step):  # float64 takes twice the memory
-            part = slice(first, first + step)
-            difference = numbers[:, part].astype(np.float64) - mean[part]
-            difference[missing[:, part]] = 0
-            m2[part] = np.einsum("ij,ij->j", difference, difference)
-        low = np.fmin.reduce(numbers, axis=0).astype(np.float64)
-        high = np.fmax.reduce(numbers, axis=0).astype(np.float64)
-        low[n == 0], high[n == 0] = np.inf, -np.inf
-        counts = []
-        for feature in categorical:
-            codes = X[rows, feature]
-            n_categories = len(schema.columns[feature].categories)
-            codes = codes[~np.isnan(codes)].astype(np.int64)
-            counts.append(np.bincount(codes, minlength=n_categories))
-        return cls(n, mean, m2, low, high, n_missing, tuple(counts))
-
-    def merge(self, other: "_Statistics") -> "_Statistics":
-        """Return the statistics of both sets of rows.
-
-        References:
-            Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing
-            sample variances, 1982.
-        """
-        n = self.n + other.n
-        difference = other.mean - self.mean
-        fraction = other.n / np.maximum(n, 1)
-        return _Statistics(
-            n,
-            np.where(self.n == 0, other.mean, self.mean + difference * fraction),
-            self.m2 + other.m2 + difference**2 * self.n * fraction,
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-            self.n_missing + other.n_missing,
-            tuple(
-                own + others
-                for own, others in zip(self.category_counts, other.category_counts, strict=True)
-            ),
-        )
-
-    def impute(self, fill: NDArray[np.float64]) -> "_Statistics":
-        """Return the statistics after imputation of the missing values."""
-        missing = self.n_missing > 0
-        constant = _Statistics(
-            self.n_missing,
-            fill,
-            np.zeros_like(fill),
-            np.where(missing, fill, np.inf),
-            np.where(missing, fill, -np.inf),
-            np.zeros_like(self.n_missing),
-            tuple(np.zeros_like(counts) for counts in self.category_counts),
-        )
-        return self.merge(constant)
 
 
 def fit_preprocessors(
@@ -142,8 +52,7 @@ def fit_preprocessors(
     numeric = find_input_columns(schema).numeric
     needs_median = np.full(len(numeric), is_final)
     if config.imputation == "median" and not is_final:
-        for position, feature in enumerate(numeric):
-            needs_median[position] = np.isnan(X[:, feature].max())
+        needs_median = np.isnan(X.max(axis=0)[numeric])
     return [
         _fit(config, X, schema, train, statistics, needs_median)
         for train, statistics in zip(train_sets, _statistics(X, schema, train_sets), strict=True)
@@ -152,21 +61,21 @@ def fit_preprocessors(
 
 def _statistics(
     X: NDArray[np.floating], schema: TableSchema, train_sets: Sequence[NDArray[np.int64]]
-) -> list[_Statistics]:
+) -> list[ColumnStatistics]:
     """Return the statistics of each training set, merged from blocks where that saves time."""
     is_member = np.zeros((len(train_sets), len(X)), dtype=bool)
     for number, train in enumerate(train_sets):
         is_member[number, train] = True
     blocks = _find_blocks(is_member, MAX_BLOCKS_PER_FOLD * len(train_sets))
     if blocks is None:
-        return [_Statistics.of_rows(X, schema, np.sort(train)) for train in train_sets]
+        return [ColumnStatistics.of_rows(X, schema, np.sort(train)) for train in train_sets]
     by_block = {
-        int(rows[0]): _Statistics.of_rows(X, schema, rows)
+        int(rows[0]): ColumnStatistics.of_rows(X, schema, rows)
         for rows in blocks
         if is_member[:, rows[0]].any()
     }
     return [
-        reduce(_Statistics.merge, [by_block[row] for row in by_block if has_row[row]])
+        reduce(ColumnStatistics.merge, [by_block[row] for row in by_block if has_row[row]])
         for has_row in is_member
     ]
 
@@ -195,7 +104,7 @@ def _fit(
     X: NDArray[np.floating],
     schema: TableSchema,
     train: NDArray[np.int64],
-    statistics: _Statistics,
+    statistics: ColumnStatistics,
     needs_median: NDArray[np.bool_],
 ) -> Preprocessor:
     columns = find_input_columns(schema)
@@ -210,8 +119,9 @@ def _fit(
         case "mean":
             fill = statistics.mean
         case "median":
-            for position in np.flatnonzero(needs_median & (statistics.n > 0)):
-                values = X[train, numeric[position]]
+            positions = np.flatnonzero(needs_median & (statistics.n > 0))
+            columns_read = read_columns(X, train, numeric[positions])
+            for position, values in zip(positions, columns_read, strict=True):
                 fill[position] = np.median(values[~np.isnan(values)].astype(np.float64))
     is_imputed = config.imputation != "none"
     imputed = statistics.impute(np.where(has_missing, fill, 0)) if is_imputed else statistics
@@ -222,10 +132,7 @@ def _fit(
         case "standard":
             center, scale = imputed.mean, np.sqrt(imputed.m2 / np.maximum(imputed.n, 1))
         case "robust":
-            numbers = X[np.ix_(train, numeric)]
-            numbers = np.where(np.isnan(numbers), fill.astype(np.float32), numbers)
-            quantile = np.quantile if is_imputed else np.nanquantile
-            low, center, high = quantile(numbers, [0.25, 0.5, 0.75], axis=0).astype(np.float64)
+            low, center, high = _quartiles(X, train, numeric, fill.astype(np.float32))
             scale = high - low
         case "minmax":
             center, scale = imputed.low, imputed.high - imputed.low
@@ -249,6 +156,24 @@ def _fit(
             config.category_encoding, config.category_encoding
         ),
     )
+
+
+def _quartiles(
+    X: NDArray[np.floating],
+    train: NDArray[np.int64],
+    numeric: NDArray[np.int64],
+    fill: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Return the quartiles of each number, imputed unless its fill value is NaN."""
+    quantile = np.nanquantile if np.isnan(fill).any() else np.quantile
+    quartiles = np.empty((3, len(numeric)))
+    step = max(1, MAX_CELLS // len(train))
+    for start in range(0, len(numeric), step):
+        part = slice(start, start + step)
+        numbers = X[np.ix_(train, numeric[part])]
+        numbers = np.where(np.isnan(numbers), fill[part], numbers)
+        quartiles[:, part] = quantile(numbers, [0.25, 0.5, 0.75], axis=0)
+    return quartiles
 
 
 def _fit_texts(
