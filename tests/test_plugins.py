@@ -1,19 +1,14 @@
 """Hydra plugins and the checks of remote launchers; neither Ray nor Slurm is needed."""
 
-import inspect
 import re
 import shlex
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 from packaging.version import Version
 
@@ -22,7 +17,6 @@ from pipeline.errors import UserError
 from pipeline.runtime import CONF_DIR
 from pipeline.sweeps import plugins
 from pipeline.sweeps.plugins import (
-    BASIC_SWEEPER,
     OPTUNA_SWEEPER,
     RAY_LAUNCHER,
     SLURM_LAUNCHER,
@@ -84,48 +78,6 @@ def test_hydra_rejects_a_plugin_under_its_own_module():
         del table[true_name]
         for classes in Plugins.instance().plugin_type_to_subclass_list.values():
             classes[:] = [plugin for plugin in classes if plugin is not RayLauncher]
-
-
-def test_the_basic_sweeper_composes_each_option_once_before_the_first_job(tmp_path):
-    """Hydra's own `sweep` runs, so that a release which validates otherwise fails here."""
-    sweeps.register()
-    basic_class = Plugins.instance().class_name_to_class[BASIC_SWEEPER]
-    assert basic_class.__mro__[1] is Sweeper
-    assert list(inspect.signature(Sweeper.validate_batch_is_legal).parameters) == ["self", "batch"]
-    validated, launched = [], []
-
-    def load_sweep_config(master_config, sweep_overrides):
-        validated.append(sweep_overrides)
-
-    def launch(batch, initial_job_idx):
-        launched.extend(batch)
-        return []
-
-    sweeper = basic_class(max_batch_size=None)
-    sweeper.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
-    loader = SimpleNamespace(load_sweep_config=load_sweep_config)
-    sweeper.hydra_context = SimpleNamespace(config_loader=loader)
-    sweeper.launcher = SimpleNamespace(launch=launch)
-    sweeper.sweep(["model=a,b,c", "seed=range(50)", "cv.n_splits=3"])
-    assert len(launched) == 150
-    assert {override for job in validated for override in job} == {
-        override for job in launched for override in job
-    }
-    assert len(validated) == 50 + 3 - 1
-
-
-def test_an_option_that_cannot_be_composed_is_found_before_the_first_job():
-    sweeps.register()
-    basic_class = Plugins.instance().class_name_to_class[BASIC_SWEEPER]
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        sweeper = basic_class(max_batch_size=None)
-        sweeper.config = compose("config", return_hydra_config=True)
-        loader = GlobalHydra.instance().config_loader()
-        sweeper.hydra_context = SimpleNamespace(config_loader=loader)
-        batch = [["model=mlp", "seed=1"], ["model=mlp", "seed=2"], ["model=mpl", "seed=2"]]
-        sweeper.validate_batch_is_legal(batch[:2])
-        with pytest.raises(Exception, match="model/mpl"):
-            sweeper.validate_batch_is_legal(batch)
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
