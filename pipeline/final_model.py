@@ -56,7 +56,7 @@ def log_final_model(
         if has_user_code:
             check_code(folder)
         metadata = {FINAL_FIT: final.describe_fit()}
-        model_id = log_model(run.run_id, folder, metadata, example[:N_EXAMPLE_ROWS])
+        model_id = log_model(run, folder, metadata, example[:N_EXAMPLE_ROWS])
     run.link_metrics(
         model_id,
         [

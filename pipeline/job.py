@@ -123,10 +123,14 @@ def _open_run(
             if job.previous.run_id:
                 claim_run(job.store, job.previous.run_id, job.previous.process)
             compiled = stack.enter_context(ThreadPoolExecutor(1)).submit(evaluator.compile)
-            with console.waiting("compiling the training and opening the MLflow store"):
-                experiment_id = open_store(job.store, job.config.tracking.experiment_name)
+            if job.sweep_job:  # whose store is open
+                sweep = job.sweep_job.sweep
+                experiment_id, parent = sweep.experiment_id, sweep.run_id
+            else:
+                with console.waiting("compiling the training and opening the MLflow store"):
+                    experiment_id = open_store(job.store, job.config.tracking.experiment_name)
+                parent = None
             tags = job.tags | {DEVICE: str(evaluator.device)}
-            parent = job.sweep_job.sweep.run_id if job.sweep_job else None
             run = stack.enter_context(
                 track(experiment_id, job.run_name, tags, parent, job.previous.run_id)
             )
@@ -263,7 +267,7 @@ def _log_result(
         with tempfile.TemporaryDirectory() as name:
             tables = [*TABLES, *[OUTER_FOLDS] * bool(evaluation.outer), CHECKS]
             summary = job.inputs.summary
-            run_info = RunInfo.of(run.record(), job.config.tracking.experiment_name)
+            run_info = RunInfo.of(run.opened(tags), job.config.tracking.experiment_name)
             labels = write_result(Path(name), evaluation, summary, run_info, findings)
             if job.has_report:
                 importance = feature_importance(evaluation)

@@ -82,7 +82,7 @@ def test_a_model_that_cannot_be_written_is_marked_failed(tmp_path):
     )
     client = MlflowClient()
     with pytest.raises(FileNotFoundError), track(experiment, "run", {}) as run:
-        log_model(run.run_id, tmp_path, {}, pd.DataFrame({"x": [1.0]}))  # without the code
+        log_model(run, tmp_path, {}, pd.DataFrame({"x": [1.0]}))  # without the code
     (model,) = client.search_logged_models([experiment])
     assert str(model.status) == "FAILED"
     with track(experiment, "run", {}, continued=run.run_id) as again:

@@ -11,6 +11,7 @@ requirements.txt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
@@ -56,6 +57,7 @@ MODEL_CARD = "MODEL_CARD.md"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn")
 KERAS_REQUIREMENTS = ("keras", "tensorflow")
 SKLEARN_REQUIREMENTS = ("skops",)
+_version = cache(version)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ def write_model(
     (files / "schema.json").write_text(json.dumps(serving), encoding="utf-8")
     if training:
         (files / "training.json").write_text(json.dumps(training), encoding="utf-8")
-    lines = [f"{package}=={version(package)}\n" for package in sorted(requirements)]
+    lines = [f"{package}=={_version(package)}\n" for package in sorted(requirements)]
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
     write_code(folder / "code", code.modules)
     return bool(code.modules)

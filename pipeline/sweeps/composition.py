@@ -12,7 +12,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-MAX_CHOICES = 8  # choices of options whose configuration is kept
+MAX_COMPOSED = 8  # configurations that are kept
 
 
 def load_sweep_config(
@@ -49,7 +49,7 @@ def _is_value(loader: ConfigLoaderImpl, override: Override) -> bool:
     return not (is_option or override.is_hydra_override() or override.is_sweep_override())
 
 
-@lru_cache(MAX_CHOICES)
+@lru_cache(MAX_COMPOSED)
 def _compose(
     loader: ConfigLoaderImpl, config_name: str, working_directory: str, *overrides: str
 ) -> DictConfig:

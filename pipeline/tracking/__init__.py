@@ -8,9 +8,10 @@ from pipeline.tracking.artifact_reader import (
     read_held_out,
     read_importance,
 )
+from pipeline.tracking.dataset_info import DatasetInfo
 from pipeline.tracking.heartbeat import RunActiveError, send_heartbeats
 from pipeline.tracking.resume import PreviousRun, claim_run, find_previous_run, list_again
-from pipeline.tracking.run import DatasetInfo, TrackedRun, track
+from pipeline.tracking.run import TrackedRun, track
 from pipeline.tracking.run_reader import RunReader, RunRecord
 from pipeline.tracking.store import (
     CODES,

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Object, Property
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.runtime import uninterrupted
 from pipeline.tracking.pyfunc_model import ServedModel
+from pipeline.tracking.run import TrackedRun
 
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
 NAME = "model"  # by which `runs:/ID/model` finds it
@@ -53,14 +56,16 @@ def make_signature(
 
 
 @uninterrupted()
-def log_model(run_id: str, folder: Path, metadata: Mapping[str, str], example: pd.DataFrame) -> str:
+def log_model(
+    run: TrackedRun, folder: Path, metadata: Mapping[str, str], example: pd.DataFrame
+) -> str:
     """Log a model folder to the active run and return the id of the logged model.
 
     MLflow's own function would load the model once more, and read each metric of the run to link
     what it has at step 0, such as the scores of the first fold, to the model.
 
     Args:
-        run_id: Id of the active run.
+        run: The active run.
         folder: Folder with the model in `model/`, the code that it needs in `code/`, and
             `requirements.txt`.
         metadata: Texts about the model, shown by MLflow.
@@ -72,12 +77,14 @@ def log_model(run_id: str, folder: Path, metadata: Mapping[str, str], example: p
         serving["label_names"],
         {it["name"] for it in serving["columns"] if it["kind"] == "text"},
     )
-    client = mlflow.MlflowClient()
-    params = client.get_run(run_id).data.params
-    model = mlflow.initialize_logged_model(NAME, source_run_id=run_id, params=params)
+    client, run_id = mlflow.MlflowClient(), run.run_id
+    model = mlflow.initialize_logged_model(NAME, source_run_id=run_id, params=run.params)
     try:
+        repository = get_artifact_repository(model.artifact_location)
         with TemporaryDirectory() as name, _no_type_hint_warnings():
-            path = Path(name) / "model"
+            path = str(Path(name) / "model")
+            if isinstance(repository, LocalArtifactRepository):  # else written here, then sent
+                path = repository.artifact_dir
             mlflow.pyfunc.save_model(
                 path,
                 mlflow_model=Model(
@@ -94,7 +101,8 @@ def log_model(run_id: str, folder: Path, metadata: Mapping[str, str], example: p
                 signature=signature,
                 pip_requirements=(folder / "requirements.txt").read_text().split(),
             )
-            client.log_model_artifacts(model.model_id, str(path))
+            if not isinstance(repository, LocalArtifactRepository):
+                repository.log_artifacts(path)  # type: ignore[no-untyped-call]
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     except BaseException:
         client.finalize_logged_model(model.model_id, "FAILED")

@@ -8,20 +8,19 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import mlflow
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from pipeline.errors import UserError, mask
 from pipeline.mlflow_variables import ignore_variables
 from pipeline.runtime import uninterrupted
+from pipeline.tracking.dataset_info import DatasetInfo
 from pipeline.tracking.heartbeat import PROCESS, send_heartbeats, this_process
 from pipeline.tracking.run_reader import FOLD, RunRecord, to_record
 from pipeline.tracking.store import (
@@ -29,9 +28,9 @@ from pipeline.tracking.store import (
     MAX_NAME,
     MAX_PARAM,
     MAX_PARAMS,
-    MAX_SCHEMA,
     MAX_TAG,
     OUTDATED,
+    PARENT,
 )
 
 NOT_IN_KEYS = re.compile(r"[^\w./ :-]")  # characters that MLflow refuses
@@ -41,55 +40,19 @@ Value = tuple[str, float, int]
 """Name, value and step of a metric."""
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """A data set as MLflow lists it.
-
-    Attributes:
-        name: Its name.
-        digest: Digest over all values.
-        feature_names: Names of the features.
-        label_names: Names of the labels.
-        profile: Its summary in numbers.
-        path: The file it was read from, or None.
-    """
-
-    name: str
-    digest: str
-    feature_names: tuple[str, ...]
-    label_names: tuple[str, ...]
-    profile: Mapping[str, Any]
-    path: str | None
-
-    def as_input(self) -> DatasetInput:
-        """Return the data set as MLflow's entity; wide tables leave the columns to the model."""
-        columns: list[ColSpec | TensorSpec] = []
-        columns += [ColSpec("double", name) for name in self.feature_names]
-        columns += [ColSpec("long", name) for name in self.label_names]
-        schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
-        path = self.path and str(Path(self.path).absolute())
-        entity = DatasetEntity(
-            name=self.name,
-            digest=self.digest,
-            source_type="local" if self.path else "code",
-            source=json.dumps({"uri": path} if path else {"tags": {}}),
-            schema=schema if len(schema) <= MAX_SCHEMA else None,
-            profile=json.dumps(self.profile),
-        )
-        return DatasetInput(entity, [InputTag("mlflow.data.context", "cross-validation")])
-
-
 class TrackedRun:
     """Sends settings, metrics, tags and files to one run.
 
     Attributes:
         run_id: Id of the run.
+        params: The params that were logged through this object.
         seconds_before: Time that previous attempts at the run took.
     """
 
-    def __init__(self, run_id: str) -> None:
-        """Connect to the run."""
-        self.run_id = run_id
+    def __init__(self, run_id: str, opened: Run | None = None) -> None:
+        """Connect to the run; `opened` is what MLflow returned for it when it was opened."""
+        self.run_id, self._opened = run_id, opened
+        self.params: dict[str, str] = {}
         self.seconds_before = 0.0
         self._started = time.perf_counter()
         self._client = mlflow.MlflowClient()
@@ -110,6 +73,12 @@ class TrackedRun:
         """Read the run back."""
         return to_record(self._client.get_run(self.run_id))
 
+    def opened(self, tags: Mapping[str, str]) -> RunRecord:
+        """Return the run as it was opened by `track`, with tags that were set since."""
+        assert self._opened
+        record = to_record(self._opened)
+        return replace(record, tags={**record.tags, **tags})
+
     @uninterrupted()
     def log_settings(self, settings: Mapping[str, str]) -> None:
         """Log settings by dotted key as params; too long values are cut and listed in a tag.
@@ -117,8 +86,9 @@ class TrackedRun:
         Keys in the user's own mappings lose the characters that MLflow refuses.
         """
         settings = {_param_key(key): value for key, value in settings.items()}
-        new = {key: value for key, value in settings.items() if key not in self._sent_params}
-        params = [Param(key, value[:MAX_PARAM]) for key, value in new.items()]
+        self.params = {key: value[:MAX_PARAM] for key, value in settings.items()}
+        new = self.params.keys() - self._sent_params
+        params = [Param(key, value) for key, value in self.params.items() if key in new]
         for start in range(0, len(params), MAX_PARAMS):
             self._client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
         cut = sorted(key for key, value in settings.items() if len(value) > MAX_PARAM)
@@ -218,7 +188,9 @@ class TrackedRun:
     @uninterrupted()
     def log_files(self, folder: Path, tables: Iterable[str] = ()) -> None:
         """Log the files of a folder; MLflow shows JSON files as tables that `tables` names."""
-        self._client.log_artifacts(self.run_id, str(folder))
+        run = self._opened or self._client.get_run(self.run_id)
+        repository = get_artifact_repository(run.info.artifact_uri)
+        repository.log_artifacts(str(folder))  # type: ignore[no-untyped-call]
         shown = [{"path": name, "type": "table"} for name in tables]
         if shown:
             self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(shown)})
@@ -274,6 +246,7 @@ def track(
         continued: Id of an interrupted run to continue, or None for a new run.
     """
     run, status = None, "KILLED"
+    own = {PROCESS: this_process(), **({PARENT: parent} if parent else {})}
     try:
         ignore_variables()  # else MLflow continues the run that one of them names
         with uninterrupted():
@@ -281,10 +254,9 @@ def track(
                 run_id=continued,
                 experiment_id=experiment_id,
                 run_name=run_name[:MAX_NAME],
-                parent_run_id=parent,
-                tags={PROCESS: this_process(), **tags},
+                tags={**own, **tags},  # MLflow would read the parent run if it were an argument
             )
-        run = TrackedRun(active.info.run_id)
+        run = TrackedRun(active.info.run_id, active)
         with send_heartbeats(run.run_id):
             yield run
             run.log_metrics([("seconds", run.seconds, 0)])
