@@ -63,6 +63,17 @@ class Program:
         self.score = CompiledFunction(self._score_rows, key=keys[1])
         self._predict = CompiledFunction(self._predict_block, key=keys[2])
 
+    def initial_optimizer_state(self, learning_rate: float) -> list[NDArray[np.generic]]:
+        """Return the optimizer variables before the first step.
+
+        The learning rate is one of them, unless a schedule gives it.
+        """
+        rate = self._optimizer._learning_rate
+        return [
+            np.asarray(learning_rate, it.dtype) if it is rate else it.numpy()
+            for it in self._optimizer.variables
+        ]
+
     def initial_stopping(self, state: State) -> EarlyStoppingState:
         """Return the progress of one fit before its first epoch, from its initial state."""
         return EarlyStoppingState(

@@ -86,7 +86,10 @@ class KerasTrainer:
         self._n_train = [len(fit.train) for fit in fits]
         keys = [self._program_key(fit) for fit in fits]
         self._programs = {key: self._find_program(architecture, code, key) for key in set(keys)}
-        self._optimizer_states = {key: self._initial_optimizer_state(key) for key in set(keys)}
+        self._optimizer_states = {
+            key: program.initial_optimizer_state(config.learning_rate)
+            for key, program in self._programs.items()
+        }
         network, states = self._programs[keys[0]].network, self._optimizer_states[keys[0]]
         n_optimizer = sum(state.size for state in states)
         self._plan, message = plan_training(config, network, n_optimizer, fits, device)
@@ -252,12 +255,6 @@ class KerasTrainer:
         if architecture is None:
             return make()
         return cached_program(f"{architecture} {self._n_features}", self._config, key, make)
-
-    def _initial_optimizer_state(self, key: ProgramKey) -> list[NDArray[np.generic]]:
-        """Return the optimizer variables before the first step, including the learning rate."""
-        optimizer = make_optimizer(self._config, key.n_steps)
-        optimizer.build(self._programs[key].network.trainable_variables)
-        return [variable.numpy() for variable in optimizer.variables]
 
     def _initial_state(self, fit_index: int) -> State:
         key, fit = self._shapes[fit_index].key, self._fits[fit_index]
