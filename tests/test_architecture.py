@@ -12,7 +12,7 @@ import pytest
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
-    "errors", "mlflow_variables", "runtime", "keras_backend", "user_code", "config",
+    "errors", "mlflow_variables", "runtime", "cache_folder", "keras_backend", "user_code", "config",
     "preprocessing", "dataset", "cv",
     "scoring", "decision", "model", "prediction", "export", "tracking", "training", "evaluation",
     "comparison", "checks", "report", "console", "final_model", "named_model", "outcome",
@@ -172,7 +172,7 @@ def test_the_package_stays_small():
     lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
     assert len(MODULES) <= 278
     assert max(lengths.values()) <= 300
-    assert sum(lengths.values()) < 41_800
+    assert sum(lengths.values()) < 42_200
 
 
 def test_groups_dataclasses_and_modules_share_a_word():

@@ -76,6 +76,7 @@ class TableConfig(_Dataset):
     time_column: str | None
     weight_column: str | None
     test_path: Name | None
+    memory_map: bool | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

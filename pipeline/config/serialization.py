@@ -19,6 +19,7 @@ _WITHOUT_INFLUENCE = (
     "tracking.",
     "resume",
     "dataset.predict_rows",
+    "dataset.memory_map",
     "training.n_threads",
 )
 IMPORTANCE = "report.importance"  # beginning of keys
@@ -78,6 +79,7 @@ def flatten(config: Config) -> dict[str, str]:
         "cv.outer_splits": "None",
         "preprocessing.category_encoding": "onehot",
         "dataset.text_columns": "[]",
+        "dataset.memory_map": "None",
     }
     without_effect: tuple[str, ...] = ()
     if config.training.loss != "asymmetric":

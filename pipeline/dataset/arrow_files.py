@@ -1,5 +1,6 @@
 """Read Parquet, Feather and JSON-lines files with Arrow."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -9,12 +10,14 @@ import pyarrow.json
 import pyarrow.parquet
 
 from pipeline.dataset.column_roles import ColumnRoles
-from pipeline.dataset.files import available_memory, check_fits_memory, size_error
+from pipeline.dataset.files import MAP, available_memory, check_fits_memory, size_error
+from pipeline.dataset.mapped_files import map_table
 from pipeline.errors import UserError
 
 _ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeError)
 _BYTES_PER_CELL = 12  # of Arrow's table and the matrix
 _ROWS_OF_TEXTS = 8192  # that are read at a time
+_CELLS_AT_ONCE = 2**22  # of a file whose table is memory-mapped
 
 
 class ParquetFile:
@@ -37,15 +40,28 @@ class ParquetFile:
             raise _format_error(path, "complete Parquet file", error) from error
         self.names: list[str] = self._file.schema_arrow.names
 
-    def read(self, roles: ColumnRoles) -> pa.Table:
+    def exceeds(self, roles: ColumnRoles, n_bytes: int) -> bool:
+        """Return whether Arrow's table and the matrix would take more memory."""
+        n_rows: int = self._file.metadata.num_rows
+        return n_rows * len(roles.used) * _BYTES_PER_CELL > n_bytes
+
+    def read(self, roles: ColumnRoles, path: Path | None = None) -> pa.Table:
         """Read the columns that have a role.
 
+        Args:
+            roles: Roles of the columns.
+            path: File for the table, which is then memory-mapped; None for the memory.
+
         Raises:
-            UserError: If the file is damaged.
+            UserError: If the file is damaged, or the table would not fit into memory.
         """
-        shape = (self._file.metadata.num_rows, len(roles.used))
-        check_fits_memory(str(self._path), shape, _BYTES_PER_CELL)  # Arrow's table and the matrix
         try:
+            if path is not None:
+                table = map_table(path, self._batches(roles))
+                if table is not None:
+                    return table.select(list(roles.used))
+            shape = (self._file.metadata.num_rows, len(roles.used))
+            check_fits_memory(str(self._path), shape, _BYTES_PER_CELL, MAP)
             used = [self._file.schema_arrow.field(name) for name in dict.fromkeys(roles.used)]
             texts = [field.name for field in used if not _has_fixed_width(field.type)]
             fixed = self._file.read([field.name for field in used if field.name not in texts])
@@ -58,6 +74,14 @@ class ParquetFile:
         except _ARROW_ERRORS as error:
             raise _format_error(self._path, "complete Parquet file", error) from error
 
+    def _batches(self, roles: ColumnRoles) -> Iterator[pa.RecordBatch]:
+        # Arrow would read the columns of a whole row group at once, but for mapped ones.
+        with pa.parquet.ParquetFile(self._path, memory_map=True, pre_buffer=False) as file:
+            n_rows = max(1, _CELLS_AT_ONCE // len(roles.used))
+            for batch in file.iter_batches(n_rows, columns=list(dict.fromkeys(roles.used))):
+                batch.validate(full=True)
+                yield batch
+
     def _read_texts(self, names: list[str]) -> pa.Table:
         """Read columns of texts in batches; a text of many rows may be stored once."""
         limit, n_bytes, batches = available_memory() // 2, 0, []
@@ -65,7 +89,8 @@ class ParquetFile:
             batches.append(batch)
             n_bytes += batch.nbytes
             if n_bytes > limit:
-                raise size_error(str(self._path), f"more than {limit / 2**30:,.1f} GiB of text")
+                received = f"more than {limit / 2**30:,.1f} GiB of text"
+                raise size_error(str(self._path), received, MAP)
         schema = pa.schema([self._file.schema_arrow.field(name) for name in names])
         return pa.Table.from_batches(batches, None if batches else schema)
 
@@ -90,18 +115,31 @@ class FeatherFile:
         except _ARROW_ERRORS as error:
             raise _format_error(path, "complete Feather file", error) from error
 
-    def read(self, roles: ColumnRoles) -> pa.Table:
-        """Read the columns that have a role.
-
-        Raises:
-            UserError: If the file is damaged, or would not fit into memory.
-        """
+    def exceeds(self, roles: ColumnRoles, n_bytes: int) -> bool:
+        """Return whether Arrow's table and the matrix would take more memory."""
         try:
+            return bool(self._file.count_rows() * len(roles.used) * _BYTES_PER_CELL > n_bytes)
+        except _ARROW_ERRORS as error:
+            raise _format_error(self._path, "complete Feather file", error) from error
+
+    def read(self, roles: ColumnRoles, path: Path | None = None) -> pa.Table:
+        """Read the columns that have a role, as `ParquetFile.read` does."""
+        try:
+            if path is not None:
+                table = map_table(path, self._batches(roles))
+                if table is not None:
+                    return table
             shape = (self._file.count_rows(), len(roles.used))
-            check_fits_memory(str(self._path), shape, _BYTES_PER_CELL)
+            check_fits_memory(str(self._path), shape, _BYTES_PER_CELL, MAP)
             return _validated(self._file.to_table(columns=list(roles.used)))
         except _ARROW_ERRORS as error:
             raise _format_error(self._path, "complete Feather file", error) from error
+
+    def _batches(self, roles: ColumnRoles) -> Iterator[pa.RecordBatch]:
+        options = {"batch_readahead": 1, "fragment_readahead": 1, "cache_metadata": False}
+        for batch in self._file.to_batches(columns=list(roles.used), **options):
+            batch.validate(full=True)
+            yield batch
 
 
 class JsonLinesFile:
@@ -136,8 +174,22 @@ class JsonLinesFile:
             "lines=True)"
         )
 
-    def read(self, roles: ColumnRoles) -> pa.Table:
-        """Return the columns that have a role."""
+    def exceeds(self, roles: ColumnRoles, n_bytes: int) -> bool:
+        """Return False: the table has been read, and is not memory-mapped."""
+        return False
+
+    def read(self, roles: ColumnRoles, path: Path | None = None) -> pa.Table:
+        """Return the columns that have a role.
+
+        Raises:
+            UserError: If the table is to be memory-mapped.
+        """
+        if path is not None:
+            raise UserError(
+                "dataset.memory_map: expected a CSV, TSV, Parquet, Feather or Excel file, which "
+                f"can be memory-mapped. Received: {self._path}. Write it anew: pandas.read_json("
+                f"{self._path.name!r}, lines=True).to_parquet('t.parquet')"
+            )
         return self._table.select(list(roles.used))
 
     def _check_memory(self) -> None:

@@ -1,6 +1,7 @@
 """Build a `Dataset` from an Arrow table, a data frame or arrays."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from pipeline.dataset.files import check_fits_memory
 from pipeline.dataset.format_inference import describe_formats
 from pipeline.dataset.label_columns import encode_labels, to_binary
 from pipeline.dataset.label_values import DEFAULTS, UNKNOWN, LabelValues
+from pipeline.dataset.mapped_files import encode_table
 from pipeline.dataset.matrix import encode_matrix
 from pipeline.dataset.row_columns import encode_column, read_folds, read_ids, read_weights
 from pipeline.dataset.schema_inference import infer_schema
@@ -34,6 +36,7 @@ def build_dataset(
     table: pa.Table,
     warnings: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
+    matrix_path: Path | None = None,
 ) -> Dataset:
     """Build a data set from a table.
 
@@ -44,6 +47,7 @@ def build_dataset(
         table: All columns that have a role.
         warnings: Warnings of the reader.
         notes: Notes of the reader.
+        matrix_path: File for the matrix, which is then memory-mapped; None for the memory.
 
     Raises:
         UserError: If the table has no rows, or a value does not suit its column; the message names
@@ -58,7 +62,7 @@ def build_dataset(
     try:
         label_names, y, label_notes = encode_labels(source, roles, table)
         schema, feature_warnings = infer_schema(source, roles, table)
-        X, exact = schema.encode_with_exact(table, schema.exact_names)
+        X, exact = encode_table(schema, table, matrix_path)
         if roles.time_column is not None:
             values = table.column(roles.time_column)
             times, form = read_times(source, roles, roles.time_column, values)

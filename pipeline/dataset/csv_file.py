@@ -10,7 +10,8 @@ import pyarrow.csv
 
 from pipeline.config import TableConfig
 from pipeline.dataset.column_roles import ColumnRoles
-from pipeline.dataset.files import available_memory, read_bytes, size_error
+from pipeline.dataset.files import MAP, available_memory, read_bytes, size_error
+from pipeline.dataset.mapped_files import map_table
 from pipeline.errors import UserError
 
 _BLOCK_SIZE = 2**20  # bytes; larger blocks need more memory and are no faster
@@ -32,6 +33,7 @@ class CsvFile:
 
     Attributes:
         names: Names of the columns.
+        separator: Text between two values.
     """
 
     def __init__(self, path: Path, config: TableConfig, separator: str) -> None:
@@ -40,7 +42,7 @@ class CsvFile:
         Raises:
             UserError: If the file is no such text.
         """
-        self._path, self._config, self._separator = path, config, separator
+        self._path, self._config, self.separator = path, config, separator
         self.names: list[str] = []
         self._check_text()
         try:
@@ -49,15 +51,28 @@ class CsvFile:
             raise self._format_error(error) from error
         self._check_separator()
 
-    def read(self, roles: ColumnRoles) -> pa.Table:
-        """Read the columns that have a role.
+    def exceeds(self, roles: ColumnRoles, n_bytes: int) -> bool:
+        """Return whether the table and the matrix would take more memory.
+
+        The table has the texts, or 8 bytes for each cell. The lines are counted only if the size of
+        the file leaves a doubt.
+        """
+        limit = n_bytes * 2 // 3  # the matrix takes half as much
+        is_gzip = self._path.name.lower().endswith(".gz")
+        size = self._path.stat().st_size * (_MAX_GZIP_RATIO if is_gzip else 1)
+        if _BYTES_PER_CHARACTER * size <= limit:
+            return False
+        return any(size > limit for size in self._sizes(len(roles.used)))
+
+    def read(self, roles: ColumnRoles, path: Path | None = None) -> pa.Table:
+        """Read the columns that have a role, memory-mapped from a new file if its path is given.
 
         Raises:
-            UserError: If a line cannot be read.
+            UserError: If a line cannot be read, or the table would not fit into memory.
         """
         try:
-            self._check_memory(len(roles.used))
-            table = self._read(roles)
+            table = None if path is None else self._map(roles, path)
+            table = self._read(roles) if table is None else table
             if roles.label_values.reads_blanks:
                 table = self._read_blank_labels(roles, table)
             if any(map(pa.types.is_binary, table.schema.types)):
@@ -66,7 +81,33 @@ class CsvFile:
             raise self._format_error(error) from error
         return table
 
+    def _map(self, roles: ColumnRoles, path: Path) -> pa.Table | None:
+        """Return the memory-mapped table, with the types that `_read` gives it."""
+        try:
+            return map_table(path, self._batches(roles, self._read_schema(roles)))
+        except _ARROW_ERRORS:
+            return map_table(path, self._batches(roles, self._infer_schema(roles)))
+
+    def _batches(self, roles: ColumnRoles, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with pa.csv.open_csv(self._path, *self._options(roles, schema)) as reader:
+            yield from reader
+
+    def _infer_schema(self, roles: ColumnRoles) -> pa.Schema:
+        """Infer the types of the columns from all rows, as many columns at a time as fit."""
+        names, limit = list(roles.used), available_memory() // 4
+        n_at_once = max(1, len(names) * limit // max(self._sizes(len(names)), default=1))
+        fields = []
+        for start in range(0, len(names), n_at_once):
+            read, parse, convert = self._options(roles)
+            convert.include_columns = names[start : start + n_at_once]
+            fields += pa.csv.read_csv(self._path, read, parse, convert).schema
+        return pa.schema(fields)
+
     def _read(self, roles: ColumnRoles) -> pa.Table:
+        available = available_memory()
+        if self.exceeds(roles, available):
+            received = f"more than {available * 2 / 3 / 2**30:,.1f} GiB of values"
+            raise size_error(str(self._path), received, MAP)
         # With the types of the first block, Arrow needs half the time and memory that it needs to
         # infer them from all rows, which only helps where a later row contradicts the first ones.
         try:
@@ -118,7 +159,7 @@ class CsvFile:
         )
         has_quotes = self._config.quoting == "minimal"
         yield pa.csv.ParseOptions(
-            delimiter=self._separator,
+            delimiter=self.separator,
             quote_char='"' if has_quotes else False,
             newlines_in_values=has_quotes,
         )
@@ -130,23 +171,13 @@ class CsvFile:
             decimal_point=roles.decimal if roles else self._config.decimal or ".",
         )
 
-    def _check_memory(self, n_columns: int) -> None:
-        """Raise UserError if the texts, or 8 bytes for each cell, would not fit into memory.
-
-        The lines are counted only if the size of the file leaves a doubt.
-        """
-        limit = available_memory() * 2 // 3  # the matrix of the features takes half as much
-        is_gzip = self._path.name.lower().endswith(".gz")
-        size = self._path.stat().st_size * (_MAX_GZIP_RATIO if is_gzip else 1)
-        if _BYTES_PER_CHARACTER * size <= limit:
-            return
+    def _sizes(self, n_columns: int) -> Iterator[int]:
+        """Yield the bytes of the table's texts, or of its cells, as far as they have been read."""
         n_bytes = n_lines = 0
         with pa.input_stream(str(self._path)) as file:
             while content := file.read(2**24):
                 n_bytes, n_lines = n_bytes + len(content), n_lines + content.count(b"\n")
-                if max(n_bytes, 8 * n_lines * n_columns) > limit:
-                    received = f"more than {limit / 2**30:,.1f} GiB of values"
-                    raise size_error(str(self._path), received)
+                yield max(n_bytes, 8 * n_lines * n_columns)
 
     def _check_text(self) -> None:
         with self._path.open("rb") as file:
@@ -185,7 +216,7 @@ class CsvFile:
         elif name.lstrip().startswith("<"):
             way = "It is a page of the web: download the file behind it"
         raise UserError(
-            f"{self._path}: expected values separated by {self._separator!r}. Received: one "
+            f"{self._path}: expected values separated by {self.separator!r}. Received: one "
             f"column, {name[:60]!r}. {way}"
         )
 
@@ -210,7 +241,7 @@ class CsvFile:
         if isinstance(error, OSError) and not isinstance(error, pa.ArrowException):
             return UserError(f"{self._path}: expected a file that can be read. Received: {reason}.")
         return UserError(
-            f"{self._path}: expected values separated by {self._separator!r}. Received: {reason}"
+            f"{self._path}: expected values separated by {self.separator!r}. Received: {reason}"
         )
 
     def _explain_first_line(self, expected: int, received: int, line: str) -> str:
@@ -226,9 +257,13 @@ class CsvFile:
 
     def _find_ragged_line(self) -> str:
         """Return the first line with too many or too few values; only one thread counts lines."""
-        self._check_memory(max(1, len(self.names)))
+        read, parse, convert = self._options(None, use_threads=False)
+        convert.include_columns = self.names[:1]
+        convert.column_types = dict.fromkeys(self.names[:1], pa.binary())  # which never fails
         try:
-            pa.csv.read_csv(self._path, *self._options(None, use_threads=False))
+            with pa.csv.open_csv(self._path, read, parse, convert) as reader:
+                for _ in reader:
+                    pass
         except pa.ArrowInvalid as error:
             match = re.search(r"Row #(\d+): Expected \d+ columns, got \d+: ?(.*)", str(error), re.S)
             if match:
@@ -238,8 +273,8 @@ class CsvFile:
 
     def _last_column(self, text: str) -> str:
         """Return the name of the column in which a line's text ends."""
-        names = self.names or self._first_line().split(self._separator)
-        column_index = min(text.count(self._separator), len(names) - 1)
+        names = self.names or self._first_line().split(self.separator)
+        column_index = min(text.count(self.separator), len(names) - 1)
         return repr(names[column_index].strip('"'))
 
     def _first_line(self) -> str:

@@ -15,6 +15,11 @@ from pipeline.runtime import expand_user
 
 _FILE_CACHES = ("inactive_file", "active_file")
 _BLOCK_SIZE = 2**24  # bytes
+LEAVE_OUT = "Leave out rows or columns, or use a machine with more memory."
+CONVERT = (
+    "Leave out rows or columns, or write a Parquet file, which is memory-mapped if it is large."
+)
+MAP = "Leave out rows or columns, or give dataset.memory_map=true."
 _COPIES = 3  # of a file's content: its bytes, its text and the lines of it
 
 
@@ -62,26 +67,28 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: expected a file that can be read. Received: {error}.") from error
 
 
-def check_fits_memory(source: str, shape: Sequence[int], bytes_per_cell: int) -> None:
+def check_fits_memory(
+    source: str, shape: Sequence[int], bytes_per_cell: int, remedy: str = CONVERT
+) -> None:
     """Raise UserError if a table is too large for the memory; call it before allocating one.
 
     Args:
         source: Origin of the table, for the message.
         shape: Shape of the table.
         bytes_per_cell: Memory that a value takes, in all copies of the table that exist at once.
+        remedy: What to do about it, as a sentence.
     """
     needed = math.prod(shape) * bytes_per_cell
     if needed > available_memory():
         size = " x ".join(f"{n:,}" for n in shape)
-        raise size_error(source, f"{size} values, which take {needed / 2**30:,.1f} GiB")
+        raise size_error(source, f"{size} values, which take {needed / 2**30:,.1f} GiB", remedy)
 
 
-def size_error(source: str, received: str) -> UserError:
+def size_error(source: str, received: str, remedy: str = CONVERT) -> UserError:
     """Return the error for a table that is too large for the memory."""
     return UserError(
         f"{source}: expected a table that fits into memory, of which "
-        f"{available_memory() / 2**30:,.1f} GiB are available. Received: {received}. Leave out "
-        "rows or columns, or use a machine with more memory."
+        f"{available_memory() / 2**30:,.1f} GiB are available. Received: {received}. {remedy}"
     )
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.dataset.column_roles import ColumnRoles, select_columns
-from pipeline.dataset.files import check_fits_memory
+from pipeline.dataset.files import LEAVE_OUT, check_fits_memory
 from pipeline.dataset.label_lists import read_label_lists
 from pipeline.dataset.label_values import (
     DEFAULTS,
@@ -153,7 +153,7 @@ def _encode_label_lists(
     label_names = tuple(label for label in listed if label not in dropped)
     lists = [[label for label in labels if label not in dropped] for labels in lists]
     column_index = {label: j for j, label in enumerate(label_names)}
-    check_fits_memory(source, (len(texts) + len(codes), len(label_names)), 1)
+    check_fits_memory(source, (len(texts) + len(codes), len(label_names)), 1, LEAVE_OUT)
     y_of_text = np.zeros((len(texts) + 1, len(label_names)), dtype=np.int8)  # last row: missing
     for code, labels in enumerate(lists):
         y_of_text[code, [column_index[label] for label in labels]] = 1

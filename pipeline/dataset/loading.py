@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from pipeline.config import ArffConfig, DatasetConfig, TableConfig, format_setting
 from pipeline.dataset.dataset import MAX_SHOWN, TEST, TRAIN, Dataset, Times, constant_labels
 from pipeline.dataset.duplicate_rows import first_rows, labels_differ
-from pipeline.dataset.matrix import encode_matrix
+from pipeline.dataset.mapped_files import make_matrix
+from pipeline.dataset.matrix import sample_rows, with_offsets
 from pipeline.dataset.suspicious_columns import find_row_ids, find_suspicious_columns
 from pipeline.errors import UserError
 from pipeline.preprocessing import TableSchema
+from pipeline.preprocessing.matrix_blocks import row_blocks
 
 
 def load(config: DatasetConfig) -> Dataset:
@@ -46,13 +48,16 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
     n_conflicting = int(labels_differ(dataset, first[dropped], dropped).sum())
     arrays: dict[str, Any] = {
         name: None if (values := getattr(dataset, name)) is None else values[kept]
-        for name in ("X", "y", "groups", "fold", "ids", "times", "label_mask", "sample_weight")
+        for name in ("y", "groups", "fold", "ids", "times", "label_mask", "sample_weight")
     }
     text = (
         f"dataset.drop_duplicates dropped {len(dropped)} rows with the features of a previous row, "
         f"{n_conflicting} of them with other labels"
     )
     warnings = tuple(it for it in dataset.warnings if it not in constant_labels(dataset))
+    shape = len(kept), dataset.n_features
+    blocks = (dataset.X[kept[rows]] for rows in row_blocks(*shape))
+    arrays["X"] = make_matrix(dataset.X, shape, blocks)
     arrays["exact"] = {name: values[kept] for name, values in dataset.exact.items()}
     return replace(dataset, **arrays, warnings=(*warnings, text))
 
@@ -189,7 +194,8 @@ def _reorder_features(part: Dataset, feature_names: tuple[str, ...]) -> Dataset:
         return part
     indices = [part.feature_names.index(name) for name in feature_names]
     columns = tuple(part.schema.columns[index] for index in indices)
-    X = np.ascontiguousarray(part.X[:, indices])
+    blocks = (part.X[rows][:, indices] for rows in row_blocks(*part.X.shape))
+    X = make_matrix(part.X, part.X.shape, blocks)
     return replace(part, X=X, schema=replace(part.schema, columns=columns))
 
 
@@ -253,20 +259,42 @@ def _join_features(
     where: str, train: Dataset, test: Dataset
 ) -> tuple[NDArray[np.float32], TableSchema]:
     """Return all features with the categories and offsets of both parts, and their schema."""
-    X = np.concatenate([train.X, test.X]).astype(np.float64)
-    X += np.repeat([part.schema.offsets for part in (train, test)], [len(train.X), len(test.X)], 0)
-    columns = []
-    pairs = zip(train.schema.columns, test.schema.columns, strict=True)
-    for feature, pair in enumerate(pairs):
+    columns, new_codes = [], [dict[int, NDArray[np.float64]](), {}]
+    texts = dict[int, NDArray[np.int64]]()
+    for feature, pair in enumerate(zip(train.schema.columns, test.schema.columns, strict=True)):
         categories = tuple(sorted({text for column in pair for text in column.categories}))
         columns.append(replace(pair[0], categories=categories, offset=0.0))
         if pair[0].kind == "text":  # whose codes are those of one part
-            texts = np.concatenate([part.exact[pair[0].name] for part in (train, test)])
-            codes = np.unique(texts, return_inverse=True)[1]
-            X[:, feature] = np.where(np.isnan(X[:, feature]), np.nan, codes)
+            both = np.concatenate([part.exact[pair[0].name] for part in (train, test)])
+            texts[feature] = np.unique(both, return_inverse=True)[1]
         code = {text: code for code, text in enumerate(categories)}
-        for column, values in zip(pair, np.split(X[:, feature], [len(train.X)]), strict=True):
+        for column, codes in zip(pair, new_codes, strict=True):
             if categories:
-                new_codes = np.array([*(code[text] for text in column.categories), np.nan])
-                values[:] = new_codes[np.nan_to_num(values, nan=-1).astype(np.int64)]
-    return encode_matrix(where, columns, X, train.schema.na_values, train.schema.decimal)
+                codes[feature] = np.array([*(code[it] for it in column.categories), np.nan])
+
+    def read(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        n_train = train.n_samples
+        of_part = rows[rows < n_train], rows[rows >= n_train] - n_train
+        values = []
+        for part, numbers, codes in zip((train, test), of_part, new_codes, strict=True):
+            X = part.X[numbers].astype(np.float64) + part.schema.offsets
+            for feature, code in codes.items():
+                X[:, feature] = code[np.nan_to_num(X[:, feature], nan=-1).astype(np.int64)]
+            values.append(X)
+        X = np.concatenate(values)
+        for feature, text_codes in texts.items():
+            X[:, feature] = np.where(np.isnan(X[:, feature]), np.nan, text_codes[rows])
+        return X
+
+    shape = train.n_samples + test.n_samples, train.n_features
+    all_rows = np.arange(shape[0])
+    ranges = [
+        (np.fmin.reduce(X), np.fmax.reduce(X))
+        for X in (read(all_rows[rows]) for rows in row_blocks(*shape))
+    ]
+    low, high = np.fmin.reduce([it for it, _ in ranges]), np.fmax.reduce([it for _, it in ranges])
+    columns = with_offsets(where, columns, read(all_rows[sample_rows(shape[0])]), low, high)
+    schema = TableSchema(tuple(columns), train.schema.na_values, train.schema.decimal)
+    blocks = (schema.encode(read(all_rows[rows])) for rows in row_blocks(*shape))
+    source = test.X if isinstance(test.X, np.memmap) else train.X
+    return make_matrix(source, shape, blocks), schema

@@ -40,35 +40,63 @@ def encode_matrix(
         raise UserError(
             f"{source}: expected whole numbers up to 2**53 in X. Received: {X.min()} to {X.max()}."
         )
-    names = tuple(column.name for column in columns)
-    is_numeric = TableSchema(tuple(columns)).is_numeric
-    offsets = np.where(is_numeric, infer_offsets(X), 0.0) if X.size else np.zeros(len(columns))
-    schema = TableSchema(
-        tuple(
-            replace(column, offset=float(offset))
-            for column, offset in zip(columns, offsets, strict=True)
-        ),
-        na_values,
-        decimal,
-    )
-    check_scale(source, names, X)
+    if X.size:
+        low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+        columns = with_offsets(source, columns, X[sample_rows(len(X))], low, high)
+    schema = TableSchema(tuple(columns), na_values, decimal)
     try:
         return schema.encode(X), schema
     except ValueError as error:
         raise locate(source, error, "Correct it or drop the row.") from error
 
 
-def infer_offsets(X: NDArray[np.floating]) -> NDArray[np.float64]:
+def sample_rows(n_rows: int) -> slice:
+    """Return up to 1,000 evenly spaced rows: an offset is a unit, not a statistic."""
+    return slice(None, None, -(-n_rows // _N_SAMPLED_ROWS))
+
+
+def with_offsets(
+    source: str,
+    columns: Sequence[Column],
+    sample: NDArray[np.floating],
+    low: NDArray[np.floating],
+    high: NDArray[np.floating],
+) -> list[Column]:
+    """Return the columns of a matrix with the offsets of those that are numbers.
+
+    Args:
+        source: Origin of the matrix, for messages.
+        columns: Its columns, without offsets.
+        sample: Some of its rows, of shape (n_sampled, n_columns), NaN where missing.
+        low: Smallest value of each column, of shape (n_columns,).
+        high: Largest value of each column, of shape (n_columns,).
+
+    Raises:
+        UserError: If all numbers of a column are too small for float32.
+    """
+    largest = np.maximum(np.abs(high), np.abs(low))
+    for column, size in zip(columns, largest, strict=True):
+        if 0 < size < 1 / LARGEST:
+            raise UserError(
+                f"{source}: expected features of at least {1 / LARGEST:g} in size. Received: at "
+                f"most {size:g} in feature {column.name!r}. Multiply it by a constant, or take its "
+                "logarithm."
+            )
+    is_numeric = TableSchema(tuple(columns)).is_numeric
+    offsets = np.where(is_numeric, _infer_offsets(sample, low, high), 0.0)
+    pairs = zip(columns, offsets, strict=True)
+    return [replace(column, offset=float(offset)) for column, offset in pairs]
+
+
+def _infer_offsets(
+    sample: NDArray[np.floating], lowest: NDArray[np.floating], highest: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Return the value to subtract from each column of numbers, so that float32 suffices.
 
     It is the median where that is large against the interquartile range (or the range, if that is
-    0), else 0. Up to 1,000 evenly spaced rows are looked at: an offset is a unit, not a statistic.
-
-    Args:
-        X: Numbers of shape (n_samples, n_columns), NaN where missing.
+    0), else 0.
     """
-    sample = X[:: -(-len(X) // _N_SAMPLED_ROWS)]
-    offsets = np.zeros(X.shape[1])
+    offsets = np.zeros(sample.shape[1])
     # Where less than half of the rows have the same sign, the median is not large.
     same_sign = np.maximum((sample > 0).sum(axis=0), (sample < 0).sum(axis=0))
     n_present = len(sample) - np.isnan(sample).sum(axis=0)
@@ -78,28 +106,7 @@ def infer_offsets(X: NDArray[np.floating]) -> NDArray[np.float64]:
             low, median, high = np.quantile(present, [0.25, 0.5, 0.75])
             spread = high - low
             if spread == 0:
-                values = X[:, column].astype(np.float64)
-                spread = np.fmax.reduce(values) - np.fmin.reduce(values)
+                spread = np.float64(highest[column]) - np.float64(lowest[column])
         if spread > 0 and abs(median) > _MAX_RATIO * spread:
             offsets[column] = np.float32(median)
     return offsets
-
-
-def check_scale(source: str, names: tuple[str, ...], X: NDArray[np.floating]) -> None:
-    """Raise UserError if all numbers of a column are too small for float32.
-
-    Args:
-        source: Origin of the numbers, for messages.
-        names: Names of the columns.
-        X: Numbers of shape (n_samples, n_columns), NaN where missing.
-    """
-    if not X.size:
-        return
-    largest = np.maximum(np.abs(np.fmax.reduce(X, axis=0)), np.abs(np.fmin.reduce(X, axis=0)))
-    for name, size in zip(names, largest, strict=True):
-        if 0 < size < 1 / LARGEST:
-            raise UserError(
-                f"{source}: expected features of at least {1 / LARGEST:g} in size. Received: at "
-                f"most {size:g} in feature {name!r}. Multiply it by a constant, or take its "
-                "logarithm."
-            )

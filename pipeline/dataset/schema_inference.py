@@ -1,6 +1,5 @@
 """Infer the schema of a table: the kind, the categories and the offset of each feature."""
 
-from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +15,7 @@ from pipeline.dataset.format_inference import (
     looks_like_number,
     may_be_formatted,
 )
-from pipeline.dataset.matrix import EXACT_FLOAT64, check_scale, infer_offsets
+from pipeline.dataset.matrix import EXACT_FLOAT64, sample_rows, with_offsets
 from pipeline.errors import UserError, locate
 from pipeline.preprocessing import Column, TableSchema, encode_texts, is_text
 from pipeline.preprocessing.column_values import Kind
@@ -106,8 +105,8 @@ def _add_offset(
         numbers = spelling.encode_column(column, values)[:, None]
     except ValueError as error:
         raise locate(source, error, "Correct it or drop the row.") from error
-    check_scale(source, (column.name,), numbers)
-    return replace(column, offset=float(infer_offsets(numbers)[0]))
+    low, high = np.fmin.reduce(numbers), np.fmax.reduce(numbers)
+    return with_offsets(source, [column], numbers[sample_rows(len(numbers))], low, high)[0]
 
 
 def _infer_kind(source: str, roles: ColumnRoles, name: str, kind: pa.DataType) -> Kind:

@@ -14,7 +14,7 @@ from sklearn.datasets import load_svmlight_file
 
 from pipeline.config import SvmlightConfig
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import check_fits_memory, decode, find_file
+from pipeline.dataset.files import LEAVE_OUT, check_fits_memory, decode, find_file
 from pipeline.dataset.matrix import encode_matrix
 from pipeline.dataset.zip_archive import read_unpacked
 from pipeline.errors import UserError
@@ -72,7 +72,7 @@ def load(config: SvmlightConfig) -> Dataset:
     check_fits_memory(str(path), sparse.shape, 12)  # float64 and float32
     labels = sorted({label for labels in row_labels for label in labels})
     column_index = {label: j for j, label in enumerate(labels)}
-    check_fits_memory(str(path), (len(row_labels), len(labels)), 1)
+    check_fits_memory(str(path), (len(row_labels), len(labels)), 1, LEAVE_OUT)
     y = np.zeros((len(row_labels), len(labels)), dtype=np.int8)
     for row, labels_of_row in enumerate(row_labels):
         y[row, [column_index[label] for label in labels_of_row]] = 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import SyntheticConfig
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.files import check_fits_memory
+from pipeline.dataset.files import LEAVE_OUT, check_fits_memory
 from pipeline.errors import UserError
 from pipeline.preprocessing import TableSchema
 
@@ -35,7 +35,9 @@ def load(config: SyntheticConfig) -> Dataset:
     p_feature = generator.uniform(size=(config.n_features, config.n_classes))
     p_feature /= p_feature.sum(axis=0)
 
-    check_fits_memory("dataset", (config.n_samples, config.n_features + config.n_classes), 4)
+    check_fits_memory(
+        "dataset", (config.n_samples, config.n_features + config.n_classes), 4, LEAVE_OUT
+    )
     X = np.zeros((config.n_samples, config.n_features), dtype=np.float32)  # holds counts exactly
     y = np.zeros((config.n_samples, config.n_classes), dtype=np.int8)
     for row in range(config.n_samples):

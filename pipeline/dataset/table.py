@@ -5,20 +5,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+import pyarrow as pa
 
 from pipeline.config import TableConfig
 from pipeline.config.schema_data import TableFormat
 from pipeline.dataset.arrow_files import READERS, ArrowFile
 from pipeline.dataset.builder import build_dataset
-from pipeline.dataset.column_roles import assign_roles
+from pipeline.dataset.column_roles import ColumnRoles, assign_roles
 from pipeline.dataset.csv_file import CsvFile
 from pipeline.dataset.csv_marks import find_separator, has_decimal_commas
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.excel import write_csv
-from pipeline.dataset.files import check_fits_memory, find_file
+from pipeline.dataset.files import MAP, available_memory, check_fits_memory, find_file
 from pipeline.dataset.multiline_cells import find_multiline_cells
+from pipeline.dataset.table_cache import MATRIX, load_mapped, table_key
 from pipeline.dataset.zip_archive import extract_table, is_workbook, is_zip
 from pipeline.errors import UserError
+from pipeline.runtime import core_fraction
 
 FORMATS: dict[str, TableFormat] = {
     **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"},
@@ -36,8 +41,10 @@ _READERS = {  # of pandas
     **{".xml": "read_xml", ".fwf": "read_fwf"},
 }
 _ARCHIVES = (".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zip", ".zst")
+AUTOMATIC_FRACTION = 0.5  # of the memory; jobs of a parallel sweep share it as the cores
 _SHEET = "sheet of a workbook.csv"
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
+_File: TypeAlias = CsvFile | ArrowFile
 
 
 def load(config: TableConfig, formats: Mapping[str, str] | None = None) -> Dataset:
@@ -84,33 +91,58 @@ def _load(
     name: str, path: Path, source: Path, config: TableConfig, formats: Mapping[str, str] | None
 ) -> Dataset:
     """Read a file that is neither an archive nor a workbook; `path` is where it came from."""
-    file: CsvFile | ArrowFile
-    warnings: tuple[str, ...] = ()
-    notes = []
-    if config.format in READERS:
-        file = READERS[config.format](source)
-    else:
-        separator = config.separator or _SEPARATORS[str(config.format)]
-        if config.separator is None and config.format == "csv":
-            separator = find_separator(source, config.encoding)
-            if separator != ",":
-                notes.append(f"columns are separated by {separator!r} (dataset.separator)")
-        file = CsvFile(source, config, separator)
-        warnings = _check_header(config, file.names)
+    file, notes, warnings = _open(source, config)
     roles = assign_roles(config, file.names)
     if formats is not None:
         roles = replace(roles, formats=formats, may_lack_labels=True)
-    table = file.read(roles)
-    may_differ = isinstance(file, CsvFile) and separator != "," and config.decimal is None
-    if may_differ and has_decimal_commas(roles, table):
-        notes.append("numbers have decimal commas (dataset.decimal=',')")
-        roles = replace(roles, decimal=",", decimal_is_given=True)
-        table = file.read(roles)
-    check_fits_memory(str(path), (table.num_rows, len(roles.features)), 8)
-    if isinstance(file, CsvFile) and config.quoting == "minimal" and source.name != _SHEET:
-        texts = find_multiline_cells(source, table, header=config.header, encoding=config.encoding)
-        warnings += tuple(text.replace(str(source), str(path)) for text in texts)
-    return build_dataset(name, str(path), roles, table, warnings, tuple(notes))
+    is_mapped = config.memory_map
+    if is_mapped is None:
+        limit = AUTOMATIC_FRACTION * core_fraction() * available_memory()
+        is_mapped = file.exceeds(roles, int(limit))
+
+    def build(folder: Path | None) -> Dataset:
+        table_path = None if folder is None else folder / "table.arrow"
+        table, decimal, more_notes = _read(file, roles, config, table_path)
+        more_warnings: tuple[str, ...] = ()
+        if folder is None:
+            shape = (table.num_rows, len(roles.features))
+            check_fits_memory(str(path), shape, 8, MAP)
+        if isinstance(file, CsvFile) and config.quoting == "minimal" and source.name != _SHEET:
+            header, encoding = config.header, config.encoding
+            texts = find_multiline_cells(source, table, header=header, encoding=encoding)
+            more_warnings = tuple(text.replace(str(source), str(path)) for text in texts)
+        return build_dataset(
+            *(name, str(path), decimal, table, warnings + more_warnings, notes + more_notes),
+            matrix_path=None if folder is None else folder / MATRIX,
+        )
+
+    return load_mapped(table_key(path, config, formats), build) if is_mapped else build(None)
+
+
+def _open(source: Path, config: TableConfig) -> tuple[_File, tuple[str, ...], tuple[str, ...]]:
+    """Return a file of which the names of the columns are read, notes and warnings."""
+    if config.format in READERS:
+        return READERS[config.format](source), (), ()
+    notes: tuple[str, ...] = ()
+    separator = config.separator or _SEPARATORS[str(config.format)]
+    if config.separator is None and config.format == "csv":
+        separator = find_separator(source, config.encoding)
+        if separator != ",":
+            notes = (f"columns are separated by {separator!r} (dataset.separator)",)
+    file = CsvFile(source, config, separator)
+    return file, notes, _check_header(config, file.names)
+
+
+def _read(
+    file: _File, roles: ColumnRoles, config: TableConfig, path: Path | None
+) -> tuple[pa.Table, ColumnRoles, tuple[str, ...]]:
+    """Return the table, roles with its decimal mark, and a note if the table itself has one."""
+    table = file.read(roles, path)
+    may_differ = isinstance(file, CsvFile) and file.separator != "," and config.decimal is None
+    if not may_differ or not has_decimal_commas(roles, table):
+        return table, roles, ()
+    roles = replace(roles, decimal=",", decimal_is_given=True)
+    return file.read(roles, path), roles, ("numbers have decimal commas (dataset.decimal=',')",)
 
 
 def _check_header(config: TableConfig, names: list[str]) -> tuple[str, ...]:

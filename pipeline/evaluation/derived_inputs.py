@@ -14,10 +14,12 @@ from pipeline.config import (
     TextConfig,
 )
 from pipeline.dataset import Dataset
-from pipeline.dataset.files import check_fits_memory
+from pipeline.dataset.files import LEAVE_OUT, check_fits_memory
+from pipeline.dataset.mapped_files import make_matrix
 from pipeline.errors import UserError
 from pipeline.preprocessing.column import Column
 from pipeline.preprocessing.derived_columns import DAYS, PARTS, DateParts, Derived
+from pipeline.preprocessing.matrix_blocks import row_blocks
 from pipeline.preprocessing.text_columns import TextCounts, make_vectorizer
 from pipeline.preprocessing.text_fitting import select_terms
 
@@ -79,9 +81,16 @@ def derive_columns(
             f"{', '.join(config.datetime)}. Give preprocessing.datetime=[days]"
         )
     n_columns = sum(it.n_columns for it in derived)
-    check_fits_memory(dataset.source, (dataset.n_samples, dataset.n_features + n_columns), 8)
+    shape = dataset.n_samples, dataset.n_features + n_columns
+    if not isinstance(dataset.X, np.memmap):
+        check_fits_memory(dataset.source, shape, 8, LEAVE_OUT)
     schema = replace(dataset.schema, derived=tuple(derived))
-    return replace(dataset, X=schema.append_derived(dataset.X, dataset.exact), schema=schema)
+    sources = {it.source for it in derived}
+    blocks = (
+        schema.append_derived(dataset.X[rows], {it: dataset.exact[it][rows] for it in sources})
+        for rows in row_blocks(*shape)
+    )
+    return replace(dataset, X=make_matrix(dataset.X, shape, blocks), schema=schema)
 
 
 def _text_counts(

@@ -32,6 +32,7 @@ from pipeline.preprocessing.derived_columns import Derived, derived_from_dict
 FORMAT = 1  # of the schema's JSON; models of another format are refused
 FORMAT_OF_DERIVED = 2  # with columns that are derived from others
 MAX_SHOWN = 5
+ALIGNMENT = 64  # bytes of the addresses of matrices, which XLA then reads without a copy
 
 Rows: TypeAlias = pa.Table | pd.DataFrame | NDArray[Any]
 
@@ -181,7 +182,7 @@ class TableSchema(Spelling):
                 f"{_first(absent)}, but {_first(list(position))}."
             )
         series = [] if isinstance(rows, pa.Table) else [values for _, values in rows.items()]
-        X = np.empty((len(rows), len(self.columns)), dtype=np.float32)
+        X = empty_matrix(len(rows), len(self.columns))
         exact = {}
         for j, column in enumerate(self.columns):
             if isinstance(rows, pa.Table):
@@ -256,8 +257,11 @@ class TableSchema(Spelling):
                 f"Expected rows of {len(self.columns)} features. Received: an array of shape "
                 f"{rows.shape}."
             )
-        with np.errstate(over="ignore", under="ignore"):
-            X = np.ascontiguousarray(rows, dtype=np.float32)
+        X = rows
+        if rows.dtype != np.float32 or not rows.flags.c_contiguous:
+            X = empty_matrix(*rows.shape)
+            with np.errstate(over="ignore", under="ignore"):
+                X[:] = rows
         shifted = np.flatnonzero(self.offsets)
         if len(shifted):
             X = X.copy() if X is rows else X
@@ -276,6 +280,14 @@ class TableSchema(Spelling):
                 code = codes_by_spelling.get(canonical(text, self.decimal))
             code_of_text.append(np.nan if code is None else code)
         return np.array([*code_of_text, np.nan])[codes]
+
+
+def empty_matrix(n_rows: int, n_columns: int) -> NDArray[np.float32]:
+    """Return an aligned matrix without values."""
+    n_spare = ALIGNMENT // 4
+    values = np.empty(n_rows * n_columns + n_spare, dtype=np.float32)
+    first = -(values.ctypes.data // 4) % n_spare
+    return values[first : first + n_rows * n_columns].reshape(n_rows, n_columns)
 
 
 def _first(names: list[str]) -> str:

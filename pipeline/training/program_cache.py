@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import shutil
-import stat
 import sys
 import tempfile
 import time
@@ -21,9 +20,9 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from pipeline.cache_folder import VARIABLE, find_cache, make_private
 from pipeline.runtime import THREAD_VARIABLES, n_cores
 
-VARIABLE = "MANYFOLD_CACHE_DIR"
 MAX_BYTES = 2**26  # of the programs and traced graphs of one kind of machine
 MAX_MACHINES = 8  # versions of TensorFlow, processors and settings with programs of their own
 MIN_FREE_BYTES = 2**28  # TensorFlow cannot train if it fails to write a program
@@ -46,7 +45,7 @@ def enable_program_cache() -> list[str]:
         A warning if the programs cannot be kept.
     """
     flags = os.environ.get("TF_XLA_FLAGS", "")
-    root = _root()
+    root = find_cache("programs")
     if os.getpid() in _own or root is None or sys.platform == "win32":
         return []
     of_parent = rf"{_DEVICES} {_OPTION}{re.escape(str(root))}\S*"
@@ -55,7 +54,8 @@ def enable_program_cache() -> list[str]:
         return []
     try:
         folder = root / _machine(flags)
-        _make_private(folder)
+        make_private(root)
+        make_private(folder)
         if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
             return []
         _clean(root, folder)
@@ -108,16 +108,6 @@ def write_trace(name: str, content: bytes) -> None:
         path.rename(own.parent / f"{name}{_TRACE}{hashlib.sha256(content).hexdigest()}")
 
 
-def _root() -> Path | None:
-    """Return the folder of the programs of all machines; None if the user wants none."""
-    given = os.environ.get(VARIABLE)
-    if given == "off":
-        return None
-    caches = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    default = os.environ.get("XDG_CACHE_HOME") or Path.home() / caches
-    return (Path(given) if given else Path(default) / "manyfold").absolute() / "programs"
-
-
 def _machine(flags: str) -> str:
     """Return a name for what native code depends on: TensorFlow, processor and settings."""
     parts = [version("tensorflow"), version("keras"), platform.machine(), str(n_cores()), flags]
@@ -128,20 +118,6 @@ def _machine(flags: str) -> str:
     except OSError:  # not Linux
         parts += [platform.platform(), platform.processor(), platform.node()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder below that of the programs, and check that only this user can write to both.
-
-    Raises:
-        PermissionError: If it is a link, belongs to somebody else, or others have access.
-    """
-    folder.parent.parent.mkdir(parents=True, exist_ok=True)
-    for path in (folder.parent, folder):
-        path.mkdir(mode=0o700, exist_ok=True)
-        state = path.lstat()
-        if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
-            raise PermissionError(f"expected {path} to be a folder of yours alone (chmod 700)")
 
 
 def _clean(root: Path, folder: Path) -> None:

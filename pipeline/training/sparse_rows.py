@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from pipeline.preprocessing.table_schema import ALIGNMENT
+
 MIN_SPARSE_CELLS = 2**22  # of a smaller table, the memory of the zeros does not matter
 MAX_FILLED = 1 / 8  # of the cells of the fullest row: a sparse cell takes twice the memory
 _ROWS_AT_ONCE = 1024
@@ -29,10 +31,10 @@ class SparseRows(NamedTuple):
 
 
 def to_device(X: NDArray[np.float32]) -> tf.Tensor | SparseRows:
-    """Copy features to the device, without the zeros of a large table that is mostly zeros.
+    """Return features on the device, without the zeros of a large table that is mostly zeros.
 
     Args:
-        X: Encoded features of shape (n_samples, n_features).
+        X: Encoded features of shape (n_samples, n_features), which nobody changes later.
     """
     n_samples, n_features = X.shape
     if X.size < MIN_SPARSE_CELLS:
@@ -43,7 +45,7 @@ def to_device(X: NDArray[np.float32]) -> tf.Tensor | SparseRows:
         counts = np.count_nonzero(X[start : start + _ROWS_AT_ONCE], axis=1)
         n_values = max(n_values, int(counts.max()))
         if n_values > MAX_FILLED * n_features:
-            return tf.constant(X)
+            return _to_tensor(X)
     columns = np.zeros((n_samples, n_values), np.int32)
     values = np.zeros((n_samples, n_values), np.float32)
     for start in starts:
@@ -54,3 +56,12 @@ def to_device(X: NDArray[np.float32]) -> tf.Tensor | SparseRows:
         columns[start + rows, positions] = filled
         values[start + rows, positions] = block[rows, filled]
     return SparseRows(tf.constant(columns), tf.constant(values), n_features)
+
+
+def _to_tensor(X: NDArray[np.float32]) -> tf.Tensor:
+    """Return a matrix as a tensor, on a CPU without a copy if XLA can read it as it lies there."""
+    has_gpu = bool(tf.config.list_logical_devices("GPU"))
+    is_aligned = X.ctypes.data % ALIGNMENT == 0 and X.flags.c_contiguous
+    if has_gpu or not is_aligned or not X.flags.writeable:  # NumPy exports no other arrays
+        return tf.constant(X)
+    return tf.experimental.dlpack.from_dlpack(X.__dlpack__())

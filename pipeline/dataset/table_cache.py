@@ -1,0 +1,129 @@
+"""Keep memory-mapped tables on disk, so that later processes need not read their sources again.
+
+Each table has a folder below that of the user: the matrix of its features, and all else of the
+data set. The digest of the data set, which is computed anew from all values, tells whether they are
+undamaged.
+"""
+
+import os
+import pickle
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import fields, replace
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.cache_folder import VARIABLE, find_cache, make_private
+from pipeline.config import TableConfig
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.mapped_files import FOLDER, UNFINISHED, open_matrix
+from pipeline.errors import UserError
+
+MAX_TABLES = 8
+SECONDS_UNUSED = 30 * 86_400  # after which a table is removed
+SECONDS_TO_BUILD = 86_400  # after which an unfinished table is removed
+MATRIX, REST = "X.npy", "dataset.pickle"
+_PACKAGE = Path(__file__).parents[1]
+
+
+def table_key(path: Path, config: TableConfig, formats: Mapping[str, str] | None) -> str:
+    """Return a name for a table: its file as it is now, the settings that read it, and the code."""
+    state = path.stat()
+    config = replace(config, predict_rows=(), drop_duplicates=False, memory_map=None)
+    parts = path.absolute(), state.st_size, state.st_mtime_ns, config, formats, _code_version()
+    return sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def load_mapped(key: str, build: Callable[[Path], Dataset]) -> Dataset:
+    """Return a data set whose matrix is memory-mapped, from the cache if it is there, undamaged.
+
+    Args:
+        key: Name of the table.
+        build: Returns the data set, with its matrix in the file `MATRIX` of a folder.
+
+    Raises:
+        UserError: If the files cannot be written.
+    """
+    root = find_cache(FOLDER)
+    if root is None:  # the pages of deleted files remain until the end of the process
+        with tempfile.TemporaryDirectory(prefix="manyfold-") as folder:
+            return _with_note(build(Path(folder)), "a temporary file")
+    try:
+        make_private(root)
+        _clean(root)
+        dataset = _read(root / key) or _make(root, key, build)
+    except OSError as error:
+        raise UserError(
+            f"{root}: expected a folder for tables that are memory-mapped. Received: {error}. "
+            f"Choose another one: {VARIABLE}=..."
+        ) from error
+    return _with_note(dataset, str(root / key / MATRIX))
+
+
+def _make(root: Path, key: str, build: Callable[[Path], Dataset]) -> Dataset:
+    """Build a data set and keep it, unless another process has just done so."""
+    part = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
+    try:
+        dataset = build(part)
+        names = [field.name for field in fields(Dataset) if field.name != "X"]
+        rest = pickle.dumps({name: getattr(dataset, name) for name in names})
+        (part / REST).write_bytes(sha256(rest).digest() + rest)
+        with suppress(OSError):
+            part.rename(root / key)
+        return dataset
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _read(folder: Path) -> Dataset | None:
+    """Return a data set of the cache, None if it is not there; a damaged one is removed."""
+    try:
+        content = (folder / REST).read_bytes()
+        rest = content[32:]
+        if sha256(rest).digest() == content[:32]:
+            values = pickle.loads(rest)
+            digest = values.pop("digest")
+            dataset = Dataset(X=open_matrix(folder / MATRIX), **values)
+            if dataset.digest == digest:
+                os.utime(folder)
+                return dataset
+    except FileNotFoundError:
+        return None
+    except (EOFError, ValueError, UserError):  # a shorter file, or values that no data set has
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _with_note(dataset: Dataset, location: str) -> Dataset:
+    note = (
+        f"the features, {dataset.X.nbytes / 1e9:,.2f} GB, are memory-mapped from {location} "
+        "(dataset.memory_map)"
+    )
+    object.__setattr__(dataset, "notes", (*dataset.notes, note))  # `replace` would hash all values
+    return dataset
+
+
+def _clean(root: Path) -> None:
+    """Remove tables that have long not been used, or are too many, and unfinished ones."""
+    tables = sorted(root.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
+    finished = [path for path in tables if not path.name.startswith(UNFINISHED)]
+    for path in tables:
+        unused = time.time() - path.lstat().st_mtime
+        limit = SECONDS_UNUSED if path in finished else SECONDS_TO_BUILD
+        if unused > limit or path in finished[MAX_TABLES:]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@cache
+def _code_version() -> str:
+    sha = sha256(f"{version('numpy')} {version('pyarrow')}".encode())
+    for package in ("dataset", "preprocessing"):
+        for path in sorted((_PACKAGE / package).glob("*.py")):
+            sha.update(path.read_bytes())
+    return sha.hexdigest()
