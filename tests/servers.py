@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,9 @@ NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 JOIN_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **NO_TOKEN}
 
 
-def free_port() -> int:
-    """Return a free port below the range that systems give to clients."""
-    for port in range(21000 + os.getpid() % 1000 * 10, 32000):
+def free_port(first: int = 0) -> int:
+    """Return a free port below the range that systems give to clients, from the first on."""
+    for port in range(first or 21000 + os.getpid() % 1000 * 10, 32000):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))  # fails also while a closed connection lingers
             return port
@@ -126,14 +126,35 @@ def postgres(folder: Path, databases) -> Iterator[int]:
 
 
 @contextmanager
-def ray_cluster(folder: Path, path: str) -> Iterator[str]:
+def ray_cluster(folder: Path, path: str, n_attempts: int = 3) -> Iterator[str]:
     """Run a Ray cluster of two nodes with one core each and yield its address.
+
+    Now and then, the second node cannot reach the first on a busy machine, although it listens; a
+    new cluster on other ports then can.
 
     Args:
         folder: An empty folder.
         path: Folder from which the nodes import modules.
+        n_attempts: Clusters to try to start.
     """
-    port, client_port = free_port(), free_port() + 1
+    for attempt in range(n_attempts):
+        with ExitStack() as stack:
+            own = folder / str(attempt)
+            own.mkdir()
+            try:
+                address = stack.enter_context(_started_ray_cluster(own, path))
+            except pytest.fail.Exception:
+                if attempt == n_attempts - 1:
+                    raise
+                continue
+            yield address
+            return
+
+
+@contextmanager
+def _started_ray_cluster(folder: Path, path: str) -> Iterator[str]:
+    port = free_port()
+    client_port = free_port(port + 1)
     common = [
         "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--disable-usage-stats",
         "--object-store-memory=100000000", "--min-worker-port=0", "--max-worker-port=0",
@@ -148,14 +169,17 @@ def ray_cluster(folder: Path, path: str) -> Iterator[str]:
     start_folder.mkdir()
     node = [f"--address={address}", "--include-log-monitor=false"]  # the head has one
     start = [sys.executable, "-c", RAY_START, "start"]
-    logs = folder / "head.log", folder / "node.log"
     options = {"cwd": start_folder, "env": os.environ | {"PYTHONPATH": path, **NO_TOKEN}}
-    with started([*start, *head, *common], logs[0], **options) as first:
-        wait_for("the head of Ray", lambda: listens(port), first, logs[0])
-        with started([*start, *node, *common], logs[1], **options) as second:
-            for log, process in zip(logs, (first, second), strict=True):
-                wait_for("Ray", lambda log=log: "runtime started" in log.read_text(), process, log)
-            yield address
+    with ExitStack() as stack:
+        for name, arguments in (("head", head), ("node", node)):  # the node once the head answers
+            log = folder / f"{name}.log"
+            process = stack.enter_context(started([*start, *arguments, *common], log, **options))
+            wait_for(
+                f"Ray's {name}",
+                lambda log=log: "runtime started" in log.read_text(),
+                *(process, log, 60),
+            )
+        yield address
 
 
 @contextmanager
