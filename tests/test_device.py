@@ -137,7 +137,7 @@ def test_a_gpu_trains_all_fits_in_one_program_and_one_thread(monkeypatch):
     monkeypatch.setattr(memory_plan, "n_cores", lambda: 16)
     on_gpu, on_cpu = (make_trainer((40,) * 9, on) for on in (Device("gpu"), CPU))
     assert (groups_of(on_gpu), on_gpu._plan.n_threads) == ([(9, 9)], 1)
-    assert (groups_of(on_cpu), on_cpu._plan.n_threads) == ([(9, 3)], 9)
+    assert (groups_of(on_cpu), on_cpu._plan.n_threads) == ([(9, 2)], 9)
     assert on_gpu.device == Device("gpu")
     for result, expected in zip(on_gpu.train(), on_cpu.train(), strict=True):
         np.testing.assert_allclose(result.y_score, expected.y_score, rtol=0, atol=1e-6)

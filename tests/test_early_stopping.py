@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import EarlyStoppingConfig
+from pipeline.training import stack_training
 from pipeline.training.batches import epoch_order
 from pipeline.training.keras_trainer import KerasTrainer
 from tests.keras_reference import N_SAMPLES, NETWORK, X, Y, make_fits, train, training_config
+from tests.test_keras_trainer import assert_equal_weights
 
 EPOCHS = 40
 BATCH_NORMALIZATION = partial(NETWORK, batch_normalization=True)
@@ -169,6 +171,35 @@ def test_waiting_fits_train_in_the_slots_of_those_that_have_stopped():
         ends[ends.index(min(ends))] += n_calls
     in_pairs = sum(max(calls[start : start + 2]) for start in range(0, len(calls), 2))
     assert run.call_count == max(ends) < in_pairs
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e6], ids=["worth it", "not worth it"])
+def test_a_stack_of_which_half_has_stopped_goes_on_in_a_smaller_program(monkeypatch, seconds):
+    monkeypatch.setattr(stack_training, "COMPILE_SECONDS", seconds)
+    fits = make_monitored_fits((30, 28, 26, 24, 22, 20, 18))
+    config = replace(stopping_config(), fits_per_program=7, n_threads=1)
+    trainer = KerasTrainer(NETWORK, config, X, Y, fits, repr(NETWORK))
+    trainer.compile()
+    (program,) = trainer._programs.values()
+    with patch.object(program, "run", wraps=program.run) as run:
+        results = list(trainer.train())
+    for result, alone in zip(
+        results, train(fits, replace(config, fits_per_program=1)), strict=True
+    ):
+        np.testing.assert_array_equal(result.val_loss, alone.val_loss)
+        np.testing.assert_array_equal(result.test_loss, alone.test_loss)
+        np.testing.assert_array_equal(result.y_score, alone.y_score)
+        assert_equal_weights(result, alone, atol=0)
+    # What a schedule by hand gives: after each call, half of the slots until more fits go on.
+    left = [-(-len(result.loss) // trainer._plan.epochs_per_call) for result in results]
+    n_slots, expected = 7, []
+    while left:
+        expected.append(n_slots)
+        left = [n_calls - 1 for n_calls in left if n_calls > 1]
+        while seconds == 0 and left and n_slots > 2 and len(left) <= n_slots // 2:
+            n_slots = max(2, n_slots // 2)
+    assert [call.args[2].n_epochs.shape[0] for call in run.call_args_list] == expected
+    assert (len(set(expected)) > 1) == (seconds == 0)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_fit():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.model.keras_models import WeightInitializer, mlp
-from tests.keras_reference import make_fits, train, training_config
+from pipeline.model.tabular_networks import resnet, tabm
+from tests.keras_reference import N_LABELS, make_fits, train, training_config
 from tests.test_keras_trainer import assert_equal_weights
 
 MODELS = {
@@ -21,6 +22,13 @@ MODELS = {
     },
     "orthogonal": {"kernel_initializer": "orthogonal"},
     "logistic regression": {"hidden_units": ()},
+}
+RESNET = {
+    "n_blocks": 1,
+    "units": 16,
+    "hidden_units": 32,
+    "hidden_dropout": 0.2,
+    "residual_dropout": 0.1,
 }
 
 
@@ -91,13 +99,29 @@ def test_other_threads_that_draw_random_numbers_change_nothing():
         assert_equal_weights(result, other)
 
 
-def test_equal_settings_agree_in_every_bit_and_other_groupings_to_a_millionth():
-    fits = make_fits((40, 40, 40, 40))
-    groupings = {size: train(fits, training_config(fits_per_program=size)) for size in (1, 2, 4)}
-    repeated = train(fits, training_config(fits_per_program=2))
-    for result, again in zip(groupings[2], repeated, strict=True):
+@pytest.mark.parametrize(
+    ("build", "sizes"),
+    [
+        (partial(mlp, n_labels=N_LABELS, hidden_units=(256, 128)), (1, 2, 5)),
+        (lambda n: resnet(n, N_LABELS, **RESNET), (2, 5)),
+        (lambda n: tabm(n, N_LABELS, hidden_units=(16,), dropout=0.1, n_submodels=4), (2, 5)),
+    ],
+    ids=["mlp", "resnet", "tabm"],
+)
+def test_the_size_of_a_stack_changes_no_bit(build, sizes):
+    fits = make_fits((40,) * 5)
+    results = [
+        train(fits, training_config(fits_per_program=size, batch_size=32, epochs=2), build)
+        for size in sizes
+    ]
+    for first, *others in zip(*results, strict=True):
+        for other in others:
+            np.testing.assert_array_equal(first.y_score, other.y_score)
+            assert_equal_weights(first, other)
+
+
+def test_equal_settings_agree_in_every_bit():
+    fits, config = make_fits((40, 40)), training_config(fits_per_program=2)
+    for result, again in zip(train(fits, config), train(fits, config), strict=True):
         assert_equal_weights(result, again)
         np.testing.assert_array_equal(result.y_score, again.y_score)
-    for results in groupings.values():
-        for result, expected in zip(results, groupings[2], strict=True):
-            np.testing.assert_allclose(result.y_score, expected.y_score, rtol=0, atol=1e-6)

@@ -40,56 +40,55 @@ def test_every_training_row_is_visited_once_per_epoch(last_batch_size):
     assert (orders[0][0] != orders[1][0]).any()
 
 
+def plan(n_fits=31, n_weights=283, n_threads=2, epochs=100, **options):
+    """Return the plan of fits that Adam trains on 900 rows in batches of 32."""
+    return plan_stacks(
+        n_fits, 900, 32, n_weights, 3 * n_weights, epochs, None, n_threads, **options
+    )
+
+
 def test_small_models_are_stacked_and_large_ones_are_not():
     small = plan_stacks(31, 900, 32, 283, 1130, 100, None, 2)
     large = plan_stacks(11, 18_000, 256, 281_000, 843_000, 100, None, 2)
-    assert (small.fits_per_program, small.n_threads, small.epochs_per_call) == (8, 2, 10)
+    assert (small.fits_per_program, small.n_threads, small.epochs_per_call) == (16, 2, 10)
     assert (large.fits_per_program, large.n_threads, large.epochs_per_call) == (1, 2, 1)
-    assert plan_stacks(31, 900, 32, 283, 1130, 100, 5, 1).fits_per_program == 5
-
-
-def size(n_fits, n_weights, epochs=100, n_train=900):
-    """Return the stack size for fits trained by Adam in batches of 32."""
-    plan = plan_stacks(n_fits, n_train, 32, n_weights, 3 * n_weights, epochs, None, 2)
-    return plan.fits_per_program
-
-
-def test_no_slot_is_idle_where_a_step_costs_little_beside_its_weights():
-    assert size(10, 61_000) == 1, "4 stacks of 3 would train 12 slots for 10 fits"
-    assert size(11, 61_000) == size(10, 283) == 3
-
-
-@pytest.mark.parametrize(
-    ("n_weights", "seconds", "n_stacks"),
-    [
-        # A step of a small network has a high fixed cost: many fits share it.
-        (283, 1, 4),
-        (283, 50, 8),
-        (283, 500, 8),
-        (283, 5_000, 16),
-        # A step of a large one has not: each core gets a stack.
-        (20_000, 1, 4),
-        (20_000, 50, 8),
-        (20_000, 500, 16),
-        (20_000, 5_000, 31),
-    ],
-)
-def test_longer_trainings_have_stacks_for_more_cores(n_weights, seconds, n_stacks):
-    seconds_per_epoch = 6e-6 * (1 + n_weights * 32 / 50_000) * 31 * 900 / 32
-    epochs = int(seconds / seconds_per_epoch)
-    plans = [
-        plan_stacks(31, 900, 32, n_weights, 3 * n_weights, epochs, None, n)
-        for n in (1, 2, 4, 8, 16, 32, 64)
-    ]
-    assert [plan.n_threads for plan in plans] == [1, 2, 4, 8, 16, 31, 31]
-    assert {-(-31 // plan.fits_per_program) for plan in plans} == {n_stacks}
 
 
 @pytest.mark.parametrize("n_fits", [1, 2, 11, 31, 200])
-def test_stacks_do_not_depend_on_cores(n_fits):
-    plans = [plan_stacks(n_fits, 900, 32, 61_000, 183_000, 100, None, n) for n in (1, 2, 3, 64)]
-    assert len({plan.fits_per_program for plan in plans}) == 1
-    assert all(plan.n_threads <= n_fits for plan in plans)
+def test_every_core_has_a_stack_as_far_as_two_fits_of_a_small_network_share_one(n_fits):
+    for n_cores in (1, 2, 3, 8, 64):
+        size = plan(n_fits, n_threads=n_cores).fits_per_program
+        n_stacks = -(-n_fits // size)
+        assert n_stacks <= n_cores or size == 2
+        assert size == min(n_fits, max(2, -(-n_fits // n_cores)))
+
+
+def test_the_cores_have_no_say_in_whether_fits_train_alone():
+    for n_weights in (283, 20_000, 61_000, 281_000, 10**7):
+        sizes = {plan(31, n_weights, n).fits_per_program for n in (1, 2, 3, 8, 30, 31, 64)}
+        assert sizes == {1} or 1 not in sizes
+
+
+def test_no_slot_is_idle_where_a_step_costs_little_beside_its_weights():
+    assert plan(10, 61_000).fits_per_program == 5
+    assert plan(10, 61_000, n_threads=4).fits_per_program == 3
+    assert plan(12, 61_000, n_threads=5).fits_per_program == 3
+
+
+def test_the_first_results_of_a_long_training_do_not_wait_for_the_last():
+    short, long = plan(epochs=1000), plan(epochs=2000)
+    assert (short.fits_per_program, long.fits_per_program) == (16, 8)
+
+
+def test_fits_wait_for_the_slots_of_those_that_early_stopping_ends():
+    assert plan(can_stop=True).fits_per_program == 8
+
+
+def test_some_of_the_fits_train_on_all_cores_too():
+    assert [plan(31).n_slots(n) for n in (31, 21, 10, 3, 1)] == [16, 11, 5, 2, 1]
+    assert [plan(31, 281_000).n_slots(n) for n in (31, 10, 1)] == [1, 1, 1]
+    given = plan_stacks(31, 900, 32, 283, 1130, 100, 5, 2)
+    assert [given.n_slots(n) for n in (31, 3)] == [5, 5]
 
 
 def test_the_order_of_an_epoch_is_that_of_numpy_whether_it_is_kept_or_not():

@@ -114,9 +114,10 @@ def _memory(value: object) -> str | None:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingConfig:
-    """Training of each fold; `n_threads` affects only speed, `fits_per_program` the last bits.
+    """Training of each fold; `n_threads` affects only speed.
 
-    So does `memory`, where it makes stacks smaller.
+    So do `fits_per_program` and `memory`, unless they let fits train alone: then last bits can
+    differ.
     """
 
     optimizer: Name

@@ -5,10 +5,13 @@ graph is kept too, as a library of TensorFlow functions. Their names come from a
 counter of the process, because XLA's cache knows a program by the name of its function.
 """
 
+import os
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from importlib.metadata import version
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -19,6 +22,11 @@ from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibra
 from tensorflow.python.eager import context
 
 from pipeline.training.program_cache import read_trace, write_trace
+
+# XLA hands large sums to another library, which adds in another order; so the same sum would have
+# other bits in a stack of more fits.
+_NO_LIBRARY = "--xla_cpu_experimental_ynn_fusion_type="
+_TESTED_VERSION = "2.21."  # a version of TensorFlow that does not know an option aborts the process
 
 
 class _Defined(NamedTuple):
@@ -35,6 +43,25 @@ class _Defined(NamedTuple):
 
 _defined: dict[str, _Defined] = {}  # by name
 _lock = Lock()
+
+
+@contextmanager
+def reproducible_sums() -> Iterator[None]:
+    """Let XLA add in an order that does not depend on the size of a stack.
+
+    XLA reads its options once, when it first compiles in a process. They are then restored, because
+    another copy of XLA in this process, such as that of JAX, might not know them.
+    """
+    own = os.environ.get("XLA_FLAGS")
+    if version("tensorflow").startswith(_TESTED_VERSION) and _NO_LIBRARY not in (own or ""):
+        os.environ["XLA_FLAGS"] = f"{own or ''} {_NO_LIBRARY}".strip()
+    try:
+        yield
+    finally:
+        if own is None:
+            os.environ.pop("XLA_FLAGS", None)
+        else:
+            os.environ["XLA_FLAGS"] = own
 
 
 class CompiledFunction:

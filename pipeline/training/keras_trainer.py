@@ -21,6 +21,7 @@ from pipeline.scoring import DIVERGED_HINT
 from pipeline.training.base import CPU, Device, FitResult, FitSpec, Progress
 from pipeline.training.cached_programs import cached_program
 from pipeline.training.compiled import Program
+from pipeline.training.compiled_function import reproducible_sums
 from pipeline.training.memory_plan import plan_training
 from pipeline.training.optimization import functional, make_optimizer
 from pipeline.training.program_cache import save_programs
@@ -123,7 +124,7 @@ class KerasTrainer:
             UserError: If the model does not fit into memory or XLA cannot compile it.
         """
         fit_indices = range(len(self._fits))
-        with ThreadPoolExecutor(self._plan.n_threads) as executor:
+        with reproducible_sums(), ThreadPoolExecutor(self._plan.n_threads) as executor:
             compilations = [
                 executor.submit(call)
                 for group in self._group_fits(fit_indices)

@@ -89,9 +89,9 @@ def plan_training(
         epochs=config.epochs,
         fits_per_program=config.fits_per_program or (len(fits) if is_gpu else None),
         n_threads=config.n_threads or (1 if is_gpu else n_cores()),
+        can_stop=config.early_stopping.patience is not None,
     )
-    if is_gpu:
-        plan = replace(plan, min_stacks=1)
+    plan = replace(plan, is_exact=config.fits_per_program is not None)
     stopping = config.early_stopping
     memory = slice_memory(
         network,

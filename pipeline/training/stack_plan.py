@@ -3,11 +3,13 @@
 Fits that train in one program form a stack: each holds one slot along the leading axis of every
 tensor. Small networks train fastest in large stacks, because one step of a program has a fixed
 cost. Large networks train fastest alone, because the weights of a stack then exceed the CPU's
-cache. Slots without a fit and threads without a stack cost more than either, so the number of fits
-decides too. docs/measurements.md has the timings behind the constants below.
+cache. docs/measurements.md has the timings behind the constants below.
+
+The size of a stack changes no bit of a result, so it may depend on the cores of this machine. Only
+a fit alone in its program can differ from one in a stack, because XLA then drops the slots' axis
+and sums some layers in another order; so the cores have no say in whether fits train alone.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,10 +25,8 @@ CACHE_BYTES = 8 * 2**20  # memory of one stack, by `python -m benchmarks` on a s
 STEP_SECONDS = 6e-6  # time that a fit adds to a step of a network without weights
 STEP_PRODUCTS = 50_000  # products of weights and rows that take as long
 STEP_COST = 2  # fixed cost of a step, as a multiple of STEP_SECONDS
-MIN_STACKS = 4  # so that up to four cores share the stacks, given at least as many fits
-N_CORES = (2, 4)  # for which a size is chosen, whatever this machine has
-LONG_SECONDS = 10  # of one core; longer trainings are worth 8 cores too, ten times longer ones 16
-MAX_CORES = 64
+MIN_STEP_COST = 0.03  # of a network for which a stack saves anything, as a part of its step
+LONG_SECONDS = 10  # of one core, of a training whose first results should not wait for the last
 MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
 MAX_CALL_FLOPS = 2e9  # operations of one call: some tenths of a second between progress updates
 MIN_CALLS = 10  # calls per training, for the progress bar
@@ -88,13 +88,19 @@ class StackPlan:
         fits_per_program: Largest number of fits in one stack.
         n_threads: Stacks that train side by side.
         epochs_per_call: Epochs per call of a program, that is between two progress updates.
-        min_stacks: Least number of stacks of fits of one shape, if they differ in shape.
+        is_exact: Whether stacks of fewer fits have as many slots.
     """
 
     fits_per_program: int
     n_threads: int
     epochs_per_call: int
-    min_stacks: int = MIN_STACKS
+    is_exact: bool = False
+
+    def n_slots(self, n_fits: int) -> int:
+        """Return the size of the stacks of so many fits: smaller if all threads then train."""
+        if self.is_exact:
+            return self.fits_per_program
+        return min(self.fits_per_program, _stack_size(n_fits, self.n_threads))
 
 
 def plan_stacks(
@@ -106,6 +112,8 @@ def plan_stacks(
     epochs: int,
     fits_per_program: int | None,
     n_threads: int,
+    *,
+    can_stop: bool = False,
 ) -> StackPlan:
     """Choose the size of stacks for fits of one architecture.
 
@@ -118,14 +126,17 @@ def plan_stacks(
         epochs: Epochs of each fit.
         fits_per_program: The user's choice, or None.
         n_threads: Stacks to train side by side.
+        can_stop: Whether early stopping can end fits, so that waiting ones take their slots.
     """
+    is_exact, n_threads = fits_per_program is not None, min(n_threads, n_fits)
     if fits_per_program is None:
         # Weights, gradients and optimizer variables are float32.
         cached_size = CACHE_BYTES / (4 * (n_state + n_weights))
         step_size = 1 + n_weights * min(batch_size, n_train) / STEP_PRODUCTS
         seconds = STEP_SECONDS * step_size * n_fits * epochs * n_train / batch_size
-        step_cost, n_cores = STEP_COST / step_size, _numbers_of_cores(seconds)
-        fits_per_program = _cheapest_size(n_fits, cached_size, step_cost, n_cores)
+        n_rounds = 2 if can_stop or seconds > LONG_SECONDS else 1
+        step_cost, largest = STEP_COST / step_size, _stack_size(n_fits, n_threads * n_rounds)
+        fits_per_program = _cheapest_size(n_fits, largest, cached_size, step_cost, n_threads)
     fits_per_program = min(fits_per_program, n_fits)
     # The longest call that still shows progress: bounded by its operations, by its steps (the
     # fixed cost of a step dominates in small networks) and by a tenth of the training.
@@ -133,45 +144,35 @@ def plan_stacks(
     flops_per_epoch = 6 * n_weights * n_train * fits_per_program
     epochs_per_call = int(min(MAX_CALL_FLOPS / flops_per_epoch, MAX_CALL_STEPS / n_steps))
     epochs_per_call = max(1, min(epochs_per_call, -(-epochs // MIN_CALLS)))
-    return StackPlan(fits_per_program, min(n_threads, n_fits), epochs_per_call)
+    return StackPlan(fits_per_program, n_threads, epochs_per_call, is_exact)
 
 
-def _max_size(n_fits: int, min_stacks: int = MIN_STACKS) -> int:
-    """Return the largest stack size that leaves at least so many stacks."""
-    return -(-n_fits // min_stacks)
-
-
-def _numbers_of_cores(seconds: float) -> list[int]:
-    """Return the numbers of cores that a training of so many seconds of one core is worth."""
-    numbers = list(N_CORES)
-    while seconds >= LONG_SECONDS and numbers[-1] < MAX_CORES:
-        numbers.append(2 * numbers[-1])
-        seconds /= 10
-    return numbers
+def _stack_size(n_fits: int, n_stacks: int) -> int:
+    """Return the size of so many stacks, but at least 2, as a fit alone can have other bits."""
+    return min(n_fits, max(2, -(-n_fits // n_stacks)))
 
 
 def _cheapest_size(
-    n_fits: int, cached_size: float, step_cost: float, n_cores: Sequence[int]
+    n_fits: int, largest: int, cached_size: float, step_cost: float, n_threads: int
 ) -> int:
-    """Return the stack size that wastes least on machines of different numbers of cores.
-
-    The cores of this machine have no influence: stacks of another size add up in another order, so
-    their results could differ in the last bit from one machine to the next.
+    """Return the stack size that wastes least.
 
     Args:
         n_fits: Number of fits.
+        largest: Largest size to consider.
         cached_size: Fits whose weights fill the cache.
         step_cost: Fixed cost of a step, in steps of one fit.
-        n_cores: Numbers of cores; the time on each counts relative to an even division.
+        n_threads: Stacks that train side by side.
     """
 
     def cost(size: int) -> float:
         # Idle slots of the last stack cost as much as fits, and threads wait for the last one.
-        n_stacks = -(-n_fits // size)
-        waste = sum(-(-n_stacks // n) * size / max(n_fits / n, 1) for n in n_cores)
-        return float(waste * (1 + step_cost / size) * max(size / cached_size, 1) ** 0.4)
+        n_rounds = -(-n_fits // (size * n_threads))
+        return float(n_rounds * (size + step_cost) * max(size / cached_size, 1) ** 0.4)
 
-    return min(range(1, _max_size(n_fits) + 1), key=cost)
+    if cached_size < 2 or step_cost < MIN_STEP_COST:
+        return 1
+    return min(range(min(2, n_fits), largest + 1), key=cost)
 
 
 def stack_shapes(
@@ -214,9 +215,6 @@ def group_fits(
 ) -> list[FitGroup]:
     """Divide fits into groups of equal shape.
 
-    The number of slots depends on all fits, not on the requested ones, so a resumed training
-    compiles the same programs and gives the same results as a complete one.
-
     Args:
         fit_indices: Fits to train now, in ascending order.
         shapes: Shape of each of all fits.
@@ -226,17 +224,11 @@ def group_fits(
     by_shape: dict[StackShape, list[int]] = {}
     for fit_index in fit_indices:
         by_shape.setdefault(shapes[fit_index], []).append(fit_index)
-    n_equal = Counter(shapes)
     groups = []
     for shape, group in by_shape.items():
-        # `plan_stacks` chose the size for all fits together. A smaller group must be divided
-        # again, or it would train in fewer stacks than there are cores.
-        n_slots = plan.fits_per_program
-        if len(n_equal) > 1:
-            n_slots = min(n_slots, _max_size(n_equal[shape], plan.min_stacks))
         # A stack takes as many steps as its longest fit, so fits of similar length go together.
         ordered = sorted(group, key=lambda index: -n_steps(n_train[index], shape))
-        groups.append(FitGroup(tuple(ordered), shape, n_slots))
+        groups.append(FitGroup(tuple(ordered), shape, plan.n_slots(len(group))))
     return groups
 
 

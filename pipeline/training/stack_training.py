@@ -1,6 +1,7 @@
 """Train a stack of fits, and waiting fits in the slots of those that have ended.
 
-So early stopping saves the time of every fit that stops, not only of a stack that has stopped as a
+Once no fit waits and half of the slots are idle, the others go on in a program of half the size. So
+early stopping saves the time of every fit that stops, not only of a stack that has stopped as a
 whole. A fit does not depend on the others in its stack.
 """
 
@@ -20,6 +21,8 @@ from pipeline.training.compiled import Program
 from pipeline.training.stack import EarlyStoppingState, Inputs, StackInputs, State
 from pipeline.training.stack_plan import FitGroup
 
+COMPILE_SECONDS = 1.0  # of a smaller program; a training that would save less goes on in the larger
+
 
 class Slots(NamedTuple):
     """The variables of a stack between two calls of its program."""
@@ -37,12 +40,14 @@ class _RunningFit:
         next_epoch: The next epoch to train.
         losses: Losses of the epochs of each call, of shape (3, n_epochs).
         seconds: Its part of the time of the calls.
+        epoch_seconds: Time of an epoch of its stack in the last call.
     """
 
     fit_index: int
     next_epoch: int = 0
     losses: list[NDArray[np.float32]] = field(default_factory=list)
     seconds: float = 0.0
+    epoch_seconds: float = 0.0
 
 
 class StackTraining:
@@ -121,6 +126,7 @@ class StackTraining:
             yield self._results(running, carried, ended)
             for slot in ended:
                 running[slot] = None
+            running, carried = self._shrink(running, carried)
 
     def _fill(self, running: list[_RunningFit | None], carried: Slots | None) -> Slots | None:
         """Begin waiting fits in idle slots; return None if no fit is left."""
@@ -138,6 +144,28 @@ class StackTraining:
         if carried is None:  # idle slots hold copies of a fit, for their shapes
             return _stack([fresh.get(slot, fresh[0]) for slot in range(self._n_slots)])
         return _replace(carried, fresh) if fresh else carried
+
+    def _shrink(
+        self, running: list[_RunningFit | None], carried: Slots
+    ) -> tuple[list[_RunningFit | None], Slots]:
+        """Drop idle slots, as far as half of them or more are idle and no fit waits for one."""
+        filled = [slot for slot, fit in enumerate(running) if fit]
+        n_slots = len(running)
+        while n_slots > 2 and len(filled) <= n_slots // 2:
+            n_slots = max(2, n_slots // 2)
+        if self.waiting or not filled or n_slots == len(running):
+            return running, carried
+        # A fit that has trained long is expected to go on as long.
+        expected = max(
+            fit.epoch_seconds * min(fit.next_epoch, self._n_epochs - fit.next_epoch)
+            for fit in running
+            if fit
+        )
+        if expected * (1 - n_slots / len(running)) < COMPILE_SECONDS:
+            return running, carried
+        kept = [*filled, *(slot for slot, fit in enumerate(running) if not fit)][:n_slots]
+        shrunk: Slots = tf.nest.map_structure(lambda tensor: tf.gather(tensor, kept), carried)
+        return [running[slot] for slot in kept], shrunk
 
     def _fresh(self, state: State) -> Slots:
         return Slots(state, self._program.initial_stopping(state))
@@ -162,11 +190,12 @@ class StackTraining:
         state, stopping, by_epoch = self._program.run(*carried, inputs)
         losses, stopped = np.stack(by_epoch), stopping.stopped.numpy()
         fits = [(slot, fit) for slot, fit in enumerate(running) if fit]
-        seconds = (time.perf_counter() - began) / len(fits)
+        seconds = time.perf_counter() - began
         ended, n_done = [], 0
         for slot, fit in fits:
             fit.losses.append(losses[:, : len(epochs[slot]), slot])
-            fit.seconds += seconds
+            fit.seconds += seconds / len(fits)
+            fit.epoch_seconds = seconds / len(epochs[slot])
             fit.next_epoch = epochs[slot].stop
             n_done += len(epochs[slot])
             if stopped[slot] or fit.next_epoch == self._n_epochs:
