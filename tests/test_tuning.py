@@ -12,7 +12,8 @@ from scipy.special import expit, logit
 from sklearn import metrics as sk
 
 from pipeline.config.schema import DecisionConfig, InnerCvConfig, ScoringConfig
-from pipeline.decision import tuning
+from pipeline.decision import temperatures
+from pipeline.decision.candidates import global_values
 from pipeline.decision.rule import EDGE, DecisionRule, apply_temperature
 from pipeline.decision.tuning import (
     CANDIDATES,
@@ -24,7 +25,7 @@ from pipeline.decision.tuning import (
     tune_thresholds,
 )
 from pipeline.errors import UserError
-from pipeline.scoring import find_metric
+from pipeline.scoring import DECISION_METRICS, classification_metrics, find_metric
 
 RNG = np.random.default_rng(3)
 Z = RNG.normal(size=(200, 4)) - [0, 1, 2, 0]
@@ -94,6 +95,7 @@ def test_no_change_of_a_single_threshold_improves_other_metrics(metric):
 
 
 RATIOS = ("precision", "recall", "f1", "jaccard")
+TUNED = ("global", "per_label")
 COUNTED = ["accuracy", *(f"{f}_{a}" for f in RATIOS for a in ("micro", "samples"))]
 
 
@@ -186,19 +188,34 @@ def test_each_label_is_tuned_on_the_rows_that_know_it(metric):
     )
 
 
-@pytest.mark.parametrize("metric", COUNTED)
-def test_a_counted_metric_is_computed_from_all_predictions_for_global_candidates_only(
-    metric, monkeypatch
-):
-    calls = []
+@pytest.mark.parametrize("metric", DECISION_METRICS)
+@pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_a_global_threshold_has_the_best_value_of_the_metric_itself(metric, is_weighted, is_masked):
+    y, y_score = np.tile(Y, (1, 3)), np.roll(np.tile(Y_SCORE, (1, 3)), 1, axis=0)
+    mask = RNG.random(y.shape) < 0.97 if is_masked else None
+    y = y if mask is None else y * mask
+    weights = RNG.random(len(y)).astype(np.float32) if is_weighted else None
+    sign = -1 if metric == "hamming_loss" else 1
+    values = [
+        sign * find_metric(metric, 0.0)(y, y_score, (y_score > it).astype(np.int8), mask, weights)
+        for it in CANDIDATES
+    ]
+    counted = global_values(metric, y, y_score, 0.0, mask, weights)
+    np.testing.assert_allclose(counted, values, rtol=1e-12)
 
-    def count(name, zero_division):
-        metric = find_metric(name, zero_division)
-        return lambda *tables, **options: calls.append(name) or metric(*tables, **options)
 
-    monkeypatch.setattr(tuning, "find_metric", count)
-    tune_thresholds(decision("per_label", metric), Y, Y_SCORE, SCORING)
-    assert len(calls) == len(CANDIDATES)
+def test_blocks_of_rows_give_the_thresholds_and_temperatures_of_the_whole(monkeypatch):
+    for module in (classification_metrics, temperatures):
+        monkeypatch.setattr(module, "MAX_CELLS", 10**9)
+    configs = [decision(kind, metric) for metric in DECISION_METRICS for kind in TUNED]
+    whole = [tune_thresholds(config, Y, Y_SCORE, SCORING) for config in configs]
+    at_once = fit_temperatures(Y, Y_SCORE)
+    for module in (classification_metrics, temperatures):
+        monkeypatch.setattr(module, "MAX_CELLS", 600)
+    for config, expected in zip(configs, whole, strict=True):
+        np.testing.assert_array_equal(tune_thresholds(config, Y, Y_SCORE, SCORING), expected)
+    np.testing.assert_allclose(fit_temperatures(Y, Y_SCORE), at_once, rtol=1e-9)
 
 
 def own_metric(y_true, y_score, y_pred):

@@ -1,45 +1,97 @@
 """Tune the threshold of one label at a time."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.decision.candidates import (
+    CANDIDATES,
+    best_candidates,
+    count_by_label,
+    count_exceeded,
+    row_values,
+    sum_above,
+    weigh_rows,
+)
 from pipeline.scoring import Counts, Labels, Mask, Scores, Weights
 from pipeline.scoring.classification_metrics import row_blocks
 
-CANDIDATES = np.arange(1, 100) / 100
 MAX_ROUNDS = 3  # of coordinate descent over all labels
 
 
-def coordinate_descent(
-    values: Callable[[int], ArrayLike],
-    move: Callable[[int, float], None],
-    start: NDArray[np.float64],
-) -> NDArray[np.float64]:
+class Objective(Protocol):
+    """A metric as a function of the threshold of one label."""
+
+    def values(self, label: int) -> ArrayLike:
+        """Return the metric, plus any constant, with each candidate; higher ones are better."""
+
+    def move(self, label: int, threshold: float) -> None:
+        """Change the threshold of a label for the next call of `values`."""
+
+
+def coordinate_descent(objective: Objective, start: NDArray[np.float64]) -> NDArray[np.float64]:
     """Change the threshold of one label at a time to its best candidate.
 
     Args:
-        values: Returns the metric with each candidate for a label; higher ones are better.
-        move: Changes the threshold of a label for the next call of `values`.
+        objective: The metric.
         start: Thresholds to start from, of shape (n_labels,).
     """
     thresholds = start.copy()
     for _ in range(MAX_ROUNDS):
         before = thresholds.copy()
         for label in range(len(thresholds)):
-            thresholds[label] = best_candidates(np.array([values(label)]))[0]
-            move(label, thresholds[label])
+            best = best_candidates(np.array([objective.values(label)]))[0]
+            if best != thresholds[label]:
+                thresholds[label] = best
+                objective.move(label, best)
         if (thresholds == before).all():
             break
     return thresholds
 
 
-class RowCounts:
-    """The counts of each row, which the threshold of one label changes by at most one.
+class MicroAverage:
+    """A micro average from the counts of all labels at all candidates."""
 
-    So accuracy and the micro and samples averages need no second look at the other labels.
+    def __init__(
+        self,
+        metric: str,
+        zero_division: float,
+        y_true: Labels,
+        y_score: Scores,
+        start: float,
+        mask: Mask = None,
+        sample_weight: Weights = None,
+    ) -> None:
+        """Count the labels at each candidate; all thresholds are `start`, a candidate."""
+        self._family, self._zero_division = metric.removesuffix("_micro"), zero_division
+        counts, _ = count_by_label(y_true, y_score, mask, sample_weight)
+        self._above = np.stack([counts.true_positive, counts.predicted])
+        self._n_true = counts.true[:, 0].sum()
+        self._chosen = np.full(y_true.shape[1], np.searchsorted(CANDIDATES, start))
+        self._total = self._above[:, :, self._chosen[0]].sum(axis=1)
+
+    def values(self, label: int) -> NDArray[np.float64]:
+        """Return the metric with each candidate for the threshold of a label."""
+        above = self._above[:, label]
+        true_positive, predicted = above + (self._total - above[:, self._chosen[label]])[:, None]
+        counts = Counts(true_positive, np.full_like(predicted, self._n_true), predicted)
+        return np.asarray(getattr(counts, self._family)(self._zero_division))
+
+    def move(self, label: int, threshold: float) -> None:
+        """Change the threshold of a label to another candidate."""
+        chosen = np.searchsorted(CANDIDATES, threshold)
+        above = self._above[:, label]
+        self._total += above[:, chosen] - above[:, self._chosen[label]]
+        self._chosen[label] = chosen
+
+
+class MeanOfRows:
+    """Accuracy or a samples average from the counts of each row.
+
+    The threshold of a label changes them by at most 1, and only in rows whose probability exceeds
+    a candidate.
     """
 
     def __init__(
@@ -52,117 +104,79 @@ class RowCounts:
         mask: Mask = None,
         sample_weight: Weights = None,
     ) -> None:
-        """Count the labels of each row at the threshold `start`."""
-        self._family, _, self._average = metric.rpartition("_")
-        self._zero_division = zero_division
+        """Count the labels of each row; all thresholds are `start`, a candidate."""
+        self._metric, self._zero_division = metric, zero_division
+        self._weights = weigh_rows(metric, mask, sample_weight)
+        self._n_rows = len(y_true) if self._weights is None else self._weights.sum()
+        counts = Counts.of(y_true, (y_score > start).astype(np.int8), "samples", mask)
+        self._true_positive, self._true = counts.true_positive, counts.true
+        self._predicted = counts.predicted
+        self._chosen = np.full(y_true.shape[1], np.searchsorted(CANDIDATES, start))
         # Label by label: each is read as a whole.
-        self._y_true, self._y_score = np.ascontiguousarray(y_true.T == 1), y_score.T.copy()
-        self._is_given = [np.True_] * y_true.shape[1] if mask is None else mask.T.copy()
-        self._y_pred = self._y_score > start
-        if mask is not None:
-            self._y_pred &= self._is_given
-        self._weights: NDArray[Any] | None = sample_weight  # of the rows
-        if mask is not None and self._average != "micro":
-            counts = mask.any(axis=1) if self._family else mask.all(axis=1)
-            self._weights = counts * np.asarray(1.0 if sample_weight is None else sample_weight)
-        self._counts = Counts.of(y_true, (y_score > start).astype(np.int8), "samples", mask)
+        self._is_true = np.ascontiguousarray(y_true.T == 1)
+        self._n_exceeded = np.zeros(y_true.T.shape, np.uint8)  # 0 where the label is not known
+        for rows in row_blocks(*y_true.shape):
+            n_exceeded = count_exceeded(y_score[rows])
+            self._n_exceeded[:, rows] = (n_exceeded if mask is None else n_exceeded * mask[rows]).T
 
     def values(self, label: int) -> NDArray[np.float64]:
-        """Return the metric with each candidate for the threshold of a label."""
-        y_true, others = self._y_true[label], self._without(label)
-        n_exceeded = np.searchsorted(CANDIDATES, self._y_score[label])
-        is_given, weights = self._is_given[label], self._weights
-        if self._average == "micro":
-            totals = [self._sum(it) for it in (others.true_positive, others.true, others.predicted)]
-            counted = np.flatnonzero(np.broadcast_to(is_given, y_true.shape))
-            sums = [
-                _sums_above(n_exceeded[rows], None if weights is None else weights[rows])
-                for rows in (y_true, counted)
-            ]
-            true = np.full_like(sums[1], totals[1])
-            return self._row_values(Counts(totals[0] + sums[0], true, totals[2] + sums[1]))
-        unset = self._row_values(others)
-        gain = self._row_values(_add(others, y_true, is_given)) - unset
-        n_rows = len(unset) if weights is None else weights.sum()
-        gain = gain if weights is None else gain * weights
+        """Return the metric with each candidate for a label, less that without the label."""
+        rows, n_exceeded, is_true, is_predicted = self._rows_of(label)
+        true, n_others = self._true[rows], self._predicted[rows] - is_predicted
+        true_positive = self._true_positive[rows] - (is_true & is_predicted)
+        without = Counts(true_positive, true, n_others)
+        with_it = Counts(true_positive + is_true, true, n_others + 1)
+        gain = self._values(with_it) - self._values(without)
+        if self._weights is not None:
+            gain *= self._weights[rows]
         with np.errstate(invalid="ignore"):  # no row counts
-            means = (self._sum(unset) + _sums_above(n_exceeded, gain)) / n_rows
-        return np.asarray(means)
+            return np.asarray(sum_above(n_exceeded, gain)[0] / self._n_rows)
+
+    def move(self, label: int, threshold: float) -> None:
+        """Change the threshold of a label to another candidate."""
+        rows, n_exceeded, is_true, is_predicted = self._rows_of(label)
+        self._chosen[label] = np.searchsorted(CANDIDATES, threshold)
+        change = (n_exceeded > self._chosen[label]) - is_predicted.astype(np.int64)
+        self._true_positive[rows] += change * is_true
+        self._predicted[rows] += change
+
+    def _rows_of(self, label: int) -> tuple[NDArray[Any], ...]:
+        """Return the rows that a candidate can predict, and their values of the label.
+
+        These are the number of candidates that are exceeded, and whether the label is true and is
+        predicted.
+        """
+        rows = np.flatnonzero(self._n_exceeded[label])
+        n_exceeded = self._n_exceeded[label, rows]
+        return rows, n_exceeded, self._is_true[label, rows], n_exceeded > self._chosen[label]
+
+    def _values(self, counts: Counts) -> NDArray[np.float64]:
+        return row_values(self._metric, counts, self._zero_division)
+
+
+class AnyMetric:
+    """A metric of the user's own, computed from all predictions each time."""
+
+    def __init__(self, metric: Callable[[Labels], float], y_score: Scores, start: float) -> None:
+        """Predict with the threshold `start`.
+
+        Args:
+            metric: Returns the metric of predicted labels; higher is better.
+            y_score: Probabilities of shape (n, n_labels).
+            start: Threshold of all labels.
+        """
+        self._metric, self._y_score = metric, y_score
+        self._y_pred = (y_score > start).astype(np.int8)
+
+    def values(self, label: int) -> list[float]:
+        """Return the metric with each candidate for the threshold of a label."""
+        before, values = self._y_pred[:, label].copy(), []
+        for candidate in CANDIDATES:
+            self.move(label, candidate)
+            values.append(self._metric(self._y_pred))
+        self._y_pred[:, label] = before
+        return values
 
     def move(self, label: int, threshold: float) -> None:
         """Change the threshold of a label."""
-        y_pred = (self._y_score[label] > threshold) & self._is_given[label]
-        self._counts = _add(self._without(label), self._y_true[label], y_pred)
-        self._y_pred[label] = y_pred
-
-    def _sum(self, values: NDArray[Any]) -> Any:
-        return values.sum() if self._weights is None else (values * self._weights).sum()
-
-    def _without(self, label: int) -> Counts:
-        """Return the counts as if the label were predicted for no row."""
-        return _add(self._counts, self._y_true[label], self._y_pred[label], sign=-1)
-
-    def _row_values(self, counts: Counts) -> NDArray[np.float64]:
-        values: NDArray[np.float64]
-        if self._family:
-            values = getattr(counts, self._family)(self._zero_division)
-        else:
-            values = (counts.true + counts.predicted == 2 * counts.true_positive) * 1.0
-        return values
-
-
-def _add(
-    counts: Counts, y_true: NDArray[np.bool_], y_pred: NDArray[np.bool_] | np.bool_, sign: int = 1
-) -> Counts:
-    """Add the predictions of one label to the counts of each row, or take them away."""
-    true_positive = counts.true_positive + sign * (y_true & y_pred)
-    return Counts(true_positive, counts.true, counts.predicted + sign * y_pred)
-
-
-def _sums_above(
-    n_exceeded: NDArray[np.int64], weights: NDArray[Any] | None = None
-) -> NDArray[np.int64]:
-    """Return, for each candidate, the number or the weight of the rows whose score exceeds it."""
-    sums = np.bincount(n_exceeded, weights, minlength=len(CANDIDATES) + 1)
-    return sums[:0:-1].cumsum()[::-1]
-
-
-def count_candidates(
-    y_true: Labels, y_score: Scores, weights: NDArray[Any] | None = None
-) -> tuple[Counts, NDArray[Any]]:
-    """Count the labels at each candidate for all thresholds, in one pass over the scores.
-
-    Args:
-        y_true: Labels of shape (n, n_labels).
-        y_score: Probabilities of the same shape.
-        weights: Weights of the cells, or True where they are known; None if all count once.
-
-    Returns:
-        Counts of shape (n_labels, n_candidates), and of shape (n_labels, 1) the number of all cells
-        of a label; with weights, sums of weights.
-    """
-    n_bins, n_labels = len(CANDIDATES) + 1, y_true.shape[1]
-    is_float = weights is not None and weights.dtype.kind == "f"
-    sums = np.zeros((2, n_labels, n_bins), np.float64 if is_float else np.int64)
-    for rows in row_blocks(*y_true.shape):
-        bins = np.searchsorted(CANDIDATES, y_score[rows]) + n_bins * np.arange(n_labels)
-        is_true = y_true[rows] == 1
-        for number, is_counted in enumerate((np.ones_like(is_true), is_true)):
-            if weights is not None:
-                is_counted = is_counted & (weights[rows] > 0)
-            values = weights[rows][is_counted] if is_float and weights is not None else None
-            part = np.bincount(bins[is_counted], values, minlength=n_labels * n_bins)
-            sums[number] += part.reshape(n_labels, n_bins)
-    above = sums[:, :, :0:-1].cumsum(axis=2)[:, :, ::-1]
-    total, true = sums.sum(axis=2, keepdims=True)
-    return Counts(above[1], np.broadcast_to(true, above[1].shape), above[0]), total
-
-
-def best_candidates(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the best candidate of each row of values; among equals, the nearest to 0.5."""
-    values = np.where(np.isnan(values), -np.inf, values)
-    nearest_first = np.argsort(np.abs(CANDIDATES - 0.5), kind="stable")
-    ordered = values[:, nearest_first]
-    is_best = ordered >= ordered.max(axis=1, keepdims=True) - 1e-12  # allows for rounding
-    best: NDArray[np.float64] = CANDIDATES[nearest_first[is_best.argmax(axis=1)]]
-    return best
+        self._y_pred[:, label] = self._y_score[:, label] > threshold

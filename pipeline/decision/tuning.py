@@ -1,35 +1,36 @@
 """Tune thresholds and temperatures on inner folds."""
 
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import DecisionConfig, ScoringConfig
-from pipeline.decision.coordinate_descent import (
+from pipeline.decision.candidates import (
     CANDIDATES,
-    RowCounts,
     best_candidates,
+    global_values,
+    label_values,
+)
+from pipeline.decision.coordinate_descent import (
+    AnyMetric,
+    MeanOfRows,
+    MicroAverage,
     coordinate_descent,
-    count_candidates,
 )
 from pipeline.decision.rule import DecisionRule, apply_temperature
 from pipeline.decision.temperatures import fit_temperatures
 from pipeline.errors import UserError, suggest
 from pipeline.scoring import (
     DECISION_METRICS,
-    RATIO_METRICS,
     Labels,
     Mask,
-    Metric,
     Scores,
     Weights,
     check_directions,
     find_metric,
     lower_is_better,
 )
-from pipeline.scoring.classification_metrics import weigh_cells
 
 
 def tune_thresholds(
@@ -44,8 +45,9 @@ def tune_thresholds(
 
     Candidates are the hundredths; of equally good ones, the nearest to 0.5 wins. If the metric is
     a mean over labels, each label has its own best threshold. For other metrics, coordinate descent
-    starts from the best global threshold and changes that of one label at a time. It is fast for
-    accuracy and for micro and samples averages; any other metric is computed anew each time.
+    starts from the best global threshold and changes that of one label at a time. It counts each
+    label once for accuracy and for micro and samples averages; the user's own metric is computed
+    anew for each candidate.
 
     Args:
         config: The kind of threshold and the metric to optimize.
@@ -61,32 +63,39 @@ def tune_thresholds(
     if config.threshold == "cardinality":
         return np.full(n_labels, match_cardinality(y_true, y_score, mask))
     name, zero_division = config.threshold_metric, scoring.zero_division
-    metric = partial(find_metric(name, zero_division), mask=mask, sample_weight=sample_weight)
-    sign = -1.0 if lower_is_better(name, scoring.greater_is_better) else 1.0
     if config.threshold == "per_label":
-        weights = weigh_cells(mask, sample_weight, y_true.shape)
-        by_label = _label_values(name, y_true, y_score, zero_division, weights)
+        by_label = label_values(name, y_true, y_score, zero_division, mask, sample_weight)
         if by_label is not None:
             return best_candidates(by_label)
-    best = _best_global(metric, sign, y_true, y_score)
+    own = None
+    if name not in DECISION_METRICS:
+        own = _own_metric(name, scoring, y_true, y_score, mask, sample_weight)
+        values = np.array([own((y_score > it).astype(np.int8)) for it in CANDIDATES])
+    else:
+        values = global_values(name, y_true, y_score, zero_division, mask, sample_weight)
+    start = best_candidates(values[None])[0]
+    best = np.full(n_labels, start)
     if config.threshold == "global":
         return best
-    if name in ("accuracy", *RATIO_METRICS):
-        counts = RowCounts(name, zero_division, y_true, y_score, best[0], mask, sample_weight)
-        return coordinate_descent(counts.values, counts.move, best)
-    y_pred = (y_score > best).astype(np.int8)
+    if own:
+        return coordinate_descent(AnyMetric(own, y_score, start), best)
+    kind = MicroAverage if name.endswith("_micro") else MeanOfRows
+    counted = kind(name, zero_division, y_true, y_score, start, mask, sample_weight)
+    return coordinate_descent(counted, best)
 
-    def move(label: int, threshold: float) -> None:
-        y_pred[:, label] = y_score[:, label] > threshold
 
-    def values(label: int) -> list[float]:
-        values = []
-        for candidate in CANDIDATES:
-            move(label, candidate)
-            values.append(sign * metric(y_true, y_score, y_pred))
-        return values
-
-    return coordinate_descent(values, move, best)
+def _own_metric(
+    name: str,
+    scoring: ScoringConfig,
+    y_true: Labels,
+    y_score: Scores,
+    mask: Mask,
+    sample_weight: Weights,
+) -> Callable[[Labels], float]:
+    """Return the user's own metric as a function of predicted labels; higher is better."""
+    metric = find_metric(name, scoring.zero_division)
+    sign = -1.0 if lower_is_better(name, scoring.greater_is_better) else 1.0
+    return lambda y_pred: sign * metric(y_true, y_score, y_pred, mask, sample_weight)
 
 
 def match_cardinality(y_true: Labels, y_score: Scores, mask: Mask = None) -> float:
@@ -94,46 +103,13 @@ def match_cardinality(y_true: Labels, y_score: Scores, mask: Mask = None) -> flo
 
     It lies halfway between the lowest score that is predicted and the highest that is not.
     """
-    y_score = y_score if mask is None else y_score[mask]
-    descending = np.sort(y_score, axis=None)[::-1].astype(np.float64)
-    n_true = int(y_true.sum())
-    lowest_predicted = descending[n_true - 1] if n_true else 1.0
-    highest_other = descending[n_true] if n_true < len(descending) else 0.0
-    return float((lowest_predicted + highest_other) / 2)
-
-
-def _best_global(
-    metric: Metric, sign: float, y_true: Labels, y_score: Scores
-) -> NDArray[np.float64]:
-    values = [
-        sign * metric(y_true, y_score, (y_score > candidate).astype(np.int8))
-        for candidate in CANDIDATES
-    ]
-    return np.repeat(best_candidates(np.array([values])), y_true.shape[1])
-
-
-def _label_values(
-    metric: str,
-    y_true: Labels,
-    y_score: Scores,
-    zero_division: float,
-    weights: NDArray[Any] | None = None,
-) -> NDArray[np.float64] | None:
-    """Return the metric of each label at each candidate; None if it is no mean over labels.
-
-    Returns:
-        Values of shape (n_labels, n_candidates); higher ones are better.
-    """
-    family, _, average = metric.rpartition("_")
-    if metric != "hamming_loss" and average not in ("macro", "weighted"):
-        return None
-    if family not in ("hamming", "f1", "jaccard", "precision", "recall"):
-        return None
-    counts, total = count_candidates(y_true, y_score, weights)
-    if family != "hamming":
-        return np.asarray(getattr(counts, family)(zero_division))
-    correct = total - counts.true - counts.predicted + 2 * counts.true_positive
-    return np.asarray(correct / np.where(total > 0, total, 1))
+    scores = y_score.ravel() if mask is None else y_score[mask]
+    n_others = len(scores) - int(y_true.sum())
+    bounds = [it for it in (n_others - 1, n_others) if 0 <= it < len(scores)]
+    ordered = np.partition(scores, bounds)
+    lowest_predicted = float(ordered[n_others]) if n_others < len(scores) else 1.0
+    highest_other = float(ordered[n_others - 1]) if n_others else 0.0
+    return (lowest_predicted + highest_other) / 2
 
 
 def check_threshold_metric(config: DecisionConfig, scoring: ScoringConfig) -> None:

@@ -38,23 +38,20 @@ def mean_metric(function: Callable[..., NDArray[Any]]) -> Metric:
         sample_weight: Weights = None,
         **options: Any,
     ) -> float:
-        blocks = row_blocks(*y_true.shape)
-        parts = [
-            function(
-                y_true[it], y_score[it], y_pred[it], None if mask is None else mask[it], **options
-            )
-            for it in blocks
-        ]
-        values: NDArray[Any] = parts[0]
-        if len(parts) > 1:
-            join: Callable[..., Any] = np.concatenate if mask is None else np.ma.concatenate
-            values = join(parts)
-        if mask is None and sample_weight is None:
-            return float(values.mean())
-        counts: NDArray[Any] = ~np.ma.getmaskarray(values)
-        if sample_weight is not None:
-            counts = counts * sample_weight.reshape(-1, *(1,) * (values.ndim - 1))
-        return weighted_mean(np.ma.getdata(values), counts)
+        total, n_counted = 0.0, 0.0
+        for rows in row_blocks(*y_true.shape):
+            given = None if mask is None else mask[rows]
+            values = function(y_true[rows], y_score[rows], y_pred[rows], given, **options)
+            if mask is None and sample_weight is None:
+                total += values.sum(dtype=np.float64)
+                n_counted += values.size
+                continue
+            counts: NDArray[Any] = ~np.ma.getmaskarray(values)
+            if sample_weight is not None:
+                counts = counts * sample_weight[rows].reshape(-1, *(1,) * (values.ndim - 1))
+            total += (np.ma.getdata(values) * counts).sum(dtype=np.float64)
+            n_counted += counts.sum(dtype=np.float64)
+        return float(total / n_counted) if n_counted else np.nan
 
     return metric
 

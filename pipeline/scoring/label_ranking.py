@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scoring.classification_metrics import Labels, Mask, Scores, Weights, weigh_cells
+from pipeline.scoring.classification_metrics import Labels, Mask, Scores, Weights
 
 Values = NDArray[np.float64]
 MAX_RANKED = 2**20  # cells that are ranked at once
@@ -20,7 +20,7 @@ class Ranked:
     """The entries of each row, ordered by descending score.
 
     A row is a sample whose labels are ranked, a label whose samples are ranked, or the whole table.
-    Entries of equal score have equal numbers. With weights, numbers of entries are sums of weights.
+    Entries of equal score have equal numbers.
 
     Attributes:
         relevant: 1 for true entries, 0 for others, of shape (n_rows, n_entries).
@@ -39,8 +39,8 @@ class Ranked:
     n_relevant: NDArray[Any]
 
     @classmethod
-    def of(cls, y_true: Labels, y_score: Scores, weights: Weights = None) -> Self:
-        """Rank the entries of each row, which may have positive weights."""
+    def of(cls, y_true: Labels, y_score: Scores) -> Self:
+        """Rank the entries of each row."""
         integer = np.int32 if y_true.size < MAX_INT32 else np.int64  # half of the memory
         order = np.argsort(-y_score, axis=1)
         scores = np.take_along_axis(y_score, order, axis=1)
@@ -53,23 +53,15 @@ class Ranked:
         ends = np.where(np.hstack([differs, edge]), positions, integer(n))
         n_above = np.maximum.accumulate(starts, axis=1)
         n_at_or_above = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-        n_up_to: NDArray[Any] = n_at_or_above
-        n_before: NDArray[Any] = n_above
-        if weights is not None:
-            weights = np.take_along_axis(weights, order, axis=1)
-            sums = np.zeros((n_rows, n + 1))
-            np.cumsum(weights, axis=1, out=sums[:, 1:])
-            n_before, n_up_to = (np.take_along_axis(sums, it, 1) for it in (n_above, n_at_or_above))
-            relevant = relevant * weights
         cumulative = np.zeros((n_rows, n + 1), dtype=relevant.dtype)  # true among the first ones
         np.cumsum(relevant, axis=1, out=cumulative[:, 1:])
         return cls(
             relevant,
-            n_before,
-            n_up_to,
+            n_above,
+            n_at_or_above,
             np.take_along_axis(cumulative, n_above, axis=1),
             np.take_along_axis(cumulative, n_at_or_above, axis=1),
-            cumulative[:, -1] if weights is not None else cumulative[:, -1].astype(np.int64),
+            cumulative[:, -1].astype(np.int64),
         )
 
 
@@ -77,23 +69,8 @@ def label_roc_auc(
     y_true: Labels, y_score: Scores, mask: Mask = None, sample_weight: Weights = None
 ) -> Values:
     """Return the ROC-AUC of each label, NaN for those that are always or never present."""
-    if sample_weight is None:
-        columns = range(y_true.shape[1])
-        masks = [None if mask is None else mask[:, j] for j in columns]
-        return np.array([_column_auc(y_true[:, j], y_score[:, j], masks[j]) for j in columns])
     area: Values = label_ranking_scores(y_true, y_score, mask, sample_weight)[0]
     return area
-
-
-def _column_auc(y_true: Labels, y_score: Scores, mask: Mask) -> float:
-    """Return the ROC-AUC of one label; two sorts are faster than the order of all its rows."""
-    is_other = y_true == 0 if mask is None else (y_true == 0) & mask
-    true, others = np.sort(y_score[y_true == 1]), np.sort(y_score[is_other])
-    n_below, n_at_or_below = (
-        np.searchsorted(others, true, side).sum() for side in ("left", "right")
-    )
-    n_pairs = len(true) * len(others)
-    return float(1.0 - (2 * n_pairs - n_below - n_at_or_below) / 2 / n_pairs) if n_pairs else np.nan
 
 
 def label_average_precision(
@@ -107,16 +84,73 @@ def label_average_precision(
 def label_ranking_scores(
     y_true: Labels, y_score: Scores, mask: Mask = None, sample_weight: Weights = None
 ) -> Values:
-    """Return the ROC-AUC and the average precision of each label, of shape (2, n_labels).
+    """Return the ROC-AUC and the average precision of each label, of shape (2, n_labels)."""
+    is_true, is_other = y_true == 1, y_true == 0
+    if mask is not None:
+        is_other &= mask
+    if sample_weight is not None:
+        is_true &= (sample_weight > 0)[:, None]
+    scores = [
+        _column_scores(
+            *(_SortedScores.of(column[rows], sample_weight, rows) for rows in (true, other))
+        )
+        for true, other, column in zip(is_true.T, is_other.T, y_score.T, strict=True)
+    ]
+    return np.array(scores).reshape(-1, 2).T
 
-    The rows are ranked once for both, those of some labels at a time, to bound memory.
+
+class _SortedScores(NamedTuple):
+    """Scores of some rows, ascending.
+
+    Attributes:
+        scores: The scores, of shape (n,).
+        weights: Weights of the rows, or None.
+        sums: Sums of the first 0, 1, ..., n weights, or None.
     """
-    parts = ranked_parts(y_true, y_score, mask, sample_weight)
-    return np.concatenate([ranking_scores(ranked, others) for _, ranked, others in parts], axis=1)
+
+    scores: Scores
+    weights: NDArray[np.float64] | None
+    sums: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, scores: Scores, sample_weight: Weights, rows: NDArray[np.bool_]) -> Self:
+        """Sort the scores of the rows, which is faster than to order all rows."""
+        if sample_weight is None:
+            return cls(np.sort(scores), None, None)
+        order = np.argsort(scores)
+        weights = sample_weight[rows].astype(np.float64)[order]
+        return cls(scores[order], weights, np.append(0.0, weights.cumsum()))
+
+    @property
+    def total(self) -> float:
+        """Number or weight of all rows."""
+        return len(self.scores) if self.sums is None else self.sums[-1]
+
+    def below(self, scores: Scores, side: Literal["left", "right"] = "left") -> NDArray[Any]:
+        """Return the number or weight of the rows below each score, or at it with `right`."""
+        n_below = np.searchsorted(self.scores, scores, side)
+        return n_below if self.sums is None else self.sums[n_below]
+
+    def sum(self, values: NDArray[Any]) -> Any:
+        """Sum a value of each row."""
+        return values.sum() if self.weights is None else (values * self.weights).sum()
+
+
+def _column_scores(true: _SortedScores, others: _SortedScores) -> tuple[float, float]:
+    """Return the ROC-AUC and the average precision from the rows with and without a label."""
+    below, at_or_below = others.below(true.scores), others.below(true.scores, "right")
+    n_pairs, area, precision = true.total * others.total, np.nan, np.nan
+    if n_pairs:
+        wrong = 2 * n_pairs - true.sum(below) - true.sum(at_or_below)  # ties count half
+        area = 1.0 - wrong / 2 / n_pairs
+    if true.total:
+        n_true = true.total - true.below(true.scores)
+        precision = true.sum(n_true / (n_true + others.total - below)) / true.total
+    return area, precision
 
 
 def ranked_parts(
-    y_true: Labels, y_score: Scores, mask: Mask = None, sample_weight: Weights = None
+    y_true: Labels, y_score: Scores, mask: Mask = None
 ) -> Iterator[tuple[slice, Ranked, NDArray[Any]]]:
     """Yield parts of the labels, their ranked rows, and the number of rows without each label."""
     n_rows, n_labels = y_true.shape
@@ -124,22 +158,11 @@ def ranked_parts(
     edges = np.linspace(0, n_labels, n_parts + 1).astype(int)
     for first, last in itertools.pairwise(edges):
         part = slice(int(first), int(last))
-        part_mask = None if mask is None else mask[:, part]
-        yield part, *_rank_rows(y_true[:, part], y_score[:, part], part_mask, sample_weight)
-
-
-def ranking_scores(ranked: Ranked, n_others: NDArray[Any]) -> Values:
-    """Return the ROC-AUC and the average precision of ranked rows."""
-    # Others with a higher score count twice and ties once, hence the division by 2.
-    n_above = (
-        ranked.n_at_or_above
-        + ranked.n_above
-        - ranked.n_relevant_at_or_above
-        - ranked.n_relevant_above
-    )
-    wrong = (ranked.relevant * n_above).sum(axis=1) / 2
-    area = 1.0 - _divide(wrong, ranked.n_relevant * n_others)
-    return np.stack([area, average_precision_of(ranked)])
+        scores, n_given = y_score[:, part], n_rows
+        if mask is not None:
+            scores, n_given = hide_unknown(scores, mask[:, part]), mask[:, part].sum(axis=0)
+        ranked = Ranked.of(y_true[:, part].T, scores.T)
+        yield part, ranked, n_given - ranked.n_relevant
 
 
 def hide_unknown(y_score: Scores, mask: NDArray[np.bool_]) -> Scores:
@@ -147,34 +170,9 @@ def hide_unknown(y_score: Scores, mask: NDArray[np.bool_]) -> Scores:
     return np.where(mask, y_score, -np.inf)
 
 
-def _rank_rows(
-    y_true: Labels, y_score: Scores, mask: Mask, sample_weight: Weights
-) -> tuple[Ranked, NDArray[Any]]:
-    """Rank the rows of each label, and return the number of those without it, too."""
-    if sample_weight is not None:
-        has_weight = sample_weight > 0
-        y_true, y_score = y_true[has_weight], y_score[has_weight]
-        sample_weight = sample_weight[has_weight]
-        mask = None if mask is None else mask[has_weight]
-    if mask is not None:
-        y_score = hide_unknown(y_score, mask)
-    weights = weigh_cells(mask, sample_weight, y_true.shape)
-    if sample_weight is not None:
-        entry_weights = np.broadcast_to(sample_weight.astype(np.float64), y_true.T.shape)
-        others = (weights * (y_true == 0)).sum(axis=0)
-        return Ranked.of(y_true.T, y_score.T, entry_weights), others
-    ranked = Ranked.of(y_true.T, y_score.T)
-    n_rows = len(y_true) if weights is None else weights.sum(axis=0)
-    return ranked, n_rows - ranked.n_relevant
-
-
 def average_precision_of(ranked: Ranked) -> Values:
     """Return the mean precision at each row's true entries, NaN for rows that have none."""
     total = (ranked.relevant * ranked.n_relevant_at_or_above / ranked.n_at_or_above).sum(axis=1)
-    return _divide(total, ranked.n_relevant)
-
-
-def _divide(numerator: Values, denominator: NDArray[Any]) -> Values:
-    quotient: Values = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    quotient: Values = np.full(total.shape, np.nan)
+    np.divide(total, ranked.n_relevant, out=quotient, where=ranked.n_relevant > 0)
     return quotient
