@@ -71,7 +71,7 @@ def keras_fold(config: Config, dataset: Dataset, split: Split) -> int:
 
 
 def keras_fit(
-    config: Config, dataset: Dataset, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
+    config: Config, dataset: Dataset, train: NDArray[np.int32], test: NDArray[np.int32], seed: int
 ) -> tuple[NDArray[np.float32], int]:
     """Return probabilities of the test rows and how many epochs were trained."""
     share = config.training.early_stopping.validation_fraction

@@ -111,11 +111,12 @@ class Data:
     y: NDArray[np.int8]
     folds: NDArray[np.int16]
 
-    def rows(self, fit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def rows(self, fit: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the training rows and the test rows of a fit."""
         repeat, fold = divmod(fit, int(self.folds.max()) + 1)
         is_test = self.folds[repeat] == fold
-        return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+        rows = np.arange(len(is_test), dtype=np.int32)
+        return rows[~is_test], rows[is_test]
 
     @property
     def dense(self) -> NDArray[np.float32]:
@@ -208,7 +209,7 @@ def initial_weights(work: Work, seed: int) -> Layers:
 
 
 def make_batches(
-    work: Work, trains: Sequence[NDArray[np.int64]], seed: int
+    work: Work, trains: Sequence[NDArray[np.int32]], seed: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Draw the order of the rows of several fits for all epochs.
 

@@ -124,3 +124,22 @@ def test_the_final_fit_of_other_folds_takes_all_rows_unless_told(make_config):
         )  # fmt: skip
         fits, _, final = plan_fits(config, dataset, make_splits(config.cv, dataset))
         assert len(fits[final.outer[0]].train) == n_train
+
+
+@pytest.mark.parametrize(
+    "kind", ["repeated_kfold", "multilabel_stratified", "group_kfold", "time_series"]
+)
+def test_the_row_numbers_of_all_fits_take_four_bytes_and_seeds_share_them(make_config, kind):
+    dataset, _ = complete_table()
+    dataset = replace(dataset, groups=np.arange(60) // 2, times=np.arange(60))
+    config = make_config(
+        *(f"cv={kind}", "cv.n_splits=2", "training.early_stopping.patience=3"),
+        "training.early_stopping.validation_fraction=0.3",
+        *("decision=tuned", "decision.inner_cv.n_splits=2", "model.ensemble_size=2"),
+    )
+    fits, *_ = plan_fits(config, dataset, make_splits(config.cv, dataset))
+    arrays = [array for fit in fits for array in (fit.train, fit.valid, fit.test)]
+    assert {array.dtype for array in arrays} == {np.dtype(np.int32)}
+    for fit, same_rows in zip(fits[::2], fits[1::2], strict=True):
+        assert fit.train is same_rows.train
+        assert fit.valid is same_rows.valid

@@ -62,8 +62,8 @@ class Contestant:
     def _fit(
         self,
         model: keras.Model,
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
+        train: NDArray[np.int32],
+        test: NDArray[np.int32],
         epochs: int,
     ) -> NDArray[np.floating]:
         X, y = self._X[train], self._data.y[train]

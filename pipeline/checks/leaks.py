@@ -79,7 +79,7 @@ def some_rows(dataset: Dataset) -> NDArray[np.int64]:
 
 def _column_auc(
     dataset: Dataset,
-    rows: NDArray[np.int64],
+    rows: NDArray[np.integer],
     labels: NDArray[np.int64],
     features: NDArray[np.int64],
 ) -> Floats:
@@ -98,7 +98,7 @@ def _column_auc(
 
 
 def _masked_auc(
-    dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.int64], mask: NDArray[np.bool_]
+    dataset: Dataset, rows: NDArray[np.integer], labels: NDArray[np.int64], mask: NDArray[np.bool_]
 ) -> Floats:
     """Return what `_column_auc` does, each label judged by the rows that know it.
 
@@ -139,7 +139,7 @@ def _masked_auc(
     return auc
 
 
-def _numbers(dataset: Dataset, rows: NDArray[np.int64], features: NDArray[np.int64]) -> Floats:
+def _numbers(dataset: Dataset, rows: NDArray[np.integer], features: NDArray[np.int64]) -> Floats:
     """Return numeric features of some rows, below all others where they are missing."""
     X = dataset.X[np.ix_(rows, features)]
     return np.where(np.isnan(X), -np.inf, X)

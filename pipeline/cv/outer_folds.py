@@ -88,7 +88,7 @@ def _outer_config(config: CvConfig) -> CvConfig:
     return config
 
 
-def _select_rows(dataset: Dataset, rows: NDArray[np.int64]) -> Dataset:
+def _select_rows(dataset: Dataset, rows: NDArray[np.integer]) -> Dataset:
     """Return some rows as splitters read them: without features, unchecked."""
     selected = copy(dataset)
     object.__setattr__(selected, "X", dataset.X[:, :0])

@@ -37,8 +37,8 @@ class Split:
 
     repeat: int
     fold: int
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: NDArray[np.int32]
+    test: NDArray[np.int32]
     prefix: str = ""
 
     @property
@@ -54,9 +54,9 @@ class Split:
 
 def _make_fold_splits(folds: NDArray[np.int64], repeat: int) -> list[Split]:
     """Return one split per fold, given the fold that tests each row; -1 always trains."""
-    numbers = np.unique(folds[folds >= 0])
+    numbers, rows = np.unique(folds[folds >= 0]), np.arange(len(folds), dtype=np.int32)
     return [
-        Split(repeat, fold, np.flatnonzero(folds != number), np.flatnonzero(folds == number))
+        Split(repeat, fold, rows[folds != number], rows[folds == number])
         for fold, number in enumerate(numbers)
     ]
 
@@ -116,7 +116,7 @@ def _split_rows(
     n_splits, random_state = config.n_splits, config.random_state
     splitter = splitter_class(n_splits=n_splits, random_state=random_state, **params)
     return [
-        Split(*divmod(i, n_splits), train, test)
+        Split(*divmod(i, n_splits), train.astype(np.int32), test.astype(np.int32))
         for i, (train, test) in enumerate(splitter.split(dataset.y))
     ]
 
@@ -179,13 +179,13 @@ def _check_n_splits(n_splits: int, available: int, unit: str) -> None:
         )
 
 
-InnerSplit = tuple[NDArray[np.int64], NDArray[np.int64]]
+InnerSplit = tuple[NDArray[np.int32], NDArray[np.int32]]
 """Row numbers to train on, and row numbers to validate on."""
 
 
 def inner_splits(
     dataset: Dataset,
-    train: NDArray[np.int64],
+    train: NDArray[np.int32],
     n_splits: int,
     fraction: float,
     seed: int,
@@ -216,7 +216,7 @@ def inner_splits(
 
 def validation_part(
     dataset: Dataset,
-    train: NDArray[np.int64],
+    train: NDArray[np.int32],
     fraction: float,
     seed: int,
     cv: CvConfig | None = None,
@@ -241,7 +241,7 @@ def validation_part(
 
 
 def _folds(
-    dataset: Dataset, train: NDArray[np.int64], n_splits: int, seed: int
+    dataset: Dataset, train: NDArray[np.int32], n_splits: int, seed: int
 ) -> NDArray[np.int64]:
     generator = RandomState(seed)
     y = dataset.strata[train]

@@ -13,7 +13,7 @@ from pipeline.config import TimeSeriesConfig
 from pipeline.dataset import Dataset, Times
 from pipeline.errors import UserError
 
-Rows: TypeAlias = NDArray[np.int64]
+Rows: TypeAlias = NDArray[np.int32]
 _MICROSECONDS = {
     **{"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000},
     **{"h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000},
@@ -103,7 +103,7 @@ class Timeline:
         elif max_train_size is not None and stop:
             earliest = self.times[stop - 1] - max_train_size
             start = int(np.searchsorted(self.times, earliest, side="right"))
-        train = np.arange(start, stop)
+        train = np.arange(start, stop, dtype=np.int32)
         if self.groups is None:
             return train
         tested = np.unique(self.groups[first:end])
@@ -125,7 +125,7 @@ def time_series_splits(config: TimeSeriesConfig, dataset: Dataset) -> list[tuple
             f"cv=time_series: expected data with the time of each row. Received: {dataset.name}, "
             "which has none. Name their column: dataset.time_column=..., with dates or numbers"
         )
-    timeline = Timeline.of(dataset, np.arange(dataset.n_samples))
+    timeline = Timeline.of(dataset, np.arange(dataset.n_samples, dtype=np.int32))
     test_size, max_train_size, gap = (
         parse_extent(f"cv.{key}", getattr(config, key), dataset.times)
         for key in ("test_size", "max_train_size", "gap")

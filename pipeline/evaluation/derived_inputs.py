@@ -49,7 +49,7 @@ def check_category_encoding(config: Config, *, has_weights: bool) -> None:
         )
 
 
-TrainSets = Callable[[], Sequence[NDArray[np.int64]]]
+TrainSets = Callable[[], Sequence[NDArray[np.integer]]]
 
 
 def derive_columns(
@@ -94,7 +94,7 @@ def derive_columns(
 
 
 def _text_counts(
-    config: TextConfig, name: str, dataset: Dataset, train_sets: Sequence[NDArray[np.int64]]
+    config: TextConfig, name: str, dataset: Dataset, train_sets: Sequence[NDArray[np.integer]]
 ) -> TextCounts:
     """Return the counts of the terms that a training set selects, or of hash values."""
     settings = name, config.analyzer, config.ngram_range

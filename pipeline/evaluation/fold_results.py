@@ -146,7 +146,9 @@ class Evaluation:
             "several says what choosing among them is worth."
         )
 
-    def targets(self, rows: NDArray[np.int64], train: NDArray[np.int64] | None = None) -> Targets:
+    def targets(
+        self, rows: NDArray[np.integer], train: NDArray[np.integer] | None = None
+    ) -> Targets:
         """Return labels, mask and weights in metrics of some rows, see `targets`."""
         return targets(self.config, self.dataset, rows, train)
 
@@ -189,8 +191,8 @@ class Evaluation:
 def targets(
     config: Config,
     dataset: Dataset,
-    rows: NDArray[np.int64],
-    train: NDArray[np.int64] | None = None,
+    rows: NDArray[np.integer],
+    train: NDArray[np.integer] | None = None,
 ) -> Targets:
     """Return labels, mask and weights in metrics of some rows.
 

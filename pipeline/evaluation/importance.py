@@ -132,7 +132,7 @@ class PermutationImportance:
 
 def _permute(
     X: NDArray[np.float32],
-    rows: NDArray[np.int64],
+    rows: NDArray[np.integer],
     block: slice,
     permuted: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> NDArray[np.float32]:

@@ -135,9 +135,9 @@ FoldId = tuple[int, int] | Literal["final"]
 class _Rows(NamedTuple):
     """Rows of fits that differ only in their seeds, the models of an ensemble."""
 
-    train: NDArray[np.int64]
-    valid: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: NDArray[np.int32]
+    valid: NDArray[np.int32]
+    test: NDArray[np.int32]
     seeds: list[int]
 
 
@@ -187,7 +187,7 @@ def plan_fits(
 
 def list_train_sets(
     config: Config, dataset: Dataset, splits: Sequence[Split], nested_splits: Sequence[Split] = ()
-) -> list[NDArray[np.int64]]:
+) -> list[NDArray[np.int32]]:
     """Return the training rows of all fits but those that differ in their seeds."""
     _, rows, final_fits = _plan_rows(config, dataset, splits, nested_splits)
     return [part.train for parts in (*rows, final_fits) for part in parts]
@@ -202,7 +202,7 @@ def _plan_rows(
     return final_split, rows, _rows(config, dataset, "final", final_split)
 
 
-def final_rows(config: Config, dataset: Dataset, splits: Sequence[Split]) -> NDArray[np.int64]:
+def final_rows(config: Config, dataset: Dataset, splits: Sequence[Split]) -> NDArray[np.int32]:
     """Return the rows to train the final model on.
 
     Raises:
@@ -210,7 +210,7 @@ def final_rows(config: Config, dataset: Dataset, splits: Sequence[Split]) -> NDA
     """
     is_predefined = config.cv.kind == "predefined" and len(splits) == 1
     if (config.training.final_fit or ("train" if is_predefined else "all")) == "all":
-        return np.arange(dataset.n_samples)
+        return np.arange(dataset.n_samples, dtype=np.int32)
     if len(splits) > 1:
         raise UserError(
             "training.final_fit: expected all, because each of the folds has other training rows. "

@@ -16,7 +16,7 @@ QUANTILES = np.arange(11) / 10
 
 def describe_training(
     dataset: Dataset,
-    rows: NDArray[np.int64],
+    rows: NDArray[np.integer],
     y_pred: NDArray[np.int8],
     n_held_out: int,
     config: DatasetConfig,

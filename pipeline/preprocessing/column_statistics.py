@@ -37,7 +37,7 @@ class ColumnStatistics:
 
     @classmethod
     def of_rows(
-        cls, X: NDArray[np.floating], schema: TableSchema, rows: NDArray[np.int64]
+        cls, X: NDArray[np.floating], schema: TableSchema, rows: NDArray[np.integer]
     ) -> "ColumnStatistics":
         """Return the statistics of some rows."""
         step = max(1, MAX_CELLS // X.shape[1])
@@ -47,7 +47,7 @@ class ColumnStatistics:
 
     @classmethod
     def _of_part(
-        cls, X: NDArray[np.floating], schema: TableSchema, rows: NDArray[np.int64]
+        cls, X: NDArray[np.floating], schema: TableSchema, rows: NDArray[np.integer]
     ) -> "ColumnStatistics":
         columns = find_input_columns(schema)
         numeric, categorical = columns.numeric, columns.categorical

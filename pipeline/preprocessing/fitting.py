@@ -25,7 +25,7 @@ def fit_preprocessors(
     config: PreprocessingConfig,
     X: NDArray[np.floating],
     schema: TableSchema,
-    train_sets: Sequence[NDArray[np.int64]],
+    train_sets: Sequence[NDArray[np.integer]],
     *,
     is_final: bool = False,
 ) -> list[Preprocessor]:
@@ -60,7 +60,7 @@ def fit_preprocessors(
 
 
 def _statistics(
-    X: NDArray[np.floating], schema: TableSchema, train_sets: Sequence[NDArray[np.int64]]
+    X: NDArray[np.floating], schema: TableSchema, train_sets: Sequence[NDArray[np.integer]]
 ) -> list[ColumnStatistics]:
     """Return the statistics of each training set, merged from blocks where that saves time."""
     is_member = np.zeros((len(train_sets), len(X)), dtype=bool)
@@ -103,7 +103,7 @@ def _fit(
     config: PreprocessingConfig,
     X: NDArray[np.floating],
     schema: TableSchema,
-    train: NDArray[np.int64],
+    train: NDArray[np.integer],
     statistics: ColumnStatistics,
     needs_median: NDArray[np.bool_],
 ) -> Preprocessor:
@@ -160,7 +160,7 @@ def _fit(
 
 def _quartiles(
     X: NDArray[np.floating],
-    train: NDArray[np.int64],
+    train: NDArray[np.integer],
     numeric: NDArray[np.int64],
     fill: NDArray[np.float32],
 ) -> NDArray[np.float64]:
@@ -180,7 +180,7 @@ def _fit_texts(
     config: PreprocessingConfig,
     X: NDArray[np.floating],
     texts: Sequence[NDArray[np.int64]],
-    train: NDArray[np.int64],
+    train: NDArray[np.integer],
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[Any]]]:
     """Return terms, inverse document frequencies and components of the columns of texts."""
     weights = [fit_text(config.text, X[np.ix_(train, counts)]) for counts in texts]

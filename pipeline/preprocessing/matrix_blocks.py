@@ -16,7 +16,7 @@ def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
 
 
 def read_columns(
-    X: NDArray[np.floating], rows: NDArray[np.int64], features: NDArray[np.int64]
+    X: NDArray[np.floating], rows: NDArray[np.integer], features: NDArray[np.int64]
 ) -> Iterator[NDArray[np.floating]]:
     """Yield columns of a matrix, each of shape (n_rows,).
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.preprocessing import Preprocessor
 
 Progress = Callable[[int], None]
-NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+NO_ROWS: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 NO_CURVE: NDArray[np.float64] = np.empty(0)
 
 
@@ -64,10 +64,10 @@ class FitSpec:
     """
 
     seed: int
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: NDArray[np.int32]
+    test: NDArray[np.int32]
     preprocessor: Preprocessor
-    valid: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
+    valid: NDArray[np.int32] = field(default_factory=lambda: NO_ROWS)
     name: str = "a fold"
     keeps_model: bool = False
 

@@ -12,7 +12,7 @@ MAX_SCORED_ROWS = 4096  # rows per slot that are scored at once, to bound memory
 MAX_KEPT_ROWS = 2048  # of a fit whose order in each epoch is kept: 64 MB in all at most
 
 
-def pad_rows(rows: Sequence[NDArray[np.int64]], n_rows: int) -> tf.Tensor:
+def pad_rows(rows: Sequence[NDArray[np.int32]], n_rows: int) -> tf.Tensor:
     """Pad the row numbers of each slot to `n_rows`, in shape (n_chunks, n_slots, chunk_size)."""
     chunk_size = max(1, min(n_rows, MAX_SCORED_ROWS))
     n_chunks = max(1, -(-n_rows // chunk_size))
@@ -22,7 +22,7 @@ def pad_rows(rows: Sequence[NDArray[np.int64]], n_rows: int) -> tf.Tensor:
     return tf.constant(padded.reshape(len(rows), n_chunks, chunk_size).transpose(1, 0, 2))
 
 
-def epoch_order(seed: int, epoch: int, train: NDArray[np.int64]) -> NDArray[np.int64]:
+def epoch_order(seed: int, epoch: int, train: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the training rows in their order in one epoch."""
     if len(train) > MAX_KEPT_ROWS:
         return np.random.default_rng([seed, epoch]).permutation(train)
@@ -36,7 +36,7 @@ def _permutation(seed: int, epoch: int, n_rows: int) -> NDArray[np.int32]:
 
 
 def make_batches(
-    orders: Sequence[Sequence[NDArray[np.int64]]],
+    orders: Sequence[Sequence[NDArray[np.int32]]],
     n_steps: int,
     batch_size: int,
     last_batch_size: int,

@@ -68,7 +68,7 @@ def _check_rows(
 def loss_weights(
     config: TrainingConfig,
     y: NDArray[np.int8],
-    train: NDArray[np.int64],
+    train: NDArray[np.integer],
     label_mask: NDArray[np.bool_] | None = None,
     sample_weight: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:

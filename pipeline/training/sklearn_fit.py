@@ -100,7 +100,7 @@ def _fit_labels(
 ) -> MultilabelClassifier:
     """Fit estimators to all labels of the training rows, which are preprocessed once."""
 
-    def select(rows: NDArray[np.int64]) -> Rows:
+    def select(rows: NDArray[np.integer]) -> Rows:
         mask = None if label_mask is None else label_mask[rows]
         weight = None if sample_weight is None else sample_weight[rows]
         return Rows(fit.preprocessor.transform(X[rows]), y[rows], mask, weight)

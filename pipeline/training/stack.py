@@ -190,7 +190,7 @@ class StackInputs:
             n_epochs=tf.constant(np.array([len(of_slot) for of_slot in epochs], np.int32)),
         )
 
-    def _order(self, fit_index: int | None, epochs: range) -> NDArray[np.int64]:
+    def _order(self, fit_index: int | None, epochs: range) -> NDArray[np.int32]:
         """Return the training rows of a fit in their order in an epoch; without one, no rows."""
         if fit_index is None or not epochs:
             return NO_ROWS
@@ -209,7 +209,7 @@ class StackInputs:
         """Return the number of test rows of a fit."""
         return len(self._fits[fit_index].test)
 
-    def _n_terms(self, rows: NDArray[np.int64]) -> int:
+    def _n_terms(self, rows: NDArray[np.int32]) -> int:
         """Return the number of terms of the loss of rows: these, or their known cells."""
         return len(rows) if self._n_given is None else int(self._n_given[rows].sum())
 
@@ -231,7 +231,7 @@ class StackInputs:
         )
 
 
-def monitored_test_rows(fit: FitSpec) -> NDArray[np.int64]:
+def monitored_test_rows(fit: FitSpec) -> NDArray[np.int32]:
     """Draw test rows whose loss is computed after each epoch, a tenth as many as training rows.
 
     More would take more than a thirtieth of the time of the training.
