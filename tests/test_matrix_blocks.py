@@ -8,7 +8,7 @@ from pipeline.dataset import duplicate_rows, summarise
 from pipeline.errors import UserError
 from pipeline.model.training_profile import describe_training
 from pipeline.preprocessing import column_statistics, fitting, matrix_blocks
-from pipeline.preprocessing.matrix_blocks import read_columns, row_blocks
+from pipeline.preprocessing.matrix_blocks import column_blocks, read_columns, row_blocks
 from tests.test_fitting import SCHEMA, arrays_of, folds
 from tests.test_preprocessor import OPTIONS, mixed_table, preprocessing
 
@@ -18,7 +18,6 @@ CELLS = [1, 7, 40, 10**6]
 @pytest.fixture(params=CELLS, ids=lambda n: f"{n} cells")
 def few_cells(request, monkeypatch):
     monkeypatch.setattr(matrix_blocks, "MAX_CELLS", request.param)
-    monkeypatch.setattr(fitting, "MAX_CELLS", request.param)
     monkeypatch.setattr(duplicate_rows, "MAX_CELLS", request.param)
     return request.param
 
@@ -29,6 +28,14 @@ def test_blocks_have_each_row_once_and_few_cells(shape, few_cells):
     rows = np.arange(shape[0])
     assert [row for block in blocks for row in rows[block]] == rows.tolist()
     assert all((it.stop - it.start) * shape[1] <= max(few_cells, shape[1]) for it in blocks)
+
+
+@pytest.mark.parametrize("n_columns", [0, 1, 31, 33, 1000])
+def test_blocks_of_columns_are_few(n_columns, few_cells):
+    blocks = [*column_blocks(10**6, n_columns)]
+    columns = np.arange(n_columns)
+    assert [column for block in blocks for column in columns[block]] == columns.tolist()
+    assert len(blocks) <= 32
 
 
 def test_columns_are_read_in_order(few_cells):
@@ -43,7 +50,6 @@ def test_preprocessors_do_not_depend_on_the_blocks(options, monkeypatch):
     X, config = mixed_table(60), preprocessing(**options)
     expected = fitting.fit_preprocessors(config, X, SCHEMA, folds(), is_final=True)
     monkeypatch.setattr(matrix_blocks, "MAX_CELLS", 100)
-    monkeypatch.setattr(fitting, "MAX_CELLS", 100)
     monkeypatch.setattr(column_statistics, "MAX_CELLS", 5 * X.shape[1])
     ours = fitting.fit_preprocessors(config, X, SCHEMA, folds(), is_final=True)
     for one, other in zip(ours, expected, strict=True):

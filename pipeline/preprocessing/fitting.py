@@ -12,7 +12,7 @@ from pipeline.config import PreprocessingConfig
 from pipeline.preprocessing.column_statistics import ColumnStatistics
 from pipeline.preprocessing.derived_columns import DAY
 from pipeline.preprocessing.input_columns import find_input_columns
-from pipeline.preprocessing.matrix_blocks import MAX_CELLS, read_columns
+from pipeline.preprocessing.matrix_blocks import column_blocks, read_columns
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor, round_up
 from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.preprocessing.text_fitting import fit_text
@@ -167,9 +167,7 @@ def _quartiles(
     """Return the quartiles of each number, imputed unless its fill value is NaN."""
     quantile = np.nanquantile if np.isnan(fill).any() else np.quantile
     quartiles = np.empty((3, len(numeric)))
-    step = max(1, MAX_CELLS // len(train))
-    for start in range(0, len(numeric), step):
-        part = slice(start, start + step)
+    for part in column_blocks(len(train), len(numeric)):
         numbers = X[np.ix_(train, numeric[part])]
         numbers = np.where(np.isnan(numbers), fill[part], numbers)
         quartiles[:, part] = quantile(numbers, [0.25, 0.5, 0.75], axis=0)

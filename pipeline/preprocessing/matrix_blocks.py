@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CELLS = 2**24  # of the rows, or of the columns, that are copied at once
+MAX_PASSES = 32  # over a matrix of which columns are read; each reads all pages of its file
 
 
 def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
@@ -15,18 +16,25 @@ def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
+def column_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Yield the columns of a matrix of this shape, some at a time.
+
+    A column is not contiguous: to read it alone takes as long as to read many.
+    """
+    step = max(1, MAX_CELLS // max(1, n_rows), -(-n_columns // MAX_PASSES))
+    for start in range(0, n_columns, step):
+        yield slice(start, min(start + step, n_columns))
+
+
 def read_columns(
     X: NDArray[np.floating], rows: NDArray[np.integer], features: NDArray[np.int64]
 ) -> Iterator[NDArray[np.floating]]:
     """Yield columns of a matrix, each of shape (n_rows,).
-
-    A column is not contiguous: to read it alone takes as long as to read many.
 
     Args:
         X: Matrix of shape (n_samples, n_features).
         rows: Row numbers.
         features: Column indices.
     """
-    step = max(1, MAX_CELLS // max(1, len(rows)))
-    for start in range(0, len(features), step):
-        yield from X[np.ix_(rows, features[start : start + step])].T
+    for part in column_blocks(len(rows), len(features)):
+        yield from X[np.ix_(rows, features[part])].T
