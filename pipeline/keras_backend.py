@@ -40,6 +40,7 @@ def import_keras() -> ModuleType:
     """
     set_keras_variables()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")  # else freed memory is kept
     with _filtered_stderr(lambda line, has_failed: has_failed):
         import keras
         import tensorflow as tf

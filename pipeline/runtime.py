@@ -1,5 +1,6 @@
 """Project paths, CPU cores, imports, written files, signals and the end of a process."""
 
+import ctypes
 import gc
 import math
 import os
@@ -9,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
@@ -63,6 +64,13 @@ def limit_cores(n: int) -> None:
 def core_variables(n: int) -> dict[str, str]:
     """Return the environment variables that limit a process to a number of cores."""
     return dict.fromkeys((CORES_VARIABLE, *THREAD_VARIABLES), str(n))
+
+
+def release_memory() -> None:
+    """Return freed memory to the system; the allocator of Linux would keep most of it."""
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_parallel_job() -> bool:

@@ -26,6 +26,7 @@ from pipeline.evaluation.importance import PermutationImportance
 from pipeline.evaluation.inputs import list_train_sets, make_trainer, plan_fits
 from pipeline.evaluation.racing import Decision, Race
 from pipeline.model.saved_model import FinalModel
+from pipeline.runtime import release_memory
 from pipeline.scoring import check_probabilities, score
 from pipeline.training import FitResult, mean_curve
 from pipeline.training.base import Device, fit_seed
@@ -116,6 +117,7 @@ class Evaluator:
         The evaluator itself can outlive the job: frames of the import of TensorFlow hold it.
         """
         del self._trainer
+        release_memory()
 
     def folds(
         self,
@@ -235,17 +237,17 @@ class Evaluator:
         config = self._config.decision
         if not needs_inner(config):
             return fixed_rule(config, self._dataset.n_labels)
-        y_score, held_out = [], []
+        parts, held_out = [], []
         for fit_indices in plan.inner:
             ensemble = [next(trained).y_score for _ in fit_indices]
-            y_score.append(_mean(ensemble))
+            parts.append(_mean(ensemble))
             fit = self._fits[fit_indices[0]]
             train = np.concatenate([fit.train, fit.valid])  # the rule of the outer folds
             held_out.append(targets(self._config, self._dataset, fit.test, train))
-        check_probabilities(np.concatenate(y_score))
+        y_score = np.concatenate(parts)
+        check_probabilities(y_score)
         y_true, mask, weights = join_targets(held_out)
-        scoring = self._config.scoring
-        return learn_rule(config, y_true, np.concatenate(y_score), scoring, mask, weights)
+        return learn_rule(config, y_true, y_score, self._config.scoring, mask, weights)
 
     def _make_final(self, trained: Iterator[FitResult]) -> FinalModel:
         plan = self._final_plan

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 PADDING = -1  # row number that stands for no row
 MAX_SCORED_ROWS = 4096  # rows per slot that are scored at once, to bound memory
+MAX_SCORED_CELLS = 2**22  # features of test rows that are scored at once
 MAX_KEPT_ROWS = 2048  # of a fit whose order in each epoch is kept: 64 MB in all at most
 
 
-def pad_rows(rows: Sequence[NDArray[np.int32]], n_rows: int) -> tf.Tensor:
+def pad_rows(
+    rows: Sequence[NDArray[np.int32]], n_rows: int, n_at_once: int = MAX_SCORED_ROWS
+) -> tf.Tensor:
     """Pad the row numbers of each slot to `n_rows`, in shape (n_chunks, n_slots, chunk_size)."""
-    chunk_size = max(1, min(n_rows, MAX_SCORED_ROWS))
+    chunk_size = max(1, min(n_rows, n_at_once))
     n_chunks = max(1, -(-n_rows // chunk_size))
     padded = np.full((len(rows), n_chunks * chunk_size), PADDING, dtype=np.int32)
     for slot, row_numbers in enumerate(rows):

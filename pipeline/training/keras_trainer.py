@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 from pipeline.model.keras_models import WeightInitializer
 from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
 from pipeline.preprocessing.preprocessor import Layout
+from pipeline.runtime import release_memory
 from pipeline.scoring import DIVERGED_HINT
 from pipeline.training.base import CPU, Device, FitResult, FitSpec, Progress
 from pipeline.training.cached_programs import cached_program
@@ -147,6 +148,7 @@ class KerasTrainer:
                     f"program. Received: {_first_line(error)}"
                 ) from error
         save_programs()
+        release_memory()
         self._is_compiled = True
 
     def train(

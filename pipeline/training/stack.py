@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.training.base import NO_ROWS, FitSpec
-from pipeline.training.batches import MAX_SCORED_ROWS, epoch_order, make_batches, pad_rows
+from pipeline.training.batches import (
+    MAX_SCORED_CELLS,
+    MAX_SCORED_ROWS,
+    epoch_order,
+    make_batches,
+    pad_rows,
+)
 from pipeline.training.loss_weights import loss_weights
 from pipeline.training.sparse_rows import SparseRows, to_device
 from pipeline.training.stack_plan import StackShape, n_steps
@@ -131,6 +137,7 @@ class StackInputs:
         self._monitored_test = [monitored_test_rows(fit) for fit in fits]
         self._n_monitored_test = max(map(len, self._monitored_test))
         self._n_test = max(len(fit.test) for fit in fits)
+        self._n_scored = min(MAX_SCORED_ROWS, max(1, MAX_SCORED_CELLS // X.shape[1]))
         self._n_valid = max(len(fit.valid) for fit in fits)
 
     def of_slots(self, shape: StackShape, slots: Sequence[int | None]) -> Inputs:
@@ -203,7 +210,7 @@ class StackInputs:
         Shorter chunks are filled up with row 0.
         """
         test = [NO_ROWS if it is None else self._fits[it].test for it in slots]
-        return list(tf.maximum(pad_rows(test, self._n_test), 0))
+        return list(tf.maximum(pad_rows(test, self._n_test, self._n_scored), 0))
 
     def n_test(self, fit_index: int) -> int:
         """Return the number of test rows of a fit."""

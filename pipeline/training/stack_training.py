@@ -16,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.preprocessing.layer import count_weights
+from pipeline.runtime import release_memory
 from pipeline.training.base import FitResult, Progress, Stopped
 from pipeline.training.compiled import Program
 from pipeline.training.stack import EarlyStoppingState, Inputs, StackInputs, State
@@ -127,6 +128,7 @@ class StackTraining:
             for slot in ended:
                 running[slot] = None
             running, carried = self._shrink(running, carried)
+            release_memory()
 
     def _fill(self, running: list[_RunningFit | None], carried: Slots | None) -> Slots | None:
         """Begin waiting fits in idle slots; return None if no fit is left."""
