@@ -181,7 +181,7 @@ def _fit_texts(
     train: NDArray[np.integer],
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[Any]]]:
     """Return terms, inverse document frequencies and components of the columns of texts."""
-    weights = [fit_text(config.text, X[np.ix_(train, counts)]) for counts in texts]
+    weights = [fit_text(config.text, X, train, counts) for counts in texts]
     terms = [counts[0] + it.terms for it, counts in zip(weights, texts, strict=True)]
     return terms, [it.idf for it in weights], [it.components for it in weights]
 

@@ -1,11 +1,13 @@
 """Learn the weights of terms from the training rows of a fold."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import TextConfig
+from pipeline.preprocessing.matrix_blocks import row_blocks
 from pipeline.preprocessing.preprocessor import round_up, weigh_terms
 
 
@@ -41,21 +43,37 @@ def select_terms(
     return terms
 
 
-def fit_text(config: TextConfig, counts: NDArray[np.float32]) -> TextWeights:
+def fit_text(
+    config: TextConfig,
+    X: NDArray[np.floating],
+    train: NDArray[np.integer[Any]],
+    columns: NDArray[np.int64],
+) -> TextWeights:
     """Learn terms, inverse document frequencies and components from counts in training rows.
 
     The weights are those of scikit-learn's `TfidfVectorizer`, and of `TruncatedSVD` behind it.
+
+    Args:
+        config: Choice of the terms, and number of components.
+        X: Matrix with the counts, of shape (n_samples, n_features).
+        train: Row numbers of the training rows.
+        columns: Columns of the counts.
     """
-    n_rows_with = (counts > 0).sum(axis=0)
-    terms = select_terms(config, n_rows_with, counts.sum(axis=0, dtype=np.float64))
-    idf = np.log((1 + len(counts)) / (1 + n_rows_with[terms])) + 1
+    n_rows_with, total = np.zeros(len(columns), dtype=np.int64), np.zeros(len(columns))
+    for rows in row_blocks(len(train), len(columns)):
+        counts = X[np.ix_(train[rows], columns)]
+        n_rows_with += (counts > 0).sum(axis=0)
+        total += counts.sum(axis=0, dtype=np.float64)
+    terms = select_terms(config, n_rows_with, total)
+    idf = np.log((1 + len(train)) / (1 + n_rows_with[terms])) + 1
     n_spare = round_up(len(terms)) - len(terms)
     components = np.zeros((len(terms) + n_spare, config.n_components or 0), dtype=np.float32)
-    n_components = min(config.n_components or 0, *counts.shape, len(terms))
+    n_components = min(config.n_components or 0, len(train), len(terms))
     if n_components:
         from sklearn.decomposition import TruncatedSVD
 
-        weighted = weigh_terms(counts[:, terms], idf.astype(np.float32))
+        counts = X[np.ix_(train, columns[terms])]
+        weighted = weigh_terms(np.asfortranarray(counts), idf.astype(np.float32))
         svd = TruncatedSVD(n_components, random_state=0).fit(weighted)
         components[: len(terms), :n_components] = svd.components_.T
     return TextWeights(
