@@ -43,6 +43,18 @@ def custom_model():
     return keras.Model(inputs, keras.layers.Dense(2, "sigmoid", kernel_initializer=fixed)(x))
 
 
+class NumpyInitializer(keras.initializers.GlorotUniform):
+    """An initializer that cannot be part of a graph."""
+
+    def __call__(self, shape, dtype=None):
+        return np.random.default_rng(self.seed).normal(size=shape).astype(np.float32)
+
+
+def model_with_own_initializer():
+    inputs = keras.Input((5,))
+    return keras.Model(inputs, keras.layers.Dense(2, kernel_initializer=NumpyInitializer())(inputs))
+
+
 def numpy_model():
     """Return a model with weights of NumPy's global generator."""
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, "sigmoid")])
@@ -58,17 +70,19 @@ def weights_after_seeding(build, seed):
 
 
 @pytest.mark.parametrize(
-    ("build", "is_explicit"),
+    ("build", "is_explicit", "is_traced"),
     [
-        *((partial(mlp, 5, 2, **options), True) for options in MODELS.values()),
-        (custom_model, True),
-        (numpy_model, False),
+        *((partial(mlp, 5, 2, **options), True, True) for options in MODELS.values()),
+        (custom_model, True, True),
+        (model_with_own_initializer, True, False),
+        (numpy_model, False, False),
     ],
-    ids=[*MODELS, "custom", "numpy"],
+    ids=[*MODELS, "custom", "own initializer", "numpy"],
 )
-def test_weights_are_those_of_a_model_built_with_the_seed(build, is_explicit):
+def test_weights_are_those_of_a_model_built_with_the_seed(build, is_explicit, is_traced):
     initializer = WeightInitializer(build)
     assert initializer.is_explicit is is_explicit
+    assert not is_explicit or (initializer._traced is not None) is is_traced
     for seed in (0, 7, 2**32 - 1):
         trainable, non_trainable = initializer(seed)
         for actual, expected in zip(
