@@ -11,11 +11,12 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.utils import environment
 
 from pipeline.commands import promote
 from pipeline.dataset.builder import dataset_from_arrays
 from pipeline.errors import UserError
-from pipeline.tracking.logged_model import check_code
+from pipeline.tracking.logged_model import _without_advice, check_code
 from pipeline.tracking.store import open_store, store_at
 from tests.command_runner import CommandRunner
 from tests.servers import BIN, free_port, listens, started, wait_for
@@ -49,6 +50,20 @@ def test_a_run_of_another_program_is_described_by_its_id(run):
     assert promote.main([run_id, "--name", "other", f"tracking.uri={uri}"]) == 0
     (version,) = mlflow.MlflowClient(uri).search_model_versions("name = 'other'")
     assert version.description == f"The first champion of this name.\nRun {run_id}"
+
+
+def test_a_model_is_logged_without_reading_the_files_of_all_packages(monkeypatch):
+    """MLflow's check of the requirements, which are those of this process, is what reads them."""
+    checked = []
+    name = "warn_dependency_requirement_mismatches"
+    monkeypatch.setattr(environment, name, checked.append)
+    environment._process_pip_requirements(None, ["numpy==1.0"])
+    assert len(checked) == 1
+    with _without_advice():
+        environment._process_pip_requirements(None, ["numpy==1.0"])
+    assert len(checked) == 1
+    environment._process_pip_requirements(None, ["numpy==1.0"])
+    assert len(checked) == 2
 
 
 def post(port: int, body: dict) -> tuple[int, dict]:

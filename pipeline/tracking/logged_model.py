@@ -20,6 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Object, Property
+from mlflow.utils import environment
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
@@ -81,7 +82,7 @@ def log_model(
     model = mlflow.initialize_logged_model(NAME, source_run_id=run_id, params=run.params)
     try:
         repository = get_artifact_repository(model.artifact_location)
-        with TemporaryDirectory() as name, _no_type_hint_warnings():
+        with TemporaryDirectory() as name, _without_advice():
             path = str(Path(name) / "model")
             if isinstance(repository, LocalArtifactRepository):  # else written here, then sent
                 path = repository.artifact_dir
@@ -173,7 +174,17 @@ def check_code(folder: Path) -> None:
 
 
 @contextmanager
-def _no_type_hint_warnings() -> Iterator[None]:
-    """Silence MLflow's advice to add type hints, and pandas's about how MLflow uses it."""
-    with warnings.catch_warnings(action="ignore"):
-        yield
+def _without_advice() -> Iterator[None]:
+    """Silence MLflow's advice to add type hints, and pandas's about how MLflow uses it.
+
+    The check of the requirements is left out: it reads the files of all installed packages, which
+    takes up to 2 s, and would find the versions that they were read from.
+    """
+    name = "warn_dependency_requirement_mismatches"
+    check = getattr(environment, name, None)
+    setattr(environment, name, lambda requirements: None)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        setattr(environment, name, check)
