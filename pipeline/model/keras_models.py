@@ -183,9 +183,9 @@ class WeightInitializer:
     def _draw(self, seed: int, draw_all: _DrawAll | None = None) -> Weights:
         seeds = _seed_stream(seed, self._n_seeds)
         pairs = tf.constant([(number, 0) for number in seeds], tf.int64, (len(seeds), 2))
-        drawn = iter((draw_all or self._draw_all)(pairs if draw_all else seeds))
+        sampled = iter((draw_all or self._draw_all)(pairs if draw_all else seeds))
         return [
-            np.asarray(next(drawn)) if draw else value
+            np.asarray(next(sampled)) if draw else value
             for draw, value in zip(self._draws, self._values, strict=True)
         ]
 
