@@ -207,9 +207,9 @@ class WeightInitializer:
         signature = [tf.TensorSpec((self._n_seeds, 2), tf.int64)]
         try:
             traced = tf.function(self._draw_all, input_signature=signature).get_concrete_function()
-            weights = self._draw(TEMPLATE_SEEDS[1], traced)
         except Exception:  # an initializer of the user may do anything
             return None
+        weights = self._draw(TEMPLATE_SEEDS[1], traced)
         is_equal = all(map(np.array_equal, weights, self._draw(TEMPLATE_SEEDS[1])))
         return traced if is_equal else None
 
