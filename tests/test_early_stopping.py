@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import EarlyStoppingConfig
-from pipeline.training import stack_training
+from pipeline.training import stack_plan, stack_training
 from pipeline.training.batches import epoch_order
 from pipeline.training.keras_trainer import KerasTrainer
 from tests.keras_reference import N_SAMPLES, NETWORK, X, Y, make_fits, train, training_config
@@ -176,6 +176,7 @@ def test_waiting_fits_train_in_the_slots_of_those_that_have_stopped():
 @pytest.mark.parametrize("seconds", [0.0, 1e6], ids=["worth it", "not worth it"])
 def test_a_stack_of_which_half_has_stopped_goes_on_in_a_smaller_program(monkeypatch, seconds):
     monkeypatch.setattr(stack_training, "COMPILE_SECONDS", seconds)
+    monkeypatch.setattr(stack_plan, "MAX_CALL_STEPS", 1)  # one epoch a call
     fits = make_monitored_fits((30, 28, 26, 24, 22, 20, 18))
     config = replace(stopping_config(), fits_per_program=7, n_threads=1)
     trainer = KerasTrainer(NETWORK, config, X, Y, fits, repr(NETWORK))
@@ -190,14 +191,15 @@ def test_a_stack_of_which_half_has_stopped_goes_on_in_a_smaller_program(monkeypa
         np.testing.assert_array_equal(result.test_loss, alone.test_loss)
         np.testing.assert_array_equal(result.y_score, alone.y_score)
         assert_equal_weights(result, alone, atol=0)
-    # What a schedule by hand gives: after each call, half of the slots until more fits go on.
-    left = [-(-len(result.loss) // trainer._plan.epochs_per_call) for result in results]
+    # What a schedule by hand gives: after a call with that many idle slots, half of the slots.
+    left = [len(result.loss) for result in results]
     n_slots, expected = 7, []
     while left:
         expected.append(n_slots)
-        left = [n_calls - 1 for n_calls in left if n_calls > 1]
-        while seconds == 0 and left and n_slots > 2 and len(left) <= n_slots // 2:
-            n_slots = max(2, n_slots // 2)
+        n_filled, left = len(left), [n_calls - 1 for n_calls in left if n_calls > 1]
+        if seconds == 0 and n_filled <= n_slots // 2:
+            while n_slots > 2 and len(left) <= n_slots // 2:
+                n_slots = max(2, n_slots // 2)
     assert [call.args[2].n_epochs.shape[0] for call in run.call_args_list] == expected
     assert (len(set(expected)) > 1) == (seconds == 0)
 

@@ -22,7 +22,9 @@ from pipeline.training.compiled import Program
 from pipeline.training.stack import EarlyStoppingState, Inputs, StackInputs, State
 from pipeline.training.stack_plan import FitGroup
 
-COMPILE_SECONDS = 1.0  # of a smaller program; a training that would save less goes on in the larger
+# Of a smaller program, which is compiled once idle slots have wasted as much time: so no more than
+# twice the time is lost that foresight would lose, however long the other fits go on.
+COMPILE_SECONDS = 1.0
 
 
 class Slots(NamedTuple):
@@ -41,14 +43,12 @@ class _RunningFit:
         next_epoch: The next epoch to train.
         losses: Losses of the epochs of each call, of shape (3, n_epochs).
         seconds: Its part of the time of the calls.
-        epoch_seconds: Time of an epoch of its stack in the last call.
     """
 
     fit_index: int
     next_epoch: int = 0
     losses: list[NDArray[np.float32]] = field(default_factory=list)
     seconds: float = 0.0
-    epoch_seconds: float = 0.0
 
 
 class StackTraining:
@@ -117,17 +117,24 @@ class StackTraining:
         """
         running: list[_RunningFit | None] = [None] * self._n_slots
         carried: Slots | None = None
+        wasted = 0.0
         while (carried := self._fill(running, carried)) is not None:
             inputs = self._inputs.of_slots(self._shape, _indices(running))
+            idle_fraction = 1 - self._smaller_size(running) / len(running)
             ended: list[int] = []
-            while not ended:
+            while not ended and wasted <= COMPILE_SECONDS:
                 if is_stopped():
                     raise Stopped
+                began = time.perf_counter()
                 carried, ended = self._call(running, carried, inputs, progress)
-            yield self._results(running, carried, ended)
+                wasted += idle_fraction * (time.perf_counter() - began)
+            if ended:
+                yield self._results(running, carried, ended)
             for slot in ended:
                 running[slot] = None
-            running, carried = self._shrink(running, carried)
+            if wasted > COMPILE_SECONDS:
+                running, carried = self._shrink(running, carried)
+                wasted = 0.0
             release_memory()
 
     def _fill(self, running: list[_RunningFit | None], carried: Slots | None) -> Slots | None:
@@ -147,25 +154,19 @@ class StackTraining:
             return _stack([fresh.get(slot, fresh[0]) for slot in range(self._n_slots)])
         return _replace(carried, fresh) if fresh else carried
 
-    def _shrink(
-        self, running: list[_RunningFit | None], carried: Slots
-    ) -> tuple[list[_RunningFit | None], Slots]:
-        """Drop idle slots, as far as half of them or more are idle and no fit waits for one."""
-        filled = [slot for slot, fit in enumerate(running) if fit]
-        n_slots = len(running)
-        while n_slots > 2 and len(filled) <= n_slots // 2:
+    def _smaller_size(self, running: Sequence[_RunningFit | None]) -> int:
+        """Return half of the slots, or half of these again, if no fit waits for the others."""
+        n_slots, n_filled = len(running), sum(fit is not None for fit in running)
+        while not self.waiting and n_slots > 2 and n_filled <= n_slots // 2:
             n_slots = max(2, n_slots // 2)
-        if self.waiting or not filled or n_slots == len(running):
-            return running, carried
-        # A fit that has trained long is expected to go on as long.
-        expected = max(
-            fit.epoch_seconds * min(fit.next_epoch, self._n_epochs - fit.next_epoch)
-            for fit in running
-            if fit
-        )
-        if expected * (1 - n_slots / len(running)) < COMPILE_SECONDS:
-            return running, carried
-        kept = [*filled, *(slot for slot, fit in enumerate(running) if not fit)][:n_slots]
+        return n_slots
+
+    def _shrink(
+        self, running: Sequence[_RunningFit | None], carried: Slots
+    ) -> tuple[list[_RunningFit | None], Slots]:
+        """Drop idle slots."""
+        filled_first = sorted(range(len(running)), key=lambda slot: running[slot] is None)
+        kept = filled_first[: self._smaller_size(running)]
         shrunk: Slots = tf.nest.map_structure(lambda tensor: tf.gather(tensor, kept), carried)
         return [running[slot] for slot in kept], shrunk
 
@@ -192,12 +193,11 @@ class StackTraining:
         state, stopping, by_epoch = self._program.run(*carried, inputs)
         losses, stopped = np.stack(by_epoch), stopping.stopped.numpy()
         fits = [(slot, fit) for slot, fit in enumerate(running) if fit]
-        seconds = time.perf_counter() - began
+        seconds = (time.perf_counter() - began) / len(fits)
         ended, n_done = [], 0
         for slot, fit in fits:
             fit.losses.append(losses[:, : len(epochs[slot]), slot])
-            fit.seconds += seconds / len(fits)
-            fit.epoch_seconds = seconds / len(epochs[slot])
+            fit.seconds += seconds
             fit.next_epoch = epochs[slot].stop
             n_done += len(epochs[slot])
             if stopped[slot] or fit.next_epoch == self._n_epochs:
