@@ -1,6 +1,6 @@
 """Metrics of predicted labels and of probabilities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal
@@ -115,9 +115,9 @@ class Counts:
             weights: Weights of the cells, or True where they are known; None if all count once.
         """
         axis = {"micro": None, "samples": 1}.get(average, 0)
-        tables: tuple[NDArray[Any], ...] = (y_true & y_pred, y_true, y_pred)
-        if weights is not None:
-            tables = tuple(table * weights for table in tables)
+        tables: Iterable[NDArray[Any]] = (y_true & y_pred, y_true, y_pred)
+        if weights is not None:  # one after another, to bound memory
+            tables = (table * weights for table in tables)
         kind = np.float64 if weights is not None and weights.dtype.kind == "f" else np.int64
         return cls(*(np.atleast_1d(table.sum(axis=axis, dtype=kind)) for table in tables))
 
