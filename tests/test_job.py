@@ -168,7 +168,7 @@ def test_a_plan_that_the_memory_makes_smaller_is_shown_before_the_training(store
     lines = out.splitlines()
     (warning,) = [line for line in lines if line.startswith("Warning: ")]
     assert re.fullmatch(
-        r"Warning: 2 x 8 fits at once would take \d+\.\d\d MB, more than the 0\.50 MB of "
+        r"Warning: 2 x 16 fits at once would take \d+\.\d\d MB, more than the 0\.50 MB of "
         r"training\.memory, so 1 x [1-7] train at once\.",
         warning,
     )
