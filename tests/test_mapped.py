@@ -142,7 +142,7 @@ def test_every_format_is_read_as_in_memory(ending, load, tmp_path, cache):
         mapped = load(path, LABELS, *ROLES, is_mapped=True)
         assert_equal(mapped, dataset)
         (folder,) = cache.iterdir()
-        assert sorted(it.name for it in folder.iterdir()) == ["X.npy", "dataset.pickle"]
+        assert sorted(it.name for it in folder.iterdir()) == ["X.npy", "dataset.npz"]
         assert f"are memory-mapped from {folder / 'X.npy'}" in mapped.notes[-1]
 
 
@@ -271,7 +271,7 @@ def damage(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["bit", "number", "empty", "half"])
-@pytest.mark.parametrize("name", ["X.npy", "dataset.pickle"])
+@pytest.mark.parametrize("name", ["X.npy", "dataset.npz"])
 def test_a_damaged_table_is_made_again(name, how, load, tmp_path, cache):
     path = write(frame(), tmp_path / "t.parquet")
     expected = load(path, LABELS, *ROLES, is_mapped=False)

@@ -1,33 +1,40 @@
 """Keep memory-mapped tables on disk, so that later processes need not read their sources again.
 
 Each table has a folder below that of the user: the matrix of its features, and all else of the
-data set. The digest of the data set, which is computed anew from all values, tells whether they are
-undamaged.
+data set, with nothing pickled. The digest of the data set, which is computed anew from all values,
+tells whether they are undamaged.
 """
 
+import json
 import os
-import pickle
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from pipeline.cache_folder import VARIABLE, find_cache, make_private
 from pipeline.config import TableConfig
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.mapped_files import FOLDER, UNFINISHED, open_matrix
 from pipeline.errors import UserError
+from pipeline.preprocessing import TableSchema
 
 MAX_TABLES = 8
 SECONDS_UNUSED = 30 * 86_400  # after which a table is removed
 SECONDS_TO_BUILD = 86_400  # after which an unfinished table is removed
-MATRIX, REST = "X.npy", "dataset.pickle"
+MATRIX, REST = "X.npy", "dataset.npz"
+JSON = "json"  # name of the array that holds everything but arrays, as JSON
+ARRAYS = ("y", "groups", "fold", "ids", "label_mask", "sample_weight", "times")
+TEXTS = ("name", "label_names", "source", "warnings", "notes", "digest")
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -70,9 +77,7 @@ def _make(root: Path, key: str, build: Callable[[Path], Dataset]) -> Dataset:
     part = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
     try:
         dataset = build(part)
-        names = [field.name for field in fields(Dataset) if field.name != "X"]
-        rest = pickle.dumps({name: getattr(dataset, name) for name in names})
-        (part / REST).write_bytes(sha256(rest).digest() + rest)
+        _write_rest(part / REST, dataset)
         with suppress(OSError):
             part.rename(root / key)
         return dataset
@@ -80,21 +85,48 @@ def _make(root: Path, key: str, build: Callable[[Path], Dataset]) -> Dataset:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _write_rest(path: Path, dataset: Dataset) -> None:
+    """Write all of a data set but its matrix."""
+    arrays = {name: getattr(dataset, name) for name in ARRAYS}
+    texts = {name: it.tolist() for name, it in dataset.exact.items() if it.dtype == object}
+    exact = {name: it for name, it in dataset.exact.items() if name not in texts}
+    values = {
+        **{name: getattr(dataset, name) for name in TEXTS},
+        "schema": dataset.schema.as_dict(),
+        "texts": texts,
+        "exact": list(exact),
+    }
+    kept = {name: array for name, array in arrays.items() if array is not None}
+    kept |= {f"exact {number}": array for number, array in enumerate(exact.values())}
+    kept[JSON] = np.frombuffer(json.dumps(values).encode(), dtype=np.uint8)
+    np.savez(path, allow_pickle=False, **kept)
+
+
+def _read_rest(path: Path) -> dict[str, Any]:
+    """Return the fields of a data set but its matrix."""
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    values = json.loads(arrays.pop(JSON).tobytes())
+    names = values.pop("exact")
+    exact = {name: arrays.pop(f"exact {number}") for number, name in enumerate(names)}
+    texts = {name: np.array(it, dtype=object) for name, it in values.pop("texts").items()}
+    schema = TableSchema.from_dict(values.pop("schema"))
+    fields = {key: tuple(it) if isinstance(it, list) else it for key, it in values.items()}
+    return {**fields, **arrays, "schema": schema, "exact": exact | texts}
+
+
 def _read(folder: Path) -> Dataset | None:
     """Return a data set of the cache, None if it is not there; a damaged one is removed."""
-    try:
-        content = (folder / REST).read_bytes()
-        rest = content[32:]
-        if sha256(rest).digest() == content[:32]:
-            values = pickle.loads(rest)
-            digest = values.pop("digest")
-            dataset = Dataset(X=open_matrix(folder / MATRIX), **values)
-            if dataset.digest == digest:
-                os.utime(folder)
-                return dataset
-    except FileNotFoundError:
+    if not folder.exists():
         return None
-    except (EOFError, ValueError, UserError):  # a shorter file, or values that no data set has
+    try:
+        fields = _read_rest(folder / REST)
+        digest = fields.pop("digest")
+        dataset = Dataset(X=open_matrix(folder / MATRIX), **fields)
+        if dataset.digest == digest:
+            os.utime(folder)
+            return dataset
+    except Exception:  # zip, NumPy and JSON raise many kinds; any of them means damage
         pass
     shutil.rmtree(folder, ignore_errors=True)
     return None
