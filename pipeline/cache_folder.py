@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 VARIABLE = "MANYFOLD_CACHE_DIR"
@@ -29,3 +30,12 @@ def make_private(folder: Path) -> None:
     state = folder.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
         raise PermissionError(f"expected {folder} to be a folder of yours alone (chmod 700)")
+
+
+def newest_first(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return the paths in a folder with their states, but those that others remove meanwhile."""
+    states = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            states.append((path, path.lstat()))
+    return sorted(states, key=lambda it: it[1].st_mtime, reverse=True)

@@ -359,6 +359,18 @@ def test_tables_that_are_old_or_too_many_are_removed(load, tmp_path, cache, monk
     assert {*cache.iterdir()} == {folders[1], folders[3]}
 
 
+def test_tables_that_another_job_removes_meanwhile_are_left_to_it(
+    load, tmp_path, cache, monkeypatch
+):
+    path = write(frame(), tmp_path / "t.parquet")
+    load(path, LABELS, *ROLES, is_mapped=True)
+    (folder,) = cache.iterdir()
+    listed = folder, cache / "removed", cache / "part-renamed"
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+    load(path, LABELS, *ROLES, is_mapped=True)
+    assert folder.exists()
+
+
 def big_parquet(path: Path, n_rows: int, n_columns: int) -> Path:
     names = [*(f"f{j}" for j in range(n_columns)), "x"]
     schema = pa.schema([(name, pa.float32()) for name in names[:-1]] + [("x", pa.int8())])

@@ -213,6 +213,15 @@ def test_old_programs_and_what_killed_processes_left_are_removed(root, monkeypat
     }
 
 
+def test_programs_that_another_process_removes_meanwhile_are_left_to_it(root, monkeypatch):
+    folder = start_process(monkeypatch).parent
+    (folder / "a.pb.0").touch()
+    listed = {root: [folder, root / "removed"], folder: [*folder.iterdir(), folder / "b.pb.1"]}
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(listed[path]))
+    program_cache._clean(root, folder)
+    assert (folder / "a.pb.0").exists()
+
+
 def test_a_nearly_full_disk_keeps_nothing(root, monkeypatch):
     monkeypatch.setattr(program_cache, "MIN_FREE_BYTES", 2**80)
     assert enable_program_cache() == []

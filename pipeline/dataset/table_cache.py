@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache_folder import VARIABLE, find_cache, make_private
+from pipeline.cache_folder import VARIABLE, find_cache, make_private, newest_first
 from pipeline.config import TableConfig
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.mapped_files import FOLDER, UNFINISHED, open_matrix
@@ -143,10 +143,10 @@ def _with_note(dataset: Dataset, location: str) -> Dataset:
 
 def _clean(root: Path) -> None:
     """Remove tables that have long not been used, or are too many, and unfinished ones."""
-    tables = sorted(root.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
-    finished = [path for path in tables if not path.name.startswith(UNFINISHED)]
-    for path in tables:
-        unused = time.time() - path.lstat().st_mtime
+    tables = newest_first(root)
+    finished = [path for path, _ in tables if not path.name.startswith(UNFINISHED)]
+    for path, state in tables:
+        unused = time.time() - state.st_mtime
         limit = SECONDS_UNUSED if path in finished else SECONDS_TO_BUILD
         if unused > limit or path in finished[MAX_TABLES:]:
             shutil.rmtree(path, ignore_errors=True)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.cache_folder import VARIABLE, find_cache, make_private
+from pipeline.cache_folder import VARIABLE, find_cache, make_private, newest_first
 from pipeline.runtime import THREAD_VARIABLES, n_cores
 
 MAX_BYTES = 2**26  # of the programs and traced graphs of one kind of machine
@@ -123,12 +123,10 @@ def _machine(flags: str) -> str:
 def _clean(root: Path, folder: Path) -> None:
     """Remove the oldest files beyond the limits, and what killed processes have left."""
     os.utime(folder)
-    machines = sorted(root.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
-    for path in machines[MAX_MACHINES:]:
+    for path, _ in newest_first(root)[MAX_MACHINES:]:
         shutil.rmtree(path, ignore_errors=True)
     n_bytes = 0
-    for path in sorted(folder.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True):
-        state = path.lstat()
+    for path, state in newest_first(folder):
         if path.name.startswith(_PROCESS):
             if time.time() - state.st_mtime > SECONDS_UNUSED:
                 shutil.rmtree(path, ignore_errors=True)
