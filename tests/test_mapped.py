@@ -3,6 +3,7 @@
 import errno
 import gzip
 import os
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -281,6 +282,50 @@ def test_a_damaged_table_is_made_again(name, how, load, tmp_path, cache):
     assert_equal(load(path, LABELS, *ROLES, is_mapped=True), expected)
     assert_equal(load(path, LABELS, *ROLES, is_mapped=True), expected)
     assert [*cache.iterdir()] == [folder]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(MemoryError(), MemoryError), (OSError(errno.EIO, os.strerror(errno.EIO)), UserError)],
+)
+def test_a_table_that_cannot_be_read_now_is_kept(error, raised, load, tmp_path, cache, monkeypatch):
+    path = write(frame(), tmp_path / "t.parquet")
+    load(path, LABELS, *ROLES, is_mapped=True)
+    (folder,) = cache.iterdir()
+
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(table_cache, "open_matrix", fail)
+    with pytest.raises(raised):
+        load(path, LABELS, *ROLES, is_mapped=True)
+    assert sorted(it.name for it in folder.iterdir()) == ["X.npy", "dataset.npz"]
+
+
+def test_a_prepared_cache_can_be_on_a_disk_that_can_only_be_read(
+    load, tmp_path, cache, monkeypatch
+):
+    path = write(frame(), tmp_path / "t.parquet")
+    load(path, LABELS, *ROLES, is_mapped=True)
+    (folder,) = cache.iterdir()
+    error = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    mkdtemp, access = tempfile.mkdtemp, os.access
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr("os.utime", refuse)
+    monkeypatch.setattr("os.access", lambda path, mode: path != cache and access(path, mode))
+    monkeypatch.setattr(
+        "tempfile.mkdtemp",
+        lambda suffix=None, prefix=None, dir=None: (
+            refuse() if dir == cache else mkdtemp(suffix, prefix, dir)
+        ),
+    )
+    for overrides in ([], ["dataset.drop_duplicates=true"]):
+        mapped = load(path, LABELS, *ROLES, *overrides, is_mapped=True)
+        assert_equal(mapped, load(path, LABELS, *ROLES, *overrides, is_mapped=False))
+        assert f"from {folder / 'X.npy'}" in mapped.notes[-1]
 
 
 def test_a_table_survives_that_its_files_are_removed(load, tmp_path, cache):

@@ -101,7 +101,7 @@ def make_matrix(
     """
     if isinstance(source, np.memmap):
         root = find_cache(FOLDER)
-        parent = root if root is not None and root.exists() else None
+        parent = root if root is not None and os.access(root, os.W_OK) else None
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=parent) as folder:
             return map_matrix(Path(folder) / "X.npy", shape, blocks)
     X = empty_matrix(*shape)

@@ -5,6 +5,7 @@ data set, with nothing pickled. The digest of the data set, which is computed an
 tells whether they are undamaged.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -116,7 +117,11 @@ def _read_rest(path: Path) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> Dataset | None:
-    """Return a data set of the cache, None if it is not there; a damaged one is removed."""
+    """Return a data set of the cache, None if it is not there; a damaged one is removed.
+
+    Raises:
+        OSError: If the disk cannot be read, which does not mean that the table is damaged.
+    """
     if not folder.exists():
         return None
     try:
@@ -124,9 +129,15 @@ def _read(folder: Path) -> Dataset | None:
         digest = fields.pop("digest")
         dataset = Dataset(X=open_matrix(folder / MATRIX), **fields)
         if dataset.digest == digest:
-            os.utime(folder)
+            with suppress(OSError):  # a disk that can only be read
+                os.utime(folder)
             return dataset
-    except Exception:  # zip, NumPy and JSON raise many kinds; any of them means damage
+    except MemoryError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL):  # a lost file, a damaged position in it
+            raise
+    except Exception:  # zip, NumPy and JSON raise many other kinds; any of them means damage
         pass
     shutil.rmtree(folder, ignore_errors=True)
     return None
