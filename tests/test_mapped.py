@@ -367,6 +367,29 @@ def test_without_a_cache_the_files_are_deleted(load, tmp_path, monkeypatch):
     assert not [*(tmp_path / "temporary").iterdir()]
 
 
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_disk_that_keeps_open_files_is_no_error(is_cached, load, tmp_path, cache, monkeypatch):
+    path = write(frame(), tmp_path / "t.parquet")
+    overrides = LABELS, *ROLES, "dataset.drop_duplicates=true"
+    expected = load(path, *overrides, is_mapped=False)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    rmdir = os.rmdir
+
+    def refuse(path, **options):
+        if Path(path).name.startswith(("part-", "manyfold-")):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        rmdir(path, **options)
+
+    monkeypatch.setattr("os.rmdir", refuse)
+    if not is_cached:
+        monkeypatch.setenv("MANYFOLD_CACHE_DIR", "off")
+    assert_equal(load(path, *overrides, is_mapped=True), expected)
+    parent = cache if is_cached else temporary
+    assert [*parent.glob("part-*")]
+
+
 def test_a_full_disk_is_an_error_that_says_what_to_do(load, tmp_path, cache, monkeypatch):
     path = write(frame(), tmp_path / "t.parquet")
     usage = namedtuple("usage", "free")

@@ -102,7 +102,9 @@ def make_matrix(
     if isinstance(source, np.memmap):
         root = find_cache(FOLDER)
         parent = root if root is not None and os.access(root, os.W_OK) else None
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=parent) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix=UNFINISHED, dir=parent, ignore_cleanup_errors=True
+        ) as folder:  # NFS keeps files that are mapped
             return map_matrix(Path(folder) / "X.npy", shape, blocks)
     X = empty_matrix(*shape)
     start = 0

@@ -59,7 +59,9 @@ def load_mapped(key: str, build: Callable[[Path], Dataset]) -> Dataset:
     """
     root = find_cache(FOLDER)
     if root is None:  # the pages of deleted files remain until the end of the process
-        with tempfile.TemporaryDirectory(prefix="manyfold-") as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="manyfold-", ignore_cleanup_errors=True
+        ) as folder:  # NFS keeps files that are mapped
             return _with_note(build(Path(folder)), "a temporary file")
     try:
         make_private(root)
