@@ -9,6 +9,7 @@ import time
 import tracemalloc
 import zipfile
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import pytest
 
 from pipeline import runtime
 from pipeline.dataset import loading, mapped_files, summarise, table_cache
+from pipeline.dataset.builder import build_dataset
 from pipeline.errors import UserError
 from pipeline.preprocessing import matrix_blocks
 from pipeline.training import sparse_rows, stack
@@ -337,10 +339,16 @@ def test_a_table_survives_that_its_files_are_removed(load, tmp_path, cache):
     assert_equal(mapped, load(path, LABELS, *ROLES, is_mapped=False))
 
 
-def test_several_writers_at_once(load, tmp_path, cache):
+def test_of_several_jobs_at_once_one_makes_the_table(load, tmp_path, cache, monkeypatch):
     path = write(frame(), tmp_path / "t.parquet")
     expected = load(path, LABELS, *ROLES, is_mapped=False)
-    mapped = []
+    mapped, built = [], []
+
+    def count(*args, **options):
+        built.append(1)
+        return build_dataset(*args, **options)
+
+    monkeypatch.setattr("pipeline.dataset.table.build_dataset", count)
 
     def run():
         mapped.append(load(path, LABELS, *ROLES, is_mapped=True))
@@ -351,8 +359,29 @@ def test_several_writers_at_once(load, tmp_path, cache):
     for thread in threads:
         thread.join()
     assert len(mapped) == 6
+    assert len(built) == 1
     for dataset in mapped:
         assert_equal(dataset, expected)
+    assert len([*cache.iterdir()]) == 1
+
+
+def test_without_locks_each_job_makes_the_table(load, tmp_path, cache, monkeypatch):
+    path = write(frame(), tmp_path / "t.parquet")
+    expected = load(path, LABELS, *ROLES, is_mapped=False)
+    barrier = threading.Barrier(2, timeout=60)
+
+    def build_both(*args, **options):
+        barrier.wait()
+        return build_dataset(*args, **options)
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("pipeline.dataset.table.build_dataset", build_both)
+    monkeypatch.setattr(table_cache.fcntl, "flock", refuse)
+    with ThreadPoolExecutor(2) as pool:
+        for mapped in pool.map(lambda _: load(path, LABELS, *ROLES, is_mapped=True), range(2)):
+            assert_equal(mapped, expected)
     assert len([*cache.iterdir()]) == 1
 
 
@@ -419,9 +448,10 @@ def test_tables_that_are_old_or_too_many_are_removed(load, tmp_path, cache, monk
         folders += {*cache.iterdir()} - before
         os.utime(folders[-1], (time.time() - 1000 + number,) * 2)
     assert {*cache.iterdir()} == {*folders[1:]}  # the new one beside two older ones
-    unfinished = cache / "part-of-a-killed-process"
+    unfinished, lock = cache / "part-of-a-killed-process", cache / "part-of-another.lock"
     unfinished.mkdir()
-    for folder in (unfinished, folders[2]):
+    lock.touch()
+    for folder in (unfinished, lock, folders[2]):
         os.utime(folder, (time.time() - 40 * 86_400,) * 2)
     load(paths[3], LABELS, *ROLES, is_mapped=True)
     assert {*cache.iterdir()} == {folders[1], folders[3]}

@@ -6,13 +6,14 @@ tells whether they are undamaged.
 """
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -66,7 +67,10 @@ def load_mapped(key: str, build: Callable[[Path], Dataset]) -> Dataset:
     try:
         make_private(root)
         _clean(root)
-        dataset = _read(root / key) or _make(root, key, build)
+        dataset = _read(root / key)
+        if dataset is None:
+            with _locked(root / f"{UNFINISHED}{key}.lock"):
+                dataset = _read(root / key) or _make(root, key, build)
     except OSError as error:
         raise UserError(
             f"{root}: expected a folder for tables that are memory-mapped. Received: {error}. "
@@ -75,8 +79,20 @@ def load_mapped(key: str, build: Callable[[Path], Dataset]) -> Dataset:
     return _with_note(dataset, str(root / key / MATRIX))
 
 
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait for another job that makes the same table."""
+    with path.open("w") as lock:
+        with suppress(OSError):  # a disk without locks: both make it, and the first one's is kept
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:  # those that wait already have it open, and then find the table
+            path.unlink(missing_ok=True)
+
+
 def _make(root: Path, key: str, build: Callable[[Path], Dataset]) -> Dataset:
-    """Build a data set and keep it, unless another process has just done so."""
+    """Build a data set and keep it."""
     part = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
     try:
         dataset = build(part)
@@ -163,6 +179,8 @@ def _clean(root: Path) -> None:
         limit = SECONDS_UNUSED if path in finished else SECONDS_TO_BUILD
         if unused > limit or path in finished[MAX_TABLES:]:
             shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # the lock of a killed process
+                path.unlink()
 
 
 @cache
