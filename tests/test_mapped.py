@@ -419,13 +419,44 @@ def test_a_disk_that_keeps_open_files_is_no_error(is_cached, load, tmp_path, cac
     assert [*parent.glob("part-*")]
 
 
-def test_a_full_disk_is_an_error_that_says_what_to_do(load, tmp_path, cache, monkeypatch):
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_full_disk_is_an_error_that_says_what_to_do(
+    is_cached, load, tmp_path, cache, monkeypatch
+):
     path = write(frame(), tmp_path / "t.parquet")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder, ways = cache, "Delete the folder or other files, .*: MANYFOLD_CACHE_DIR=..."
+    if not is_cached:
+        monkeypatch.setenv("MANYFOLD_CACHE_DIR", "off")
+        folder, ways = tmp_path, "Delete files, or choose a folder of another disk: TMPDIR=..."
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(mapped_files.shutil, "disk_usage", lambda path: usage(10**6))
-    with pytest.raises(UserError, match=f"{cache}.*{os.strerror(errno.ENOSPC)}.*MANYFOLD_CACHE_DI"):
+    reason = os.strerror(errno.ENOSPC)
+    with pytest.raises(UserError, match=f"{folder}: expected room .*: {reason}. {ways}"):
         load(path, LABELS, *ROLES, is_mapped=True)
-    assert not [*cache.iterdir()]
+    assert not cache.exists() or not [*cache.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EDQUOT, "room for .* Delete the folder or"),
+        (errno.EACCES, "a folder for .* Choose another one: MANYFOLD_CACHE_DIR="),
+    ],
+)
+@pytest.mark.parametrize("writer", ["pyarrow.ipc.new_stream", "numpy.savez"])
+def test_other_errors_of_the_disk_keep_their_reason(
+    writer, number, expected, load, tmp_path, cache, monkeypatch
+):
+    path = write(frame(), tmp_path / "t.parquet")
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(writer, fail)
+    with pytest.raises(UserError, match=f"{cache}: expected {expected}") as caught:
+        load(path, LABELS, *ROLES, is_mapped=True)
+    assert f"Received: {os.strerror(number)}. " in str(caught.value)
 
 
 def test_a_folder_that_others_can_write_to_is_refused(load, tmp_path, cache):

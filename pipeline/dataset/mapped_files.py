@@ -135,6 +135,20 @@ def open_matrix(path: Path) -> NDArray[np.float32]:
     return X
 
 
+def disk_error(folder: Path, error: OSError) -> UserError:
+    """Return the error for a folder that cannot hold a table."""
+    root = find_cache(FOLDER)
+    is_cache = root is not None and folder.resolve() == root.resolve()
+    expected, way = "a folder", "Choose another one"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        files = "the folder or other files" if is_cache else "files"
+        expected, way = "room", f"Delete {files}, or choose a folder of another disk"
+    return UserError(
+        f"{folder}: expected {expected} for a table that is memory-mapped. Received: "
+        f"{error.strerror or error}. {way}: {VARIABLE if is_cache else 'TMPDIR'}=..."
+    )
+
+
 @contextmanager
 def _writing(path: Path, n_bytes: int) -> Iterator[None]:
     """Raise UserError if a block of bytes cannot be written, or would fill the disk."""
@@ -143,8 +157,4 @@ def _writing(path: Path, n_bytes: int) -> Iterator[None]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         yield
     except OSError as error:
-        raise UserError(
-            f"{path.parent.parent}: expected room for a table that is memory-mapped. Received: "
-            f"{error.strerror or error}. Delete the folder or other files, or choose a folder of "
-            f"another disk: {VARIABLE}=..."
-        ) from error
+        raise disk_error(path.parent.parent, error) from error

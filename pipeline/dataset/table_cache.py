@@ -23,11 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache_folder import VARIABLE, find_cache, make_private, newest_first
+from pipeline.cache_folder import find_cache, make_private, newest_first
 from pipeline.config import TableConfig
 from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.mapped_files import FOLDER, UNFINISHED, open_matrix
-from pipeline.errors import UserError
+from pipeline.dataset.mapped_files import FOLDER, UNFINISHED, disk_error, open_matrix
 from pipeline.preprocessing import TableSchema
 
 MAX_TABLES = 8
@@ -72,10 +71,7 @@ def load_mapped(key: str, build: Callable[[Path], Dataset]) -> Dataset:
             with _locked(root / f"{UNFINISHED}{key}.lock"):
                 dataset = _read(root / key) or _make(root, key, build)
     except OSError as error:
-        raise UserError(
-            f"{root}: expected a folder for tables that are memory-mapped. Received: {error}. "
-            f"Choose another one: {VARIABLE}=..."
-        ) from error
+        raise disk_error(root, error) from error
     return _with_note(dataset, str(root / key / MATRIX))
 
 
