@@ -218,3 +218,10 @@ def test_own_metrics_that_would_ignore_mask_or_weights_are_refused(name, masked,
         return
     with pytest.raises(UserError, match=rf"Received: a function without {missing}\."):
         check_own_arguments(names, is_masked=masked, is_weighted=weighted)
+
+
+def test_weights_that_are_lost_in_the_sum_of_others_have_a_precision():
+    """The highest score weighs too little to change the sum of the true rows' weights."""
+    y_true, y_score = np.array([[1], [0], [1]]), np.array([[0.9], [0.2], [0.5]])
+    weights = np.array([1e-20, 1.0, 1.0], dtype=np.float32)
+    assert value("average_precision_macro", y_true, y_score, None, weights) == 1.0

@@ -145,7 +145,9 @@ def _column_scores(true: _SortedScores, others: _SortedScores) -> tuple[float, f
         area = 1.0 - wrong / 2 / n_pairs
     if true.total:
         n_true = true.total - true.below(true.scores)
-        precision = true.sum(n_true / (n_true + others.total - below)) / true.total
+        n_rows = n_true + others.total - below  # 0 if lost in the sum of far larger weights
+        precisions = np.divide(n_true, n_rows, out=np.ones(len(n_true)), where=n_rows > 0)
+        precision = true.sum(precisions) / true.total
     return area, precision
 
 
