@@ -214,16 +214,19 @@ class Dataset:
             )
 
     def _check_not_all_missing(self) -> None:
-        for column in np.flatnonzero(np.isnan(self.X[0])):
-            if np.isnan(self.X[:, column]).all():
-                name = self.feature_names[column]
-                is_workbook = self.source.endswith((".xlsx", ".xlsm"))
-                formula = " If it has formulas, open and save the workbook in Excel first."
-                raise UserError(
-                    f"{self._where}: expected a value in each feature. Received: none in any of "
-                    f"{len(self.X)} rows of feature {name!r}. Drop the column: "
-                    f"{format_setting('dataset.drop', [name])}{formula * is_workbook}"
-                )
+        missing = np.flatnonzero(np.isnan(self.X[0]))  # columns without a value so far
+        for rows in row_blocks(*self.X.shape):
+            missing = missing[np.isnan(self.X[rows][:, missing]).all(axis=0)]
+            if not len(missing):
+                return
+        name = self.feature_names[missing[0]]
+        is_workbook = self.source.endswith((".xlsx", ".xlsm"))
+        formula = " If it has formulas, open and save the workbook in Excel first."
+        raise UserError(
+            f"{self._where}: expected a value in each feature. Received: none in any of "
+            f"{len(self.X)} rows of feature {name!r}. Drop the column: "
+            f"{format_setting('dataset.drop', [name])}{formula * is_workbook}"
+        )
 
     def _check_weights(self) -> None:
         weights = self.sample_weight
