@@ -10,6 +10,7 @@ import tracemalloc
 import zipfile
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,30 @@ def test_a_changed_file_is_another_table(load, tmp_path):
     assert path.stat().st_size == state.st_size
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
     assert load(path, LABELS, is_mapped=True).y[:, 1].all()
+
+
+def test_a_file_of_the_same_size_and_time_is_another_table(load, tmp_path, cache):
+    path = write(frame().fillna({"x": 0}), tmp_path / "t.csv")
+    load(path, LABELS, is_mapped=True)
+    state = path.stat()
+    write(frame().fillna({"x": 0}).assign(y=1), path)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert path.stat().st_mtime_ns == state.st_mtime_ns
+    assert load(path, LABELS, is_mapped=True).y[:, 1].all()
+
+
+@pytest.mark.parametrize("library", ["openpyxl", "pyarrow"])
+def test_libraries_of_other_versions_make_other_tables(library, load, tmp_path, cache, monkeypatch):
+    path = write(frame(), tmp_path / "t.xlsx")
+    versions = {library: "1"}
+    monkeypatch.setattr(
+        table_cache, "version", lambda name: versions.get(name) or metadata.version(name)
+    )
+    for versions[library] in ("1", "2", "2"):
+        table_cache._code_version.cache_clear()
+        load(path, LABELS, *ROLES, is_mapped=True)
+    table_cache._code_version.cache_clear()
+    assert len([*cache.iterdir()]) == 2
 
 
 def test_types_are_inferred_from_all_rows_a_few_columns_at_a_time(load, tmp_path, monkeypatch):

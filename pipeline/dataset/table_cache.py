@@ -36,6 +36,7 @@ MATRIX, REST = "X.npy", "dataset.npz"
 JSON = "json"  # name of the array that holds everything but arrays, as JSON
 ARRAYS = ("y", "groups", "fold", "ids", "label_mask", "sample_weight", "times")
 TEXTS = ("name", "label_names", "source", "warnings", "notes", "digest")
+LIBRARIES = ("numpy", "openpyxl", "pyarrow")  # that read a table
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -43,7 +44,8 @@ def table_key(path: Path, config: TableConfig, formats: Mapping[str, str] | None
     """Return a name for a table: its file as it is now, the settings that read it, and the code."""
     state = path.stat()
     config = replace(config, predict_rows=(), drop_duplicates=False, memory_map=None)
-    parts = path.absolute(), state.st_size, state.st_mtime_ns, config, formats, _code_version()
+    file = state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    parts = path.absolute(), file, config, formats, _code_version()
     return sha256(repr(parts).encode()).hexdigest()[:32]
 
 
@@ -181,7 +183,10 @@ def _clean(root: Path) -> None:
 
 @cache
 def _code_version() -> str:
-    sha = sha256(f"{version('numpy')} {version('pyarrow')}".encode())
+    sha = sha256()
+    for library in LIBRARIES:
+        with suppress(ImportError):  # openpyxl is optional
+            sha.update(f"{library} {version(library)} ".encode())
     for package in ("dataset", "preprocessing"):
         for path in sorted((_PACKAGE / package).glob("*.py")):
             sha.update(path.read_bytes())
