@@ -19,6 +19,7 @@ _LOG_LINE = re.compile(  # of TensorFlow's C++ code: information and warnings
     rb"|To enable the following instructions)"
 )
 _overridden: list[str] = []  # settings of the user that Manyfold cannot train with
+_imported: set[str] = set()  # modules that were imported here, before any other code could use them
 
 
 def set_keras_variables() -> None:
@@ -41,6 +42,8 @@ def import_keras() -> ModuleType:
     set_keras_variables()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")  # else freed memory is kept
+    if "tensorflow" not in sys.modules:
+        _imported.add("tensorflow")
     with _filtered_stderr(lambda line, has_failed: has_failed):
         import keras
         import tensorflow as tf
@@ -52,6 +55,11 @@ def import_keras() -> ModuleType:
             "another module has imported it. Start the program with KERAS_BACKEND=tensorflow."
         )
     return keras  # type: ignore[no-any-return]
+
+
+def imported_tensorflow() -> bool:
+    """Return whether `import_keras` was the first to import TensorFlow in this process."""
+    return "tensorflow" in _imported
 
 
 def reset_keras() -> list[str]:

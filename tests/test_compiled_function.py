@@ -5,14 +5,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from pipeline.training.compiled_function import CompiledFunction
+from pipeline.training.compiled_function import CompiledFunction, reproducible_sums
 
 PROGRAM = """
 import json, sys
@@ -132,3 +134,40 @@ def test_tensors_of_the_process_are_passed_and_not_kept(tmp_path, monkeypatch):
     assert len(kept) == 1
     again = CompiledFunction(lambda x: 1 / 0, key=str(tmp_path))  # known in this process
     assert float(again(tf.constant(2.0))) == 2000 * 1999
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("", True),
+        ("tf.function(lambda: tf.zeros(3) + 1)()", True),
+        ("tf.function(lambda: tf.zeros(3) + 1, jit_compile=True)()", False),
+    ],
+    ids=["nothing", "a graph", "a compilation"],
+)
+def test_sums_are_reproducible_unless_other_code_has_compiled_before(before, expected):
+    program = f"""
+import os
+import tensorflow as tf
+{before}
+from pipeline.training.compiled_function import has_reproducible_sums
+print(has_reproducible_sums(), os.environ.get("XLA_FLAGS"))
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(expected), "None"], done.stderr
+
+
+def test_overlapping_compilations_leave_the_options_as_they_were(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=")
+    with ThreadPoolExecutor(4) as executor:
+        for _ in range(4):
+            executor.submit(compile_slowly)
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to="
+
+
+def compile_slowly():
+    with reproducible_sums():
+        time.sleep(0.02)

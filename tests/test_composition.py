@@ -40,9 +40,11 @@ def loader():
 
 def test_each_job_has_the_configuration_that_hydra_composes(loader):
     sweep = loader.load_configuration("config", [*OF_SWEEP, "seed=1,2"], RunMode.MULTIRUN)
+    of_sweep = [*OF_SWEEP, "++tracking.parent_run_id=abc"]  # as the parent run sets it
+    sweep.hydra.overrides.hydra = of_sweep
     for job in JOBS:
         config = loader.load_sweep_config(sweep, [*job])
-        expected = loader.load_configuration("config", [*OF_SWEEP, *job], RunMode.RUN)
+        expected = loader.load_configuration("config", [*of_sweep, *job], RunMode.RUN)
         assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(expected)
         assert OmegaConf.is_struct(config)
         config.cv.n_repeats = 99  # of this job alone

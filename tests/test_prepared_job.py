@@ -11,7 +11,6 @@ STEPS = {
     "the data": "pipeline.prepared_job.load_inputs",
     "the store": "pipeline.prepared_job.check_store",
     "the trainer": "pipeline.job.Evaluator",
-    "the experiment": "pipeline.job.open_store",
     "a new run": "mlflow.start_run",
     "the compilation": "pipeline.job.Evaluator.compile",
     "the inputs": "pipeline.job.write_inputs",

@@ -85,10 +85,22 @@ def test_fits_wait_for_the_slots_of_those_that_early_stopping_ends():
 
 
 def test_some_of_the_fits_train_on_all_cores_too():
-    assert [plan(31).n_slots(n) for n in (31, 21, 10, 3, 1)] == [16, 11, 5, 2, 1]
-    assert [plan(31, 281_000).n_slots(n) for n in (31, 10, 1)] == [1, 1, 1]
+    assert [plan(31).n_slots(n, 31) for n in (31, 21, 10, 3)] == [16, 11, 5, 2]
+    assert [plan(31, 281_000).n_slots(n, 31) for n in (31, 10, 1)] == [1, 1, 1]
     given = plan_stacks(31, 900, 32, 283, 1130, 100, 5, 2)
-    assert [given.n_slots(n) for n in (31, 3)] == [5, 5]
+    assert [given.n_slots(n, 31) for n in (31, 3)] == [5, 5]
+
+
+def test_no_fit_trains_alone_because_the_others_are_done():
+    assert plan(31).n_slots(1, 31) == 2
+    assert plan(31).n_slots(1, 1) == 1  # the only one of its shape
+
+
+def test_where_the_size_changes_bits_it_depends_on_the_work_alone():
+    plans = [plan(31, n_threads=n, is_flexible=False) for n in (1, 2, 8, 64)]
+    assert {it.fits_per_program for it in plans} == {8}
+    assert {it.n_slots(n, 31) for it in plans for n in (1, 10, 31)} == {8}
+    assert [it.n_threads for it in plans] == [1, 2, 8, 31]
 
 
 def test_the_order_of_an_epoch_is_that_of_numpy_whether_it_is_kept_or_not():

@@ -10,9 +10,10 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
 from tensorflow.python.eager import context
 
+from pipeline.keras_backend import imported_tensorflow
 from pipeline.training.program_cache import read_trace, write_trace
 
 # XLA hands large sums to another library, which adds in another order; so the same sum would have
@@ -43,6 +45,7 @@ class _Defined(NamedTuple):
 
 _defined: dict[str, _Defined] = {}  # by name
 _lock = Lock()
+_environment = RLock()
 
 
 @contextmanager
@@ -52,16 +55,39 @@ def reproducible_sums() -> Iterator[None]:
     XLA reads its options once, when it first compiles in a process. They are then restored, because
     another copy of XLA in this process, such as that of JAX, might not know them.
     """
-    own = os.environ.get("XLA_FLAGS")
-    if version("tensorflow").startswith(_TESTED_VERSION) and _NO_LIBRARY not in (own or ""):
-        os.environ["XLA_FLAGS"] = f"{own or ''} {_NO_LIBRARY}".strip()
-    try:
-        yield
-    finally:
-        if own is None:
-            os.environ.pop("XLA_FLAGS", None)
-        else:
-            os.environ["XLA_FLAGS"] = own
+    with _environment:
+        own = os.environ.get("XLA_FLAGS")
+        if version("tensorflow").startswith(_TESTED_VERSION) and _NO_LIBRARY not in (own or ""):
+            os.environ["XLA_FLAGS"] = f"{own or ''} {_NO_LIBRARY}".strip()
+        try:
+            yield
+        finally:
+            if own is None:
+                os.environ.pop("XLA_FLAGS", None)
+            else:
+                os.environ["XLA_FLAGS"] = own
+
+
+@cache
+def has_reproducible_sums() -> bool:
+    """Return whether large sums have the same bits in stacks of any size.
+
+    They have not if other code of this process has compiled before, or with a version of TensorFlow
+    that does not know the option. If Manyfold has imported TensorFlow itself, no code has.
+    """
+    if imported_tensorflow() and version("tensorflow").startswith(_TESTED_VERSION):
+        return True
+    values = np.random.default_rng(0).normal(size=(8, 32, 256)).astype(np.float32)
+
+    def add(batches: tf.Tensor) -> tf.Tensor:
+        """Add the outputs of a layer, which XLA does otherwise than it adds inputs."""
+        weights = tf.transpose(batches, (0, 2, 1)) @ batches
+        return tf.reduce_sum(tf.nn.relu(batches @ weights), axis=1)
+
+    compiled = tf.function(add, jit_compile=True, autograph=False)
+    with reproducible_sums():
+        sums = [compiled(tf.constant(values[:size])).numpy() for size in (2, len(values))]
+    return np.array_equal(sums[0], sums[1][:2])
 
 
 class CompiledFunction:

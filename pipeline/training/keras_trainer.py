@@ -274,7 +274,7 @@ class KerasTrainer:
             self._inputs,
             group,
             self._config.epochs,
-            self._plan.epochs_per_call,
+            self._plan,
             lambda fit_index: self._initial_states[fit_index],
         )
 

@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.runtime import core_fraction, n_cores
 from pipeline.training.base import Device, FitSpec
 from pipeline.training.batches import MAX_SCORED_ROWS
+from pipeline.training.compiled_function import has_reproducible_sums
 from pipeline.training.device import free_memory
 from pipeline.training.stack_plan import StackPlan, plan_stacks
 
@@ -90,8 +91,10 @@ def plan_training(
         fits_per_program=config.fits_per_program or (len(fits) if is_gpu else None),
         n_threads=config.n_threads or (1 if is_gpu else n_cores()),
         can_stop=config.early_stopping.patience is not None,
+        is_flexible=not is_gpu and has_reproducible_sums(),
     )
-    plan = replace(plan, is_exact=config.fits_per_program is not None)
+    if is_gpu:
+        plan = replace(plan, is_given=config.fits_per_program is not None, n_stacks=1)
     stopping = config.early_stopping
     memory = slice_memory(
         network,

@@ -10,6 +10,7 @@ a fit alone in its program can differ from one in a stack, because XLA then drop
 and sums some layers in another order; so the cores have no say in whether fits train alone.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,6 +27,7 @@ STEP_SECONDS = 6e-6  # time that a fit adds to a step of a network without weigh
 STEP_PRODUCTS = 50_000  # products of weights and rows that take as long
 STEP_COST = 2  # fixed cost of a step, as a multiple of STEP_SECONDS
 MIN_STEP_COST = 0.03  # of a network for which a stack saves anything, as a part of its step
+N_CORES = 4  # for which a size is chosen if it may not depend on those of this machine
 LONG_SECONDS = 10  # of one core, of a training whose first results should not wait for the last
 MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
 MAX_CALL_FLOPS = 2e9  # operations of one call: some tenths of a second between progress updates
@@ -88,19 +90,33 @@ class StackPlan:
         fits_per_program: Largest number of fits in one stack.
         n_threads: Stacks that train side by side.
         epochs_per_call: Epochs per call of a program, that is between two progress updates.
-        is_exact: Whether stacks of fewer fits have as many slots.
+        is_flexible: Whether the size of a stack changes no bit, so that it may depend on the cores,
+            on which fits are left to train, and on the clock.
+        is_given: Whether the user has chosen the size.
+        n_stacks: Number of stacks, or more, of fits of one shape, if the size is not flexible.
     """
 
     fits_per_program: int
     n_threads: int
     epochs_per_call: int
-    is_exact: bool = False
+    is_flexible: bool = True
+    is_given: bool = False
+    n_stacks: int = N_CORES
 
-    def n_slots(self, n_fits: int) -> int:
-        """Return the size of the stacks of so many fits: smaller if all threads then train."""
-        if self.is_exact:
+    def n_slots(self, n_left: int, n_equal: int) -> int:
+        """Return the size of the stacks of some fits.
+
+        Args:
+            n_left: Number of these fits.
+            n_equal: Number of all fits of their shape.
+        """
+        if self.is_given:
             return self.fits_per_program
-        return min(self.fits_per_program, _stack_size(n_fits, self.n_threads))
+        if not self.is_flexible:
+            return min(self.fits_per_program, _stack_size(n_equal, self.n_stacks))
+        # Smaller stacks let all threads train; but no fit trains alone because others are done.
+        size = max(_stack_size(n_left, self.n_threads), min(2, n_equal))
+        return min(self.fits_per_program, size)
 
 
 def plan_stacks(
@@ -114,6 +130,7 @@ def plan_stacks(
     n_threads: int,
     *,
     can_stop: bool = False,
+    is_flexible: bool = True,
 ) -> StackPlan:
     """Choose the size of stacks for fits of one architecture.
 
@@ -127,16 +144,18 @@ def plan_stacks(
         fits_per_program: The user's choice, or None.
         n_threads: Stacks to train side by side.
         can_stop: Whether early stopping can end fits, so that waiting ones take their slots.
+        is_flexible: See `StackPlan`.
     """
-    is_exact, n_threads = fits_per_program is not None, min(n_threads, n_fits)
+    is_given, n_threads = fits_per_program is not None, min(n_threads, n_fits)
     if fits_per_program is None:
         # Weights, gradients and optimizer variables are float32.
         cached_size = CACHE_BYTES / (4 * (n_state + n_weights))
         step_size = 1 + n_weights * min(batch_size, n_train) / STEP_PRODUCTS
         seconds = STEP_SECONDS * step_size * n_fits * epochs * n_train / batch_size
         n_rounds = 2 if can_stop or seconds > LONG_SECONDS else 1
-        step_cost, largest = STEP_COST / step_size, _stack_size(n_fits, n_threads * n_rounds)
-        fits_per_program = _cheapest_size(n_fits, largest, cached_size, step_cost, n_threads)
+        n_cores = n_threads if is_flexible else N_CORES
+        step_cost, largest = STEP_COST / step_size, _stack_size(n_fits, n_cores * n_rounds)
+        fits_per_program = _cheapest_size(n_fits, largest, cached_size, step_cost, n_cores)
     fits_per_program = min(fits_per_program, n_fits)
     # The longest call that still shows progress: bounded by its operations, by its steps (the
     # fixed cost of a step dominates in small networks) and by a tenth of the training.
@@ -144,7 +163,7 @@ def plan_stacks(
     flops_per_epoch = 6 * n_weights * n_train * fits_per_program
     epochs_per_call = int(min(MAX_CALL_FLOPS / flops_per_epoch, MAX_CALL_STEPS / n_steps))
     epochs_per_call = max(1, min(epochs_per_call, -(-epochs // MIN_CALLS)))
-    return StackPlan(fits_per_program, n_threads, epochs_per_call, is_exact)
+    return StackPlan(fits_per_program, n_threads, epochs_per_call, is_flexible, is_given)
 
 
 def _stack_size(n_fits: int, n_stacks: int) -> int:
@@ -224,11 +243,12 @@ def group_fits(
     by_shape: dict[StackShape, list[int]] = {}
     for fit_index in fit_indices:
         by_shape.setdefault(shapes[fit_index], []).append(fit_index)
+    n_equal = Counter(shapes)
     groups = []
     for shape, group in by_shape.items():
         # A stack takes as many steps as its longest fit, so fits of similar length go together.
         ordered = sorted(group, key=lambda index: -n_steps(n_train[index], shape))
-        groups.append(FitGroup(tuple(ordered), shape, plan.n_slots(len(group))))
+        groups.append(FitGroup(tuple(ordered), shape, plan.n_slots(len(group), n_equal[shape])))
     return groups
 
 

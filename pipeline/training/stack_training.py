@@ -20,7 +20,7 @@ from pipeline.runtime import release_memory
 from pipeline.training.base import FitResult, Progress, Stopped
 from pipeline.training.compiled import Program
 from pipeline.training.stack import EarlyStoppingState, Inputs, StackInputs, State
-from pipeline.training.stack_plan import FitGroup
+from pipeline.training.stack_plan import FitGroup, StackPlan
 
 # Of a smaller program, which is compiled once idle slots have wasted as much time: so no more than
 # twice the time is lost that foresight would lose, however long the other fits go on.
@@ -64,7 +64,7 @@ class StackTraining:
         inputs: StackInputs,
         group: FitGroup,
         n_epochs: int,
-        epochs_per_call: int,
+        plan: StackPlan,
         initial_state: Callable[[int], State],
     ) -> None:
         """Set what all stacks of the shape share.
@@ -74,13 +74,14 @@ class StackTraining:
             inputs: The table and its fits.
             group: The fits, their shape and the size of a stack.
             n_epochs: Epochs of each fit.
-            epochs_per_call: Epochs of one call of the program.
+            plan: Epochs of one call of the program, and whether stacks may shrink.
             initial_state: Returns the state of a fit before the first step.
         """
         self.waiting = deque(group.fit_indices)
         self._program, self._inputs = program, inputs
         self._shape, self._n_slots = group.shape, group.n_slots
-        self._n_epochs, self._per_call = n_epochs, epochs_per_call
+        self._n_epochs, self._per_call = n_epochs, plan.epochs_per_call
+        self._can_shrink = plan.is_flexible
         self._initial_state = initial_state
 
     def trace(self, state: State) -> list[Callable[[], Any]]:
@@ -157,7 +158,8 @@ class StackTraining:
     def _smaller_size(self, running: Sequence[_RunningFit | None]) -> int:
         """Return half of the slots, or half of these again, if no fit waits for the others."""
         n_slots, n_filled = len(running), sum(fit is not None for fit in running)
-        while not self.waiting and n_slots > 2 and n_filled <= n_slots // 2:
+        can_shrink = self._can_shrink and not self.waiting
+        while can_shrink and n_slots > 2 and n_filled <= n_slots // 2:
             n_slots = max(2, n_slots // 2)
         return n_slots
 
