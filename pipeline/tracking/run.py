@@ -86,7 +86,7 @@ class TrackedRun:
         Keys in the user's own mappings lose the characters that MLflow refuses.
         """
         settings = {_param_key(key): value for key, value in settings.items()}
-        self.params = {key: value[:MAX_PARAM] for key, value in settings.items()}
+        self.params |= {key: value[:MAX_PARAM] for key, value in settings.items()}
         new = self.params.keys() - self._sent_params
         params = [Param(key, value) for key, value in self.params.items() if key in new]
         for start in range(0, len(params), MAX_PARAMS):
