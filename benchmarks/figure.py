@@ -40,7 +40,8 @@ def draw_figure(results: Result, path: Path) -> None:
     if "sweep" in pieces:
         seconds = np.cumsum([0, *pieces["sweep"]["jobs"]]) + _first_job(pieces["sweep"])
         ax = next(axes)
-        ax.loglog(range(1, len(seconds) + 1), seconds, marker=".")
+        ax.plot(range(1, len(seconds) + 1), seconds, marker=".")
+        ax.set_ylim(bottom=0)
         _label(ax, "configurations in one process", "seconds, with the imports")
     for ax in axes:
         ax.set_axis_off()
@@ -81,8 +82,12 @@ def _draw_curve(ax: Axes, quantity: str, points: list[Result]) -> None:
     for key, name in (("first", "first training"), ("later", "after compiling")):
         ax.loglog(values, [point[key] for point in points], marker=".", label=name)
     other = ax.twinx()
-    other.loglog(values, [point["memory"] for point in points], ":", color="gray", label="memory")
+    memory = [point["memory"] for point in points]
+    other.semilogx(values, memory, ":", color="gray", label="memory")
+    other.set_ylim(0, 1.3 * max(memory))
     other.set_ylabel("MB", color="gray", fontsize=8)
+    ax.set_xticks(values, [f"{value:,}" for value in values], minor=False)
+    ax.set_xticks([], minor=True)
     handles = [*ax.lines, *other.lines]
     ax.legend(handles, [str(line.get_label()) for line in handles], fontsize=6)
     _label(ax, quantity, "seconds")
