@@ -12,7 +12,8 @@ import pytest
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 ORDER = [
-    "errors", "mlflow_variables", "runtime", "cache_folder", "keras_backend", "user_code", "config",
+    "errors", "mlflow_variables", "runtime", "cache_folder", "matrix_blocks", "keras_backend",
+    "user_code", "config",
     "preprocessing", "dataset", "cv",
     "scoring", "decision", "model", "prediction", "export", "tracking", "training", "evaluation",
     "comparison", "checks", "report", "console", "final_model", "named_model", "outcome",

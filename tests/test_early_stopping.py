@@ -151,14 +151,20 @@ def test_a_fit_stops_the_same_alone_and_in_a_stack():
         np.testing.assert_allclose(result.y_score, alone.y_score, atol=1e-6)
 
 
-def test_waiting_fits_train_in_the_slots_of_those_that_have_stopped():
-    fits = make_monitored_fits((30,) * 7)
-    config = replace(stopping_config(), fits_per_program=2, n_threads=1)
+def train_watched(fits, config):
+    """Return a trainer, the mock around its program's `run`, and the results of the fits."""
     trainer = KerasTrainer(NETWORK, config, X, Y, fits, repr(NETWORK))
     trainer.compile()
     (program,) = trainer._programs.values()
     with patch.object(program, "run", wraps=program.run) as run:
         results = list(trainer.train())
+    return trainer, run, results
+
+
+def test_waiting_fits_train_in_the_slots_of_those_that_have_stopped():
+    fits = make_monitored_fits((30,) * 7)
+    config = replace(stopping_config(), fits_per_program=2, n_threads=1)
+    trainer, run, results = train_watched(fits, config)
     for result, alone in zip(
         results, train(fits, replace(config, fits_per_program=1)), strict=True
     ):
@@ -179,11 +185,7 @@ def test_a_stack_of_which_half_has_stopped_goes_on_in_a_smaller_program(monkeypa
     monkeypatch.setattr(stack_plan, "MAX_CALL_STEPS", 1)  # one epoch a call
     fits = make_monitored_fits((30, 28, 26, 24, 22, 20, 18))
     config = replace(stopping_config(), fits_per_program=7, n_threads=1)
-    trainer = KerasTrainer(NETWORK, config, X, Y, fits, repr(NETWORK))
-    trainer.compile()
-    (program,) = trainer._programs.values()
-    with patch.object(program, "run", wraps=program.run) as run:
-        results = list(trainer.train())
+    _, run, results = train_watched(fits, config)
     for result, alone in zip(
         results, train(fits, replace(config, fits_per_program=1)), strict=True
     ):

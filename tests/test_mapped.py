@@ -20,11 +20,10 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from pipeline import runtime
+from pipeline import matrix_blocks, runtime
 from pipeline.dataset import loading, mapped_files, summarise, table_cache
 from pipeline.dataset.builder import build_dataset
 from pipeline.errors import UserError
-from pipeline.preprocessing import matrix_blocks
 from pipeline.training import sparse_rows, stack
 from tests.test_evaluator import evaluate
 

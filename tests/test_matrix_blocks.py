@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from pipeline import matrix_blocks
 from pipeline.checks import equal_rows
 from pipeline.dataset import duplicate_rows, summarise
 from pipeline.errors import UserError
+from pipeline.matrix_blocks import column_blocks, read_columns, row_blocks
 from pipeline.model.training_profile import describe_training
-from pipeline.preprocessing import column_statistics, fitting, matrix_blocks
-from pipeline.preprocessing.matrix_blocks import column_blocks, read_columns, row_blocks
+from pipeline.preprocessing import column_statistics, fitting
 from tests.test_fitting import SCHEMA, arrays_of, folds
 from tests.test_preprocessor import OPTIONS, mixed_table, preprocessing
 

@@ -10,7 +10,7 @@ from pipeline.checks.finding import Finding
 from pipeline.cv import Split
 from pipeline.dataset import Dataset, DataSummary
 from pipeline.dataset.duplicate_rows import first_rows
-from pipeline.preprocessing.matrix_blocks import read_columns
+from pipeline.matrix_blocks import read_columns
 
 MAX_ROWS, MAX_CELLS = 50_000, 5_000_000  # of a table that is searched for nearly equal rows
 DECIMALS = 3  # of features in standard deviations, up to which rows are nearly equal

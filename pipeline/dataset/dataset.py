@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import format_setting
 from pipeline.errors import UserError, locate
+from pipeline.matrix_blocks import row_blocks
 from pipeline.preprocessing import TableSchema
-from pipeline.preprocessing.matrix_blocks import row_blocks
 
 Times: TypeAlias = (
     NDArray[np.datetime64] | NDArray[np.timedelta64] | NDArray[np.int64] | NDArray[np.float64]

@@ -1,11 +1,10 @@
 """Find rows with the features of a previous row."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.dataset import Dataset
+from pipeline.matrix_blocks import row_blocks
 
 MAX_CELLS = 500_000  # features that are hashed at once
 
@@ -14,7 +13,7 @@ def first_rows(X: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the index of the first row with the same features, for each row."""
     hashes, rows = np.empty(len(X), dtype=np.uint64), np.arange(len(X))
     multipliers = np.random.default_rng(0).integers(2**64, size=X.shape[1], dtype=np.uint64)
-    for part in _parts(X, len(X)):
+    for part in row_blocks(len(X), X.shape[1], MAX_CELLS):
         hashes[part] = (_canonical_bits(X[part]) * multipliers).sum(axis=1)
     ordered = np.sort(hashes)
     if (ordered[1:] != ordered[:-1]).all():
@@ -22,15 +21,11 @@ def first_rows(X: NDArray[np.float32]) -> NDArray[np.int64]:
     _, index, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     first = np.asarray(index[inverse], dtype=np.int64)
     later = np.flatnonzero(first != rows)
-    if all(_are_equal(X, later[part], first[later[part]]) for part in _parts(X, len(later))):
+    parts = row_blocks(len(later), X.shape[1], MAX_CELLS)
+    if all(_are_equal(X, later[part], first[later[part]]) for part in parts):
         return first
     by_row: dict[bytes, int] = {}  # as different rows have equal hashes
     return np.array([by_row.setdefault(_canonical_bits(it).tobytes(), i) for i, it in enumerate(X)])
-
-
-def _parts(X: NDArray[np.float32], n_rows: int) -> Iterator[slice]:
-    step = max(1, MAX_CELLS // max(1, X.shape[1]))
-    return (slice(start, start + step) for start in range(0, n_rows, step))
 
 
 def _are_equal(X: NDArray[np.float32], rows: NDArray[np.int64], others: NDArray[np.int64]) -> bool:

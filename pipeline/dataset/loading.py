@@ -15,8 +15,8 @@ from pipeline.dataset.mapped_files import make_matrix
 from pipeline.dataset.matrix import sample_rows, with_offsets
 from pipeline.dataset.suspicious_columns import find_row_ids, find_suspicious_columns
 from pipeline.errors import UserError
+from pipeline.matrix_blocks import row_blocks
 from pipeline.preprocessing import TableSchema
-from pipeline.preprocessing.matrix_blocks import row_blocks
 
 
 def load(config: DatasetConfig) -> Dataset:

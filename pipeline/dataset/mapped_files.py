@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.cache_folder import VARIABLE, find_cache
 from pipeline.errors import UserError
+from pipeline.matrix_blocks import row_blocks
 from pipeline.preprocessing import TableSchema
-from pipeline.preprocessing.matrix_blocks import row_blocks
 from pipeline.preprocessing.table_schema import empty_matrix
 
 FOLDER = "tables"  # of the cache

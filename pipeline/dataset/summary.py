@@ -15,7 +15,7 @@ from pipeline.dataset.label_coverage import (
     most_frequent,
 )
 from pipeline.dataset.label_rates import LabelRates, label_rates
-from pipeline.preprocessing.matrix_blocks import row_blocks
+from pipeline.matrix_blocks import row_blocks
 
 N_LABEL_SETS = 10
 N_PAIRS = 50

@@ -17,9 +17,9 @@ from pipeline.dataset import Dataset
 from pipeline.dataset.files import LEAVE_OUT, check_fits_memory
 from pipeline.dataset.mapped_files import make_matrix
 from pipeline.errors import UserError
+from pipeline.matrix_blocks import row_blocks
 from pipeline.preprocessing.column import Column
 from pipeline.preprocessing.derived_columns import DAYS, PARTS, DateParts, Derived
-from pipeline.preprocessing.matrix_blocks import row_blocks
 from pipeline.preprocessing.text_columns import TextCounts, make_vectorizer
 from pipeline.preprocessing.text_fitting import select_terms
 

@@ -22,7 +22,7 @@ from pipeline.cv import Split
 from pipeline.dataset import Dataset
 from pipeline.decision import DecisionRule
 from pipeline.evaluation.fold_results import targets
-from pipeline.preprocessing.matrix_blocks import row_blocks
+from pipeline.matrix_blocks import row_blocks
 from pipeline.scoring import find_metric, lower_is_better
 from pipeline.scoring.classification_metrics import Labels, Mask, Scores, Weights, log_loss
 from pipeline.scoring.label_ranking import label_average_precision, label_roc_auc

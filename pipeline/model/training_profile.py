@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import DatasetConfig, ScoringConfig, TableConfig
 from pipeline.dataset import Dataset
+from pipeline.matrix_blocks import read_columns
 from pipeline.preprocessing import Column
-from pipeline.preprocessing.matrix_blocks import read_columns
 
 QUANTILES = np.arange(11) / 10
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sklearn.utils import murmurhash3_32
 
 from pipeline.config import PreprocessingConfig
+from pipeline.matrix_blocks import column_blocks, read_columns
 from pipeline.preprocessing.column_statistics import ColumnStatistics
 from pipeline.preprocessing.derived_columns import DAY
 from pipeline.preprocessing.input_columns import find_input_columns
-from pipeline.preprocessing.matrix_blocks import column_blocks, read_columns
 from pipeline.preprocessing.preprocessor import NO_COLUMN, Preprocessor, round_up
 from pipeline.preprocessing.table_schema import TableSchema
 from pipeline.preprocessing.text_fitting import fit_text

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import TextConfig
-from pipeline.preprocessing.matrix_blocks import row_blocks
+from pipeline.matrix_blocks import row_blocks
 from pipeline.preprocessing.preprocessor import round_up, weigh_terms
 
 

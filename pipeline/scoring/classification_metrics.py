@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import matrix_blocks
+
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float32]
 Mask = NDArray[np.bool_] | None
@@ -58,8 +60,7 @@ def mean_metric(function: Callable[..., NDArray[Any]]) -> Metric:
 
 def row_blocks(n_rows: int, n_labels: int) -> list[slice]:
     """Return slices of rows with at most about `MAX_CELLS` cells each, at least one slice."""
-    step = max(1, MAX_CELLS // max(1, n_labels))
-    return [slice(first, first + step) for first in range(0, max(1, n_rows), step)]
+    return list(matrix_blocks.row_blocks(max(1, n_rows), n_labels, MAX_CELLS))
 
 
 def weighted_mean(values: NDArray[Any], weights: NDArray[Any]) -> float:

@@ -26,7 +26,7 @@ _STATE_COPIES = 2  # the state before a call of the program, and after it
 _GRADIENT_COPIES = 2  # the gradients, and the copy of a variable that XLA makes
 _ACTIVATION_COPIES = 2  # of the forward and of the backward pass
 _BYTES = 4  # of float32
-_ROW_BYTES = 20  # of a row's number: drawn in int64; padded, in batches and on the device in int32
+_ROW_BYTES = 20  # of a row's number: its kept place, drawn, padded, in batches, on the device
 
 
 @dataclass(frozen=True)

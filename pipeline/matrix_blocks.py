@@ -9,9 +9,9 @@ MAX_CELLS = 2**24  # of the rows, or of the columns, that are copied at once
 MAX_PASSES = 32  # over a matrix of which columns are read; each reads all pages of its file
 
 
-def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Yield the rows of a matrix of this shape, some at a time."""
-    step = max(1, MAX_CELLS // max(1, n_columns))
+def row_blocks(n_rows: int, n_columns: int, max_cells: int | None = None) -> Iterator[slice]:
+    """Yield the rows of a matrix of this shape, some at a time, by default `MAX_CELLS` cells."""
+    step = max(1, (max_cells or MAX_CELLS) // max(1, n_columns))
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
