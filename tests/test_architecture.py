@@ -173,7 +173,7 @@ def test_the_package_stays_small():
     lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
     assert len(MODULES) <= 282
     assert max(lengths.values()) <= 300
-    assert sum(lengths.values()) < 42_500
+    assert sum(lengths.values()) < 42_700
 
 
 def test_groups_dataclasses_and_modules_share_a_word():

@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError, locate
+from pipeline.matrix_blocks import row_blocks
 from pipeline.preprocessing import Column, TableSchema
-from pipeline.preprocessing.column_values import LARGEST
+from pipeline.preprocessing.column_values import LARGEST, check_size
+from pipeline.preprocessing.table_schema import empty_matrix
 
 EXACT_FLOAT64 = 2**53
 _N_SAMPLED_ROWS = 1000  # to choose offsets
+_MAX_DENSE = 2**21  # numbers of a sparse matrix that are in float64 at once
+_REMEDY = "Correct it or drop the row."
 _MAX_RATIO = 4  # of a median to the spread; a larger one costs float32 more than two of 24 bits
 
 
@@ -47,7 +51,34 @@ def encode_matrix(
     try:
         return schema.encode(X), schema
     except ValueError as error:
-        raise locate(source, error, "Correct it or drop the row.") from error
+        raise locate(source, error, _REMEDY) from error
+
+
+def encode_sparse_matrix(
+    source: str, columns: Sequence[Column], X: Any
+) -> tuple[NDArray[np.float32], TableSchema]:
+    """Return the features of a CSR matrix of numbers, as `encode_matrix` does, and their schema.
+
+    Raises:
+        UserError: As `encode_matrix`.
+    """
+    if 0 in X.shape:
+        return encode_matrix(source, columns, X.toarray())
+    low, high = X.nanmin(axis=0).toarray()[0], X.nanmax(axis=0).toarray()[0]
+    sample = X[sample_rows(X.shape[0])].toarray()
+    schema = TableSchema(tuple(with_offsets(source, columns, sample, low, high)))
+    invalid = X.indices[np.abs(X.data) > LARGEST]
+    try:
+        if len(invalid):
+            first = invalid.min()
+            check_size(columns[first].name, X[:, [first]].toarray()[:, 0])
+    except ValueError as error:
+        raise locate(source, error, _REMEDY) from error
+    n_samples, n_features = X.shape
+    encoded = empty_matrix(n_samples, n_features)
+    for rows in row_blocks(n_samples, n_features, _MAX_DENSE):
+        encoded[rows] = schema.encode(X[rows].toarray())
+    return encoded, schema
 
 
 def sample_rows(n_rows: int) -> slice:
