@@ -25,6 +25,7 @@ METHOD = (
     f"{TOLERANCE} and three standard errors is marked. The limits compare with the fastest of the "
     "three arrangements of JAX."
 )
+FURTHER_COMMANDS = ("sweep", "tall_command", "wide_command", "wide_command_256")
 JAX = ("jax_all", "jax_half", "jax_one")
 Result = dict[str, Any]
 
@@ -177,12 +178,14 @@ def _command_measures(pieces: Result, cores: int) -> Iterator[Measure]:
     yield _at_most(title, 1.7, ratio, "x")
     title = f"sweep of {4 * N_SEEDS} configurations: speed-up over as many plain Keras loops"
     yield _at_least(title, 150, speed_up, "x")
-    tall, wide = pieces.get("tall_command"), pieces.get("wide_command")
+    tall = pieces.get("tall_command")
     title = "1,000,000 x 50, 3 folds, early stopping: the command's second run"
     yield _at_most(title, 45, tall and tall["seconds"][-1], " s")
-    title = "10,000 x 5,000 sparse x 1,000 labels, 3 folds x 5 epochs: the command's second run"
-    yield _at_most(title, 25, wide and wide["seconds"][-1], " s")
-    yield _at_most("the same, memory", 2_000, wide and wide["memory"], " MB")
+    for key, batch in (("wide_command", "32 (the default)"), ("wide_command_256", "256")):
+        wide, table = pieces.get(key), "10,000 x 5,000 sparse x 1,000 labels, 3 folds x 5 epochs"
+        title = f"{table}, batch {batch}: the command's second run"
+        yield _at_most(title, 25, wide and wide["seconds"][-1], " s")
+        yield _at_most("the same, memory", 2_000, wide and wide["memory"], " MB")
 
 
 def job_training_seconds(sweep: Result, cores: int) -> float:
@@ -247,7 +250,7 @@ def command_table(pieces: Result) -> str:
             base = median(pieces["command"]["import"]["seconds"])
             rows.append([title, _seconds(median(costs["seconds"]))])
             rows[-1] += [f"{median(costs['seconds']) / base:.2f}x", f"{costs['memory']:,.0f}"]
-    for key in ("sweep", "tall_command", "wide_command"):
+    for key in FURTHER_COMMANDS:
         if key in pieces:
             piece = pieces[key]
             title = f"`python -m pipeline {piece.get('command')}`, second run"
@@ -306,7 +309,7 @@ def format_results(results: Result) -> str:
         if name in pieces:
             title = pieces[name]["work"]["title"]
             parts += [f"### {name.capitalize()}: {title}", contest_table(pieces[name])]
-    if pieces.keys() & {"command", "sweep", "tall_command", "wide_command"}:
+    if pieces.keys() & {"command", *FURTHER_COMMANDS}:
         parts += ["### Whole commands", command_table(pieces)]
     if "sweep" in pieces:
         sweep = pieces["sweep"]

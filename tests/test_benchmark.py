@@ -64,6 +64,8 @@ def make_results() -> dict:
         "tutorial": {"work": work, "contestants": contestants},
         "command": {"import": command, "first": command, "later": {**command, "seconds": [7.5]}},
         "sweep": {**command, "seconds": [30.0], "jobs": [1.0] * 5, "training": [1.2] * 6},
+        "wide_command": {**command, "seconds": [31.0, 30.0], "command": "a"},
+        "wide_command_256": {**command, "seconds": [21.0, 20.0], "command": "b"},
         "curves": {"base": "a base", "points": {"rows": [point, {**point, "value": 100}]}},
         "stacks": {"works": {"yeast": {"title": "a", "automatic": 1, "points": [point]}}},
     }
@@ -237,6 +239,7 @@ def test_measures_compare_with_the_limits():
     assert values("`python -m pipeline`") == [("1.5x", False)]
     assert values("sweep in one process") == [("1.61x", True)]
     assert values("sweep of") == [("210x", True)]
+    assert values("10,000 x 5,000 sparse") == [("30 s", False), ("20 s", True)]
     assert values("yeast, after") == [("not measured", None)]
 
 
@@ -245,6 +248,7 @@ def test_tables_show_failures_and_differences():
     assert "PyTorch, torch.func.vmap (not installed: torch)" in text
     assert "-0.4000 (differs)" in text
     assert "### Wide" not in text
+    assert "`python -m pipeline b`, second run" in text
     for line in text.splitlines():
         assert not line.startswith("|") or line.endswith("|")
 
