@@ -171,9 +171,9 @@ def test_no_junk_drawers():
 
 def test_the_package_stays_small():
     lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
-    assert len(MODULES) <= 282
+    assert len(MODULES) <= 284
     assert max(lengths.values()) <= 300
-    assert sum(lengths.values()) < 42_700
+    assert sum(lengths.values()) < 43_000
 
 
 def test_groups_dataclasses_and_modules_share_a_word():

@@ -136,6 +136,24 @@ def test_tensors_of_the_process_are_passed_and_not_kept(tmp_path, monkeypatch):
     assert float(again(tf.constant(2.0))) == 2000 * 1999
 
 
+def test_a_kept_function_has_the_bits_of_one_that_is_not_kept(tmp_path):
+    def sums(x, state):
+        def add(i, x, count):
+            return i + 1, tf.sin(x @ x) + x, count + tf.cast(x[0, 0] > 0, tf.int64)
+
+        _, x, count = tf.while_loop(lambda i, *_: i < 20, add, (0, x, state["count"]))
+        return x, tf.concat([state["none"], x], axis=1), count
+
+    x = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
+    state = {"count": np.int64(0), "none": np.zeros((40, 0), np.float32)}
+    results = [
+        CompiledFunction(sums, lambda *_: (0, 0, 0), key)(x, state) for key in (None, str(tmp_path))
+    ]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert results[0][2] > 0
+
+
 @pytest.mark.parametrize(
     ("before", "expected"),
     [

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.model.keras_models import WeightInitializer, mlp
+from pipeline.model.keras_models import mlp
 from pipeline.model.tabular_networks import resnet, tabm
+from pipeline.training.initial_weights import WeightInitializer
 from tests.keras_reference import N_LABELS, make_fits, train, training_config
 from tests.test_keras_trainer import assert_equal_weights
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import keras
 import numpy as np
 import pytest
 
@@ -9,6 +10,10 @@ from pipeline.training.batches import MAX_KEPT_ROWS, PADDING, epoch_order, make_
 from pipeline.training.stack_plan import depends_on_batch, plan_stacks
 from tests.keras_reference import N_FEATURES, NETWORK, X
 from tests.test_keras_trainer import custom_model
+
+
+def dense(n_features, **options):
+    return keras.Sequential([keras.Input((n_features,)), keras.layers.Dense(2, **options)])
 
 
 @pytest.mark.parametrize(
@@ -19,8 +24,14 @@ from tests.test_keras_trainer import custom_model
         (partial(NETWORK, l2=0.1), False),
         (custom_model, False),
         (partial(NETWORK, batch_normalization=True), True),
+        (partial(dense, activation=lambda z: z - keras.ops.mean(z, axis=0)), True),
+        (partial(dense, activation=keras.layers.BatchNormalization()), True),
+        (partial(dense, activity_regularizer="l2"), True),
     ],
-    ids=["plain", "dropout", "l2", "custom", "batch normalization"],
+    ids=[
+        *("plain", "dropout", "l2", "custom", "batch normalization", "mean activation"),
+        *("layer as activation", "activity regularizer"),
+    ],
 )
 def test_layers_that_depend_on_the_batch_are_detected(build, expected):
     assert depends_on_batch(build(N_FEATURES), X[:16]) is expected

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.model.keras_models import WeightInitializer, build_model
+from pipeline.model.keras_models import build_model
 from pipeline.model.loaded_model import LoadedModel
 from pipeline.model.tabm_layers import BatchEnsembleDense
 from pipeline.model.tabular_networks import mlp_plr, resnet, tabm
+from pipeline.training.initial_weights import WeightInitializer
 from tests.keras_reference import (
     N_FEATURES,
     N_LABELS,

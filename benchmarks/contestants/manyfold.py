@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tutorial import compose_config
 from benchmarks.works import Data, Work
-from pipeline.cv.splitters import Split
-from pipeline.dataset.in_memory import make_dataset
-from pipeline.evaluation.inputs import make_trainer, plan_fits
 from pipeline.keras_backend import reset_keras
 from pipeline.runtime import heavy_imports
 from pipeline.training.program_cache import enable_program_cache
 
 enable_program_cache()
 with heavy_imports():
-    reset_keras()
+    reset_keras()  # imports Keras and TensorFlow, before any other code
+    from benchmarks.tutorial import compose_config
+    from pipeline.cv.splitters import Split
+    from pipeline.dataset.in_memory import make_dataset
+    from pipeline.evaluation.inputs import make_trainer, plan_fits
     from pipeline.training.keras_trainer import KerasTrainer
 
 

@@ -17,10 +17,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
-from pipeline.model.keras_models import WeightInitializer
 from pipeline.training.batch_loss import gather, gather_features, total_loss
 from pipeline.training.batches import MAX_SCORED_ROWS
 from pipeline.training.compiled_function import CompiledFunction
+from pipeline.training.initial_weights import WeightInitializer
 from pipeline.training.optimization import apply_gradients
 from pipeline.training.sparse_rows import SparseRows
 from pipeline.training.stack import (

@@ -1,8 +1,9 @@
 """A function that XLA compiles, whose trace can be kept on disk for later processes.
 
 Tracing a training step takes longer than reading its compiled program from the cache. So the traced
-graph is kept too, as a library of TensorFlow functions. Their names come from a digest, not from a
-counter of the process, because XLA's cache knows a program by the name of its function.
+graph is kept too, translated into XLA's own language where TensorFlow can read that. The names of
+kept functions come from a digest, not from a counter of the process, because XLA's cache knows a
+program by the name of its function.
 """
 
 import os
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
 from tensorflow.python.eager import context
@@ -30,6 +32,7 @@ from pipeline.training.program_cache import read_trace, write_trace
 _NO_LIBRARY = "--xla_cpu_experimental_ynn_fusion_type="
 N_TRIED_SUMS = 16  # as threads can happen to add in the same order
 _TESTED_VERSION = "2.21."  # a version of TensorFlow that does not know an option aborts the process
+_CALL_VERSION = 9  # of the operation that runs a translated graph
 
 
 class _Defined(NamedTuple):
@@ -49,7 +52,7 @@ _lock = Lock()
 _environment = RLock()
 
 
-def _knows_option() -> bool:
+def _is_tested_version() -> bool:
     return version("tensorflow").startswith(_TESTED_VERSION)
 
 
@@ -62,7 +65,7 @@ def reproducible_sums() -> Iterator[None]:
     """
     with _environment:
         own = os.environ.get("XLA_FLAGS")
-        if _knows_option() and _NO_LIBRARY not in (own or ""):
+        if _is_tested_version() and _NO_LIBRARY not in (own or ""):
             os.environ["XLA_FLAGS"] = f"{own or ''} {_NO_LIBRARY}".strip()
         try:
             yield
@@ -80,7 +83,7 @@ def has_reproducible_sums() -> bool:
     They have not if other code of this process has compiled before, or with a version of TensorFlow
     that does not know the option. If Manyfold has imported TensorFlow itself, no code has.
     """
-    if imported_tensorflow() and _knows_option():
+    if imported_tensorflow() and _is_tested_version():
         return True
 
     def add(batches: tf.Tensor) -> tf.Tensor:
@@ -111,6 +114,8 @@ class CompiledFunction:
         function: Callable[..., Any],
         structure: Callable[..., Any] = lambda *_: 0,
         key: str | None = None,
+        *,
+        with_xla: bool = True,
     ) -> None:
         """Keep the function; nothing is traced yet.
 
@@ -120,8 +125,11 @@ class CompiledFunction:
                 tensor by default.
             key: Identifies the function and the code behind it in all processes; None if its trace
                 is not to be kept.
+            with_xla: Whether XLA compiles it. Without, TensorFlow runs the graph, which takes less
+                preparation.
         """
         self._function, self._structure, self._key = function, structure, key or uuid.uuid4().hex
+        self._with_xla = with_xla
         self._is_kept = key is not None
         self.names: set[str] = set()
         if not self._is_kept:  # no other function has its key, so nobody can use the traces then
@@ -166,16 +174,54 @@ class CompiledFunction:
         self, name: str, args: tuple[Any, ...]
     ) -> tuple[FunctionDefLibrary, list[tf.Tensor]]:
         """Trace the function, and keep it unless it needs tensors of this process."""
-        traced = tf.function(self._function, jit_compile=True, autograph=False)
+        traced = tf.function(
+            lambda *args: self._function(*args), jit_compile=self._with_xla, autograph=False
+        )
         concrete = traced.get_concrete_function(*args)
+        captures = list(concrete.captured_inputs)
+        is_kept = self._is_kept and not captures
+        if is_kept and self._with_xla and _can_translate():
+            concrete = _translate(traced, concrete, args)
         library = concrete.graph.as_graph_def().library
         main = concrete.function_def
         library.function.append(main)
-        library = _rename(library, main.signature.name, name)
-        captures = list(concrete.captured_inputs)
-        if self._is_kept and not captures:
+        library = _rename(library, main.signature.name, name, with_xla=self._with_xla)
+        if is_kept:
             write_trace(name, library.SerializeToString(deterministic=True))
         return library, captures
+
+
+def _can_translate() -> bool:
+    """Return whether TensorFlow can read graphs in XLA's own language, and they are for a CPU."""
+    return _is_tested_version() and not tf.config.list_logical_devices("GPU")
+
+
+def _translate(traced: Any, concrete: Any, args: tuple[Any, ...]) -> Any:
+    """Return a function that holds the graph in XLA's own language.
+
+    TensorFlow translates a graph whenever a process compiles it, even if XLA's cache has the
+    program; this takes several times as long as reading the translation.
+
+    Args:
+        traced: The function.
+        concrete: Its trace without captured tensors.
+        args: Its arguments.
+    """
+    module = traced.experimental_get_compiler_ir(*args)(stage="stablehlo_serialized")
+    outputs = concrete.outputs
+
+    def call(*leaves: tf.Tensor) -> Any:
+        return gen_xla_ops.xla_call_module(
+            [leaf for leaf in leaves if 0 not in leaf.shape],  # XLA has no empty parameters
+            version=_CALL_VERSION,
+            module=module,
+            Sout=[output.shape for output in outputs],
+            Tout=[output.dtype for output in outputs],
+            platforms=["CPU"],
+        )
+
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in concrete.inputs]
+    return tf.function(call, jit_compile=True, autograph=False).get_concrete_function(*specs)
 
 
 def _remove(names: set[str]) -> None:
@@ -189,7 +235,9 @@ def _is_tensor(leaf: Any) -> bool:
     return tf.is_tensor(leaf) or isinstance(leaf, np.ndarray | np.generic)
 
 
-def _rename(library: FunctionDefLibrary, main: str, name: str) -> FunctionDefLibrary:
+def _rename(
+    library: FunctionDefLibrary, main: str, name: str, *, with_xla: bool
+) -> FunctionDefLibrary:
     """Name the main function, and all others after it, also where they are called."""
     names = {it.signature.name: f"{name}_{i}" for i, it in enumerate(library.function)}
     names[main] = name
@@ -202,7 +250,7 @@ def _rename(library: FunctionDefLibrary, main: str, name: str) -> FunctionDefLib
             called.name = names.get(called.name, called.name)
         for node in copy.node_def:
             node.op = names.get(node.op, node.op)
-        if copy.signature.name == name:
+        if with_xla and copy.signature.name == name:
             copy.attr["_XlaMustCompile"].CopyFrom(AttrValue(b=True))
     return renamed
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from pipeline.config import TrainingConfig
 from pipeline.errors import UserError
-from pipeline.model.keras_models import WeightInitializer
 from pipeline.preprocessing.layer import PreprocessingLayer, weights_of
 from pipeline.preprocessing.preprocessor import Layout
 from pipeline.runtime import release_memory
@@ -23,6 +22,7 @@ from pipeline.training.base import CPU, Device, FitResult, FitSpec, Progress
 from pipeline.training.cached_programs import cached_program
 from pipeline.training.compiled import Program
 from pipeline.training.compiled_function import reproducible_sums
+from pipeline.training.initial_weights import WeightInitializer
 from pipeline.training.memory_plan import plan_training
 from pipeline.training.optimization import functional, make_optimizer
 from pipeline.training.program_cache import save_programs
@@ -239,9 +239,8 @@ class KerasTrainer:
             n_steps = -(-len(fit.train) // self._config.batch_size) * self._config.epochs
         return ProgramKey(fit.preprocessor.layout, n_steps)
 
-    def _network(self, layout: Layout) -> keras.Model:
-        """Return the preprocessing layer with the untrained model behind it."""
-        model = self._build(layout.n_columns)
+    def _network(self, layout: Layout, model: keras.Model) -> keras.Model:
+        """Return the preprocessing layer with an untrained model behind it."""
         inputs = keras.Input((self._n_features,))
         return keras.Sequential([inputs, PreprocessingLayer(layout), model])
 
@@ -250,9 +249,9 @@ class KerasTrainer:
 
         def make(name: str = "") -> Program:
             optimizer = functional(make_optimizer(self._config, key.n_steps))
-            initializer = WeightInitializer(lambda: build(n_columns))
             trace_key = code and f"{code} {name}"
-            network = self._network(key.layout)
+            initializer = WeightInitializer(lambda: build(n_columns), trace_key)
+            network = self._network(key.layout, initializer.model)
             return Program(network, optimizer, self._config, initializer, trace_key)
 
         if architecture is None:

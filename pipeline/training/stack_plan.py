@@ -13,6 +13,7 @@ and sums some layers in another order; so the cores have no say in whether fits 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import isfunction
 from typing import NamedTuple
 
 import keras
@@ -257,12 +258,15 @@ def depends_on_batch(model: keras.Model, x: NDArray[np.float32]) -> bool:
 
     It does with layers such as BatchNormalization. Padding would change their outputs, their
     statistics or their penalties, whatever its weight, so they need exact batches. The test
-    changes one row of a batch and compares the outputs for the others.
+    changes one row of a batch and compares the outputs for the others. A plain perceptron needs
+    no test.
 
     Args:
         model: A built model.
         x: Some rows of its input, of shape (n, n_columns), the more varied the better.
     """
+    if _is_perceptron(model):
+        return False
     batch = x[:9]
     changed = batch.copy()
     others = x[(x != batch[-1]).any(axis=1)]
@@ -280,3 +284,17 @@ def depends_on_batch(model: keras.Model, x: NDArray[np.float32]) -> bool:
 
     pairs = zip(outputs(batch), outputs(changed), strict=True)
     return not all(np.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) for a, b in pairs)
+
+
+def _is_perceptron(model: keras.Model) -> bool:
+    """Return whether a model is a sequence of layers of Keras that take each row by itself."""
+    return type(model) is keras.Sequential and all(
+        type(layer) is keras.layers.Dropout
+        or (
+            type(layer) in (keras.layers.Dense, keras.layers.Activation)
+            and layer.activity_regularizer is None
+            and isfunction(layer.activation)
+            and layer.activation.__module__.startswith("keras.")
+        )
+        for layer in model.layers
+    )
