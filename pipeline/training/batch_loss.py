@@ -16,14 +16,14 @@ class Batch(NamedTuple):
     """Encoded features and labels of some rows.
 
     Attributes:
-        X: Encoded features, of shape (n, n_features).
+        X: Encoded features, of shape (n, n_features), or their `SparseRows` for a `SparseNetwork`.
         y: Labels, of shape (n, n_labels).
         is_row: False for padding, of shape (n,).
         is_cell: True for known labels of rows, of shape (n, n_labels); None if all are known.
         sample_weight: Weights of the rows, of shape (n,); None for 1.
     """
 
-    X: tf.Tensor
+    X: tf.Tensor | SparseRows
     y: tf.Tensor
     is_row: tf.Tensor
     is_cell: tf.Tensor | None
@@ -44,11 +44,13 @@ def gather(inputs: Inputs, rows: tf.Tensor, first_row: tf.Tensor) -> Batch:
     )
 
 
-def gather_features(X: tf.Tensor | SparseRows, indices: tf.Tensor) -> tf.Tensor:
-    """Return the dense features of some rows, of shape (n, n_features)."""
+def gather_features(X: tf.Tensor | SparseRows, indices: tf.Tensor) -> tf.Tensor | SparseRows:
+    """Return the features of some rows, of shape (n, n_features) unless a network gathers them."""
     if not isinstance(X, SparseRows):
         return tf.gather(X, indices)
     columns, values = tf.gather(X.columns, indices), tf.gather(X.values, indices)
+    if X.is_gathered:
+        return X._replace(columns=columns, values=values)
     rows = tf.broadcast_to(tf.range(indices.shape[0])[:, None], columns.shape)
     cells = tf.stack([rows, columns], axis=-1)
     # A sum of one value and zeros of the padding, so it is the value itself.

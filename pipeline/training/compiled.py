@@ -9,6 +9,7 @@ one compiled program, and so can the jobs of a sweep.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ from pipeline.training.batches import MAX_SCORED_ROWS
 from pipeline.training.compiled_function import CompiledFunction
 from pipeline.training.initial_weights import WeightInitializer
 from pipeline.training.optimization import apply_gradients
+from pipeline.training.sparse_network import SparseNetwork, is_gathered, map_slots
 from pipeline.training.sparse_rows import SparseRows
 from pipeline.training.stack import (
     EarlyStoppingState,
@@ -84,6 +86,13 @@ class Program:
             np.int32(0),
             np.bool_(False),
         )
+
+    @cached_property
+    def _sparse_network(self) -> SparseNetwork:
+        return SparseNetwork(self.network)
+
+    def _network(self, X: tf.Tensor | SparseRows) -> keras.Model:
+        return self._sparse_network if is_gathered(X) else self.network
 
     @property
     def _restores_best(self) -> bool:
@@ -201,7 +210,7 @@ class Program:
             batch = gather(inputs, rows, first_row)
             with tf.GradientTape() as tape:
                 tape.watch(state.trainable)
-                y_score, non_trainable, penalties = self.network.stateless_call(
+                y_score, non_trainable, penalties = self._network(inputs.X).stateless_call(
                     state.trainable, state.non_trainable, batch.X, training=True, return_losses=True
                 )
                 # The mean is over the rows that are not padding, as in a smaller batch of Keras.
@@ -223,9 +232,8 @@ class Program:
             ]
             return State(trainable, non_trainable, optimizer), loss * n_terms
 
-        mapped: tuple[State, tf.Tensor] = tf.vectorized_map(
-            train_slot, (state, active, rows, inputs.first_rows, inputs.loss_weights)
-        )
+        slots = state, active, rows, inputs.first_rows, inputs.loss_weights
+        mapped: tuple[State, tf.Tensor] = map_slots(train_slot, slots, inputs.X)
         return mapped
 
     def _mean_loss(self, inputs: Inputs, state: State, rows: tf.Tensor) -> tf.Tensor:
@@ -237,16 +245,15 @@ class Program:
         def slot_loss(slot: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
             state, rows, first_row, loss_weights = slot
             batch = gather(inputs, rows, first_row)
-            y_score, _, penalties = self.network.stateless_call(
+            y_score, _, penalties = self._network(inputs.X).stateless_call(
                 state.trainable, state.non_trainable, batch.X, training=False, return_losses=True
             )
             penalty = tf.add_n(penalties) if penalties else 0.0
             return total_loss(self._config, batch, y_score, loss_weights, penalty)
 
         def add_chunk(i: tf.Tensor, total: tf.Tensor, n_terms: tf.Tensor) -> tuple[Any, ...]:
-            loss, n = tf.vectorized_map(
-                slot_loss, (state, rows[i], inputs.first_rows, inputs.loss_weights)
-            )
+            slots = state, rows[i], inputs.first_rows, inputs.loss_weights
+            loss, n = map_slots(slot_loss, slots, inputs.X)
             return i + 1, total + loss, n_terms + n
 
         n_chunks, n_slots, _ = rows.shape
@@ -271,9 +278,10 @@ class Program:
         def score_slot(slot: tuple[Any, ...]) -> tf.Tensor:
             (trainable, non_trainable), rows = slot
             x = gather_features(X, rows)
-            return self.network.stateless_call(trainable, non_trainable, x, training=False)[0]
+            network = self._network(X)
+            return network.stateless_call(trainable, non_trainable, x, training=False)[0]
 
-        return tf.vectorized_map(score_slot, (weights, rows))
+        return map_slots(score_slot, (weights, rows), X)
 
 
 def _output_structure(state: State, stopping: EarlyStoppingState, _: Inputs) -> Outputs:

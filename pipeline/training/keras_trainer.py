@@ -26,6 +26,7 @@ from pipeline.training.initial_weights import WeightInitializer
 from pipeline.training.memory_plan import plan_training
 from pipeline.training.optimization import functional, make_optimizer
 from pipeline.training.program_cache import save_programs
+from pipeline.training.sparse_network import can_gather
 from pipeline.training.stack import StackInputs, State, varied_rows
 from pipeline.training.stack_plan import (
     FitGroup,
@@ -96,6 +97,9 @@ class KerasTrainer:
         n_optimizer = sum(state.size for state in states)
         self._plan, message = plan_training(config, network, n_optimizer, fits, device)
         self.warnings = [*warnings, *[message] * bool(message)]
+        preprocessors = [fit.preprocessor for fit in fits]
+        if self._plan.fits_per_program == 1 and can_gather(network, preprocessors, self._inputs.X):
+            self._inputs.X = self._inputs.X._replace(is_gathered=True)
         model = network.layers[-1]
         self._shapes = stack_shapes(
             keys,

@@ -16,18 +16,20 @@ _ROWS_AT_ONCE = 1024
 class SparseRows(NamedTuple):
     """The values of each row that are not 0; shorter rows are padded with 0 in column 0.
 
-    XLA has no products of sparse matrices on a CPU. A batch is made dense in the program, which
-    takes no measurable time beside the product with the weights.
+    XLA has no products of sparse matrices on a CPU. So a batch is made dense in the program, or a
+    `SparseNetwork` takes it as it is.
 
     Attributes:
         columns: Column of each value, of shape (n_samples, n_values).
         values: Of the same shape.
         n_features: Number of columns of the table.
+        is_gathered: Whether a `SparseNetwork` takes the rows.
     """
 
     columns: tf.Tensor
     values: tf.Tensor
     n_features: int
+    is_gathered: bool = False
 
 
 def to_device(X: NDArray[np.float32]) -> tf.Tensor | SparseRows:
