@@ -23,8 +23,8 @@ from pipeline.training.batches import MAX_SCORED_ROWS
 from pipeline.training.compiled_function import CompiledFunction
 from pipeline.training.initial_weights import WeightInitializer
 from pipeline.training.optimization import apply_gradients
-from pipeline.training.sparse_network import SparseNetwork, is_gathered, map_slots
-from pipeline.training.sparse_rows import SparseRows
+from pipeline.training.sparse_network import SparseNetwork, add_slot, drop_slot, map_slots
+from pipeline.training.sparse_rows import SparseRows, is_gathered
 from pipeline.training.stack import (
     EarlyStoppingState,
     Inputs,
@@ -143,6 +143,7 @@ class Program:
     ) -> tuple[Any, ...]:
         batches = inputs.batches[epoch]
         active = _is_active(inputs, epoch, stopping)
+        state = drop_slot(state, inputs.X)
 
         def step(i: tf.Tensor, state: State, total: tf.Tensor) -> tuple[Any, ...]:
             state, loss = self._train_step(inputs, state, active, batches[i])
@@ -160,6 +161,7 @@ class Program:
         test = self._mean_loss(inputs, state, inputs.test)
         monitors = self._config.early_stopping.patience is not None
         valid = self._mean_loss(inputs, state, inputs.valid) if monitors else tf.zeros_like(test)
+        state = add_slot(state, inputs.X)
         stopping = self._update_stopping(stopping, state, active, valid)
         losses = Losses(
             *(
@@ -232,8 +234,8 @@ class Program:
             ]
             return State(trainable, non_trainable, optimizer), loss * n_terms
 
-        slots = state, active, rows, inputs.first_rows, inputs.loss_weights
-        mapped: tuple[State, tf.Tensor] = map_slots(train_slot, slots, inputs.X)
+        slots = active, rows, inputs.first_rows, inputs.loss_weights
+        mapped: tuple[State, tf.Tensor] = map_slots(train_slot, state, slots, inputs.X)
         return mapped
 
     def _mean_loss(self, inputs: Inputs, state: State, rows: tf.Tensor) -> tf.Tensor:
@@ -252,8 +254,8 @@ class Program:
             return total_loss(self._config, batch, y_score, loss_weights, penalty)
 
         def add_chunk(i: tf.Tensor, total: tf.Tensor, n_terms: tf.Tensor) -> tuple[Any, ...]:
-            slots = state, rows[i], inputs.first_rows, inputs.loss_weights
-            loss, n = map_slots(slot_loss, slots, inputs.X)
+            slots = rows[i], inputs.first_rows, inputs.loss_weights
+            loss, n = map_slots(slot_loss, state, slots, inputs.X)
             return i + 1, total + loss, n_terms + n
 
         n_chunks, n_slots, _ = rows.shape
@@ -281,7 +283,7 @@ class Program:
             network = self._network(X)
             return network.stateless_call(trainable, non_trainable, x, training=False)[0]
 
-        return map_slots(score_slot, (weights, rows), X)
+        return add_slot(map_slots(score_slot, drop_slot(weights, X), (rows,), X), X)
 
 
 def _output_structure(state: State, stopping: EarlyStoppingState, _: Inputs) -> Outputs:

@@ -32,6 +32,11 @@ class SparseRows(NamedTuple):
     is_gathered: bool = False
 
 
+def is_gathered(X: tf.Tensor | SparseRows) -> bool:
+    """Return whether a `SparseNetwork` takes the features."""
+    return isinstance(X, SparseRows) and X.is_gathered
+
+
 def to_device(X: NDArray[np.float32]) -> tf.Tensor | SparseRows:
     """Return features on the device, without the zeros of a large table that is mostly zeros.
 
