@@ -80,20 +80,24 @@ def _evaluate_job(
         if _is_finished(job, race):
             return reuse_finished_run(job), None
         evaluator = _make_evaluator(job)
-    with _open_run(job, evaluator) as (run, compiled):
-        settings = importance_settings(job.config)
-        checkpoint = Checkpoint(job.store.checkpoints / run.run_id, settings)
+    settings = importance_settings(job.config)
+    with (
+        _open_run(job, evaluator) as (run, compiled),
+        Checkpoint(job.store.checkpoints / run.run_id, settings) as checkpoint,
+    ):
         finished = _load_finished_folds(job, run, checkpoint)
         with console.waiting("compiling the training"):
             _log_inputs(job, run)
             compiled.result()
         evaluation = _train(job, evaluator, run, checkpoint, finished, race)
+        if not evaluation.final:
+            checkpoint.flush()  # so that the run can be continued without racing
         evaluator.close()
         with console.waiting("checking data, folds and predictions"):
             findings = check_run(evaluation, job.inputs.summary)
         _log_result(job, run, evaluation, findings)
     if evaluation.final:
-        checkpoint.remove()  # else the run can be continued without racing
+        checkpoint.remove()
     show_run(job, run.run_id)
     n_fits, n_skipped = evaluation.n_fits, evaluation.n_fits_skipped
     exit_code = int(job.config.checks.strict and bool(findings))

@@ -119,6 +119,45 @@ def test_what_is_cut_off_while_writing_leaves_nothing_and_is_told(tmp_path, monk
     assert len(Checkpoint(tmp_path).load([make_fold(0, i).split for i in range(3)])) == 2
 
 
+def test_a_run_that_finishes_soon_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.evaluation.checkpoint.SECONDS_UNTIL_WRITTEN", 3600)
+    written = []
+    monkeypatch.setattr("numpy.savez", lambda *args, **arrays: written.append(args))
+    with Checkpoint(tmp_path / "run") as checkpoint:
+        checkpoint.save(make_fold(), 0.0)
+    assert written == []
+    checkpoint.remove()
+    checkpoint.wait()
+    assert written == []
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_run_that_ends_early_writes_its_folds_at_once(tmp_path, monkeypatch, error):
+    monkeypatch.setattr("pipeline.evaluation.checkpoint.SECONDS_UNTIL_WRITTEN", 3600)
+    folds = [make_fold(0, fold) for fold in range(3)]
+
+    def end_early():
+        with Checkpoint(tmp_path / "run") as checkpoint:
+            for fold in folds:
+                checkpoint.save(fold, 0.0)
+            raise error
+
+    with pytest.raises(error):
+        end_early()
+    Checkpoint(tmp_path).wait()  # for the thread that all share
+    splits = [fold.split for fold in folds]
+    assert len(Checkpoint(tmp_path / "run").load(splits)) == 3
+
+
+def test_a_fold_is_written_while_its_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.evaluation.checkpoint.SECONDS_UNTIL_WRITTEN", 0.05)
+    with Checkpoint(tmp_path / "run") as checkpoint:
+        checkpoint.save(make_fold(), 0.0)
+        Checkpoint(tmp_path).wait()
+        assert len(Checkpoint(tmp_path / "run").load([make_fold().split])) == 1
+
+
 def test_a_run_takes_over_what_another_finished(tmp_path):
     fold = make_fold()
     old, new = Checkpoint(tmp_path / "old"), Checkpoint(tmp_path / "new")

@@ -27,7 +27,7 @@ from tests.command_runner import CommandRunner, artifact
 SMALL = ("dataset.n_samples=200", "dataset.predict_rows=[]", "cv.n_repeats=1", "report=none")
 QUICK = (*SMALL, "cv.n_splits=3", "training.epochs=3")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-# Folds that take a tenth of a second or more, one after another, so that a process can be killed
+# Folds that take some tenths of a second, one after another, so that a process can be killed
 # between two of them.
 SLOW = (
     *(*SMALL, "cv.n_splits=4", "training.epochs=1000"),
@@ -36,7 +36,7 @@ SLOW = (
 SLOW_SKLEARN = (
     *(*SMALL, "cv.n_splits=4", "model=sklearn", "training.n_threads=1"),
     "model.estimator=sklearn.neural_network.MLPClassifier",
-    "model.params={max_iter: 200, n_iter_no_change: 200, hidden_layer_sizes: [8]}",
+    "model.params={max_iter: 800, n_iter_no_change: 800, hidden_layer_sizes: [8]}",
 )
 UNITS = "model.params.hidden_layer_sizes"
 

@@ -3,16 +3,21 @@
 Each fold is one file, such as `<repeat>-<fold>.npz`: arrays as they are, everything else as JSON,
 nothing pickled. It is written under a temporary name, synced and renamed, so a file that exists is
 complete. A file that cannot be read is ignored, and its fold trained again.
+
+A fold is written half a second after it is saved: by then, a short run has finished, and the fold
+needs no file.
 """
 
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -23,6 +28,7 @@ from pipeline.evaluation.fold_results import FoldResult
 
 JSON = "json"  # name of the array that holds everything but arrays, as JSON
 ARRAYS = ("y_score", "y_pred", "loss", "val_loss", "test_loss")
+SECONDS_UNTIL_WRITTEN = 0.5  # a process that is killed loses the folds of so long
 VALUES = ("scores", "n_undefined_labels", "seconds")
 
 
@@ -44,7 +50,17 @@ class Checkpoint:
         self._folder, self._importance = folder, dict(importance or {})
         self._written: set[Path] = set()
         self._write_error: OSError | None = None
+        self._is_urgent, self._is_removed = Event(), False
         self.elapsed = 0.0
+
+    def __enter__(self) -> "Checkpoint":
+        """Return the checkpoint; an exception in the block has the folds written at once."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write the folds at once after an exception."""
+        if kind:
+            self.flush()
 
     def load(self, splits: Sequence[Split]) -> list[FoldResult]:
         """Return the folds that a previous attempt finished."""
@@ -54,17 +70,25 @@ class Checkpoint:
     def save(self, fold: FoldResult, elapsed: float) -> OSError | None:
         """Write a fold and the seconds of the run so far in another thread, unless it is written.
 
+        It is not written if the run has finished within half a second.
+
         Returns:
             The error of a failed write, reported once; the fold is lost if the run is killed.
         """
         path = self._path(fold.split)
         if path not in self._written:
-            _disk().submit(self._try_to_write, path, fold, elapsed)
+            due = time.monotonic() + SECONDS_UNTIL_WRITTEN
+            _disk().submit(self._try_to_write, path, fold, elapsed, due)
         error, self._write_error = self._write_error, None
         return error
 
+    def flush(self) -> None:
+        """Write the folds at once, also later ones."""
+        self._is_urgent.set()
+
     def wait(self) -> None:
         """Wait until everything is written or removed, as the end of a process does."""
+        self.flush()
         _disk().submit(int).result()
 
     def take_over(self, run_id: str) -> None:
@@ -75,13 +99,18 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the files of the finished run in another thread."""
+        self._is_removed = True
+        self.flush()
         _disk().submit(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _path(self, split: Split) -> Path:
         prefix = re.sub(r"\W+", "-", split.prefix)
         return self._folder / f"{prefix}{split.repeat}-{split.fold}.npz"
 
-    def _try_to_write(self, path: Path, fold: FoldResult, elapsed: float) -> None:
+    def _try_to_write(self, path: Path, fold: FoldResult, elapsed: float, due: float) -> None:
+        self._is_urgent.wait(due - time.monotonic())
+        if self._is_removed:
+            return
         try:
             self._write(path, fold, elapsed)
         except OSError as error:
