@@ -33,7 +33,8 @@ INTENDED = {
     ("prediction/file_prediction.py", "_bad_column"),
     ("tracking/model_server.py", "predict"),
     ("tracking/pyfunc_model.py", "predict"),
-    # The user's own function, network and builder raise anything.
+    # The user's own function, network, builder and initializers raise anything.
+    ("training/initial_weights.py", "_traced"),
     ("model/given_model.py", "convert_model"),
     ("model/given_model.py", "_clone_keras"),
     ("model/keras_builder.py", "call_builder"),

@@ -102,9 +102,10 @@ class WeightInitializer:
             with_xla=False,
         )
         try:
-            return traced if self._is_right(traced) else None
+            traced.trace(tf.zeros((self._n_seeds, 2), tf.int64))
         except Exception:  # an initializer of the user may do anything
             return None
+        return traced if self._is_right(traced) else None
 
     def _is_right(self, draw_all: _DrawAll | None) -> bool:
         """Return whether the drawn weights are those of the models that were built."""
