@@ -75,7 +75,9 @@ def describe_reading(config: DatasetConfig) -> dict[str, Any]:
 
 
 def _describe_column(column: Column, values: NDArray[np.float32]) -> dict[str, Any]:
-    present = values[~np.isnan(values)]
+    values = np.ascontiguousarray(values)
+    missing = np.isnan(values)
+    present = values[~missing] if missing.any() else values
     n_missing = {"missing": len(values) - len(present)}
     if column.kind == "category":
         counts = np.bincount(present.astype(np.int64), minlength=len(column.categories))
@@ -105,8 +107,10 @@ def count_values(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> ND
 
 
 def _count_sorted(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
-    n_up_to = np.searchsorted(numbers, edges[1:-1], side="right")
-    return np.diff(n_up_to, prepend=0, append=len(numbers))
+    n_up_to = np.searchsorted(numbers, edges[1:], side="right")
+    n_up_to[-1] = len(numbers)
+    n_up_to[1:] -= n_up_to[:-1]
+    return n_up_to
 
 
 def _make_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,10 +120,10 @@ def _make_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     last = np.maximum(np.ceil(len(numbers) * QUANTILES - 1), 0)  # as NumPy's inverted_cdf
     deciles = numbers[last.astype(np.int64)]
-    values, counts = np.unique(deciles, return_counts=True)
-    starts = np.searchsorted(numbers, values[counts > 1])
+    repeated = deciles[1:][deciles[1:] == deciles[:-1]]
+    starts = np.searchsorted(numbers, repeated)
     below = numbers[starts[starts > 0] - 1]
-    return np.concatenate([deciles[:1], np.union1d(deciles[1:], below)])
+    return np.append(deciles[0], np.unique(np.append(deciles[1:], below)))
 
 
 def _rates(

@@ -88,7 +88,7 @@ class TableSchema(Spelling):
             del values["derived"]
         return values
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
         return tuple(column.name for column in self.columns)
