@@ -18,7 +18,9 @@ from hypothesis import settings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["MANYFOLD_CACHE_DIR"] = "off"  # tests depend on no earlier run
 # XLA reads it once, and any test can be the first that compiles.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+)
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
