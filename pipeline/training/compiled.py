@@ -23,7 +23,7 @@ from pipeline.training.batches import MAX_SCORED_ROWS
 from pipeline.training.compiled_function import CompiledFunction
 from pipeline.training.initial_weights import WeightInitializer
 from pipeline.training.optimization import apply_gradients
-from pipeline.training.sparse_network import SparseNetwork, add_slot, drop_slot, map_slots
+from pipeline.training.sparse_network import SparseNetwork
 from pipeline.training.sparse_rows import SparseRows, is_gathered
 from pipeline.training.stack import (
     EarlyStoppingState,
@@ -32,6 +32,10 @@ from pipeline.training.stack import (
     Outputs,
     State,
     Tensors,
+    add_slot,
+    drop_slot,
+    map_slots,
+    where_slots,
 )
 
 
@@ -143,7 +147,7 @@ class Program:
     ) -> tuple[Any, ...]:
         batches = inputs.batches[epoch]
         active = _is_active(inputs, epoch, stopping)
-        state = drop_slot(state, inputs.X)
+        state = drop_slot(state, active.shape[0])
 
         def step(i: tf.Tensor, state: State, total: tf.Tensor) -> tuple[Any, ...]:
             state, loss = self._train_step(inputs, state, active, batches[i])
@@ -161,7 +165,7 @@ class Program:
         test = self._mean_loss(inputs, state, inputs.test)
         monitors = self._config.early_stopping.patience is not None
         valid = self._mean_loss(inputs, state, inputs.valid) if monitors else tf.zeros_like(test)
-        state = add_slot(state, inputs.X)
+        state = add_slot(state, active.shape[0])
         stopping = self._update_stopping(stopping, state, active, valid)
         losses = Losses(
             *(
@@ -184,7 +188,7 @@ class Program:
         wait = tf.where(is_better, 0, stopping.wait + tf.cast(active, tf.int32))
         trainable, non_trainable = (
             # Without restored weights `best` is empty, and so is the result.
-            [_where(is_better, new, old) for new, old in zip(current, best, strict=False)]
+            [where_slots(is_better, new, old) for new, old in zip(current, best, strict=False)]
             for current, best in (
                 (state.trainable, stopping.trainable),
                 (state.non_trainable, stopping.non_trainable),
@@ -235,7 +239,7 @@ class Program:
             return State(trainable, non_trainable, optimizer), loss * n_terms
 
         slots = active, rows, inputs.first_rows, inputs.loss_weights
-        mapped: tuple[State, tf.Tensor] = map_slots(train_slot, state, slots, inputs.X)
+        mapped: tuple[State, tf.Tensor] = map_slots(train_slot, state, slots)
         return mapped
 
     def _mean_loss(self, inputs: Inputs, state: State, rows: tf.Tensor) -> tf.Tensor:
@@ -255,7 +259,7 @@ class Program:
 
         def add_chunk(i: tf.Tensor, total: tf.Tensor, n_terms: tf.Tensor) -> tuple[Any, ...]:
             slots = rows[i], inputs.first_rows, inputs.loss_weights
-            loss, n = map_slots(slot_loss, state, slots, inputs.X)
+            loss, n = map_slots(slot_loss, state, slots)
             return i + 1, total + loss, n_terms + n
 
         n_chunks, n_slots, _ = rows.shape
@@ -283,7 +287,8 @@ class Program:
             network = self._network(X)
             return network.stateless_call(trainable, non_trainable, x, training=False)[0]
 
-        return add_slot(map_slots(score_slot, drop_slot(weights, X), (rows,), X), X)
+        n_slots = rows.shape[0]
+        return add_slot(map_slots(score_slot, drop_slot(weights, n_slots), (rows,)), n_slots)
 
 
 def _output_structure(state: State, stopping: EarlyStoppingState, _: Inputs) -> Outputs:
@@ -293,8 +298,3 @@ def _output_structure(state: State, stopping: EarlyStoppingState, _: Inputs) -> 
 def _is_active(inputs: Inputs, epoch: tf.Tensor, stopping: EarlyStoppingState) -> tf.Tensor:
     """Return which slots train in an epoch of a call, of shape (n_slots,)."""
     return ~stopping.stopped & (epoch < inputs.n_epochs)
-
-
-def _where(condition: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """Select slots of `new` where the condition, of shape (n_slots,), holds, else of `old`."""
-    return tf.where(tf.reshape(condition, [-1] + [1] * (len(new.shape) - 1)), new, old)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras.src.models import Functional
 
 from pipeline.preprocessing import Preprocessor
-from pipeline.training.sparse_rows import SparseRows, is_gathered
+from pipeline.training.sparse_rows import SparseRows
 
 MAX_GATHERED = 1 / 32  # of the features, in the fullest row: more take as long as a dense product
 MAX_ZERO = 100.0  # of a standardised 0: sums of larger terms lose digits of the difference
@@ -68,37 +68,6 @@ def can_gather(
         and max(zeros) <= MAX_ZERO
         and _first_layer(network.layers[1]) is not None
     )
-
-
-def map_slots(
-    function: Callable[[Any], Any], state: Any, slots: tuple[Any, ...], X: tf.Tensor | SparseRows
-) -> Any:
-    """Call a function for each slot of a stack.
-
-    Gathered features have one slot: a mapped loop would copy the gradient at each of its steps.
-
-    Args:
-        function: Takes a tuple of the state and the rest of a slot.
-        state: From `drop_slot`.
-        slots: The rest of the slots.
-        X: Features.
-    """
-    if not is_gathered(X):
-        return tf.vectorized_map(function, (state, *slots))
-    return function((state, *drop_slot(slots, X)))
-
-
-def drop_slot(slots: Any, X: tf.Tensor | SparseRows) -> Any:
-    """Drop the axis of the slots if the features are gathered, which have one slot.
-
-    With this axis, XLA would copy the weights and the moments of the optimizer at each step.
-    """
-    return tf.nest.map_structure(lambda it: it[0], slots) if is_gathered(X) else slots
-
-
-def add_slot(slots: Any, X: tf.Tensor | SparseRows) -> Any:
-    """Add the axis of the slots again."""
-    return tf.nest.map_structure(lambda it: it[None], slots) if is_gathered(X) else slots
 
 
 def _first_layer(model: keras.Model) -> Any:

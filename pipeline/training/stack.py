@@ -1,7 +1,7 @@
 """Tensors of a stack: its state, its inputs and its results."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -110,6 +110,38 @@ class Outputs(NamedTuple):
     state: State
     stopping: EarlyStoppingState
     losses: Losses
+
+
+def map_slots(function: Callable[[Any], Any], state: Any, slots: tuple[Any, ...]) -> Any:
+    """Call a function for each slot of a stack.
+
+    Args:
+        function: Takes a tuple of the state and the rest of a slot.
+        state: From `drop_slot`.
+        slots: The rest; every tensor has the slots as its first axis.
+    """
+    n_slots = slots[0].shape[0]
+    if n_slots > 1:
+        return tf.vectorized_map(function, (state, *slots))
+    return function((state, *drop_slot(slots, n_slots)))
+
+
+def drop_slot(slots: Any, n_slots: int) -> Any:
+    """Drop the axis of the slots if it has one.
+
+    With this axis, XLA would copy large weights and optimizer variables at each step.
+    """
+    return tf.nest.map_structure(lambda it: it[0], slots) if n_slots == 1 else slots
+
+
+def add_slot(slots: Any, n_slots: int) -> Any:
+    """Add the axis of the slots again."""
+    return tf.nest.map_structure(lambda it: it[None], slots) if n_slots == 1 else slots
+
+
+def where_slots(condition: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    """Select slots of `new` where the condition, of shape (n_slots,), holds, else of `old`."""
+    return tf.where(tf.reshape(condition, [-1] + [1] * (len(new.shape) - 1)), new, old)
 
 
 class StackInputs:
