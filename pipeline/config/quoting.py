@@ -25,14 +25,16 @@ _ARGUMENT = re.compile(r"(\+{0,2})([\w.]+)=(.*)", re.DOTALL)
 _PATHS = ("path", "test_path", "xml", "data_home", "checkpoint_dir")  # last parts of keys
 _NAMES = ("name", "_column")  # ends of keys over which a sweep makes no sense
 _QUOTED = re.compile(
-    r"""\s*("(\\\\)*"|'(\\\\)*'|"(.*?[^\\](\\\\)*)"|'(.*?[^\\](\\\\)*)')\s*""", re.DOTALL
+    r"""[ \t]*("(\\\\)*"|'(\\\\)*'|"(.*?[^\\](\\\\)*)"|'(.*?[^\\](\\\\)*)')[ \t]*""", re.DOTALL
 )
 _QUOTED_ELEMENT = re.compile(rf"{_QUOTED.pattern}(?=,|$)", re.DOTALL)
 FUNCTION = re.compile(
-    r"\s*(choice|range|interval|glob|sort|shuffle|tag|int|float|bool|str)\s*\((.*)\)\s*", re.DOTALL
+    r"[ \t]*(choice|range|interval|glob|sort|shuffle|tag|int|float|bool|str)[ \t]*\((.*)\)[ \t]*",
+    re.DOTALL,
 )
 _ESCAPE = re.compile(r"\\[\\()\[\]{}:=, \t]")  # of Hydra's grammar, and by a user who knows it
 _WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_/][\w/.*?-]*", re.IGNORECASE | re.ASCII)
+_BLANKS = " \t"  # that the grammar skips; all other signs are text
 _PARSER = OverridesParser.create()
 
 
@@ -180,8 +182,9 @@ def _quote_nested(value: str, text: _Text) -> str:
 
 
 def _quote_element(value: str, text: _Text) -> str:
-    is_null = text.is_optional and value.strip().lower() == "null"
-    if not value.strip() or is_null or _WORD.fullmatch(value) or _QUOTED.fullmatch(value):
+    stripped = value.strip(_BLANKS)
+    is_null = text.is_optional and stripped.lower() == "null"
+    if not stripped or is_null or _WORD.fullmatch(value) or _QUOTED.fullmatch(value):
         return value
     parsed: Any = None
     if is_parsed(f"key={value}"):
