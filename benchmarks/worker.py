@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -21,9 +22,12 @@ def peak_megabytes() -> float:
     """Return the peak of resident memory of this process and its living children."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     for path in Path("/proc/self/task").glob("*/children"):  # joblib's, of scikit-learn
-        for child in path.read_text().split():
-            lines = Path("/proc", child, "status").read_text().splitlines()
-            peak += sum(int(it.split()[1]) / 1024 for it in lines if it.startswith("VmHWM"))
+        with suppress(
+            FileNotFoundError, ProcessLookupError
+        ):  # a thread or child that ends just now
+            for child in path.read_text().split():
+                lines = Path("/proc", child, "status").read_text().splitlines()
+                peak += sum(int(it.split()[1]) / 1024 for it in lines if it.startswith("VmHWM"))
     return peak
 
 
