@@ -337,6 +337,20 @@ def test_a_check_of_the_evaluation(make_config, code, settings, change, options)
     assert code in codes(config, dataset, changed, **options)
 
 
+@pytest.mark.parametrize(("threshold", "is_advised"), [("0.5", True), ("per_label", False)])
+def test_tuned_thresholds_are_not_advised_again(make_config, threshold, is_advised):
+    settings = ("dataset.n_samples=40", "cv.n_splits=5", "cv.n_repeats=1")
+    config = make_config(*settings, f"decision.threshold={threshold}")
+    X, y, probabilities = draw(5)
+    for code, changed in (
+        ("MF015", np.minimum(probabilities, [0.4, 1, 1])),
+        ("MF016", np.maximum(probabilities, [0.6, 0, 0])),
+    ):
+        findings = check_evaluation(to_evaluation(config, to_dataset(X, y), changed))
+        (remedy,) = (it.remedy for it in findings if it.code == code)
+        assert ("decision=tuned" in remedy) is is_advised
+
+
 @pytest.mark.parametrize("kind", ["group_kfold", "stratified_group_kfold"])
 def test_a_label_most_of_whose_rows_are_in_one_fold(make_config, kind):
     config = make_config("dataset.n_samples=40", f"cv={kind}", "cv.n_splits=5", "scoring=default")

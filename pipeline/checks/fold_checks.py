@@ -170,8 +170,12 @@ def _check_never_predicted(evaluation: Evaluation) -> Iterator[Finding]:
         yield Finding(
             "MF015",
             f"no prediction, ever, of {count_of(len(never), len(n_true), 'label')}: {names}",
-            "Tune the thresholds, decision=tuned, or weight rare labels, "
-            "training.class_weight=balanced",
+            (
+                "Weight"
+                if _is_tuned(evaluation)
+                else "Tune the thresholds, decision=tuned, or weight"
+            )
+            + " rare labels, training.class_weight=balanced",
         )
 
 
@@ -196,8 +200,14 @@ def _check_always_predicted(evaluation: Evaluation) -> Iterator[Finding]:
             "MF016",
             f"the F1 of {count_of(len(labels), len(f1), 'label')} is that of always saying yes, as "
             f"nearly every row is predicted to have it: {names}",
-            "Judge them by ROC AUC or average precision, and tune the thresholds: decision=tuned",
+            "Judge them by ROC AUC or average precision"
+            + ("" if _is_tuned(evaluation) else ", and tune the thresholds: decision=tuned"),
         )
+
+
+def _is_tuned(evaluation: Evaluation) -> bool:
+    """Return whether the thresholds are tuned already."""
+    return isinstance(evaluation.config.decision.threshold, str)
 
 
 def _check_concentrated(evaluation: Evaluation) -> Iterator[Finding]:
