@@ -35,16 +35,17 @@ from pipeline.runtime import CONF_DIR, mlruns
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
-# The slowest test modules, in an order in which two processes end at about the same time and
-# compile about as many programs each: XLA never frees some 20 MB of every program.
-FIRST = (
-    *("test_sweep.py", "test_keras_trainer.py", "test_credentials.py", "test_job.py"),
-    *("test_interrupts.py", "test_api.py", "test_logged_model.py", "test_search.py"),
-    *("test_early_stopping.py", "test_job_sklearn.py", "test_scale.py", "test_predict.py"),
-    *("test_notebook.py", "test_figures.py", "test_prepared_job.py", "test_environment.py"),
-    *("test_promote.py", "test_racing.py", "test_evaluator.py", "test_compose.py"),
-    *("test_keras_backend.py", "test_parent_run.py", "test_scoring_metrics.py", "test_ui.py"),
-    *("test_optimization.py", "test_reading_time.py", "test_memory.py", "test_inner_cv.py"),
+# The slowest test modules, slowest first, so that two processes end at about the same time.
+SLOWEST = (
+    *("test_scale.py", "test_sweep.py", "test_credentials.py", "test_keras_trainer.py"),
+    *("test_slurm.py", "test_figures.py", "test_compiled_function.py", "test_api.py"),
+    *("test_tabular_networks.py", "test_logged_model.py", "test_sparse_network.py"),
+    *("test_keras_models.py", "test_memory_plan.py", "test_job.py", "test_stored_report.py"),
+    *("test_interrupts.py", "test_batch_loss.py", "test_export.py", "test_early_stopping.py"),
+    *("test_search.py", "test_racing.py", "test_importance.py", "test_notebook.py"),
+    *("test_job_sklearn.py", "test_prepared_job.py", "test_environment.py"),
+    *("test_selection.py", "test_evaluator.py", "test_keras_backend.py", "test_promote.py"),
+    *("test_predict.py", "test_program_cache.py", "test_compare.py", "test_ui.py"),
 )
 
 
@@ -53,15 +54,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", default="1/1", help="run a part of the test modules: 1/2 or 2/2")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Move the slowest test modules to the front, and keep those of the part to run."""
-    items.sort(
-        key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST)
-    )
+def _modules(config: pytest.Config) -> list[str]:
+    """Return the test modules of the part to run, the slowest first."""
+    names = sorted(it.name for it in Path(__file__).parent.glob("test_*.py"))
+    names.sort(key=lambda name: SLOWEST.index(name) if name in SLOWEST else len(SLOWEST))
     part, n_parts = map(int, config.getoption("--part").split("/"))
-    modules = [*dict.fromkeys(item.path for item in items)][part - 1 :: n_parts]
-    config.hook.pytest_deselected(items=[item for item in items if item.path not in modules])
-    items[:] = [item for item in items if item.path in modules]
+    return names[part - 1 :: n_parts]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module of another part."""
+    is_module = collection_path.match("test_*.py")
+    return True if is_module and collection_path.name not in _modules(config) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Move the slowest test modules to the front, and drop those of another part."""
+    modules = _modules(config)
+    dropped = [item for item in items if item.path.name not in modules]  # named in the command
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item.path.name in modules]
+    items.sort(key=lambda item: modules.index(item.path.name))
 
 
 def pytest_collection_finish() -> None:

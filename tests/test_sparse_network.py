@@ -83,7 +83,7 @@ def test_training_equals_that_on_dense_batches(build, monkeypatch):
     X = WIDE.copy()
     X[RNG.random(X.shape) < 0.02] = np.nan
     assert gathers(build, X)
-    fits, config = make_fits((40, 33), "standard", X), training_config(fits_per_program=1)
+    fits, config = make_fits((33, 33), "standard", X), training_config(fits_per_program=1)
     gathered = train(fits, config, build, X)
     monkeypatch.setattr(sparse_network, "MAX_GATHERED", 0)
     for result, dense in zip(gathered, train(fits, config, build, X), strict=True):
