@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.dataset.matrix import encode_matrix
 from pipeline.model.keras_models import mlp
-from pipeline.training import cached_programs, memory_plan
+from pipeline.training import cached_programs, memory_plan, stack_plan
 from pipeline.training.base import FitSpec, Stopped, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.loss_weights import loss_weights
@@ -264,8 +264,9 @@ def test_results_come_in_order_and_progress_counts_every_epoch():
     assert all(result.loss.shape == result.test_loss.shape == (11,) for result in results)
 
 
-def test_stop_ends_the_training():
-    config = training_config(epochs=10)  # a call of the program trains one of them
+def test_stop_ends_the_training(monkeypatch):
+    monkeypatch.setattr(stack_plan, "MAX_CALL_STEPS", 1)  # one epoch a call
+    config = training_config(epochs=10)
     trainer = KerasTrainer(NETWORK, config, X, Y, make_fits(), repr(NETWORK))
     with pytest.raises(Stopped):
         list(trainer.train(lambda n: trainer.stop()))
@@ -280,6 +281,7 @@ def test_a_diverged_training_goes_on():
 
 def test_trainings_of_one_architecture_share_compiled_programs(monkeypatch):
     monkeypatch.setattr(cached_programs, "_cache", type(cached_programs._cache)())
+    monkeypatch.setattr(stack_plan, "MAX_CALL_STEPS", 1)  # one epoch a call
     built = []
 
     def build(n_columns):
