@@ -12,23 +12,24 @@ from pipeline.evaluation.fold_results import Evaluation
 from pipeline.evaluation.inputs import final_rows
 from pipeline.model.saved_model import MODEL_CARD, FinalModel, write_model
 from pipeline.model.training_profile import describe_training
-from pipeline.scoring import summary_key
-from pipeline.tracking import FINAL_FIT, TrackedRun
-from pipeline.tracking.logged_model import check_code, check_model, log_model
+from pipeline.tracking import FINAL_FIT
+from pipeline.tracking.logged_model import LoggedModel, check_code, check_model, log_model
 from pipeline.tracking.pyfunc_model import ServedModel
 
 N_EXAMPLE_ROWS = 3  # of the input that MLflow shows with the model
 
 
 def log_final_model(
-    run: TrackedRun, splits: Sequence[Split], evaluation: Evaluation, final: FinalModel, card: str
+    model: LoggedModel,
+    splits: Sequence[Split],
+    evaluation: Evaluation,
+    final: FinalModel,
+    card: str,
 ) -> ServedModel:
     """Write the final model, load it again, check that it predicts the same, and log it.
 
-    The summaries of the run's scores, which must be logged already, are linked to it.
-
     Args:
-        run: The run, which is active.
+        model: A model of the active run, from `begin_model`.
         splits: Folds of the evaluation.
         evaluation: The evaluation.
         final: Its final model.
@@ -56,13 +57,5 @@ def log_final_model(
         if has_user_code:
             check_code(folder)
         metadata = {FINAL_FIT: final.describe_fit()}
-        model_id = log_model(run, folder, metadata, example[:N_EXAMPLE_ROWS])
-    run.link_metrics(
-        model_id,
-        [
-            summary_key(name, statistic)
-            for name, summary in evaluation.summary.items()
-            for statistic in summary.as_dict()
-        ],
-    )
+        log_model(model, folder, metadata, example[:N_EXAMPLE_ROWS])
     return served

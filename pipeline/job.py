@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,7 @@ from pipeline import console
 from pipeline.checks import Finding, check_run
 from pipeline.config import flatten
 from pipeline.console.importance_tables import importance_tables
-from pipeline.errors import UserError
-from pipeline.evaluation import Race, describe_decision, make_race, raced_metric
+from pipeline.evaluation import Race, describe_decision
 from pipeline.evaluation.checkpoint import Checkpoint
 from pipeline.evaluation.evaluator import Evaluator
 from pipeline.evaluation.fold_results import Evaluation, FoldResult
@@ -23,7 +22,14 @@ from pipeline.evaluation.importance import importance_settings
 from pipeline.final_model import log_final_model
 from pipeline.model.saved_model import MODEL_CARD
 from pipeline.outcome import JobResult
-from pipeline.prepared_job import PreparedJob, prepare_job, reuse_finished_run, show_run
+from pipeline.prepared_job import (
+    PreparedJob,
+    find_race,
+    is_finished,
+    prepare_job,
+    reuse_finished_run,
+    show_run,
+)
 from pipeline.report.artifacts import (
     CHECKS,
     TABLES,
@@ -39,7 +45,6 @@ from pipeline.scoring.held_out import OUTER_FOLDS
 from pipeline.tracking import (
     FINAL_FIT,
     DatasetInfo,
-    RunReader,
     SweepJob,
     TrackedRun,
     claim_run,
@@ -49,6 +54,7 @@ from pipeline.tracking import (
     supersede,
     track,
 )
+from pipeline.tracking.logged_model import begin_model
 from pipeline.tracking.store import CODES, DEVICE, STOPPED, STOPPED_BECAUSE
 from pipeline.training import Stopped
 
@@ -76,8 +82,8 @@ def _evaluate_job(
 ) -> tuple[JobResult, Evaluation | None]:
     with record_failures(sweep_job):
         job = prepare_job(composed, sweep_job)
-        race = _make_race(job)
-        if _is_finished(job, race):
+        race = find_race(job)
+        if is_finished(job, race):
             return reuse_finished_run(job), None
         evaluator = _make_evaluator(job)
     settings = importance_settings(job.config)
@@ -177,36 +183,6 @@ def _log_inputs(job: PreparedJob, run: TrackedRun) -> None:
         run.log_files(Path(name))
 
 
-def _make_race(job: PreparedJob) -> Race | None:
-    """Return the race against the incumbent; None without one, or if folds or data differ."""
-    splits = job.inputs.splits
-    racing, metric = job.config.racing, raced_metric(job.config, splits)
-    if racing is None or racing.incumbent is None or metric is None:
-        return None
-    reader = RunReader(job.store)
-    try:
-        incumbent = reader.one(racing.incumbent)
-    except UserError as error:
-        raise UserError(f"racing.incumbent: {error}") from error
-    same = ("data_digest", "split_digest")
-    if any(incumbent.tags.get(key) != job.fingerprint[key] for key in same):
-        console.show("Racing: the incumbent has other data or folds; all folds are trained.")
-        return None
-    scores = reader.fold_scores(incumbent.run_id, metric, len(splits))
-    return make_race(job.config, metric, splits, scores.tolist())
-
-
-def _is_finished(job: PreparedJob, race: Race | None) -> bool:
-    """Return whether the previous run has all results, or the race would stop it again."""
-    previous = job.previous
-    if not previous.is_finished or not previous.n_fits_skipped:
-        return previous.is_finished
-    if race is None or previous.run_id is None:
-        return False
-    scores = RunReader(job.store).fold_scores(previous.run_id, race.metric, len(race.scores))
-    return bool((decision := race.decide(scores.tolist())) and decision.stop)
-
-
 def _train(
     job: PreparedJob,
     evaluator: Evaluator,
@@ -253,7 +229,10 @@ def _log_result(
         console.show_findings(findings)
         if importance := feature_importance(evaluation):
             console.show(*importance_tables(importance, MAX_FEATURES))
-    with console.waiting("logging figures and the final model"):
+    with (
+        console.waiting("logging figures and the final model"),
+        begin_model(run) if evaluation.final else nullcontext() as model,
+    ):
         metrics, summaries = evaluation.metrics(), evaluation.summary.values()
         if "fits_saved" in job.previous.metrics and not evaluation.n_fits_skipped:  # of a race
             metrics.append(("fits_saved", evaluation.n_fits_skipped, 0))
@@ -267,9 +246,11 @@ def _log_result(
             )
         if evaluation.final:
             tags[FINAL_FIT] = evaluation.final.describe_fit()
-        run.log_result(metrics, sum(it.n_undefined_labels for it in summaries), tags)
+        tables = [*TABLES, *[OUTER_FOLDS] * bool(evaluation.outer), CHECKS]
+        n_undefined = sum(it.n_undefined_labels for it in summaries)
+        linked = {model.model_id: evaluation.summary_names} if model else {}
+        run.log_result(metrics, n_undefined, tags, tables, linked)
         with tempfile.TemporaryDirectory() as name:
-            tables = [*TABLES, *[OUTER_FOLDS] * bool(evaluation.outer), CHECKS]
             summary = job.inputs.summary
             run_info = RunInfo.of(run.opened(tags), job.config.tracking.experiment_name)
             labels = write_result(Path(name), evaluation, summary, run_info, findings)
@@ -278,11 +259,11 @@ def _log_result(
                 write_report(
                     Path(name), evaluation, summary, run_info, labels, findings, importance
                 )
-            run.log_files(Path(name), tables=tables)
+            run.log_files(Path(name))
             card = (Path(name) / MODEL_CARD).read_text("utf-8") if evaluation.final else ""
         served = None
-        if evaluation.final:
-            served = log_final_model(run, job.inputs.splits, evaluation, evaluation.final, card)
+        if evaluation.final and model:
+            served = log_final_model(model, job.inputs.splits, evaluation, evaluation.final, card)
     is_first = job.sweep_job is None or job.sweep_job.number == 0
     is_unusual = job.config.cv.kind == "predefined" or job.config.training.final_fit
     if evaluation.final and is_first and is_unusual:

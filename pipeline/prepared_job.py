@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 from pipeline import console
 from pipeline.checks import CHECKS, select
 from pipeline.config import Config, parse_config
-from pipeline.evaluation import EvaluationInputs, compute_fingerprint, load_inputs, versions
+from pipeline.errors import UserError
+from pipeline.evaluation import (
+    EvaluationInputs,
+    Race,
+    compute_fingerprint,
+    load_inputs,
+    make_race,
+    raced_metric,
+    versions,
+)
 from pipeline.evaluation.checkpoint import Checkpoint
 from pipeline.evaluation.importance import importance_settings
 from pipeline.mlflow_variables import describe_variables
@@ -131,6 +140,36 @@ def _find_previous(
         experiment_id = open_store(store, config.tracking.experiment_name)
         settings = importance_settings(config)
         return find_previous_run(experiment_id, fingerprint, sweep_job, settings)
+
+
+def find_race(job: PreparedJob) -> Race | None:
+    """Return the race against the incumbent; None without one, or if folds or data differ."""
+    splits = job.inputs.splits
+    racing, metric = job.config.racing, raced_metric(job.config, splits)
+    if racing is None or racing.incumbent is None or metric is None:
+        return None
+    reader = RunReader(job.store)
+    try:
+        incumbent = reader.one(racing.incumbent)
+    except UserError as error:
+        raise UserError(f"racing.incumbent: {error}") from error
+    same = ("data_digest", "split_digest")
+    if any(incumbent.tags.get(key) != job.fingerprint[key] for key in same):
+        console.show("Racing: the incumbent has other data or folds; all folds are trained.")
+        return None
+    scores = reader.fold_scores(incumbent.run_id, metric, len(splits))
+    return make_race(job.config, metric, splits, scores.tolist())
+
+
+def is_finished(job: PreparedJob, race: Race | None) -> bool:
+    """Return whether the previous run has all results, or the race would stop it again."""
+    previous = job.previous
+    if not previous.is_finished or not previous.n_fits_skipped:
+        return previous.is_finished
+    if race is None or previous.run_id is None:
+        return False
+    scores = RunReader(job.store).fold_scores(previous.run_id, race.metric, len(race.scores))
+    return bool((decision := race.decide(scores.tolist())) and decision.stop)
 
 
 def reuse_finished_run(job: PreparedJob) -> JobResult:

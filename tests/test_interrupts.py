@@ -108,8 +108,8 @@ def test_a_single_run_ends_after_the_write(store):
     arguments = (*QUICK, "tracking.experiment_name=single")
     assert check_interrupted(store, 0, *arguments) == []
     callers = callers_of(store, *arguments)
-    names = ("track", "log_settings", "log_dataset", "log_metrics", "set_tags", "log_model")
-    assert {*names, "link_metrics"} == {caller.split(" ")[0] for caller in callers}
+    names = ("track", "log_settings", "log_dataset", "log_metrics", "begin_model", "log_model")
+    assert {*names} == {caller.split(" ")[0] for caller in callers}
     for at in {*first_of_each(callers), len(callers) - 1}:
         (run,) = check_interrupted(store, at, *arguments)
         is_last = at == len(callers) - 1

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.tracking.logged_model import log_model
+from pipeline.tracking.logged_model import begin_model, log_model
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track
 from pipeline.tracking.store import open_store, store_at
 
@@ -48,17 +48,18 @@ def test_a_continued_run_links_what_it_logged_before_to_its_new_model(tmp_path):
     client = MlflowClient()
     with track(experiment, "run", {}) as run:
         run.log_scores(0, {"accuracy": 0.5})
-        run.log_metrics([("accuracy_mean", 0.5, 0), ("accuracy_std", 0.0, 0)])
         before = client.create_logged_model(experiment, "model", run.run_id)
-        run.link_metrics(before.model_id, ["accuracy_mean", "accuracy_std"])
+        values = [("accuracy_mean", 0.5, 0), ("accuracy_std", 0.0, 0)]
+        run.log_metrics(values, linked={before.model_id: ["accuracy_mean", "accuracy_std"]})
     with track(experiment, "run", {}, continued=run.run_id) as again:
         again.skip_logged()
         dataset = DatasetInfo("data", "digest", ("x",), ("y",), {}, None)
         again.log_dataset(dataset)
         again.log_scores(0, {"accuracy": 0.5})
-        again.log_metrics([("accuracy_mean", 0.75, 0), ("accuracy_std", 0.0, 0)])
         model = client.create_logged_model(experiment, "model", run.run_id)
-        again.link_metrics(model.model_id, ["accuracy_mean", "accuracy_std", "f1_macro_mean"])
+        values = [("accuracy_mean", 0.75, 0), ("accuracy_std", 0.0, 0)]
+        names = ["accuracy_mean", "accuracy_std", "f1_macro_mean"]
+        again.log_metrics(values, linked={model.model_id: names})
     metrics = client.get_logged_model(model.model_id).metrics
     assert sorted((it.key, it.value, it.dataset_name, it.dataset_digest) for it in metrics) == [
         ("accuracy_mean", 0.75, "data", "digest"),
@@ -74,17 +75,21 @@ def test_a_continued_run_links_what_it_logged_before_to_its_new_model(tmp_path):
     assert client.get_run(run.run_id).data.metrics["accuracy_mean"] == 0.75
 
 
-def test_a_model_that_cannot_be_written_is_marked_failed(tmp_path):
+def test_a_model_that_cannot_be_written_is_removed_and_one_of_a_killed_process_too(tmp_path):
     experiment = open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "failed")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "schema.json").write_text(
         '{"columns": [{"name": "x", "kind": "number"}], "label_names": ["l"]}'
     )
     client = MlflowClient()
-    with pytest.raises(FileNotFoundError), track(experiment, "run", {}) as run:
-        log_model(run, tmp_path, {}, pd.DataFrame({"x": [1.0]}))  # without the code
-    (model,) = client.search_logged_models([experiment])
-    assert str(model.status) == "FAILED"
+    with (
+        pytest.raises(FileNotFoundError),
+        track(experiment, "run", {}) as run,
+        begin_model(run) as model,
+    ):
+        log_model(model, tmp_path, {}, pd.DataFrame({"x": [1.0]}))  # without the code
+    assert client.search_logged_models([experiment]) == []
+    client.create_logged_model(experiment, "model", run.run_id)
     with track(experiment, "run", {}, continued=run.run_id) as again:
         again.skip_logged()
     assert client.search_logged_models([experiment]) == []

@@ -157,6 +157,15 @@ class Evaluation:
         splits = [fold.split for fold in self.folds]
         return join_targets([self.targets(split.test, split.train) for split in splits])
 
+    @property
+    def summary_names(self) -> list[str]:
+        """Names of the statistics of each metric, as they are logged."""
+        return [
+            summary_key(name, statistic)
+            for name, summary in self.summary.items()
+            for statistic in summary.as_dict()
+        ]
+
     def metrics(self) -> list[tuple[str, float, int]]:
         """Return name, value and step of each summary and of each loss curve.
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
@@ -56,17 +56,36 @@ def make_signature(
     )
 
 
+@contextmanager
+def begin_model(run: TrackedRun) -> Iterator[LoggedModel]:
+    """Create a model of the active run, for the block to write; an exception removes it again."""
+    client, model = mlflow.MlflowClient(), None
+    try:
+        with uninterrupted():
+            model = mlflow.initialize_logged_model(
+                NAME, source_run_id=run.run_id, params=run.params
+            )
+        yield model
+    except BaseException:
+        if model:
+            with uninterrupted():
+                client.delete_logged_model(model.model_id)
+        raise
+    with uninterrupted():
+        client.finalize_logged_model(model.model_id, "READY")
+
+
 @uninterrupted()
 def log_model(
-    run: TrackedRun, folder: Path, metadata: Mapping[str, str], example: pd.DataFrame
-) -> str:
-    """Log a model folder to the active run and return the id of the logged model.
+    model: LoggedModel, folder: Path, metadata: Mapping[str, str], example: pd.DataFrame
+) -> None:
+    """Log a model folder to a model of the active run.
 
     MLflow's own function would load the model once more, and read each metric of the run to link
     what it has at step 0, such as the scores of the first fold, to the model.
 
     Args:
-        run: The active run.
+        model: The model, from `begin_model`.
         folder: Folder with the model in `model/`, the code that it needs in `code/`, and
             `requirements.txt`.
         metadata: Texts about the model, shown by MLflow.
@@ -78,38 +97,32 @@ def log_model(
         serving["label_names"],
         {it["name"] for it in serving["columns"] if it["kind"] == "text"},
     )
-    client, run_id = mlflow.MlflowClient(), run.run_id
-    model = mlflow.initialize_logged_model(NAME, source_run_id=run_id, params=run.params)
-    try:
-        repository = get_artifact_repository(model.artifact_location)
-        with TemporaryDirectory() as name, _without_advice():
-            path = str(Path(name) / "model")
-            if isinstance(repository, LocalArtifactRepository):  # else written here, then sent
-                path = repository.artifact_dir
-            mlflow.pyfunc.save_model(
-                path,
-                mlflow_model=Model(
-                    artifact_path=model.artifact_location,
-                    run_id=run_id,
-                    model_id=model.model_id,
-                    model_uuid=model.model_id,
-                    metadata=dict(metadata),
-                ),
-                input_example=example,
-                python_model=str(PYFUNC_MODEL),
-                artifacts={"model": str(folder / "model")},
-                code_paths=[str(path) for path in sorted((folder / "code").iterdir())],
-                signature=signature,
-                pip_requirements=(folder / "requirements.txt").read_text().split(),
-            )
-            if not isinstance(repository, LocalArtifactRepository):
-                repository.log_artifacts(path)  # type: ignore[no-untyped-call]
-        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    except BaseException:
-        client.finalize_logged_model(model.model_id, "FAILED")
-        raise
-    client.finalize_logged_model(model.model_id, "READY")
-    return str(model.model_id)
+    run_id = str(model.source_run_id)
+    repository = get_artifact_repository(model.artifact_location)
+    with TemporaryDirectory() as name, _without_advice():
+        path = str(Path(name) / "model")
+        if isinstance(repository, LocalArtifactRepository):  # else written here, then sent
+            path = repository.artifact_dir
+        mlflow.pyfunc.save_model(
+            path,
+            mlflow_model=Model(
+                artifact_path=model.artifact_location,
+                run_id=run_id,
+                model_id=model.model_id,
+                model_uuid=model.model_id,
+                metadata=dict(metadata),
+            ),
+            input_example=example,
+            python_model=str(PYFUNC_MODEL),
+            artifacts={"model": str(folder / "model")},
+            code_paths=[str(path) for path in sorted((folder / "code").iterdir())],
+            signature=signature,
+            pip_requirements=(folder / "requirements.txt").read_text().split(),
+        )
+        if not isinstance(repository, LocalArtifactRepository):
+            repository.log_artifacts(path)  # type: ignore[no-untyped-call]
+    output = LoggedModelOutput(model.model_id, step=0)
+    mlflow.MlflowClient().log_outputs(run_id, [output])
 
 
 def check_model(folder: Path, rows: pd.DataFrame, y_score: NDArray[np.floating]) -> ServedModel:

@@ -6,7 +6,7 @@ import posixpath
 import re
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -115,10 +115,21 @@ class TrackedRun:
             self.log_metrics([])
 
     @uninterrupted()
-    def log_metrics(self, values: Iterable[Value], tags: Mapping[str, str] | None = None) -> None:
+    def log_metrics(
+        self,
+        values: Iterable[Value],
+        tags: Mapping[str, str] | None = None,
+        linked: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         """Send metrics, and tags in the same batch; too long tags are cut.
 
         NaN and infinity, on which MLflow breaks, are counted instead.
+
+        Args:
+            values: The metrics.
+            tags: The tags.
+            linked: Names of metrics of the whole run by id of a logged model, on whose page MLflow
+                then shows them.
         """
         now = int(time.time() * 1000)
         values = [*self._pending, *values]
@@ -132,6 +143,13 @@ class TrackedRun:
             or (not name.startswith(FOLD) and value != self._sent_metrics[name, step])
         ]
         self._last_metrics |= {it.key: it for it in new if not it.key.startswith(FOLD)}
+        for model_id, names in (linked or {}).items():
+            new = [it for it in new if it.key not in names]
+            new += [
+                self._link(self._last_metrics[name], model_id)
+                for name in names
+                if name in self._last_metrics
+            ]
         of_batch = [RunTag(key, value[:MAX_TAG]) for key, value in (tags or {}).items()]
         for start in range(0, max(len(new), len(of_batch)), MAX_METRICS):
             batch = new[start : start + MAX_METRICS]
@@ -149,35 +167,37 @@ class TrackedRun:
         if outdated or OUTDATED in record.tags:
             self.set_tags({OUTDATED: " ".join(sorted(outdated))[:MAX_TAG]})
 
-    @uninterrupted()
-    def link_metrics(self, model_id: str, names: Iterable[str]) -> None:
-        """Link metrics of the whole run to a logged model, on whose page MLflow then shows them.
+    def _link(self, metric: Metric, model_id: str) -> Metric:
+        """Link a metric to a logged model.
 
-        A metric that is sent again with its value, step and time stays one metric of the run.
+        If it is sent again with its value, step and time, it stays one metric of the run.
         """
         dataset_name, dataset_digest = self._dataset or (None, None)
-        last = [self._last_metrics[name] for name in names if name in self._last_metrics]
-        linked = [
-            Metric(
-                *(metric.key, metric.value, metric.timestamp, metric.step),
-                model_id=model_id,
-                dataset_name=dataset_name,
-                dataset_digest=dataset_digest,
-                run_id=self.run_id,
-            )
-            for metric in last
-        ]
-        for start in range(0, len(linked), MAX_METRICS):
-            self._client.log_batch(self.run_id, metrics=linked[start : start + MAX_METRICS])
+        return Metric(
+            *(metric.key, metric.value, metric.timestamp, metric.step),
+            model_id=model_id,
+            dataset_name=dataset_name,
+            dataset_digest=dataset_digest,
+            run_id=self.run_id,
+        )
 
     def log_result(
-        self, values: Iterable[Value], n_undefined: int, tags: Mapping[str, str]
+        self,
+        values: Iterable[Value],
+        n_undefined: int,
+        tags: Mapping[str, str],
+        tables: Iterable[str],
+        linked: Mapping[str, Collection[str]],
     ) -> None:
-        """Log metrics, tags, and the number of undefined values: those logged and `n_undefined`."""
+        """Log metrics, tags, and the number of undefined values: those logged and `n_undefined`.
+
+        The other arguments are as of `log_metrics` and `log_files`.
+        """
+        tags = {**tags, **_tag_tables(tables)}
         values = [*self._pending, *values]
         self._pending = []
         n_undefined += self._n_undefined + sum(not math.isfinite(value) for _, value, _ in values)
-        self.log_metrics([*values, ("undefined_values", n_undefined, 0)], tags)
+        self.log_metrics([*values, ("undefined_values", n_undefined, 0)], tags, linked)
 
     @uninterrupted()
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -191,9 +211,8 @@ class TrackedRun:
         run = self._opened or self._client.get_run(self.run_id)
         repository = get_artifact_repository(run.info.artifact_uri)
         repository.log_artifacts(str(folder))  # type: ignore[no-untyped-call]
-        shown = [{"path": name, "type": "table"} for name in tables]
-        if shown:
-            self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(shown)})
+        if tags := _tag_tables(tables):
+            self.set_tags(tags)
 
     @uninterrupted()
     def fail(self, message: str, trace: str) -> None:
@@ -219,6 +238,12 @@ class TrackedRun:
         experiments = [run.info.experiment_id]
         for model in self._client.search_logged_models(experiments, filter_string=condition):
             self._client.delete_logged_model(model.model_id)
+
+
+def _tag_tables(names: Iterable[str]) -> dict[str, str]:
+    """Return the tag by which MLflow shows JSON files as tables."""
+    shown = [{"path": name, "type": "table"} for name in names]
+    return {MLFLOW_LOGGED_ARTIFACTS: json.dumps(shown)} if shown else {}
 
 
 def _param_key(key: str) -> str:
