@@ -1,7 +1,7 @@
 """Compose the configurations of a sweep's jobs, and check that each can be composed."""
 
-import copy
 import os
+import pickle
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -31,7 +31,7 @@ def load_sweep_config(
     options = [override.input_line for override in own if override not in values]
     of_sweep = master_config.hydra.overrides.hydra
     name, folder = master_config.hydra.job.config_name, os.getcwd()
-    composed = copy.deepcopy(_compose(self, name, folder, *of_sweep, *options))
+    composed: DictConfig = pickle.loads(_compose(self, name, folder, *of_sweep, *options))
     self._apply_overrides_to_config(values, composed)
     given = [*parser.parse_overrides(of_sweep), *own]
     tasks = [override for override in given if not override.is_hydra_override()]
@@ -54,9 +54,12 @@ def _is_value(loader: ConfigLoaderImpl, override: Override) -> bool:
 @lru_cache(MAX_COMPOSED)
 def _compose(
     loader: ConfigLoaderImpl, config_name: str, working_directory: str, *overrides: str
-) -> DictConfig:
-    """Compose a configuration from the files; Hydra writes the working directory into it."""
-    return loader.load_configuration(config_name, [*overrides], RunMode.RUN)
+) -> bytes:
+    """Compose a configuration from the files; Hydra writes the working directory into it.
+
+    It is pickled, as reading that takes a fifth of the time of a deep copy.
+    """
+    return pickle.dumps(loader.load_configuration(config_name, [*overrides], RunMode.RUN))
 
 
 def validate_each_option_once(self: Sweeper, batch: Sequence[Sequence[str]]) -> None:
