@@ -61,7 +61,7 @@ def plan(n_fits=31, n_weights=283, n_threads=2, epochs=100, **options):
 def test_small_models_are_stacked_and_large_ones_are_not():
     small = plan_stacks(31, 900, 32, 283, 1130, 100, None, 2)
     large = plan_stacks(11, 18_000, 256, 281_000, 843_000, 100, None, 2)
-    assert (small.fits_per_program, small.n_threads, small.epochs_per_call) == (16, 2, 100)
+    assert (small.fits_per_program, small.n_threads, small.epochs_per_call) == (16, 2, 25)
     assert (large.fits_per_program, large.n_threads, large.epochs_per_call) == (1, 2, 1)
     stopping = plan_stacks(31, 900, 32, 283, 1130, 100, None, 2, can_stop=True)
     assert stopping.epochs_per_call == 10

@@ -30,9 +30,10 @@ STEP_COST = 2  # fixed cost of a step, as a multiple of STEP_SECONDS
 MIN_STEP_COST = 0.03  # of a network for which a stack saves anything, as a part of its step
 N_CORES = 4  # for which a size is chosen if it may not depend on those of this machine
 LONG_SECONDS = 10  # of one core, of a training whose first results should not wait for the last
-MAX_CALL_STEPS = 3000  # training steps of one call of a program, for the smallest networks
+MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
 MAX_CALL_FLOPS = 2e10  # operations of one call: some tenths of a second between progress updates
-MIN_CALLS = 10  # calls per training, if fits can stop early: their slots then wait for others
+MIN_CALLS = 4  # calls per training: other threads train while the rows of the next are drawn
+MIN_STOPPING_CALLS = 10  # if fits can stop early: the slots of these idle until the end of a call
 
 
 class ProgramKey(NamedTuple):
@@ -158,12 +159,12 @@ def plan_stacks(
         step_cost, largest = STEP_COST / step_size, _stack_size(n_fits, n_cores * n_rounds)
         fits_per_program = _cheapest_size(n_fits, largest, cached_size, step_cost, n_cores)
     fits_per_program = min(fits_per_program, n_fits)
-    # The longest call that still shows progress: bounded by its operations and by its steps (the
-    # fixed cost of a step dominates in small networks).
+    # Operations bound a call or, in small networks, the fixed cost of its steps.
     n_steps = -(-n_train // batch_size)
     flops_per_epoch = 6 * n_weights * n_train * fits_per_program
     epochs_per_call = int(min(MAX_CALL_FLOPS / flops_per_epoch, MAX_CALL_STEPS / n_steps))
-    epochs_per_call = max(1, min(epochs_per_call, -(-epochs // (MIN_CALLS if can_stop else 1))))
+    largest = -(-epochs // (MIN_STOPPING_CALLS if can_stop else MIN_CALLS))
+    epochs_per_call = max(1, min(epochs_per_call, largest))
     return StackPlan(fits_per_program, n_threads, epochs_per_call, is_flexible, is_given)
 
 
