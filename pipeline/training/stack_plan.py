@@ -33,7 +33,7 @@ LONG_SECONDS = 10  # of one core, of a training whose first results should not w
 MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
 MAX_CALL_FLOPS = 2e10  # operations of one call: some tenths of a second between progress updates
 MIN_CALLS = 4  # calls per training: other threads train while the rows of the next are drawn
-MIN_STOPPING_CALLS = 10  # if fits can stop early: the slots of these idle until the end of a call
+MIN_STOPPING_CALLS = 10  # if fits can stop early, as their slots idle until the end of a call
 
 
 class ProgramKey(NamedTuple):
@@ -163,8 +163,8 @@ def plan_stacks(
     n_steps = -(-n_train // batch_size)
     flops_per_epoch = 6 * n_weights * n_train * fits_per_program
     epochs_per_call = int(min(MAX_CALL_FLOPS / flops_per_epoch, MAX_CALL_STEPS / n_steps))
-    largest = -(-epochs // (MIN_STOPPING_CALLS if can_stop else MIN_CALLS))
-    epochs_per_call = max(1, min(epochs_per_call, largest))
+    epochs //= MIN_STOPPING_CALLS if can_stop else MIN_CALLS
+    epochs_per_call = max(1, min(epochs_per_call, epochs))
     return StackPlan(fits_per_program, n_threads, epochs_per_call, is_flexible, is_given)
 
 
