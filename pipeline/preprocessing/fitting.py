@@ -122,7 +122,7 @@ def _fit(
             positions = np.flatnonzero(needs_median & (statistics.n > 0))
             columns_read = read_columns(X, train, numeric[positions])
             for position, values in zip(positions, columns_read, strict=True):
-                fill[position] = np.median(values[~np.isnan(values)].astype(np.float64))
+                fill[position] = _median(values)
     is_imputed = config.imputation != "none"
     imputed = statistics.impute(np.where(has_missing, fill, 0)) if is_imputed else statistics
     match config.scaling:
@@ -156,6 +156,15 @@ def _fit(
             config.category_encoding, config.category_encoding
         ),
     )
+
+
+def _median(values: NDArray[np.floating]) -> float:
+    """Return what `np.nanmedian` returns for the values in float64, in half of the time."""
+    values = np.ascontiguousarray(values)
+    missing = np.isnan(values)
+    present = values[~missing] if missing.any() else values
+    middle = [(len(present) - 1) // 2, len(present) // 2]
+    return float(np.partition(present, middle)[middle].mean(dtype=np.float64))
 
 
 def _quartiles(

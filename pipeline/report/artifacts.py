@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import groupby
@@ -78,18 +79,20 @@ def write_result(
         run_info: The run, for the model card.
         findings: Findings of the checks.
     """
-    labels = labels_table(evaluation)
-    tables = dict(zip(TABLES, (folds_table(evaluation), labels), strict=True))
-    if evaluation.outer:
-        tables[OUTER_FOLDS] = outer_folds_table(evaluation)
-    for name, table in tables.items():
-        columns = table.to_dict(orient="split", index=False)
-        (folder / name).write_text(json.dumps(_without_nan(columns)))
-    (folder / CHECKS).write_text(json.dumps(to_table(findings)))
-    (folder / WARNINGS).write_text(json.dumps(evaluation.warnings))
-    write_predictions(folder / PREDICTIONS, evaluation)
-    write_importance(folder, evaluation)
-    training_table(evaluation).to_parquet(folder / TRAINING)
+    with ThreadPoolExecutor(1) as thread:
+        predictions = thread.submit(write_predictions, folder / PREDICTIONS, evaluation)
+        labels = labels_table(evaluation)  # with many labels it takes as long
+        tables = dict(zip(TABLES, (folds_table(evaluation), labels), strict=True))
+        if evaluation.outer:
+            tables[OUTER_FOLDS] = outer_folds_table(evaluation)
+        for name, table in tables.items():
+            columns = table.to_dict(orient="split", index=False)
+            (folder / name).write_text(json.dumps(_without_nan(columns)))
+        (folder / CHECKS).write_text(json.dumps(to_table(findings)))
+        (folder / WARNINGS).write_text(json.dumps(evaluation.warnings))
+        write_importance(folder, evaluation)
+        training_table(evaluation).to_parquet(folder / TRAINING)
+        predictions.result()
     if evaluation.final:
         card = format_model_card(evaluation, summary, run_info, labels, findings)
         (folder / MODEL_CARD).write_text(card, encoding="utf-8")
