@@ -160,11 +160,10 @@ def plan_stacks(
         fits_per_program = _cheapest_size(n_fits, largest, cached_size, step_cost, n_cores)
     fits_per_program = min(fits_per_program, n_fits)
     # Operations bound a call or, in small networks, the fixed cost of its steps.
-    n_steps = -(-n_train // batch_size)
     flops_per_epoch = 6 * n_weights * n_train * fits_per_program
-    epochs_per_call = int(min(MAX_CALL_FLOPS / flops_per_epoch, MAX_CALL_STEPS / n_steps))
+    n_epochs = min(MAX_CALL_FLOPS / flops_per_epoch, MAX_CALL_STEPS * batch_size / n_train)
     epochs //= MIN_STOPPING_CALLS if can_stop else MIN_CALLS
-    epochs_per_call = max(1, min(epochs_per_call, epochs))
+    epochs_per_call = max(1, min(int(n_epochs), epochs))
     return StackPlan(fits_per_program, n_threads, epochs_per_call, is_flexible, is_given)
 
 
