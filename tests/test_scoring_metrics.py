@@ -264,6 +264,25 @@ def test_every_metric_has_an_explanation_of_one_line():
     assert explain_metric("tests.test_scoring_metrics.without_docstring") == ""
 
 
+@given(
+    y_true=arrays(np.int8, (12, 4), elements=st.integers(0, 1)),
+    y_score=arrays(np.float32, (12, 4), elements=st.sampled_from([0.1, 0.2, 0.3, 0.7, 0.9])),
+    mask=st.none() | arrays(bool, (12, 4)),
+)
+def test_ranked_rows_have_the_scores_of_sorted_ones(y_true, y_score, mask):
+    if mask is not None:
+        y_true = y_true * mask
+    expected = label_ranking.label_ranking_scores(y_true, y_score, mask)
+    scores = np.full((2, 4), np.nan)
+    for part, ranked, n_others in label_ranking.ranked_parts(y_true, y_score, mask):
+        for row in np.flatnonzero(ranked.n_relevant):
+            label = part.start + row
+            scores[:, label] = label_ranking.ranked_scores(ranked, row, n_others[row])
+    never = (y_true == 0).all(axis=0)
+    np.testing.assert_array_equal(scores[:, ~never], expected[:, ~never])
+    assert np.isnan(expected[:, never]).all()
+
+
 @pytest.mark.parametrize("is_masked", [False, True])
 def test_labels_are_ranked_in_parts_as_together(monkeypatch, is_masked):
     rng = np.random.default_rng(0)

@@ -28,7 +28,7 @@ from pipeline.report.style import (
 )
 from pipeline.scoring import format_number
 from pipeline.scoring.classification_metrics import Counts
-from pipeline.scoring.label_ranking import label_ranking_scores, ranked_parts
+from pipeline.scoring.label_ranking import ranked_parts, ranked_scores
 
 GRID = np.linspace(0, 1, 201)  # recalls, or false positive rates, at which curves are kept
 MAX_HIGHLIGHTED = 6  # labels, up to which each has a colour; of more, only the best and the worst
@@ -96,11 +96,12 @@ def label_curves(out_of_fold: OutOfFold) -> LabelCurves:
     n_rows = np.full(n_labels, len(y_true)) if mask is None else mask.sum(axis=0)
     counts = Counts.of(y_true, y_pred, "macro", mask)
     precision, true_positive_rate = np.full((2, n_labels, len(GRID)), np.nan)
-    roc_auc, average_precision = label_ranking_scores(y_true, y_score, mask)
-    false_positive_rate = np.full(n_labels, np.nan)
+    roc_auc, average_precision, false_positive_rate = np.full((3, n_labels), np.nan)
     for part, ranked, n_others in ranked_parts(y_true, y_score, mask):
         for row in np.flatnonzero(ranked.n_relevant):
             label, n_true, last = part.start + row, ranked.n_relevant[row], None
+            scores = ranked_scores(ranked, row, n_others[row])
+            roc_auc[label], average_precision[label] = scores
             if mask is not None:
                 last = n_rows[label]  # the others are ranked last
             n_true_positive = ranked.n_relevant_at_or_above[row, :last]

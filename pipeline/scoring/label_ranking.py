@@ -151,6 +151,24 @@ def _column_scores(true: _SortedScores, others: _SortedScores) -> tuple[float, f
     return area, precision
 
 
+def ranked_scores(ranked: Ranked, row: Any, n_others: Any) -> tuple[float, float]:
+    """Return what `label_ranking_scores` returns for a label, from its ranked rows.
+
+    Args:
+        ranked: Samples of some labels.
+        row: The label, which some samples have.
+        n_others: Number of samples without it.
+    """
+    is_true = ranked.relevant[row] == 1
+    n_true, n_true_at_or_above = ranked.n_relevant[row], ranked.n_relevant_at_or_above[row, is_true]
+    n_at_or_above, n_above = ranked.n_at_or_above[row, is_true], ranked.n_above[row, is_true]
+    n_true_above = ranked.n_relevant_above[row, is_true]
+    wrong = (n_at_or_above - n_true_at_or_above + n_above - n_true_above).sum()  # ties count half
+    area = 1.0 - wrong / 2 / (n_true * n_others) if n_others else np.nan
+    precisions = (n_true_at_or_above / n_at_or_above)[::-1].copy()  # sums have an order
+    return area, precisions.sum() / n_true
+
+
 def ranked_parts(
     y_true: Labels, y_score: Scores, mask: Mask = None
 ) -> Iterator[tuple[slice, Ranked, NDArray[Any]]]:
