@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.dataset.matrix import encode_matrix
 from pipeline.model.keras_models import mlp
-from pipeline.training import cached_programs, memory_plan, stack_plan
+from pipeline.training import batches, cached_programs, memory_plan, stack_plan
 from pipeline.training.base import FitSpec, Stopped, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.loss_weights import loss_weights
@@ -21,6 +21,7 @@ from tests.keras_reference import (
     N_LABELS,
     N_SAMPLES,
     NETWORK,
+    NO_EARLY_STOPPING,
     X,
     Y,
     assert_equal_to_model_fit,
@@ -270,6 +271,21 @@ def test_stop_ends_the_training(monkeypatch):
     trainer = KerasTrainer(NETWORK, config, X, Y, make_fits(), repr(NETWORK))
     with pytest.raises(Stopped):
         list(trainer.train(lambda n: trainer.stop()))
+
+
+@pytest.mark.parametrize(("patience", "n_epochs"), [(None, 20), (3, 2)])
+def test_compilation_draws_the_orders_of_the_rows(patience, n_epochs):
+    """All of them, but only those of the first call if fits may stop early."""
+    stopping = replace(NO_EARLY_STOPPING, patience=patience)
+    config = training_config(early_stopping=stopping, epochs=20)
+    fits = [replace(fit, valid=fit.test) for fit in make_fits()]
+    trainer = KerasTrainer(NETWORK, config, X, Y, fits)
+    batches._permutation.cache_clear()
+    trainer.compile()
+    assert batches._permutation.cache_info().misses == 3 * n_epochs
+    list(trainer.train())
+    if patience is None:
+        assert batches._permutation.cache_info().misses == 3 * n_epochs
 
 
 def test_a_diverged_training_goes_on():

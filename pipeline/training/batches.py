@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 PADDING = -1  # row number that stands for no row
 MAX_SCORED_ROWS = 4096  # rows per slot that are scored at once, to bound memory
 MAX_SCORED_CELLS = 2**22  # features of test rows that are scored at once
-MAX_KEPT_ROWS = 2048  # of a fit whose order in each epoch is kept: 64 MB in all at most
+MAX_KEPT_ROWS = 2048  # of a fit whose order in each epoch is kept
+MAX_KEPT_ORDERS = 8192  # 64 MB in all at most
 
 
 def pad_rows(
@@ -32,7 +33,20 @@ def epoch_order(seed: int, epoch: int, train: NDArray[np.int32]) -> NDArray[np.i
     return train[_permutation(seed, epoch, len(train))]
 
 
-@lru_cache(8192)
+def draw_orders(fits: Sequence[tuple[int, int]], n_epochs: int) -> None:
+    """Draw orders that are kept, before the threads need them, which would wait for each other.
+
+    Args:
+        fits: Seed and number of training rows of each fit.
+        n_epochs: Epochs of each.
+    """
+    kept = [(seed, n_rows) for seed, n_rows in fits if n_rows <= MAX_KEPT_ROWS]
+    for epoch in range(min(n_epochs, MAX_KEPT_ORDERS // max(1, len(kept)))):
+        for seed, n_rows in kept:
+            _permutation(seed, epoch, n_rows)
+
+
+@lru_cache(MAX_KEPT_ORDERS)
 def _permutation(seed: int, epoch: int, n_rows: int) -> NDArray[np.int32]:
     """Return the order of rows in an epoch; jobs of a sweep with equal folds share it."""
     return np.random.default_rng([seed, epoch]).permutation(n_rows).astype(np.int32)

@@ -19,6 +19,7 @@ from pipeline.preprocessing.preprocessor import Layout
 from pipeline.runtime import release_memory
 from pipeline.scoring import DIVERGED_HINT
 from pipeline.training.base import CPU, Device, FitResult, FitSpec, Progress
+from pipeline.training.batches import draw_orders
 from pipeline.training.cached_programs import cached_program
 from pipeline.training.compiled import Program
 from pipeline.training.compiled_function import reproducible_sums
@@ -120,7 +121,7 @@ class KerasTrainer:
         return self._config.epochs
 
     def compile(self) -> None:
-        """Compile the program of each stack shape, and draw the initial weights meanwhile.
+        """Compile the program of each stack shape; draw weights and orders of rows meanwhile.
 
         Tracing holds Python's global lock, so programs are traced one after another; compilation
         releases it and goes on in threads.
@@ -137,6 +138,9 @@ class KerasTrainer:
             ]
             if not self._initial_states:
                 self._initial_states = [self._initial_state(index) for index in fit_indices]
+            can_stop = self._config.early_stopping.patience is not None
+            n_epochs = self._plan.epochs_per_call if can_stop else self._config.epochs
+            draw_orders([(fit.seed, len(fit.train)) for fit in self._fits], n_epochs)
             try:
                 for compilation in compilations:
                     compilation.result()
