@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 import mlflow
 import numpy as np
 import pandas as pd
-import yaml  # type: ignore[import-untyped]
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -192,16 +191,13 @@ def _without_advice() -> Iterator[None]:
     """Silence MLflow's advice to add type hints, and pandas's about how MLflow uses it.
 
     The check of the requirements is left out: it reads the files of all installed packages, which
-    takes up to 2 s, and would find the versions that they were read from. PyYAML writes MLflow's
-    files by its class in C, if it has it.
+    takes up to 2 s, and would find the versions that they were read from.
     """
     name = "warn_dependency_requirement_mismatches"
-    check, dumper = getattr(environment, name, None), yaml.SafeDumper
+    check = getattr(environment, name, None)
     setattr(environment, name, lambda requirements: None)
-    yaml.SafeDumper = getattr(yaml, "CSafeDumper", dumper)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         setattr(environment, name, check)
-        yaml.SafeDumper = dumper
