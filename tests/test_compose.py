@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass
 
 import pytest
 from omegaconf import OmegaConf
@@ -98,17 +98,6 @@ def test_settings_of_a_scikit_learn_model_omit_training_keys_without_effect(make
 def test_yaml_reads_back_as_the_same_configuration(make_config):
     config = make_config("model.hidden_units=[64,32]", "training.optimizer_params={clipnorm: 1.0}")
     assert parse_config(OmegaConf.create(to_yaml(config))) == config
-
-
-AWKWARD_TEXTS = ("1e3", "on", "a: b", "- a\n #b", "Höhe 🙂 \x07", "ab " * 100, "${x}")
-
-
-@pytest.mark.parametrize("name", AWKWARD_TEXTS)
-def test_texts_of_any_kind_are_written_as_texts(make_config, name):
-    config = make_config()
-    config = replace(config, dataset=replace(config.dataset, name=name))
-    values = OmegaConf.to_container(OmegaConf.create(to_yaml(config)))
-    assert values["dataset"]["name"] == name
 
 
 TYPED = {

@@ -16,12 +16,11 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, omegaconf
+from omegaconf import DictConfig
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from pipeline.config import STRICT, Name, parse_settings
-from pipeline.config.serialization import YamlDumper
 from pipeline.errors import TRACKING_URI, UserError
 from pipeline.sweeps.composition import load_sweep_config, validate_each_option_once
 
@@ -52,8 +51,6 @@ def register() -> None:
     }
     plugins[BASIC_SWEEPER].validate_batch_is_legal = validate_each_option_once
     ConfigLoaderImpl.load_sweep_config = load_sweep_config  # type: ignore[method-assign]
-    # Hydra writes three files for each job.
-    omegaconf.get_omega_conf_dumper = lambda: YamlDumper  # type: ignore[attr-defined]
 
 
 PACKAGES = {RAY_LAUNCHER: ("ray", "ray"), SLURM_LAUNCHER: ("submitit", "slurm")}  # and extras
