@@ -75,7 +75,20 @@ def test_later_processes_trace_nothing_and_compile_nothing(tmp_path):
 
     traces[0].write_bytes(traces[0].read_bytes()[:-9])
     assert run("a") == [1, *expected]
-    assert {*traces} <= {*tmp_path.glob("programs/*/*.trace.*")}
+    names = [
+        {path.name.partition(".")[0] for path in paths}
+        for paths in (traces, tmp_path.glob("programs/*/*.trace.*"))
+    ]
+    assert names[0] <= names[1]
+    assert run("a") == [0, *expected]
+
+
+def test_a_trace_translated_for_a_cpu_is_not_taken_on_a_gpu(monkeypatch):
+    names = set()
+    for devices in ([], ["GPU"]):
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda _, found=devices: found)
+        names.add(CompiledFunction(lambda x: x + 1, key="devices").trace(tf.constant(1.0)))
+    assert len(names) == 2
 
 
 def test_a_function_is_traced_once_for_each_shape_whatever_the_thread():

@@ -93,6 +93,13 @@ def test_weights_are_those_of_a_model_built_with_the_seed(build, is_explicit, is
             np.testing.assert_array_equal(actual, expected)
 
 
+def test_orthogonal_kernels_of_one_value_are_not_taken_for_constants():
+    build = partial(mlp, 1, 1, hidden_units=(1,) * 4, kernel_initializer="orthogonal")
+    initializer = WeightInitializer(build, "a model of Manyfold")
+    for seed in range(10):
+        assert initializer(seed)[0] == weights_after_seeding(build, seed)  # each of one value
+
+
 def test_other_threads_that_draw_random_numbers_change_nothing():
     config = training_config(epochs=2)
     expected = train(make_fits(), config)

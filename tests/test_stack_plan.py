@@ -67,6 +67,11 @@ def test_small_models_are_stacked_and_large_ones_are_not():
     assert stopping.epochs_per_call == 10
 
 
+def test_a_call_has_so_few_row_numbers_that_they_fit_into_memory():
+    large_batches = plan_stacks(2, 200_000, 200_000, 33, 132, 2000, None, 2)
+    assert (large_batches.fits_per_program, large_batches.epochs_per_call) == (1, 5)
+
+
 @pytest.mark.parametrize("n_fits", [1, 2, 11, 31, 200])
 def test_every_core_has_a_stack_as_far_as_two_fits_of_a_small_network_share_one(n_fits):
     for n_cores in (1, 2, 3, 8, 64):

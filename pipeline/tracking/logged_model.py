@@ -6,7 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
@@ -68,7 +69,7 @@ def begin_model(run: TrackedRun) -> Iterator[LoggedModel]:
         yield model
     except BaseException:
         if model:
-            with uninterrupted():
+            with uninterrupted(), suppress(MlflowException):  # the first error is the one to tell
                 client.delete_logged_model(model.model_id)
         raise
     with uninterrupted():

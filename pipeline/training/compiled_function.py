@@ -129,9 +129,11 @@ class CompiledFunction:
             with_xla: Whether XLA compiles it. Without, TensorFlow runs the graph, which takes less
                 preparation.
         """
-        self._function, self._structure, self._key = function, structure, key or uuid.uuid4().hex
-        self._with_xla = with_xla
+        self._function, self._structure, self._with_xla = function, structure, with_xla
         self._is_kept = key is not None
+        # A translation runs on a CPU alone, and this machine can have a GPU another time.
+        self._is_translated = self._is_kept and with_xla and _can_translate()
+        self._key = f"{key or uuid.uuid4().hex}{' for a CPU' * self._is_translated}"
         self.names: set[str] = set()
         if not self._is_kept:  # no other function has its key, so nobody can use the traces then
             weakref.finalize(self, _remove, self.names).atexit = False
@@ -181,7 +183,7 @@ class CompiledFunction:
         concrete = traced.get_concrete_function(*args)
         captures = list(concrete.captured_inputs)
         is_kept = self._is_kept and not captures
-        if is_kept and self._with_xla and _can_translate():
+        if is_kept and self._is_translated:
             concrete = _translate(traced, concrete, args)
         library = concrete.graph.as_graph_def().library
         main = concrete.function_def

@@ -54,12 +54,14 @@ class WeightInitializer:
             for it in self._values
         ]
         self._draws = [
-            None if constant else next((draw for draw in sources if draw.is_source(value)), None)
-            for value, constant in zip(self._values, is_constant, strict=True)
+            next((draw for draw in sources if draw.is_source(value)), None) if value.any() else None
+            for value in self._values
         ]
         self._expected = {TEMPLATE_SEEDS[0]: self._values}
+        # An orthogonal matrix of one value is 1 or -1: it looks constant, and is drawn.
         self.is_explicit = key is not None and all(
-            draw or constant for draw, constant in zip(self._draws, is_constant, strict=True)
+            (draw is None) == constant
+            for draw, constant in zip(self._draws, is_constant, strict=True)
         )
         if not self.is_explicit:
             self._expected[TEMPLATE_SEEDS[1]] = self._build_weights(TEMPLATE_SEEDS[1])

@@ -32,6 +32,7 @@ N_CORES = 4  # for which a size is chosen if it may not depend on those of this 
 LONG_SECONDS = 10  # of one core, of a training whose first results should not wait for the last
 MAX_CALL_STEPS = 1000  # training steps of one call of a program, for the smallest networks
 MAX_CALL_FLOPS = 2e10  # operations of one call: some tenths of a second between progress updates
+MAX_CALL_ROWS = 1_000_000  # row numbers of one call, to bound its memory
 MIN_CALLS = 4  # calls per training: other threads train while the rows of the next are drawn
 MIN_STOPPING_CALLS = 10  # if fits can stop early, as their slots idle until the end of a call
 
@@ -150,8 +151,7 @@ def plan_stacks(
     """
     is_given, n_threads = fits_per_program is not None, min(n_threads, n_fits)
     if fits_per_program is None:
-        # Weights, gradients and optimizer variables are float32.
-        cached_size = CACHE_BYTES / (4 * (n_state + n_weights))
+        cached_size = CACHE_BYTES / (4 * (n_state + n_weights))  # of float32
         step_size = 1 + n_weights * min(batch_size, n_train) / STEP_PRODUCTS
         seconds = STEP_SECONDS * step_size * n_fits * epochs * n_train / batch_size
         n_rounds = 2 if can_stop or seconds > LONG_SECONDS else 1
@@ -159,9 +159,9 @@ def plan_stacks(
         step_cost, largest = STEP_COST / step_size, _stack_size(n_fits, n_cores * n_rounds)
         fits_per_program = _cheapest_size(n_fits, largest, cached_size, step_cost, n_cores)
     fits_per_program = min(fits_per_program, n_fits)
-    # Operations bound a call or, in small networks, the fixed cost of its steps.
-    flops_per_epoch = 6 * n_weights * n_train * fits_per_program
-    n_epochs = min(MAX_CALL_FLOPS / flops_per_epoch, MAX_CALL_STEPS * batch_size / n_train)
+    # Operations bound a call, the fixed cost of its steps in small networks, and memory.
+    n_rows = min(MAX_CALL_STEPS * batch_size * fits_per_program, MAX_CALL_ROWS)
+    n_epochs = min(MAX_CALL_FLOPS / (6 * n_weights), n_rows) / (n_train * fits_per_program)
     epochs //= MIN_STOPPING_CALLS if can_stop else MIN_CALLS
     epochs_per_call = max(1, min(int(n_epochs), epochs))
     return StackPlan(fits_per_program, n_threads, epochs_per_call, is_flexible, is_given)
