@@ -54,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", default="1/1", help="run a part of the test modules: 1/2 or 2/2")
 
 
+@cache
 def _modules(config: pytest.Config) -> list[str]:
     """Return the test modules of the part to run, the slowest first."""
     names = sorted(it.name for it in Path(__file__).parent.glob("test_*.py"))

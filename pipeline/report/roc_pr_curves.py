@@ -100,8 +100,7 @@ def label_curves(out_of_fold: OutOfFold) -> LabelCurves:
     for part, ranked, n_others in ranked_parts(y_true, y_score, mask):
         for row in np.flatnonzero(ranked.n_relevant):
             label, n_true, last = part.start + row, ranked.n_relevant[row], None
-            scores = ranked_scores(ranked, row, n_others[row])
-            roc_auc[label], average_precision[label] = scores
+            roc_auc[label], average_precision[label] = ranked_scores(ranked, row, n_others[row])
             if mask is not None:
                 last = n_rows[label]  # the others are ranked last
             n_true_positive = ranked.n_relevant_at_or_above[row, :last]
