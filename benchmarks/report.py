@@ -65,7 +65,7 @@ def seconds_alone(evaluation: Evaluation) -> tuple[Seconds, Seconds, float]:
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter(), time.process_time()
-            write_result(Path(folder), evaluation, summary, RUN)
+            write_result(Path(folder), evaluation, summary, RUN, has_report=True)
             ended = time.perf_counter(), time.process_time()
             seconds.append((ended[0] - started[0], ended[1] - started[1]))
             size = Path(folder, "report.html").stat().st_size / 1000

@@ -35,7 +35,6 @@ from pipeline.report.artifacts import (
     TABLES,
     write_inputs,
     write_label_figure,
-    write_report,
     write_result,
 )
 from pipeline.report.run_info import RunInfo
@@ -253,12 +252,9 @@ def _log_result(
         with tempfile.TemporaryDirectory() as name:
             summary = job.inputs.summary
             run_info = RunInfo.of(run.opened(tags), job.config.tracking.experiment_name)
-            labels = write_result(Path(name), evaluation, summary, run_info, findings)
-            if job.has_report:
-                importance = feature_importance(evaluation)
-                write_report(
-                    Path(name), evaluation, summary, run_info, labels, findings, importance
-                )
+            write_result(
+                Path(name), evaluation, summary, run_info, findings, has_report=job.has_report
+            )
             run.log_files(Path(name))
             card = (Path(name) / MODEL_CARD).read_text("utf-8") if evaluation.final else ""
         served = None

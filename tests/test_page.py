@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.config.serialization import flatten
 from pipeline.dataset.summary import summarise
-from pipeline.report.artifacts import write_report, write_result
+from pipeline.report.artifacts import write_result
 from pipeline.report.run_info import RunInfo
 from pipeline.report.tables import labels_table, review_tables
 from pipeline.scoring.scorer import explain_metric, metric_title
@@ -61,8 +61,7 @@ class Page(HTMLParser):
 def write_files(folder, evaluation):
     """Write what a run logs after its training."""
     summary = summarise(evaluation.dataset)
-    write_result(folder, evaluation, summary, RUN_INFO)
-    write_report(folder, evaluation, summary, RUN_INFO, labels_table(evaluation))
+    write_result(folder, evaluation, summary, RUN_INFO, has_report=True)
 
 
 def write_page(make_config, folder, label_names=HOSTILE_NAMES, **changes):

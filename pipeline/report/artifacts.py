@@ -69,19 +69,22 @@ def write_result(
     summary: DataSummary,
     run_info: RunInfo,
     findings: Sequence[Finding] = (),
-) -> pd.DataFrame:
-    """Write the tables, the warnings and the model card, and return the scores by label.
+    *,
+    has_report: bool = False,
+) -> None:
+    """Write the predictions in a thread, and meanwhile tables, warnings, model card and report.
 
     Args:
         folder: An empty folder.
         evaluation: The evaluation.
         summary: Summary of the data set.
-        run_info: The run, for the model card.
+        run_info: The run, for the model card and the report.
         findings: Findings of the checks.
+        has_report: Write the figures and the page as well, if they are configured.
     """
     with ThreadPoolExecutor(1) as thread:
         predictions = thread.submit(write_predictions, folder / PREDICTIONS, evaluation)
-        labels = labels_table(evaluation)  # with many labels it takes as long
+        labels = labels_table(evaluation)
         tables = dict(zip(TABLES, (folds_table(evaluation), labels), strict=True))
         if evaluation.outer:
             tables[OUTER_FOLDS] = outer_folds_table(evaluation)
@@ -90,13 +93,14 @@ def write_result(
             (folder / name).write_text(json.dumps(_without_nan(columns)))
         (folder / CHECKS).write_text(json.dumps(to_table(findings)))
         (folder / WARNINGS).write_text(json.dumps(evaluation.warnings))
-        write_importance(folder, evaluation)
+        importance = write_importance(folder, evaluation)
         training_table(evaluation).to_parquet(folder / TRAINING)
+        if evaluation.final:
+            card = format_model_card(evaluation, summary, run_info, labels, findings)
+            (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+        if has_report:
+            write_report(folder, evaluation, summary, run_info, labels, findings, importance)
         predictions.result()
-    if evaluation.final:
-        card = format_model_card(evaluation, summary, run_info, labels, findings)
-        (folder / MODEL_CARD).write_text(card, encoding="utf-8")
-    return labels
 
 
 def write_predictions(path: Path, evaluation: Evaluation) -> None:
