@@ -1,10 +1,12 @@
 """Runs that several jobs write at once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline.tracking.logged_model import begin_model, log_model
 from pipeline.tracking.run import DatasetInfo, TrackedRun, track
@@ -75,7 +77,9 @@ def test_a_continued_run_links_what_it_logged_before_to_its_new_model(tmp_path):
     assert client.get_run(run.run_id).data.metrics["accuracy_mean"] == 0.75
 
 
-def test_a_model_that_cannot_be_written_is_removed_and_one_of_a_killed_process_too(tmp_path):
+def test_a_model_that_cannot_be_written_is_removed_and_one_of_a_killed_process_too(
+    tmp_path, monkeypatch
+):
     experiment = open_store(store_at(f"sqlite:///{tmp_path}/mlflow.db"), "failed")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "schema.json").write_text(
@@ -88,6 +92,12 @@ def test_a_model_that_cannot_be_written_is_removed_and_one_of_a_killed_process_t
         begin_model(run) as model,
     ):
         log_model(model, tmp_path, {}, pd.DataFrame({"x": [1.0]}))  # without the code
+    assert client.search_logged_models([experiment]) == []
+    monkeypatch.setattr(
+        MlflowClient, "finalize_logged_model", Mock(side_effect=MlflowException(""))
+    )
+    with pytest.raises(MlflowException), track(experiment, "run", {}) as run, begin_model(run):
+        pass
     assert client.search_logged_models([experiment]) == []
     client.create_logged_model(experiment, "model", run.run_id)
     with track(experiment, "run", {}, continued=run.run_id) as again:

@@ -67,13 +67,13 @@ def begin_model(run: TrackedRun) -> Iterator[LoggedModel]:
                 NAME, source_run_id=run.run_id, params=run.params
             )
         yield model
+        with uninterrupted():
+            client.finalize_logged_model(model.model_id, "READY")
     except BaseException:
         if model:
             with uninterrupted(), suppress(MlflowException):  # the first error is the one to tell
                 client.delete_logged_model(model.model_id)
         raise
-    with uninterrupted():
-        client.finalize_logged_model(model.model_id, "READY")
 
 
 @uninterrupted()
