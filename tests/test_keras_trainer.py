@@ -1,17 +1,22 @@
 """`KerasTrainer` against `model.fit`, and against itself with other stacks, rows and threads."""
 
 import gc
+import os
 import weakref
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from unittest.mock import Mock
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.dataset.matrix import encode_matrix
+from pipeline.errors import UserError
 from pipeline.model.keras_models import mlp
-from pipeline.training import batches, cached_programs, memory_plan, stack_plan
+from pipeline.training import batches, cached_programs, memory_plan, program_cache, stack_plan
 from pipeline.training.base import FitSpec, Stopped, fit_seed
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.loss_weights import loss_weights
@@ -271,6 +276,29 @@ def test_stop_ends_the_training(monkeypatch):
     trainer = KerasTrainer(NETWORK, config, X, Y, make_fits(), repr(NETWORK))
     with pytest.raises(Stopped):
         list(trainer.train(lambda n: trainer.stop()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "expected"),
+    [
+        (
+            "ResourceExhaustedError",
+            "cache/own/a.pb.tmp; No space left on device",
+            "MANYFOLD_CACHE_",
+        ),
+        ("NotFoundError", "cache/own/a.pb.tmp; No such file or directory", "MANYFOLD_CACHE_DIR: "),
+        ("ResourceExhaustedError", "Out of memory", "model: expected folds that fit into memory"),
+        ("InvalidArgumentError", "Unsupported op", "model: expected layers that XLA can compile"),
+    ],
+)
+def test_a_compilation_that_fails_says_why(monkeypatch, kind, message, expected):
+    monkeypatch.setitem(program_cache._own, os.getpid(), Path("cache/own"))
+    trainer = KerasTrainer(NETWORK, training_config(), X, Y, make_fits())
+    error = getattr(tf.errors, kind)(None, None, message)
+    compilation = Mock(side_effect=error)
+    monkeypatch.setattr(trainer, "_trace", lambda group: [compilation])
+    with pytest.raises(UserError, match=f"^{expected}.*Received: {message}"):
+        trainer.compile()
 
 
 @pytest.mark.parametrize(("patience", "n_epochs"), [(None, 20), (3, 2)])

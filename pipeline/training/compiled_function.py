@@ -24,8 +24,9 @@ from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
 from tensorflow.python.eager import context
 
+from pipeline.cache_folder import VARIABLE
 from pipeline.keras_backend import imported_tensorflow
-from pipeline.training.program_cache import read_trace, write_trace
+from pipeline.training.program_cache import is_of_cache, read_trace, write_trace
 
 # Of the operations that XLA hands to another library (YNNPACK), products alone: that is faster, and
 # their bits are the same in stacks of any size. Its sums are added in an order that is not.
@@ -192,6 +193,26 @@ class CompiledFunction:
         if is_kept:
             write_trace(name, library.SerializeToString(deterministic=True))
         return library, captures
+
+
+def describe_failure(error: tf.errors.OpError) -> str:
+    """Return the message for a compilation that has failed."""
+    received = f"Received: {str(error).strip().splitlines()[0][:300]}"
+    if is_of_cache(error):
+        return (
+            f"{VARIABLE}: expected a folder that compiled programs can be written to. {received}. "
+            f"Choose another folder, or keep no programs: {VARIABLE}=off"
+        )
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return (
+            f"model: expected folds that fit into memory. {received}. Train fewer at once "
+            "(training.fits_per_program=1 training.n_threads=1) or in smaller batches "
+            "(training.batch_size)."
+        )
+    return (
+        "model: expected layers that XLA can compile, because all folds train in one program. "
+        + received
+    )
 
 
 def _can_translate() -> bool:

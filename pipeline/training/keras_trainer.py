@@ -22,7 +22,7 @@ from pipeline.training.base import CPU, Device, FitResult, FitSpec, Progress
 from pipeline.training.batches import draw_orders
 from pipeline.training.cached_programs import cached_program
 from pipeline.training.compiled import Program
-from pipeline.training.compiled_function import reproducible_sums
+from pipeline.training.compiled_function import describe_failure, reproducible_sums
 from pipeline.training.initial_weights import WeightInitializer
 from pipeline.training.memory_plan import plan_training
 from pipeline.training.optimization import functional, make_optimizer
@@ -144,17 +144,8 @@ class KerasTrainer:
             try:
                 for compilation in compilations:
                     compilation.result()
-            except tf.errors.ResourceExhaustedError as error:
-                raise UserError(
-                    "model: expected folds that fit into memory. Received: "
-                    f"{_first_line(error)}. Train fewer at once (training.fits_per_program=1 "
-                    "training.n_threads=1) or in smaller batches (training.batch_size)."
-                ) from error
             except tf.errors.OpError as error:
-                raise UserError(
-                    "model: expected layers that XLA can compile, because all folds train in one "
-                    f"program. Received: {_first_line(error)}"
-                ) from error
+                raise UserError(describe_failure(error)) from error
         save_programs()
         release_memory()
         self._is_compiled = True
@@ -294,7 +285,3 @@ class KerasTrainer:
             self._optimizer_states[group.shape.key],
         )
         return self._stack_training(group).trace(zeros)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300]

@@ -83,6 +83,11 @@ def save_programs() -> None:
                 os.link(path, own.parent / f"{path.name}.{_digest(path)}")
 
 
+def is_of_cache(error: Exception) -> bool:
+    """Return whether an error of TensorFlow is about the programs that it keeps."""
+    return os.getpid() in _own and str(_own[os.getpid()]) in str(error)
+
+
 def read_trace(name: str) -> bytes | None:
     """Return the traced graph of a program that this or another process has kept."""
     own = _own.get(os.getpid())
