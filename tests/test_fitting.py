@@ -151,6 +151,14 @@ def test_any_folds_of_any_numbers_equal_single_fits(X, n_splits, order):
         )
 
 
+@given(
+    values=arrays(np.float32, st.integers(1, 9), elements=st.floats(width=32, allow_infinity=False))
+)
+def test_a_median_is_that_of_numpy(values):
+    if not np.isnan(values).all():
+        assert fitting._median(values) == np.nanmedian(values.astype(np.float64))
+
+
 def test_without_missing_values_medians_are_learnt_for_the_final_model_alone():
     X, schema = np.arange(8, dtype=np.float32)[:, None] ** 2, numeric_schema(np.empty((1, 1)))
     rows = np.arange(8)

@@ -316,6 +316,13 @@ def test_compilation_draws_the_orders_of_the_rows(patience, n_epochs):
         assert batches._permutation.cache_info().misses == 3 * n_epochs
 
 
+def test_no_more_orders_are_drawn_than_are_kept(monkeypatch):
+    monkeypatch.setattr(batches, "MAX_KEPT_ORDERS", 10)
+    batches._permutation.cache_clear()
+    batches.draw_orders([(1, 5), (2, 5), (3, batches.MAX_KEPT_ROWS + 1)], 100)
+    assert batches._permutation.cache_info().misses == 10
+
+
 def test_a_diverged_training_goes_on():
     config = training_config(learning_rate=1e30, epochs=4)
     result, *_ = train(make_fits((40, 40)), config)

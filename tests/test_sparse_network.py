@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pipeline.model.keras_models import mlp
 from pipeline.training import sparse_network, sparse_rows
+from pipeline.training.base import NO_ROWS, FitSpec
 from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.sparse_network import gathered_product
 from pipeline.training.sparse_rows import to_device
@@ -23,6 +24,7 @@ from tests.keras_reference import (
     train,
     training_config,
 )
+from tests.test_preprocessor import fit_preprocessor, numeric_schema, preprocessing
 
 RNG = np.random.default_rng(0)
 N_WIDE = 48
@@ -109,10 +111,25 @@ def _dropout_first(n_columns: int) -> keras.Model:
     return keras.Sequential([keras.Input((n_columns,)), *layers])
 
 
-@pytest.mark.parametrize("build", [_skip_first, _dropout_first])
+def _penalised_first(n_columns: int) -> keras.Model:
+    penalised = keras.layers.Dense(8, activity_regularizer="l2")
+    layers = [penalised, keras.layers.Dense(N_LABELS, activation="sigmoid")]
+    return keras.Sequential([keras.Input((n_columns,)), *layers])
+
+
+@pytest.mark.parametrize("build", [_skip_first, _dropout_first, _penalised_first])
 def test_other_networks_take_dense_batches(build):
     assert not gathers(build)
     assert len(list(make_trainer(build, epochs=1).train())) == 3
+
+
+def test_indicators_of_missing_values_take_dense_batches():
+    X, rows = WIDE.copy(), np.arange(N_SAMPLES, dtype=np.int32)
+    X[0, 0] = np.nan
+    preprocessor = fit_preprocessor(preprocessing(add_indicator=True), X, numeric_schema(X), rows)
+    fit = FitSpec(0, rows, NO_ROWS, preprocessor)
+    trainer = KerasTrainer(NETWORK, training_config(fits_per_program=1), X, Y, [fit])
+    assert not trainer._inputs.X.is_gathered
 
 
 def test_stacks_of_several_fits_take_dense_batches():

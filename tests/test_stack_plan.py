@@ -65,6 +65,8 @@ def test_small_models_are_stacked_and_large_ones_are_not():
     assert (large.fits_per_program, large.n_threads, large.epochs_per_call) == (1, 2, 1)
     stopping = plan_stacks(31, 900, 32, 283, 1130, 100, None, 2, can_stop=True)
     assert stopping.epochs_per_call == 10
+    long = plan_stacks(31, 900, 32, 283, 1130, 1000, None, 2)
+    assert (long.fits_per_program, long.epochs_per_call) == (16, 35)  # of 29 steps each
 
 
 def test_a_call_has_so_few_row_numbers_that_they_fit_into_memory():
