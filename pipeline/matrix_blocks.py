@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CELLS = 2**24  # of the rows, or of the columns, that are copied at once
+MAX_COLUMNS = 128  # that are copied at once, so that they stay in the processor's cache
 MAX_PASSES = 32  # over a matrix of which columns are read; each reads all pages of its file
 
 
@@ -21,7 +22,8 @@ def column_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
 
     A column is not contiguous: to read it alone takes as long as to read many.
     """
-    step = max(1, MAX_CELLS // max(1, n_rows), -(-n_columns // MAX_PASSES))
+    n_cached = min(MAX_COLUMNS, MAX_CELLS // max(1, n_rows))
+    step = max(1, n_cached, -(-n_columns // MAX_PASSES))
     for start in range(0, n_columns, step):
         yield slice(start, min(start + step, n_columns))
 
@@ -29,7 +31,7 @@ def column_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
 def read_columns(
     X: NDArray[np.floating], rows: NDArray[np.integer], features: NDArray[np.int64]
 ) -> Iterator[NDArray[np.floating]]:
-    """Yield columns of a matrix, each of shape (n_rows,).
+    """Yield columns of a matrix, contiguous and each of shape (n_rows,).
 
     Args:
         X: Matrix of shape (n_samples, n_features).
@@ -37,4 +39,9 @@ def read_columns(
         features: Column indices.
     """
     for part in column_blocks(len(rows), len(features)):
-        yield from X[np.ix_(rows, features[part])].T
+        columns = features[part]
+        if (np.diff(columns) == 1).all():  # a slice takes half the time
+            block = X[rows, columns[0] : columns[-1] + 1]
+        else:
+            block = X[np.ix_(rows, columns)]
+        yield from np.ascontiguousarray(block.T)

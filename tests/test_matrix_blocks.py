@@ -39,11 +39,12 @@ def test_blocks_of_columns_are_few(n_columns, few_cells):
     assert len(blocks) <= 32
 
 
-def test_columns_are_read_in_order(few_cells):
+@pytest.mark.parametrize("features", [[5, 0, 2, 4], [1, 2, 3, 4], []])
+def test_columns_are_read_in_order(features, few_cells):
     X = np.arange(60, dtype=np.float32).reshape(10, 6)
-    rows, features = np.array([3, 1, 8]), np.array([5, 0, 2, 4])
+    rows, features = np.array([3, 1, 8]), np.array(features, dtype=np.int64)
     columns = [*read_columns(X, rows, features)]
-    np.testing.assert_array_equal(columns, X[np.ix_(rows, features)].T)
+    np.testing.assert_array_equal(np.reshape(columns, (-1, 3)), X[np.ix_(rows, features)].T)
 
 
 @pytest.mark.parametrize("options", [{}, {"scaling": "robust"}, *OPTIONS[::5]], ids=str)

@@ -75,7 +75,6 @@ def describe_reading(config: DatasetConfig) -> dict[str, Any]:
 
 
 def _describe_column(column: Column, values: NDArray[np.float32]) -> dict[str, Any]:
-    values = np.ascontiguousarray(values)
     missing = np.isnan(values)
     present = values[~missing] if missing.any() else values
     n_missing = {"missing": len(values) - len(present)}

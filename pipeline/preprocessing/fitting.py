@@ -160,7 +160,6 @@ def _fit(
 
 def _median(values: NDArray[np.floating]) -> float:
     """Return what `np.nanmedian` returns for the values in float64, in half of the time."""
-    values = np.ascontiguousarray(values)
     missing = np.isnan(values)
     present = values[~missing] if missing.any() else values
     middle = [(len(present) - 1) // 2, len(present) // 2]
