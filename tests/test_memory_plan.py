@@ -13,10 +13,12 @@ from pipeline import runtime
 from pipeline.config.schema import parse_bytes
 from pipeline.errors import UserError
 from pipeline.model.keras_models import mlp
-from pipeline.training import memory_plan
+from pipeline.model.tabular_networks import tabm
+from pipeline.training import memory_plan, stack_plan
+from pipeline.training.keras_trainer import KerasTrainer
 from pipeline.training.memory_plan import fit_to_memory, slice_memory
 from pipeline.training.stack_plan import StackPlan
-from tests.keras_reference import make_fits, train, training_config
+from tests.keras_reference import N_LABELS, X, Y, make_fits, train, training_config
 
 PLAN = StackPlan(fits_per_program=8, n_threads=4, epochs_per_call=5)
 MB = 10**6
@@ -185,3 +187,16 @@ def test_the_estimate_is_about_the_peak_of_a_training(
     estimate, peak = json.loads(process.stdout)
     assert peak > 50 * MB  # else other objects of the process would count
     assert 0.5 < peak / estimate < 2
+
+
+def test_members_of_an_ensemble_count_as_operations_of_a_call(monkeypatch):
+    def epochs_per_call(n_submodels: int) -> int:
+        build = partial(
+            tabm, n_labels=N_LABELS, hidden_units=(64, 64), dropout=0.0, n_submodels=n_submodels
+        )
+        trainer = KerasTrainer(build, training_config(epochs=400), X, Y, make_fits())
+        return trainer._plan.epochs_per_call
+
+    monkeypatch.setattr(stack_plan, "MAX_CALL_FLOPS", 2e8)
+    one, many = epochs_per_call(1), epochs_per_call(16)
+    assert one >= 16 * many

@@ -6,6 +6,7 @@ that would not fit train on fewer threads, which changes no score, and then in s
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
+from math import prod
 
 import keras
 import numpy as np
@@ -92,6 +93,7 @@ def plan_training(
         n_threads=config.n_threads or (1 if is_gpu else n_cores()),
         can_stop=config.early_stopping.patience is not None,
         is_flexible=not is_gpu and has_reproducible_sums(),
+        n_positions=_n_positions(network),
     )
     if is_gpu:
         plan = replace(plan, is_given=config.fits_per_program is not None, n_stacks=1)
@@ -188,6 +190,13 @@ def fit_to_memory(
 
 def _n_values(variables: list[keras.Variable]) -> int:
     return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+def _n_positions(network: keras.Model) -> int:
+    """Return the largest number of vectors, such as those of members, in an output for a row."""
+    nodes = (node for layer in network._flatten_layers() for node in layer._inbound_nodes)
+    shapes = (tensor.shape for node in nodes for tensor in node.output_tensors)
+    return max((prod(filter(None, shape[1:-1])) for shape in shapes), default=1)
 
 
 def _format(n_bytes: int) -> str:

@@ -134,6 +134,7 @@ def plan_stacks(
     *,
     can_stop: bool = False,
     is_flexible: bool = True,
+    n_positions: int = 1,
 ) -> StackPlan:
     """Choose the size of stacks for fits of one architecture.
 
@@ -148,6 +149,7 @@ def plan_stacks(
         n_threads: Stacks to train side by side.
         can_stop: Whether early stopping can end fits, so that waiting ones take their slots.
         is_flexible: See `StackPlan`.
+        n_positions: Times that a row uses a weight, such as once for each member of an ensemble.
     """
     is_given, n_threads = fits_per_program is not None, min(n_threads, n_fits)
     if fits_per_program is None:
@@ -161,9 +163,9 @@ def plan_stacks(
     fits_per_program = min(fits_per_program, n_fits)
     # Operations bound a call, the fixed cost of its steps in small networks, and memory.
     n_rows = min(MAX_CALL_STEPS * batch_size * fits_per_program, MAX_CALL_ROWS)
-    n_epochs = min(MAX_CALL_FLOPS / (6 * n_weights), n_rows) / (n_train * fits_per_program)
+    n_visits = min(MAX_CALL_FLOPS / (6 * n_weights * n_positions), n_rows)
     epochs //= MIN_STOPPING_CALLS if can_stop else MIN_CALLS
-    epochs_per_call = max(1, min(int(n_epochs), epochs))
+    epochs_per_call = max(1, min(int(n_visits / (n_train * fits_per_program)), epochs))
     return StackPlan(fits_per_program, n_threads, epochs_per_call, is_flexible, is_given)
 
 
@@ -215,10 +217,9 @@ def stack_shapes(
         size = n_rows if exact_batches else max(n_train)
         rows_per_batch = min(batch_size, size)
         n_full, n_last = divmod(size, rows_per_batch)
-        if exact_batches:
-            shapes.append(StackShape(key, n_full, rows_per_batch, n_last))
-        else:
-            shapes.append(StackShape(key, n_full + bool(n_last), rows_per_batch, 0))
+        if not exact_batches:
+            n_full, n_last = n_full + bool(n_last), 0
+        shapes.append(StackShape(key, n_full, rows_per_batch, n_last))
     return shapes
 
 
@@ -267,8 +268,7 @@ def depends_on_batch(model: keras.Model, x: NDArray[np.float32]) -> bool:
     """
     if _is_perceptron(model):
         return False
-    batch = x[:9]
-    changed = batch.copy()
+    batch, changed = x[:9], x[:9].copy()
     others = x[(x != batch[-1]).any(axis=1)]
     changed[-1] = others[-1] if len(others) else batch[-1] + 1
 
