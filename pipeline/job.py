@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline import console
 from pipeline.checks import Finding, check_run
-from pipeline.config import flatten
+from pipeline.config import BoostingConfig, SklearnModelConfig, flatten
 from pipeline.console.importance_tables import importance_tables
 from pipeline.evaluation import Race, describe_decision
 from pipeline.evaluation.checkpoint import Checkpoint
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 MAX_FEATURES = 10  # on screen, of an importance
+MIN_CELLS = 2**22  # of a table that trains for longer than the figure of its labels takes
 
 
 def run_job(composed: "DictConfig", sweep_job: SweepJob | None = None) -> JobResult:
@@ -87,14 +88,19 @@ def _evaluate_job(
         evaluator = _make_evaluator(job)
     settings = importance_settings(job.config)
     with (
-        _open_run(job, evaluator) as (run, compiled),
+        _open_run(job, evaluator) as (run, executor, compiled),
         Checkpoint(job.store.checkpoints / run.run_id, settings) as checkpoint,
     ):
         finished = _load_finished_folds(job, run, checkpoint)
         with console.waiting("compiling the training"):
+            label_figure = executor.submit(_log_label_figure, job, run)
             _log_inputs(job, run)
             compiled.result()
+            is_sklearn = isinstance(job.config.model, SklearnModelConfig | BoostingConfig)
+            if is_sklearn or job.inputs.dataset.X.size < MIN_CELLS:
+                label_figure.result()  # scikit-learn's fits catch warnings, not safe in threads
         evaluation = _train(job, evaluator, run, checkpoint, finished, race)
+        label_figure.result()
         if not evaluation.final:
             checkpoint.flush()  # so that the run can be continued without racing
         evaluator.close()
@@ -122,8 +128,8 @@ def _make_evaluator(job: PreparedJob) -> Evaluator:
 @contextmanager
 def _open_run(
     job: PreparedJob, evaluator: Evaluator
-) -> Iterator[tuple[TrackedRun, "Future[None]"]]:
-    """Open the run of a job while the training compiles in a thread.
+) -> Iterator[tuple[TrackedRun, ThreadPoolExecutor, "Future[None]"]]:
+    """Open the run of a job while the training compiles in a thread of two.
 
     A failure before the run is open is recorded in a run of its own, a later one in the run.
     """
@@ -131,7 +137,8 @@ def _open_run(
         with record_failures(job.sweep_job):
             if job.previous.run_id:
                 claim_run(job.store, job.previous.run_id, job.previous.process)
-            compiled = stack.enter_context(ThreadPoolExecutor(1)).submit(evaluator.compile)
+            executor = stack.enter_context(ThreadPoolExecutor(2))
+            compiled = executor.submit(evaluator.compile)
             if job.sweep_job:  # whose store is open
                 sweep = job.sweep_job.sweep
                 experiment_id, parent = sweep.experiment_id, sweep.run_id
@@ -143,7 +150,7 @@ def _open_run(
             run = stack.enter_context(
                 track(experiment_id, job.run_name, tags, parent, job.previous.run_id)
             )
-        yield run, compiled
+        yield run, executor, compiled
 
 
 def _load_finished_folds(
@@ -177,9 +184,15 @@ def _log_inputs(job: PreparedJob, run: TrackedRun) -> None:
     run.log_dataset(DatasetInfo(dataset.name, dataset.digest, *names, profile, path))
     with tempfile.TemporaryDirectory() as name:
         write_inputs(Path(name), config, job.inputs.summary)
-        if job.has_report and config.report.figures:
-            write_label_figure(Path(name), job.inputs.summary)
         run.log_files(Path(name))
+
+
+def _log_label_figure(job: PreparedJob, run: TrackedRun) -> None:
+    """Log the figure of the labels; can run in a thread while the training compiles and begins."""
+    if job.has_report and job.config.report.figures:
+        with tempfile.TemporaryDirectory() as name:
+            write_label_figure(Path(name), job.inputs.summary)
+            run.log_files(Path(name))
 
 
 def _train(

@@ -22,8 +22,7 @@ def column_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
 
     A column is not contiguous: to read it alone takes as long as to read many.
     """
-    n_cached = min(MAX_COLUMNS, MAX_CELLS // max(1, n_rows))
-    step = max(1, n_cached, -(-n_columns // MAX_PASSES))
+    step = max(1, min(MAX_COLUMNS, MAX_CELLS // max(1, n_rows)), -(-n_columns // MAX_PASSES))
     for start in range(0, n_columns, step):
         yield slice(start, min(start + step, n_columns))
 
@@ -40,8 +39,6 @@ def read_columns(
     """
     for part in column_blocks(len(rows), len(features)):
         columns = features[part]
-        if (np.diff(columns) == 1).all():  # a slice takes half the time
-            block = X[rows, columns[0] : columns[-1] + 1]
-        else:
-            block = X[np.ix_(rows, columns)]
+        is_range = (np.diff(columns) == 1).all()  # whose slice takes half the time
+        block = X[rows, columns[0] : columns[-1] + 1] if is_range else X[np.ix_(rows, columns)]
         yield from np.ascontiguousarray(block.T)

@@ -39,6 +39,16 @@ def test_a_failed_job_leaves_one_failed_run(monkeypatch, tmp_path, step):
     assert parent.info.status == "FAILED"
 
 
+@pytest.mark.parametrize("model", ["dummy", "mlp"])
+def test_a_run_fails_if_the_figure_of_its_labels_cannot_be_written(monkeypatch, tmp_path, model):
+    store = CommandRunner(tmp_path)
+    monkeypatch.setattr("pipeline.job.write_label_figure", fail)
+    settings = (f"model={model}", *DUMMY[1:-1], "training.epochs=1")
+    _, err = store.run_here(*settings, code=1)
+    assert "The job failed: OSError: the disk is gone" in err
+    assert [run.info.status for run in store.runs()] == ["FAILED"]
+
+
 def test_a_job_with_invalid_settings_of_its_run_leaves_a_failed_run(tmp_path):
     store = CommandRunner(tmp_path)
     arguments = ("--multirun", *DUMMY, "tracking.run_name=first,''")

@@ -58,7 +58,7 @@ def write_inputs(folder: Path, config: Config, summary: DataSummary) -> None:
 
 
 def write_label_figure(folder: Path, summary: DataSummary) -> None:
-    """Draw the label frequencies, before training so that matplotlib loads while it compiles."""
+    """Draw the label frequencies."""
     (folder / "figures").mkdir()
     (folder / "figures" / "labels.png").write_bytes(_figures().label_frequencies_png(summary))
 
