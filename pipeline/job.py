@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline import console
 from pipeline.checks import Finding, check_run
-from pipeline.config import BoostingConfig, SklearnModelConfig, flatten
+from pipeline.config import EstimatorConfig, flatten
 from pipeline.console.importance_tables import importance_tables
 from pipeline.evaluation import Race, describe_decision
 from pipeline.evaluation.checkpoint import Checkpoint
@@ -96,8 +96,8 @@ def _evaluate_job(
             label_figure = executor.submit(_log_label_figure, job, run)
             _log_inputs(job, run)
             compiled.result()
-            is_sklearn = isinstance(job.config.model, SklearnModelConfig | BoostingConfig)
-            if is_sklearn or job.inputs.dataset.X.size < MIN_CELLS:
+            is_estimator = isinstance(job.config.model, EstimatorConfig)
+            if is_estimator or job.inputs.dataset.X.size < MIN_CELLS:
                 label_figure.result()  # scikit-learn's fits catch warnings, not safe in threads
         evaluation = _train(job, evaluator, run, checkpoint, finished, race)
         label_figure.result()

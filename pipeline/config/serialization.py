@@ -8,7 +8,7 @@ from dataclasses import asdict
 from omegaconf import OmegaConf
 
 from pipeline.config.schema import Config
-from pipeline.config.schema_models import BoostingConfig, SklearnModelConfig
+from pipeline.config.schema_models import BoostingConfig, EstimatorConfig
 from pipeline.errors import mask
 
 # Prefixes of the keys that cannot change a score.
@@ -97,7 +97,7 @@ def flatten(config: Config) -> dict[str, str]:
         for key, value in flat.items()
         if unset.get(key) != value and not key.startswith(without_effect)
     }
-    if isinstance(config.model, SklearnModelConfig | BoostingConfig):
+    if isinstance(config.model, EstimatorConfig):
         of_networks = {key for key in flat if key.startswith("training.")} - _SKLEARN_TRAINING_KEYS
         if isinstance(config.model, BoostingConfig):
             of_networks = {key for key in of_networks if not key.startswith(_STOPPING)}

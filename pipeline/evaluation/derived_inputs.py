@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import (
-    BoostingConfig,
     Config,
+    EstimatorConfig,
     PreprocessingConfig,
     SklearnModelConfig,
     TextConfig,
@@ -27,7 +27,7 @@ from pipeline.preprocessing.text_fitting import select_terms
 def check_category_encoding(config: Config, *, has_weights: bool) -> None:
     """Raise UserError if the model cannot take the categories as they are encoded."""
     encoding, model = config.preprocessing.category_encoding, config.model
-    is_network = not isinstance(model, SklearnModelConfig | BoostingConfig)
+    is_network = not isinstance(model, EstimatorConfig)
     if encoding == "embedding" and not is_network:
         raise UserError(
             "preprocessing.category_encoding: expected another encoding than embedding for "

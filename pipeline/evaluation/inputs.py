@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import BoostingConfig, Config, KerasModelConfig, SklearnModelConfig
+from pipeline.config import Config, EstimatorConfig, KerasModelConfig, SklearnModelConfig
 from pipeline.cv import (
     Split,
     SplitWarning,
@@ -252,7 +252,7 @@ def make_trainer(config: Config, dataset: Dataset, fits: Sequence[FitSpec]) -> T
     mask, weight = dataset.label_mask, dataset.sample_weight
     check_fits(fits, mask, weight)
     check_category_encoding(config, has_weights=weight is not None)
-    if isinstance(config.model, SklearnModelConfig | BoostingConfig):
+    if isinstance(config.model, EstimatorConfig):
         with heavy_imports():
             from pipeline.training.sklearn_trainer import SklearnTrainer
 

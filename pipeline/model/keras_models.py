@@ -10,11 +10,10 @@ import numpy as np
 from keras import layers
 
 from pipeline.config import (
-    BoostingConfig,
+    EstimatorConfig,
     KerasModelConfig,
     MlpPlrConfig,
     ModelConfig,
-    SklearnModelConfig,
 )
 from pipeline.errors import UserError, suggest
 from pipeline.model.keras_builder import call_builder
@@ -38,7 +37,7 @@ def build_model(
     """
     if isinstance(config, KerasModelConfig):
         return call_builder(config, n_features, n_labels)
-    if isinstance(config, SklearnModelConfig | BoostingConfig):
+    if isinstance(config, EstimatorConfig):
         raise TypeError(f"Expected the configuration of a Keras model. Received: {config.kind}")
     params = asdict(config)
     del params["kind"], params["ensemble_size"]

@@ -22,7 +22,7 @@ from zipfile import ZIP_DEFLATED
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import BoostingConfig, ModelConfig, SklearnModelConfig
+from pipeline.config import BoostingConfig, EstimatorConfig, ModelConfig, SklearnModelConfig
 from pipeline.decision import DecisionRule
 from pipeline.errors import UserError
 from pipeline.model.boosted_trees import write_boosters
@@ -134,7 +134,7 @@ def write_model(
         "modules": [own.rpartition(".")[0]] if own else [],
     }
     requirements = {*REQUIREMENTS, *code.packages}
-    if isinstance(config, SklearnModelConfig | BoostingConfig):
+    if isinstance(config, EstimatorConfig):
         requirements |= {*SKLEARN_REQUIREMENTS}
         path, pipeline = files / "model.skops", final.model
         if isinstance(config, BoostingConfig):
@@ -198,7 +198,7 @@ def write_code(folder: Path, user_modules: Mapping[str, Path]) -> None:
         path.with_suffix(".py").write_bytes(source.read_bytes())
 
 
-def own_packages(config: SklearnModelConfig | BoostingConfig) -> list[str]:
+def own_packages(config: EstimatorConfig) -> list[str]:
     """Return the packages of the user's own estimator, other than scikit-learn."""
     if isinstance(config, BoostingConfig):
         return []

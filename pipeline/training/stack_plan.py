@@ -162,10 +162,10 @@ def plan_stacks(
         fits_per_program = _cheapest_size(n_fits, largest, cached_size, step_cost, n_cores)
     fits_per_program = min(fits_per_program, n_fits)
     # Operations bound a call, the fixed cost of its steps in small networks, and memory.
-    n_rows = min(MAX_CALL_STEPS * batch_size * fits_per_program, MAX_CALL_ROWS)
-    n_visits = min(MAX_CALL_FLOPS / (6 * n_weights * n_positions), n_rows)
+    n_rows: float = min(MAX_CALL_STEPS * batch_size * fits_per_program, MAX_CALL_ROWS)
+    n_rows = min(MAX_CALL_FLOPS / (6 * n_weights * n_positions), n_rows)
     epochs //= MIN_STOPPING_CALLS if can_stop else MIN_CALLS
-    epochs_per_call = max(1, min(int(n_visits / (n_train * fits_per_program)), epochs))
+    epochs_per_call = max(1, min(int(n_rows / (n_train * fits_per_program)), epochs))
     return StackPlan(fits_per_program, n_threads, epochs_per_call, is_flexible, is_given)
 
 
